@@ -1,0 +1,204 @@
+//! Columns from the tape.
+//!
+//! Enters: positions of values on the tape, one per row, and the schema. Leaves: Arrow arrays,
+//! and the positions of the values that they do not hold. Never here: a lost value; what does not
+//! fit, is unknown or was converted is noted, so that `extra_json` can keep it.
+//!
+//! arrow-json's own decoders are not used below the root: they change values without a word (1.5
+//! into an integer, text into numbers, unknown fields dropped).
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder,
+    StringBuilder, StructArray, TimestampMicrosecondBuilder, new_null_array,
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::json::reader::{Tape, TapeElement};
+
+use super::fit::{self, Fit};
+use super::json;
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{Column, ColumnType, element_field, fields_of};
+
+/// The position of a value that is not there: the tape's first element is always null.
+pub(super) const ABSENT: u32 = 0;
+
+/// Builds arrays from one tape.
+pub(super) struct ColumnBuilder<'a, 't> {
+    tape: &'a Tape<'t>,
+    /// Where values stand that the columns do not hold as they are, in any order.
+    pub(super) misfits: Vec<u32>,
+    /// How many members stood in an object that has another of the same name further on.
+    pub(super) duplicates: u64,
+}
+
+impl<'a, 't> ColumnBuilder<'a, 't> {
+    pub(super) fn new(tape: &'a Tape<'t>) -> Self {
+        Self { tape, misfits: Vec::new(), duplicates: 0 }
+    }
+
+    /// The arrays of an object's members, in the order of `columns`; one row per position.
+    pub(super) fn members(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut positions = vec![ABSENT; columns.len() * rows.len()];
+        for (row, at) in rows.iter().enumerate() {
+            if let TapeElement::StartObject(end) = self.tape.get(*at) {
+                self.place(columns, &mut positions, rows.len(), row, (*at, end));
+            }
+        }
+        let of_column = |at: usize| at * rows.len()..(at + 1) * rows.len();
+        let arrays = columns.iter().enumerate();
+        arrays.map(|(at, column)| self.array(column, &positions[of_column(at)])).collect()
+    }
+
+    /// The arrays of bare values: the first column holds them.
+    pub(super) fn scalars(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
+        let absent = vec![ABSENT; rows.len()];
+        let arrays = columns.iter().enumerate();
+        arrays.map(|(at, column)| self.array(column, if at == 0 { rows } else { &absent })).collect()
+    }
+
+    /// Notes where the members of one object stand.
+    fn place(
+        &mut self,
+        columns: &[Column],
+        positions: &mut [u32],
+        rows: usize,
+        row: usize,
+        (at, end): (u32, u32),
+    ) {
+        // Records list their members in much the same order as the schema does.
+        let mut expected = 0;
+        for (name, member) in json::members(self.tape, at, end) {
+            let is_it = |at: &usize| columns[*at].name == name;
+            let found = (expected..columns.len()).chain(0..expected).find(is_it);
+            match found {
+                Some(found) => {
+                    let position = &mut positions[found * rows + row];
+                    self.duplicates += u64::from(*position != ABSENT);
+                    *position = member;
+                    expected = found + 1;
+                }
+                None if matches!(self.tape.get(member), TapeElement::Null) => {}
+                None => self.misfits.push(member),
+            }
+        }
+    }
+
+    fn array(&mut self, column: &Column, rows: &[u32]) -> Result<ArrayRef> {
+        if column.never_stored {
+            return Ok(new_null_array(&column.column_type.data_type(), rows.len()));
+        }
+        self.typed(&column.column_type, column.convert, rows)
+    }
+
+    fn typed(
+        &mut self,
+        column_type: &ColumnType,
+        convert: bool,
+        rows: &[u32],
+    ) -> Result<ArrayRef> {
+        let tape = self.tape;
+        Ok(match column_type {
+            ColumnType::Boolean => {
+                let mut builder = BooleanBuilder::with_capacity(rows.len());
+                for at in rows {
+                    builder.append_option(self.take(*at, fit::boolean(tape, *at)));
+                }
+                Arc::new(builder.finish())
+            }
+            ColumnType::Int64 => {
+                let mut builder = Int64Builder::with_capacity(rows.len());
+                for at in rows {
+                    builder.append_option(self.take(*at, fit::int64(tape, *at, convert)));
+                }
+                Arc::new(builder.finish())
+            }
+            ColumnType::Double => {
+                let mut builder = Float64Builder::with_capacity(rows.len());
+                for at in rows {
+                    builder.append_option(self.take(*at, fit::double(tape, *at, convert)));
+                }
+                Arc::new(builder.finish())
+            }
+            ColumnType::Timestamp => {
+                let mut builder = TimestampMicrosecondBuilder::with_capacity(rows.len());
+                for at in rows {
+                    builder.append_option(self.take(*at, fit::timestamp(tape, *at, convert)));
+                }
+                Arc::new(builder.finish().with_timezone("UTC"))
+            }
+            ColumnType::String => self.strings(convert, rows),
+            ColumnType::List(element) => self.list(element, convert, rows)?,
+            ColumnType::Struct(fields) => self.structure(fields, rows)?,
+        })
+    }
+
+    fn take<T>(&mut self, at: u32, fit: Fit<T>) -> Option<T> {
+        match fit {
+            Fit::Null => None,
+            Fit::Exact(value) => Some(value),
+            Fit::Converted(value) => {
+                self.misfits.push(at);
+                Some(value)
+            }
+            Fit::Misfit => {
+                self.misfits.push(at);
+                None
+            }
+        }
+    }
+
+    fn strings(&mut self, convert: bool, rows: &[u32]) -> ArrayRef {
+        let tape = self.tape;
+        let size = |at: &u32| match tape.get(*at) {
+            TapeElement::String(index) => tape.get_string(index).len(),
+            _ => 0,
+        };
+        let mut builder = StringBuilder::with_capacity(rows.len(), rows.iter().map(size).sum());
+        for at in rows {
+            builder.append_option(self.take(*at, fit::string(tape, *at, convert)));
+        }
+        Arc::new(builder.finish())
+    }
+
+    fn list(&mut self, element: &ColumnType, convert: bool, rows: &[u32]) -> Result<ArrayRef> {
+        let mut nulls = NullBufferBuilder::new(rows.len());
+        let mut offsets = Vec::with_capacity(rows.len() + 1);
+        let mut items = Vec::new();
+        offsets.push(0);
+        for at in rows {
+            let is_list = matches!(self.tape.get(*at), TapeElement::StartList(_));
+            nulls.append(is_list);
+            items.extend(json::items(self.tape, *at));
+            self.note_unless(is_list, *at);
+            offsets.push(offset(items.len())?);
+        }
+        let values = self.typed(element, convert, &items)?;
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let list = ListArray::try_new(element_field(element), offsets, values, nulls.finish())?;
+        Ok(Arc::new(list))
+    }
+
+    fn structure(&mut self, fields: &[Column], rows: &[u32]) -> Result<ArrayRef> {
+        let mut nulls = NullBufferBuilder::new(rows.len());
+        for at in rows {
+            let is_object = matches!(self.tape.get(*at), TapeElement::StartObject(_));
+            nulls.append(is_object);
+            self.note_unless(is_object, *at);
+        }
+        let arrays = self.members(fields, rows)?;
+        Ok(Arc::new(StructArray::try_new(fields_of(fields), arrays, nulls.finish())?))
+    }
+
+    fn note_unless(&mut self, fits: bool, at: u32) {
+        if !fits && !matches!(self.tape.get(at), TapeElement::Null) {
+            self.misfits.push(at);
+        }
+    }
+}
+
+fn offset(length: usize) -> Result<i32> {
+    i32::try_from(length)
+        .map_err(|_| Error::new(ErrorKind::Data, "a page holds more than 2^31 list items"))
+}

@@ -1,0 +1,124 @@
+//! `extra_json`: what the columns of a row do not hold.
+//!
+//! Enters: a record on the tape and the schema. Leaves: one JSON object shaped like the record,
+//! holding just the values that have no column, do not fit their column, or stand converted in
+//! it. Lists keep their length, and `null` in one means that nothing is to be added there. Never
+//! here: a value that the columns already hold.
+
+use std::collections::BTreeMap;
+
+use arrow::json::reader::{Tape, TapeElement};
+
+use super::fit::{self, Fit};
+use super::json;
+use crate::schema::{Column, ColumnType};
+
+/// How many values of each column did not fit, by path (`metrics.call_duration`).
+pub type MisfitCounts = BTreeMap<String, u64>;
+
+/// Writes what the columns do not hold of one record.
+pub(super) struct ExtraWriter<'a, 't> {
+    tape: &'a Tape<'t>,
+    counts: &'a mut MisfitCounts,
+    path: Vec<String>,
+}
+
+impl<'a, 't> ExtraWriter<'a, 't> {
+    pub(super) fn new(tape: &'a Tape<'t>, counts: &'a mut MisfitCounts) -> Self {
+        Self { tape, counts, path: Vec::new() }
+    }
+
+    /// The extra JSON of the record at `at`; `None` when the columns hold all of it.
+    pub(super) fn record(&mut self, columns: &[Column], at: u32) -> Option<String> {
+        let mut out = String::new();
+        self.members(columns, at, &mut out).then_some(out)
+    }
+
+    /// Writes an object of what is missing; whether anything was.
+    fn members(&mut self, columns: &[Column], at: u32, out: &mut String) -> bool {
+        let TapeElement::StartObject(end) = self.tape.get(at) else { return false };
+        let start = out.len();
+        let mut separator = '{';
+        for (name, member) in json::members(self.tape, at, end) {
+            let superseded = json::member(self.tape, at, name) != Some(member);
+            if superseded || matches!(self.tape.get(member), TapeElement::Null) {
+                continue;
+            }
+            let before = out.len();
+            out.push(separator);
+            json::write_text(name, out);
+            out.push(':');
+            self.path.push(name.to_owned());
+            let column = columns.iter().find(|column| column.name == name);
+            let written = match column {
+                Some(column) if column.never_stored => false,
+                Some(column) => self.value(&column.column_type, column.convert, member, out),
+                None => self.whole(member, out),
+            };
+            self.path.pop();
+            if written {
+                separator = ',';
+            } else {
+                out.truncate(before);
+            }
+        }
+        if out.len() > start {
+            out.push('}');
+        }
+        out.len() > start
+    }
+
+    fn value(&mut self, column: &ColumnType, convert: bool, at: u32, out: &mut String) -> bool {
+        let element = self.tape.get(at);
+        match (column, element) {
+            (ColumnType::Struct(fields), TapeElement::StartObject(_)) => {
+                self.members(fields, at, out)
+            }
+            (ColumnType::List(item), TapeElement::StartList(_)) => {
+                self.items(item, convert, at, out)
+            }
+            _ if self.is_held(column, convert, at) => false,
+            _ => self.whole(at, out),
+        }
+    }
+
+    fn items(&mut self, item: &ColumnType, convert: bool, at: u32, out: &mut String) -> bool {
+        let start = out.len();
+        let mut any = false;
+        for (index, position) in json::items(self.tape, at).enumerate() {
+            out.push(if index == 0 { '[' } else { ',' });
+            if self.value(item, convert, position, out) {
+                any = true;
+            } else {
+                out.push_str("null");
+            }
+        }
+        out.push(']');
+        if !any {
+            out.truncate(start);
+        }
+        any
+    }
+
+    fn is_held(&self, column: &ColumnType, convert: bool, at: u32) -> bool {
+        fn held<T>(fit: Fit<T>) -> bool {
+            matches!(fit, Fit::Null | Fit::Exact(_))
+        }
+        match column {
+            ColumnType::Boolean => held(fit::boolean(self.tape, at)),
+            ColumnType::Int64 => held(fit::int64(self.tape, at, convert)),
+            ColumnType::Double => held(fit::double(self.tape, at, convert)),
+            ColumnType::Timestamp => held(fit::timestamp(self.tape, at, convert)),
+            ColumnType::String => held(fit::string(self.tape, at, convert)),
+            ColumnType::List(_) | ColumnType::Struct(_) => {
+                matches!(self.tape.get(at), TapeElement::Null)
+            }
+        }
+    }
+
+    fn whole(&mut self, at: u32, out: &mut String) -> bool {
+        *self.counts.entry(self.path.join(".")).or_default() += 1;
+        json::write(self.tape, at, out);
+        true
+    }
+}

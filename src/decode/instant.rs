@@ -1,0 +1,126 @@
+//! Instants, exactly.
+//!
+//! Enters: text. Leaves: microseconds since 1970, if the text is an instant that they hold
+//! without loss. Never here: a guess at a missing zone, or rounding.
+
+use chrono::{NaiveDate, NaiveTime};
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Reads an ISO 8601 instant with a zone (`Z`, `+00:00`, `+0000`): `2025-06-11T14:25:00.000Z`.
+/// More than six fraction digits are taken only if the rest are zeros.
+pub(crate) fn parse(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    if !(20..=40).contains(&bytes.len()) || !matches!(bytes[10], b'T' | b't' | b' ') {
+        return None;
+    }
+    let date = parse_date(text.get(..10)?)?;
+    let clock = [13, 16].iter().all(|at| bytes[*at] == b':');
+    let part = |from: usize| digits(bytes.get(from..from + 2)?).map(i64::from);
+    let (hour, minute, second) = (part(11)?, part(14)?, part(17)?);
+    if !clock || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (fraction, zone) = parse_fraction(&bytes[19..])?;
+    let offset = parse_zone(zone)?;
+    Some(date + ((hour * 60 + minute - offset) * 60 + second) * 1_000_000 + fraction)
+}
+
+/// Reads a bare date, `2025-06-11`, as its first instant in UTC.
+pub(crate) fn parse_date(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let year = i32::try_from(digits(&bytes[..4])?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, digits(&bytes[5..7])?, digits(&bytes[8..])?)?;
+    let days = date.and_time(NaiveTime::MIN).and_utc().timestamp() / 86_400;
+    Some(days * DAY_MICROS)
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0u32, |number, byte| {
+        byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+    })
+}
+
+fn parse_fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    if bytes.first() != Some(&b'.') {
+        return Some((0, bytes));
+    }
+    let end = bytes[1..].iter().position(|byte| !byte.is_ascii_digit())? + 1;
+    let (kept, rest) = bytes[1..end].split_at((end - 1).min(6));
+    if end == 1 || rest.iter().any(|digit| *digit != b'0') {
+        return None;
+    }
+    let missing = u32::try_from(6 - kept.len()).ok()?;
+    Some((i64::from(digits(kept)?) * 10_i64.pow(missing), &bytes[end..]))
+}
+
+/// Minutes east of UTC.
+fn parse_zone(bytes: &[u8]) -> Option<i64> {
+    let sign = match bytes {
+        b"Z" | b"z" => return Some(0),
+        [b'+', ..] => 1,
+        [b'-', ..] => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = match &bytes[1..] {
+        [h1, h2, b':', m1, m2] | [h1, h2, m1, m2] => (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?),
+        [h1, h2] => (digits(&[*h1, *h2])?, 0),
+        _ => return None,
+    };
+    (hours < 24 && minutes < 60).then(|| sign * i64::from(hours * 60 + minutes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_forms_that_the_api_sends_are_read() {
+        let noon = 1_749_643_200_000_000;
+        for text in [
+            "2025-06-11T12:00:00Z",
+            "2025-06-11T12:00:00.000Z",
+            "2025-06-11T12:00:00.000000000Z",
+            "2025-06-11T12:00:00+0000",
+            "2025-06-11T14:00:00+02:00",
+            "2025-06-11T06:30:00-05:30",
+            "2025-06-11T12:00:00+00",
+        ] {
+            assert_eq!(parse(text), Some(noon), "{text}");
+        }
+        assert_eq!(parse("2025-06-11T12:00:00.25Z"), Some(noon + 250_000));
+    }
+
+    #[test]
+    fn what_would_be_changed_in_passing_is_refused() {
+        for text in [
+            "2025-06-11T12:00:00",
+            "2025-06-11",
+            "2025-06-11T12:00:00.0000001Z",
+            "2025-06-11T12:00:60Z",
+            "2025-02-29T12:00:00Z",
+            "2025-06-11T24:00:00Z",
+            "2025-06-11T12:00:00.Z",
+            "1700000000",
+            "TBD",
+            "2025-06-11T12:00:00+2",
+            "２０２５-06-11T12:00:00Z",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// P5: every instant agrees with chrono's reading of it.
+        #[test]
+        fn instants_agree_with_chrono(micros in -62_135_596_800_000_000i64..253_402_300_799_000_000) {
+            let instant = chrono::DateTime::from_timestamp_micros(micros).unwrap();
+            prop_assert_eq!(parse(&instant.to_rfc3339()), Some(micros));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading the tape: the flat form of a JSON text that arrow-json's parser makes.
+//!
+//! Enters: JSON text. Leaves: positions on the tape, and JSON text again. Never here: a tree of
+//! values, or recursion over the data's depth.
+
+use arrow::json::reader::{Tape, TapeElement};
+
+/// The position after the value at `at`.
+pub(super) fn next(tape: &Tape<'_>, at: u32) -> u32 {
+    match tape.get(at) {
+        TapeElement::StartObject(end) | TapeElement::StartList(end) => end + 1,
+        TapeElement::I64(_) | TapeElement::F64(_) => at + 2,
+        _ => at + 1,
+    }
+}
+
+/// The members of the object between `at` and `end`: name, and position of the value.
+pub(super) fn members<'t>(
+    tape: &'t Tape<'_>,
+    at: u32,
+    end: u32,
+) -> impl Iterator<Item = (&'t str, u32)> {
+    let mut at = at + 1;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let TapeElement::String(name) = tape.get(at) else { return None };
+        let member = at + 1;
+        at = next(tape, member);
+        Some((tape.get_string(name), member))
+    })
+}
+
+/// The value of the named member, the last one if there are several; `None` when absent.
+pub(super) fn member(tape: &Tape<'_>, at: u32, name: &str) -> Option<u32> {
+    let TapeElement::StartObject(end) = tape.get(at) else { return None };
+    members(tape, at, end).filter(|(it, _)| *it == name).last().map(|(_, member)| member)
+}
+
+/// The items of the list at `at`; none when it is no list.
+pub(super) fn items<'t>(tape: &'t Tape<'_>, at: u32) -> impl Iterator<Item = u32> {
+    let (mut at, end) = match tape.get(at) {
+        TapeElement::StartList(end) => (at + 1, end),
+        _ => (at, at),
+    };
+    std::iter::from_fn(move || {
+        let item = (at < end).then_some(at)?;
+        at = next(tape, item);
+        Some(item)
+    })
+}
+
+/// Writes the value at `at` as JSON text.
+pub(super) fn write(tape: &Tape<'_>, at: u32, out: &mut String) {
+    // The open containers: whether each is an object, and how many names and values it has yet.
+    let mut open: Vec<(bool, usize)> = Vec::new();
+    let end = next(tape, at);
+    for at in at..end {
+        let element = tape.get(at);
+        if !matches!(element, TapeElement::EndObject(_) | TapeElement::EndList(_)) {
+            separate(&mut open, out);
+        }
+        match element {
+            TapeElement::StartObject(_) => {
+                out.push('{');
+                open.push((true, 0));
+            }
+            TapeElement::StartList(_) => {
+                out.push('[');
+                open.push((false, 0));
+            }
+            TapeElement::EndObject(_) => {
+                out.push('}');
+                open.pop();
+            }
+            TapeElement::EndList(_) => {
+                out.push(']');
+                open.pop();
+            }
+            TapeElement::String(index) => write_text(tape.get_string(index), out),
+            TapeElement::Number(index) => out.push_str(tape.get_string(index)),
+            TapeElement::True => out.push_str("true"),
+            TapeElement::False => out.push_str("false"),
+            _ => out.push_str("null"),
+        }
+    }
+}
+
+fn separate(open: &mut [(bool, usize)], out: &mut String) {
+    if let Some((is_object, written)) = open.last_mut() {
+        match (*is_object, *written) {
+            (_, 0) => {}
+            (true, odd) if odd % 2 == 1 => out.push(':'),
+            _ => out.push(','),
+        }
+        *written += 1;
+    }
+}
+
+/// Writes a JSON string.
+pub(super) fn write_text(text: &str, out: &mut String) {
+    // Text always serialises; the empty default is never seen.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}

@@ -1,0 +1,767 @@
+//! JSON in, columns out, nothing lost.
+//!
+//! Enters: the bytes of one reply, and where they came from. Leaves: [`Rows`] in the table's
+//! schema, records for quarantine, the [`Page`] for the paginator, and a wider schema while the
+//! table's is not settled. Never here: a clock, a request, a file, or a record dropped.
+//!
+//! One parse: arrow-json's parser makes a flat tape, and a decoder of ours at its root walks it.
+
+mod columns;
+mod extra;
+mod fit;
+mod hash;
+mod infer;
+pub(crate) mod instant;
+mod json;
+mod number;
+mod rows;
+mod surrogates;
+mod tape;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field};
+use arrow::json::reader::{Tape, TapeElement};
+
+use self::columns::{ABSENT, ColumnBuilder};
+use self::extra::ExtraWriter;
+pub use self::extra::MisfitCounts;
+pub use self::rows::Rows;
+use self::tape::TapeReader;
+use crate::endpoint::{Endpoint, RecordPath, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::page::{Page, PageEntry};
+use crate::schema::{Column, EXTRA_JSON, Schema};
+
+/// Joins the parts of a key; no JSON id holds it.
+pub(crate) const KEY_SEPARATOR: char = '\u{1f}';
+
+/// Where a reply came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// When it was fetched, microseconds since 1970.
+    pub fetched_at: i64,
+    /// The parent's id, for a chained endpoint.
+    pub parent: Option<Arc<str>>,
+    /// The day of the window or run, for records without a date of their own; days since 1970.
+    pub day: Option<i32>,
+}
+
+/// What is known of a row beside its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFacts {
+    /// What identifies the row in its table (with its day, in snapshot tables).
+    pub key: Box<str>,
+    /// The parent's id, for a chained endpoint.
+    pub parent: Option<Arc<str>>,
+    /// The content hash.
+    pub hash: u128,
+    /// The record's time, microseconds since 1970, where it has one that can be read.
+    pub time: Option<i64>,
+    /// The day that dates the row, days since 1970; none when it cannot be read.
+    pub day: Option<i32>,
+    /// When the record last changed, as the API says, microseconds since 1970.
+    pub modified: Option<i64>,
+    /// The field by which other endpoints choose whom to ask for (`status`).
+    pub status: Option<Box<str>>,
+    /// False while the field that settles the record is still empty.
+    pub settled: bool,
+    /// When this version was fetched, microseconds since 1970.
+    pub fetched_at: i64,
+    /// Since when the record is known to be gone, microseconds since 1970.
+    pub deleted_at: Option<i64>,
+}
+
+/// A record that has no usable key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The record as JSON text.
+    pub record: String,
+    /// Why it cannot have a row.
+    pub reason: String,
+    /// A digest of its content.
+    pub hash: u128,
+}
+
+/// What was surprising in a reply, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surprises {
+    /// Values that no column holds as they are, by path; they are in `extra_json`.
+    pub misfits: MisfitCounts,
+    /// Members superseded by another of the same name in the same object.
+    pub duplicate_members: u64,
+    /// Halves of surrogate pairs, replaced.
+    pub lone_surrogates: u64,
+}
+
+/// One reply, decoded.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows.
+    pub rows: Rows,
+    /// The records that cannot be rows.
+    pub quarantined: Vec<Quarantined>,
+    /// What paging needs to know.
+    pub page: Page,
+    /// What was surprising.
+    pub surprises: Surprises,
+}
+
+/// Why a reply could not be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// The body ended early or is not JSON: worth asking again.
+    #[error("the reply is not JSON: {0}")]
+    NotJson(String),
+    /// The body is JSON without the records' path.
+    #[error("the reply has nothing at {0}")]
+    NoRecords(String),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+/// Decodes the replies of one endpoint.
+#[derive(Debug)]
+pub struct RecordDecoder {
+    reader: TapeReader,
+    shape: RecordShape,
+}
+
+/// What a record of the endpoint looks like, as far as is known.
+#[derive(Debug, Clone)]
+struct RecordShape {
+    endpoint: Arc<Endpoint>,
+    schema: Arc<Schema>,
+    /// Whether the schema may no longer grow.
+    settled: bool,
+    /// The field kept as [`RowFacts::status`].
+    watch: Option<String>,
+}
+
+impl RecordDecoder {
+    /// A decoder into `schema`, which grows by inference unless it is `settled`; `watch` names
+    /// the field by which other endpoints choose whom to ask for.
+    #[must_use]
+    pub fn new(
+        endpoint: Arc<Endpoint>,
+        schema: Arc<Schema>,
+        settled: bool,
+        watch: Option<String>,
+    ) -> Self {
+        let shape = RecordShape { endpoint, schema, settled, watch };
+        Self { reader: TapeReader::default(), shape }
+    }
+
+    /// The schema, as wide as the records seen so far made it.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.shape.schema
+    }
+
+    /// Another decoder into the same schema.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { reader: TapeReader::default(), shape: self.shape.clone() }
+    }
+
+    /// Takes over a schema that another writer has committed.
+    pub fn set_schema(&mut self, schema: Arc<Schema>, settled: bool) {
+        self.shape.schema = schema;
+        self.shape.settled = settled;
+    }
+
+    /// Decodes one reply.
+    ///
+    /// # Errors
+    /// When the body is not JSON, or has no records where the endpoint says they are.
+    pub fn decode(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let (body, lone_surrogates) = surrogates::replace_lone(body);
+        let (mut shape, origin) = (self.shape.clone(), origin.clone());
+        let visit = move |tape: &Tape<'_>, root| {
+            let decoded = shape.reply(tape, root, &origin);
+            (shape, decoded)
+        };
+        let (shape, decoded) = self.reader.read(&body, visit).map_err(Undecodable::NotJson)?;
+        let mut decoded = decoded?;
+        self.shape = shape;
+        decoded.surprises.lone_surrogates = lone_surrogates;
+        Ok(decoded)
+    }
+
+    /// Brings rows that were decoded before the schema grew into the schema as it is.
+    ///
+    /// # Errors
+    /// `Corrupt` when the rows are none that this tool made.
+    pub fn widen(&mut self, rows: Rows) -> Result<Rows> {
+        if rows.schema == self.shape.schema {
+            return Ok(rows);
+        }
+        let origin = |facts: &RowFacts| Origin {
+            fetched_at: facts.fetched_at,
+            parent: facts.parent.clone(),
+            day: facts.day,
+        };
+        let origins = rows.facts.iter().map(origin).collect();
+        let widened = self.decode_rows(&rows.to_table()?, origins)?;
+        Ok(Rows { facts: rows.facts, ..widened })
+    }
+
+    /// Decodes rows of the lake anew, into this decoder's schema: what `extra_json` held moves
+    /// into columns that now exist. Their facts follow from the rows, and `added` gives what the
+    /// record itself does not say.
+    ///
+    /// # Errors
+    /// `Corrupt` when the rows are none that this tool wrote.
+    pub fn decode_rows(&mut self, batch: &RecordBatch, added: Vec<Origin>) -> Result<Rows> {
+        let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
+        let text = rows::to_json(batch, &self.shape.schema, &mut self.reader)?;
+        let mut shape = self.shape.clone();
+        let visit = move |tape: &Tape<'_>, root| {
+            let records: Vec<u32> = json::items(tape, root).collect();
+            let decoded = shape.records(tape, &records, &|row| &added[row]);
+            (shape, decoded)
+        };
+        let (shape, decoded) = self.reader.read(text.as_bytes(), visit).map_err(corrupt)?;
+        let decoded = decoded?;
+        self.shape = shape;
+        if !decoded.quarantined.is_empty() {
+            return Err(corrupt("a row without a key".to_owned()));
+        }
+        Ok(decoded.rows)
+    }
+}
+
+impl RecordDecoder {
+    /// The texts and numbers at `path` in rows of the lake, of which some columns may be left out.
+    ///
+    /// # Errors
+    /// `Corrupt` when the rows are none that this tool wrote.
+    pub fn values(&mut self, batch: &RecordBatch, path: &RecordPath) -> Result<Vec<String>> {
+        let text = rows::to_json(batch, &self.shape.schema, &mut self.reader)?;
+        let path = path.clone();
+        let values = self.reader.read(text.as_bytes(), move |tape, root| {
+            let records: Vec<u32> = json::items(tape, root).collect();
+            values_at(tape, records, &path)
+        });
+        values.map_err(|why| Error::new(ErrorKind::Corrupt, why))
+    }
+}
+
+/// The texts and numbers at `path` in each of the records; one that stands where a list is
+/// expected counts as the list's only item.
+fn values_at(tape: &Tape<'_>, records: Vec<u32>, path: &RecordPath) -> Vec<String> {
+    let places = path.steps().iter().fold(records, |places, step| match step {
+        Step::Member(name) => {
+            places.iter().filter_map(|at| json::member(tape, *at, name)).collect()
+        }
+        Step::Items => {
+            let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
+            let items = |at: u32| {
+                if is_list(&at) { json::items(tape, at).collect() } else { vec![at] }
+            };
+            places.into_iter().flat_map(items).collect()
+        }
+    });
+    let text = |at: u32| match tape.get(at) {
+        TapeElement::String(index) | TapeElement::Number(index) => Some(tape.get_string(index)),
+        _ => None,
+    };
+    places.into_iter().filter_map(text).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+impl RecordShape {
+    fn reply(
+        &mut self,
+        tape: &Tape<'_>,
+        root: u32,
+        origin: &Origin,
+    ) -> Result<Decoded, Undecodable> {
+        let paths = self.endpoint.records.all();
+        let found = paths.iter().find_map(|path| locate(tape, root, path));
+        let records = found.ok_or_else(|| {
+            let texts: Vec<_> = paths.iter().map(RecordPath::to_string).collect();
+            Undecodable::NoRecords(texts.join(" or "))
+        })?;
+        let mut decoded = self.records(tape, &records, &|_| origin)?;
+        decoded.page.has_more = has_more(tape, root);
+        Ok(decoded)
+    }
+
+    fn records<'o>(
+        &mut self,
+        tape: &Tape<'_>,
+        records: &[u32],
+        origin: &dyn Fn(usize) -> &'o Origin,
+    ) -> Result<Decoded> {
+        let mut kept = Vec::with_capacity(records.len());
+        let mut facts = Vec::with_capacity(records.len());
+        let mut quarantined = Vec::new();
+        let mut entries = Vec::with_capacity(records.len());
+        for (row, at) in records.iter().enumerate() {
+            match self.facts(tape, *at, origin(row)) {
+                Ok(row) => {
+                    entries.push(PageEntry { key: row.key.clone(), time: row.time });
+                    kept.push(*at);
+                    facts.push(row);
+                }
+                Err(reason) => {
+                    let record = self.quarantine(tape, *at, reason);
+                    let key = format!("{:032x}", record.hash).into();
+                    entries.push(PageEntry { key, time: None });
+                    quarantined.push(record);
+                }
+            }
+        }
+        let mut surprises = Surprises::default();
+        let batch = self.batch(tape, &kept, &mut surprises)?;
+        let rows = Rows { schema: Arc::clone(&self.schema), batch, facts };
+        Ok(Decoded { rows, quarantined, page: Page { entries, has_more: None }, surprises })
+    }
+
+    /// The record columns and `extra_json`, in a schema that holds all that can be inferred.
+    fn batch(
+        &mut self,
+        tape: &Tape<'_>,
+        records: &[u32],
+        surprises: &mut Surprises,
+    ) -> Result<RecordBatch> {
+        let (mut arrays, mut misfits, mut duplicates) = self.arrays(tape, records)?;
+        if !self.settled && !misfits.is_empty() && self.widen(tape, records, &misfits) {
+            (arrays, misfits, duplicates) = self.arrays(tape, records)?;
+        }
+        surprises.duplicate_members += duplicates;
+        arrays.push(self.extra(tape, records, &misfits, surprises));
+        let mut fields: Vec<Field> = self.schema.columns.iter().map(Column::field).collect();
+        fields.push(Field::new(EXTRA_JSON, DataType::Utf8, true));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        Ok(RecordBatch::try_new(schema, arrays)?)
+    }
+
+    fn arrays(&self, tape: &Tape<'_>, records: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>, u64)> {
+        let mut builder = ColumnBuilder::new(tape);
+        let columns = &self.schema.columns;
+        let arrays = if self.is_scalar(tape, records) {
+            builder.scalars(columns, records)?
+        } else {
+            builder.members(columns, records)?
+        };
+        builder.misfits.sort_unstable();
+        Ok((arrays, builder.misfits, builder.duplicates))
+    }
+
+    /// Whether the records are bare values, each of which is its own key.
+    fn is_scalar(&self, tape: &Tape<'_>, records: &[u32]) -> bool {
+        let is_object = |at: &u32| matches!(tape.get(*at), TapeElement::StartObject(_));
+        !records.is_empty() && !records.iter().any(is_object)
+    }
+
+    fn widen(&mut self, tape: &Tape<'_>, records: &[u32], misfits: &[u32]) -> bool {
+        let schema = Arc::make_mut(&mut self.schema);
+        let added = Schema { columns: Vec::new(), added: schema.added.clone() };
+        let declared = &self.endpoint.columns;
+        let mut changed = false;
+        for at in with_misfits(tape, records, misfits) {
+            let refuse = |name: &str| added.reserves(&name.to_ascii_lowercase());
+            changed |= infer::widen(tape, at, &mut schema.columns, declared, &refuse);
+        }
+        changed
+    }
+
+    fn extra(
+        &self,
+        tape: &Tape<'_>,
+        records: &[u32],
+        misfits: &[u32],
+        surprises: &mut Surprises,
+    ) -> ArrayRef {
+        if misfits.is_empty() {
+            return new_null_array(&DataType::Utf8, records.len());
+        }
+        let mut writer = ExtraWriter::new(tape, &mut surprises.misfits);
+        let extra = records.iter().map(|at| {
+            let misfit = has_misfit(tape, *at, misfits);
+            misfit.then(|| writer.record(&self.schema.columns, *at)).flatten()
+        });
+        Arc::new(extra.collect::<StringArray>())
+    }
+
+    fn facts(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<RowFacts, String> {
+        let endpoint = &self.endpoint;
+        let key = self.key(tape, at, origin)?;
+        let time = endpoint.time_field().and_then(|field| instant_at(tape, at, field));
+        let modified = endpoint.modified.as_ref();
+        let modified = modified.and_then(|it| instant_at(tape, at, &it.field));
+        let status = self.watch.as_deref().and_then(|field| text_at(tape, at, field));
+        let settled_by = endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
+        let not_empty = |field| {
+            json::member(tape, at, field).is_some_and(|it| json::items(tape, it).next().is_some())
+        };
+        Ok(RowFacts {
+            key,
+            parent: origin.parent.clone(),
+            hash: self.hash(tape, at),
+            time,
+            day: match endpoint.time_field() {
+                Some(_) => time.and_then(day_of),
+                None => origin.day,
+            },
+            modified,
+            status: status.map(Into::into),
+            settled: settled_by.is_none_or(not_empty),
+            fetched_at: origin.fetched_at,
+            deleted_at: None,
+        })
+    }
+
+    fn key(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<Box<str>, String> {
+        let mut key = String::new();
+        if self.schema.added.parent.is_some() {
+            let parent = origin.parent.as_deref().ok_or("it has no parent")?;
+            key.push_str(parent);
+            key.push(KEY_SEPARATOR);
+        }
+        let is_object = matches!(tape.get(at), TapeElement::StartObject(_));
+        let is_bare_key = self.endpoint.key.len() == 1 && self.endpoint.columns.len() == 1;
+        if !is_object && !is_bare_key {
+            return Err("it is not an object".to_owned());
+        }
+        for (index, field) in self.endpoint.key.iter().enumerate() {
+            if index > 0 {
+                key.push(KEY_SEPARATOR);
+            }
+            if self.endpoint.is_day(field) {
+                key.push_str(&origin.day.ok_or("it has no day")?.to_string());
+                continue;
+            }
+            let value = if is_object { json::member(tape, at, field) } else { Some(at) };
+            match value.map(|it| tape.get(it)) {
+                Some(TapeElement::String(it) | TapeElement::Number(it)) => {
+                    key.push_str(tape.get_string(it));
+                }
+                None | Some(TapeElement::Null) => return Err(format!("it has no `{field}`")),
+                Some(_) => return Err(format!("its `{field}` is neither text nor a number")),
+            }
+            if key.is_empty() || key.ends_with(KEY_SEPARATOR) {
+                return Err(format!("its `{field}` is empty"));
+            }
+        }
+        Ok(key.into())
+    }
+
+    /// The content hash, in which a bare value counts as its one-column record.
+    fn hash(&self, tape: &Tape<'_>, at: u32) -> u128 {
+        let columns = self.endpoint.columns.iter().filter(|column| column.never_stored);
+        let leave_out: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
+        match (tape.get(at), self.endpoint.key.as_slice()) {
+            (TapeElement::StartObject(_), _) | (_, []) => hash::record(tape, at, &leave_out),
+            (_, [name, ..]) => hash::scalar(tape, at, name),
+        }
+    }
+
+    fn quarantine(&self, tape: &Tape<'_>, at: u32, reason: String) -> Quarantined {
+        let mut record = String::new();
+        json::write(tape, at, &mut record);
+        Quarantined { record, reason, hash: hash::record(tape, at, &[]) }
+    }
+}
+
+/// The positions of the records at `path`; `None` when the reply has no such place.
+fn locate(tape: &Tape<'_>, root: u32, path: &RecordPath) -> Option<Vec<u32>> {
+    let mut places = vec![root];
+    for step in path.steps() {
+        places = match step {
+            Step::Member(name) => {
+                places.iter().filter_map(|at| json::member(tape, *at, name)).collect()
+            }
+            Step::Items => {
+                let is_list = |at: &&u32| {
+                    matches!(tape.get(**at), TapeElement::StartList(_) | TapeElement::Null)
+                };
+                let lists: Vec<u32> = places.iter().filter(is_list).copied().collect();
+                if lists.is_empty() {
+                    return None;
+                }
+                return_items(tape, &lists)
+            }
+        };
+        if places.is_empty() && matches!(step, Step::Member(_)) {
+            return None;
+        }
+    }
+    let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
+    if places.len() == 1 && places.iter().all(is_list) {
+        places = return_items(tape, &places);
+    }
+    Some(places)
+}
+
+fn return_items(tape: &Tape<'_>, lists: &[u32]) -> Vec<u32> {
+    lists.iter().flat_map(|list| json::items(tape, *list)).collect()
+}
+
+/// What the reply says about further pages, where it says anything.
+fn has_more(tape: &Tape<'_>, root: u32) -> Option<bool> {
+    let pagination = json::member(tape, root, "pagination").unwrap_or(root);
+    match json::member(tape, pagination, "hasMore").map(|at| tape.get(at)) {
+        Some(TapeElement::True) => Some(true),
+        Some(TapeElement::False) => Some(false),
+        _ => None,
+    }
+}
+
+fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {
+    match tape.get(json::member(tape, at, field)?) {
+        TapeElement::String(index) => Some(tape.get_string(index)),
+        _ => None,
+    }
+}
+
+fn instant_at(tape: &Tape<'_>, at: u32, field: &str) -> Option<i64> {
+    let text = text_at(tape, at, field)?;
+    instant::parse(text).or_else(|| instant::parse_date(text))
+}
+
+/// The UTC day of an instant, days since 1970.
+fn day_of(micros: i64) -> Option<i32> {
+    i32::try_from(micros.div_euclid(86_400_000_000)).ok()
+}
+
+/// Whether one of the `misfits`, which are sorted, stands within the record at `at`.
+fn has_misfit(tape: &Tape<'_>, at: u32, misfits: &[u32]) -> bool {
+    let first = misfits.partition_point(|misfit| *misfit < at);
+    misfits.get(first).is_some_and(|misfit| *misfit < json::next(tape, at) && *misfit != ABSENT)
+}
+
+fn with_misfits<'a>(
+    tape: &'a Tape<'_>,
+    records: &'a [u32],
+    misfits: &'a [u32],
+) -> impl Iterator<Item = u32> + 'a {
+    records.iter().copied().filter(|at| has_misfit(tape, *at, misfits))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::number::Number;
+    use super::*;
+
+    fn endpoint() -> Arc<Endpoint> {
+        let text = r#"
+            description = "d"
+            path = "/x"
+            records = "$.xs[*]"
+            key = ["id"]
+            dated = { by = "field", field = "time" }
+            [[column]]
+            name = "id"
+            type = "string"
+            convert = true
+            [[column]]
+            name = "time"
+            type = "timestamp"
+            [[column]]
+            name = "count"
+            type = "int64"
+            convert = true
+            [[column]]
+            name = "ratio"
+            type = "double"
+            [[column]]
+            name = "people"
+            type = "list<struct>"
+            fields = [{ name = "name", type = "string" }, { name = "ok", type = "boolean" }]
+            [[column]]
+            name = "url"
+            type = "string"
+            never_stored = true
+        "#;
+        Arc::new(Endpoint::from_toml("xs", text).unwrap())
+    }
+
+    fn decoder(settled: bool) -> RecordDecoder {
+        let endpoint = endpoint();
+        let schema = Arc::new(endpoint.schema());
+        RecordDecoder::new(endpoint, schema, settled, None)
+    }
+
+    fn decode(decoder: &mut RecordDecoder, records: &Value) -> Decoded {
+        let body = json!({ "xs": records }).to_string();
+        decoder.decode(body.as_bytes(), &Origin::default()).unwrap()
+    }
+
+    /// What the lake says: columns and `extra_json` merged, by this module's own way back.
+    fn read_back(rows: &Rows) -> Vec<Value> {
+        let text = rows::to_json(&rows.to_table().unwrap(), &rows.schema, &mut TapeReader::default())
+            .unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Null and absent are one, and so are 1 and 1.0.
+    fn without_nulls(value: &Value) -> Value {
+        match value {
+            Value::Number(number) => match Number::parse(&number.to_string()).unwrap() {
+                Number::Int(int) => json!(int),
+                Number::Double(double) => json!(double),
+                Number::Decimal(decimal) => json!(decimal),
+            },
+            Value::Object(members) => members
+                .iter()
+                .filter(|(_, member)| !member.is_null())
+                .map(|(name, member)| (name.clone(), without_nulls(member)))
+                .collect(),
+            Value::Array(items) => items.iter().map(without_nulls).collect(),
+            other => other.clone(),
+        }
+    }
+
+    #[test]
+    fn clean_records_need_no_extra_json() {
+        let records = json!([
+            {"id": "a", "time": "2025-06-11T12:00:00Z", "count": 3, "ratio": 1, "url": null,
+             "people": [{"name": "Ann", "ok": true}, {"name": "Bob"}]},
+            {"id": "b", "time": "2025-06-11T12:00:00Z", "people": []},
+        ]);
+        let decoded = decode(&mut decoder(true), &records);
+        let extra = decoded.rows.batch.column_by_name(EXTRA_JSON).unwrap();
+        assert_eq!(extra.null_count(), 2);
+        assert_eq!(decoded.surprises, Surprises::default());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_kept_in_the_shape_of_the_record() {
+        let records = json!([{"id": 7, "time": "2025-06-11T12:00:00Z", "count": "12",
+            "ratio": "NaN", "people": [{"name": "Ann"}, {"name": 5, "new": [1]}, 3],
+            "new": {"deep": []}, "url": "https://signed"}]);
+        let decoded = decode(&mut decoder(true), &records);
+        let extra = decoded.rows.batch.column_by_name(EXTRA_JSON).unwrap();
+        let extra = arrow::array::AsArray::as_string::<i32>(extra).value(0).to_owned();
+        let expected = r#"{"count":"12","id":7,"new":{"deep":[]},"people":[null,{"name":5,"new":[1]},3],"ratio":"NaN"}"#;
+        assert_eq!(serde_json::from_str::<Value>(&extra).unwrap().to_string(), expected);
+        assert_eq!(&*decoded.rows.facts[0].key, "7");
+        assert_eq!(decoded.surprises.misfits["people.name"], 1);
+        let count = decoded.rows.batch.column_by_name("count").unwrap();
+        let count = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(count);
+        assert_eq!(count.value(0), 12);
+    }
+
+    #[test]
+    fn a_record_without_a_key_goes_to_quarantine_alone() {
+        let records = json!([{"id": "a"}, {"id": ""}, {"id": null}, 5, {"id": {"x": 1}}, {"id": "b"}]);
+        let decoded = decode(&mut decoder(true), &records);
+        assert_eq!(decoded.rows.len(), 2);
+        let reasons: Vec<_> = decoded.quarantined.iter().map(|it| it.reason.as_str()).collect();
+        let expected = ["its `id` is empty", "it has no `id`", "it is not an object",
+            "its `id` is neither text nor a number"];
+        assert_eq!(reasons, expected);
+        assert_eq!(decoded.page.entries.len(), 6);
+    }
+
+    #[test]
+    fn a_schema_grows_until_it_is_settled_and_never_by_what_has_no_type() {
+        let mut growing = decoder(false);
+        let records = json!([{"id": "a", "x": 1, "y": null, "z": [], "w": {}, "ID": 1, "a.b": 1,
+            "mixed": [1, "x"], "people": [{"age": 4}], "exported_at": "now"},
+            {"id": "b", "x": 1.5, "list": [{"p": 1}, {"q": "t"}]}]);
+        decode(&mut growing, &records);
+        let grown: Vec<String> = growing.schema().columns[6..]
+            .iter()
+            .map(|column| format!("{}: {}", column.name, column.column_type))
+            .collect();
+        assert_eq!(grown, ["x: double", "list: list<struct<p: int64, q: string>>"]);
+        assert!(growing.schema().columns[4].column_type.to_string().contains("age: int64"));
+        let mut settled = decoder(true);
+        decode(&mut settled, &records);
+        assert_eq!(settled.schema().columns.len(), 6);
+    }
+
+    #[test]
+    fn a_reply_that_is_not_json_is_told_from_one_without_records() {
+        let mut decoder = decoder(true);
+        let mut kind = |body: &str| decoder.decode(body.as_bytes(), &Origin::default());
+        for body in ["", "<html>", r#"{"xs":[{"id":"a"}"#, r#"{"xs":[]}{}"#, "\u{0}"] {
+            assert!(matches!(kind(body), Err(Undecodable::NotJson(_))), "{body}");
+        }
+        assert!(matches!(kind("{}"), Err(Undecodable::NoRecords(_))));
+        assert!(kind(r#"{"xs":null}"#).unwrap().rows.is_empty());
+        assert_eq!(kind(" {\"xs\":[{\"id\":\"a\"}]}\n").unwrap().rows.len(), 1);
+    }
+
+    #[test]
+    fn strings_survive_and_lone_surrogates_are_replaced_and_counted() {
+        let body = r#"{"xs":[{"id":"a\u0000b","people":[{"name":"\ud83d\ude00 שלום \ud83d"}]}]}"#;
+        let decoded = decoder(true).decode(body.as_bytes(), &Origin::default()).unwrap();
+        assert_eq!(decoded.surprises.lone_surrogates, 1);
+        assert_eq!(read_back(&decoded.rows)[0]["people"][0]["name"], "😀 שלום \u{fffd}");
+        assert_eq!(&*decoded.rows.facts[0].key, "a\0b");
+    }
+
+    #[test]
+    fn the_hash_sees_content_not_spelling() {
+        let hash = |record: &str| {
+            let body = format!(r#"{{"xs":[{record}]}}"#);
+            decoder(true).decode(body.as_bytes(), &Origin::default()).unwrap().rows.facts[0].hash
+        };
+        let one = hash(r#"{"id":"a","time":"2025-06-11T12:00:00.000Z","ratio":1.0,"x":null}"#);
+        assert_eq!(one, hash(r#"{"ratio":1,"time":"2025-06-11T14:00:00+0200","id":"a","url":"u"}"#));
+        assert_ne!(one, hash(r#"{"ratio":1,"time":"2025-06-11T14:00:01+0200","id":"a"}"#));
+        assert_ne!(one, hash(r#"{"ratio":1,"time":"2025-06-11T14:00:00+0200","id":"a","people":[]}"#));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            (-10i64..10).prop_map(Value::from),
+            "[a-z\"\\\\\u{0}é😀]{0,6}".prop_map(Value::from),
+            Just(json!("2025-06-11T12:00:00Z")),
+            Just(json!("12")),
+            Just(json!("NaN")),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            let names = "id|time|count|ratio|people|name|ok|new|New|a[.]b|";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(names, inner, 0..5)
+                    .prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        /// P5: whatever the API sends comes back, through a settled schema, a growing one, and
+        /// the way from the first to the second; and the row still hashes as the record did.
+        #[test]
+        fn any_record_comes_back(
+            records in prop::collection::vec(
+                prop::collection::btree_map("time|count|ratio|people|new|New|x|a[.]b|", any_json(), 0..6),
+                1..5,
+            ),
+        ) {
+            let records: Vec<Value> = records.into_iter().enumerate().map(|(at, mut record)| {
+                record.insert("id".to_owned(), json!(at.to_string()));
+                record.into_iter().collect()
+            }).collect();
+            let expected: Vec<Value> = records.iter().map(without_nulls).collect();
+            let mut growing = decoder(false);
+            let settled = decode(&mut decoder(true), &Value::from(records.clone()));
+            let grown = decode(&mut growing, &Value::from(records));
+            let table = settled.rows.to_table().unwrap();
+            let again = growing.decode_rows(&table, vec![Origin::default(); expected.len()]).unwrap();
+            for rows in [&settled.rows, &grown.rows, &again] {
+                let back: Vec<Value> = read_back(rows).iter().map(without_nulls).collect();
+                prop_assert_eq!(&back, &expected);
+            }
+            let hashes = |rows: &Rows| rows.facts.iter().map(|it| it.hash).collect::<Vec<_>>();
+            prop_assert_eq!(hashes(&settled.rows), hashes(&again));
+        }
+    }
+}

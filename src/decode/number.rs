@@ -1,0 +1,197 @@
+//! JSON numbers, exactly.
+//!
+//! Enters: a number as it was written. Leaves: the number it is, in the smallest form that holds
+//! it without loss. Never here: rounding.
+
+/// A JSON number's value; equal numbers are equal however they were written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Number {
+    /// Whole, and within 64 bits.
+    Int(i64),
+    /// Exactly the decimal that this double prints as.
+    Double(f64),
+    /// Anything else: sign, digits and power of ten.
+    Decimal(String),
+}
+
+impl Number {
+    /// Reads a number; `None` when the text is not one by JSON's grammar.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Some(int) = plain_integer(text) {
+            return Some(Self::Int(int));
+        }
+        let parts = Parts::parse(text)?;
+        if let Some(int) = parts.to_i64() {
+            return Some(Self::Int(int));
+        }
+        let double: f64 = text.parse().ok()?;
+        Some(if parts.prints_as(double) { Self::Double(double) } else { Self::Decimal(parts.text()) })
+    }
+
+    /// The value as a 64-bit integer, if it is one.
+    pub(crate) fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Int(int) => Some(*int),
+            Self::Double(_) | Self::Decimal(_) => None,
+        }
+    }
+
+    /// The value as a double, if that loses nothing.
+    pub(crate) fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(int) => {
+                #[expect(clippy::cast_precision_loss, reason = "checked in the next line")]
+                let double = *int as f64;
+                let exact = int.unsigned_abs() <= EXACT || Self::same(*int, double);
+                exact.then_some(double)
+            }
+            Self::Double(double) => Some(*double),
+            Self::Decimal(_) => None,
+        }
+    }
+
+    fn same(int: i64, double: f64) -> bool {
+        Parts::parse(&int.to_string()).is_some_and(|parts| parts.prints_as(double))
+    }
+}
+
+/// Doubles hold every whole number up to here.
+const EXACT: u64 = 1 << 53;
+
+/// The fast path: digits alone, too few to overflow.
+fn plain_integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = !digits.is_empty()
+        && digits.len() <= 18
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits.len() == 1 || !digits.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// `± 0.digits × 10^exponent`, digits without leading or trailing zeros.
+#[derive(Debug, PartialEq)]
+struct Parts {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Parts {
+    fn parse(text: &str) -> Option<Self> {
+        let (negative, rest) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
+            None => (rest, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (mantissa, ""),
+        };
+        let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let leading_zero = whole.len() > 1 && whole.starts_with('0');
+        if whole.is_empty() || leading_zero || !all_digits(whole) || !all_digits(fraction) {
+            return None;
+        }
+        Some(Self::normalised(negative, format!("{whole}{fraction}"), whole.len(), exponent))
+    }
+
+    fn normalised(negative: bool, all: String, whole: usize, exponent: i64) -> Self {
+        let digits = all.trim_start_matches('0');
+        let leading = all.len() - digits.len();
+        let digits = digits.trim_end_matches('0').to_owned();
+        if digits.is_empty() {
+            return Self { negative: false, digits, exponent: 0 };
+        }
+        let point = i64::try_from(whole).unwrap_or(i64::MAX);
+        let leading = i64::try_from(leading).unwrap_or(i64::MAX);
+        Self { negative, digits, exponent: point.saturating_sub(leading).saturating_add(exponent) }
+    }
+
+    fn to_i64(&self) -> Option<i64> {
+        if self.digits.is_empty() {
+            return Some(0);
+        }
+        let length = usize::try_from(self.exponent).ok().filter(|length| *length <= 19)?;
+        let zeros = length.checked_sub(self.digits.len())?;
+        let sign = if self.negative { "-" } else { "" };
+        format!("{sign}{}{}", self.digits, "0".repeat(zeros)).parse().ok()
+    }
+
+    /// Whether the shortest text that denotes `double` is this very decimal.
+    fn prints_as(&self, double: f64) -> bool {
+        if self.digits.len() <= 15 && self.exponent.abs() < 290 {
+            return true;
+        }
+        double.is_finite() && Self::parse(&format!("{double:e}")).is_some_and(|it| it == *self)
+    }
+
+    fn text(&self) -> String {
+        let sign = if self.negative { "-" } else { "" };
+        format!("{sign}{}e{}", self.digits, self.exponent)
+    }
+}
+
+fn parse_exponent(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let negative = text.starts_with('-');
+    let size = digits.parse().unwrap_or(i64::MAX / 4);
+    Some(if negative { -size } else { size })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_value_or_say_that_no_column_can() {
+        let double = |text: &str| Number::parse(text).unwrap().as_f64();
+        let int = |text: &str| Number::parse(text).unwrap().as_i64();
+        assert_eq!(int("1.0"), Some(1));
+        assert_eq!(int("2e3"), Some(2000));
+        assert_eq!(int("-0"), Some(0));
+        assert_eq!(int("9223372036854775807"), Some(i64::MAX));
+        assert_eq!(int("-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(int("9223372036854775808"), None);
+        assert_eq!(int("1.5"), None);
+        assert_eq!(double("9007199254740993"), None);
+        assert_eq!(double("9223372036854775807"), None);
+        assert_eq!(double("9007199254740992"), Some(9_007_199_254_740_992.0));
+        assert_eq!(double("0.30000000000000004"), Some(0.1 + 0.2));
+        assert_eq!(double("0.300000000000000041"), None);
+        assert_eq!(double("1e400"), None);
+        assert_eq!(double("1e-400"), None);
+        assert_eq!(double("5e-324"), Some(5e-324));
+        assert_eq!(Number::parse("1.50"), Number::parse("15e-1"));
+    }
+
+    #[test]
+    fn what_is_not_a_json_number_is_refused() {
+        for text in ["", "-", "01", "1.", ".5", "1e", "1e+", "+1", "1.2.3", "0x1", "1-2"] {
+            assert_eq!(Number::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// P5: a double that was written by any JSON writer comes back as the same double.
+        #[test]
+        fn doubles_come_back(double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
+            let text = serde_json::to_string(&double).unwrap();
+            prop_assert_eq!(Number::parse(&text).unwrap().as_f64(), Some(double));
+        }
+
+        /// P5: an integer comes back as itself, whatever it is.
+        #[test]
+        fn integers_come_back(int: i64) {
+            prop_assert_eq!(Number::parse(&int.to_string()).unwrap().as_i64(), Some(int));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Rows: decoded records with what is known of each, and the way back to JSON.
+//!
+//! Enters: batches. Leaves: batches in the table's schema, or the records' JSON again. Never
+//! here: a value changed on either way (P5: columns and `extra_json` together are the record).
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt32Array, make_array,
+};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field};
+use arrow::json::reader::{Tape, TapeElement};
+use arrow::json::{LineDelimitedWriter, writer::WriterBuilder};
+
+use super::json;
+use super::tape::TapeReader;
+use super::RowFacts;
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{EXTRA_JSON, Schema};
+
+/// Decoded records: the record columns and `extra_json`, and the facts of each row.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// The schema of the table, of which `batch` holds the record columns.
+    pub schema: Arc<Schema>,
+    /// The record columns, then `extra_json`.
+    pub batch: RecordBatch,
+    /// One entry per row.
+    pub facts: Vec<RowFacts>,
+}
+
+impl Rows {
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// The rows at these places, in this order.
+    ///
+    /// # Errors
+    /// `Internal` when a place is out of bounds.
+    pub fn take(&self, places: &[u32]) -> Result<Self> {
+        let batch = take_record_batch(&self.batch, &UInt32Array::from(places.to_vec()))?;
+        let facts = places.iter().map(|place| self.facts[*place as usize].clone()).collect();
+        Ok(Self { schema: Arc::clone(&self.schema), batch, facts })
+    }
+
+    /// All rows of several pieces that share one schema.
+    ///
+    /// # Errors
+    /// `Internal` when there is no piece, or the schemas differ.
+    pub fn concat(pieces: &[Self]) -> Result<Self> {
+        let first = pieces.first().ok_or_else(|| Error::new(ErrorKind::Internal, "no rows"))?;
+        let batches = pieces.iter().map(|piece| &piece.batch);
+        let batch = concat_batches(&first.batch.schema(), batches)?;
+        let facts = pieces.iter().flat_map(|piece| piece.facts.iter().cloned()).collect();
+        Ok(Self { schema: Arc::clone(&first.schema), batch, facts })
+    }
+
+    /// The rows as the table's files hold them, with the columns that this tool adds.
+    ///
+    /// # Errors
+    /// `Internal` when the batch is not in the schema.
+    pub fn to_table(&self) -> Result<RecordBatch> {
+        let added = &self.schema.added;
+        let facts = &self.facts;
+        let instants = |of: &dyn Fn(&RowFacts) -> Option<i64>| -> ArrayRef {
+            let instants: TimestampMicrosecondArray = facts.iter().map(of).collect();
+            Arc::new(instants.with_timezone("UTC"))
+        };
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        if added.parent.is_some() {
+            arrays.push(Arc::new(facts.iter().map(|it| it.parent.as_deref()).collect::<StringArray>()));
+        }
+        let (extra, columns) = self
+            .batch
+            .columns()
+            .split_last()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "rows without columns"))?;
+        arrays.extend(columns.iter().cloned());
+        if added.day {
+            arrays.push(Arc::new(facts.iter().map(|it| it.day).collect::<Date32Array>()));
+        }
+        arrays.push(Arc::clone(extra));
+        arrays.push(instants(&|it| Some(it.fetched_at)));
+        if added.deleted_at {
+            arrays.push(instants(&|it| it.deleted_at));
+        }
+        Ok(RecordBatch::try_new(self.schema.arrow(), arrays)?)
+    }
+}
+
+/// The records of a table's batch as one JSON array.
+pub(super) fn to_json(
+    batch: &RecordBatch,
+    schema: &Schema,
+    reader: &mut TapeReader,
+) -> Result<String> {
+    let is_record = |name: &str| !schema.reserves(name);
+    let schema = batch.schema();
+    let columns: Vec<usize> =
+        (0..batch.num_columns()).filter(|at| is_record(schema.field(*at).name())).collect();
+    let lines = write_lines(&batch.project(&columns)?)?;
+    let extra = batch.column_by_name(EXTRA_JSON).and_then(|column| column.as_string_opt::<i32>());
+    let mut out = String::from("[");
+    for (row, line) in lines.lines().enumerate() {
+        if row > 0 {
+            out.push(',');
+        }
+        match extra.filter(|extra| extra.is_valid(row)) {
+            Some(extra) => out.push_str(&merge_texts(line, extra.value(row), reader)?),
+            None => out.push_str(line),
+        }
+    }
+    out.push(']');
+    Ok(out)
+}
+
+fn write_lines(batch: &RecordBatch) -> Result<String> {
+    let batch = &relabelled(batch)?;
+    let mut lines = Vec::new();
+    let mut writer: LineDelimitedWriter<_> = WriterBuilder::new().build(&mut lines);
+    writer.write(batch)?;
+    writer.finish()?;
+    drop(writer);
+    String::from_utf8(lines)
+        .map_err(|error| Error::new(ErrorKind::Internal, "rows are not text").with_source(error))
+}
+
+/// The same values with UTC called `+00:00`: arrow-json knows no zone by name without a database
+/// of them.
+fn relabelled(batch: &RecordBatch) -> Result<RecordBatch> {
+    let relabel = |column: &ArrayRef| relabel(column.to_data()).map(make_array);
+    let columns = batch.columns().iter().map(relabel).collect::<Result<Vec<_>>>()?;
+    let fields = batch.schema();
+    let fields = fields.fields().iter().zip(&columns).map(|(field, column)| {
+        Field::new(field.name(), column.data_type().clone(), true)
+    });
+    let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+}
+
+fn relabel(data: ArrayData) -> Result<ArrayData> {
+    let children = data.child_data().iter().cloned().map(relabel).collect::<Result<Vec<_>>>()?;
+    let renamed = |field: &Field, child: &ArrayData| {
+        Arc::new(Field::new(field.name(), child.data_type().clone(), true))
+    };
+    let data_type = match data.data_type() {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        DataType::List(element) => DataType::List(renamed(element, &children[0])),
+        DataType::Struct(fields) => DataType::Struct(
+            fields.iter().zip(&children).map(|(field, child)| renamed(field, child)).collect(),
+        ),
+        other => other.clone(),
+    };
+    Ok(data.into_builder().data_type(data_type).child_data(children).build()?)
+}
+
+fn merge_texts(columns: &str, extra: &str, reader: &mut TapeReader) -> Result<String> {
+    let pair = format!("[{columns},{extra}]");
+    let merged = reader.read(pair.as_bytes(), |tape, root| {
+        let mut out = String::new();
+        let pair: Vec<u32> = json::items(tape, root).collect();
+        if let [columns, extra] = pair[..] {
+            merge(tape, columns, extra, &mut out);
+        }
+        out
+    });
+    merged.map_err(|why| Error::new(ErrorKind::Corrupt, format!("an extra_json is no JSON: {why}")))
+}
+
+/// Writes what the columns and `extra_json` say together: objects are joined member by member,
+/// lists of one length item by item, and anything else in `extra_json` stands for itself.
+fn merge(tape: &Tape<'_>, columns: u32, extra: u32, out: &mut String) {
+    match (tape.get(columns), tape.get(extra)) {
+        (_, TapeElement::Null) => json::write(tape, columns, out),
+        (TapeElement::StartObject(end), TapeElement::StartObject(extra_end)) => {
+            out.push('{');
+            let start = out.len();
+            for (name, member) in json::members(tape, columns, end) {
+                write_name(name, start, out);
+                match json::member(tape, extra, name) {
+                    Some(addition) => merge(tape, member, addition, out),
+                    None => json::write(tape, member, out),
+                }
+            }
+            for (name, member) in json::members(tape, extra, extra_end) {
+                if json::member(tape, columns, name).is_none() {
+                    write_name(name, start, out);
+                    json::write(tape, member, out);
+                }
+            }
+            out.push('}');
+        }
+        (TapeElement::StartList(_), TapeElement::StartList(_)) => {
+            let items: Vec<u32> = json::items(tape, columns).collect();
+            let additions: Vec<u32> = json::items(tape, extra).collect();
+            if items.len() != additions.len() {
+                return json::write(tape, extra, out);
+            }
+            out.push('[');
+            for (at, (item, addition)) in items.iter().zip(&additions).enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                merge(tape, *item, *addition, out);
+            }
+            out.push(']');
+        }
+        _ => json::write(tape, extra, out),
+    }
+}
+
+fn write_name(name: &str, start: usize, out: &mut String) {
+    if out.len() > start {
+        out.push(',');
+    }
+    json::write_text(name, out);
+    out.push(':');
+}

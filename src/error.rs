@@ -1,0 +1,154 @@
+//! What can go wrong, told so that the reader knows what to do next.
+//!
+//! Enters: whatever a room met. Leaves: one [`Error`] with a coarse [`ErrorKind`], a message, the
+//! endpoint and window it concerns, and its source. Never here: record values, credentials, URLs
+//! with a query, or an expected outcome (a lost commit race, an absent record), which is a value.
+
+use std::fmt;
+
+/// The result of everything fallible in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the reader can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Arguments, settings or an endpoint file are wrong: fix them first.
+    Config,
+    /// Credentials or rights are missing or refused.
+    Denied,
+    /// The API or the store did not answer usefully within its retries: run again later.
+    Unavailable,
+    /// The week's quota is spent: run again when it is renewed.
+    Exhausted,
+    /// The API answered something that cannot be understood as its records.
+    Data,
+    /// Another writer was faster, more often than is reasonable: run again.
+    Conflict,
+    /// Something in the lake is not what its manifest says.
+    Corrupt,
+    /// The lake was written by a newer version of this tool.
+    Newer,
+    /// The run was asked to stop.
+    Interrupted,
+    /// A bug.
+    Internal,
+}
+
+impl ErrorKind {
+    /// Whether running the same command again, later, can succeed without changing anything.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable | Self::Exhausted | Self::Conflict | Self::Data | Self::Interrupted
+        )
+    }
+
+    /// One line of advice, where there is any that holds for the whole kind.
+    #[must_use]
+    pub fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Denied => Some(
+                "check CLARI_API_KEY and CLARI_API_PASSWORD (workspace settings > integrations > \
+                 Clari Copilot API); stray whitespace counts as wrong",
+            ),
+            Self::Unavailable => {
+                Some("what was complete is in the lake; run the same command again")
+            }
+            Self::Exhausted => Some(
+                "the week's quota is renewed on Sunday 00:00 UTC; run the same command again then",
+            ),
+            Self::Conflict => Some("another process writes to this lake; run again"),
+            Self::Corrupt => {
+                Some("restore the object from a backup, or move it away and export its dates again")
+            }
+            Self::Newer => Some("upgrade clari-lake to the version that wrote the lake"),
+            Self::Internal => {
+                Some("this is a bug in clari-lake; please report it with the lines above")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An error with what it concerns and what caused it.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    context: Option<String>,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; `message` is lower case and has no full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), context: None, hint: None, source: None }
+    }
+
+    /// The same error, naming the endpoint, window or object it concerns.
+    #[must_use]
+    pub fn with_context(mut self, context: impl Into<String>) -> Self {
+        self.context.get_or_insert(context.into());
+        self
+    }
+
+    /// The same error with advice more precise than its kind's.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error with what caused it.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the reader can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Advice: the error's own, else its kind's.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| self.kind.hint())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.context {
+            Some(context) => write!(f, "{context}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::new(ErrorKind::Internal, "columns could not be built").with_source(error)
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Error {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Self::new(ErrorKind::Corrupt, "a parquet object could not be read or written")
+            .with_source(error)
+    }
+}

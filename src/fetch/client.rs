@@ -1,0 +1,387 @@
+//! The client: one request at a time from each caller, retried where that can help.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use reqwest::header::{DATE, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Response, Url};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::Stop;
+use super::throttle::Throttle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::{Failure, RetryPolicy};
+use crate::secret::Credentials;
+
+/// The API as its vendor publishes it.
+pub const BASE_URL: &str = "https://rest-api.copilot.clari.com";
+
+/// No reply is larger (the API's own cap is 6 MB): one that never ends is cut off here.
+const MAX_BODY: usize = 64 << 20;
+/// How much of a failed reply's body is looked at.
+const MAX_FAILURE_BODY: usize = 4 << 10;
+
+/// How to reach the API, and how fast.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Where the API is.
+    pub base_url: String,
+    /// The key pair.
+    pub credentials: Credentials,
+    /// Requests a second; 0 for as fast as they go.
+    pub rate: f64,
+    /// How many requests are under way at once, at most.
+    pub concurrency: usize,
+    /// How often to try.
+    pub retry: RetryPolicy,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How long no request at all may succeed before the run ends.
+    pub outage: Duration,
+}
+
+impl ClientSettings {
+    /// The vendor's API at the rate that it allows.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self {
+            base_url: BASE_URL.to_owned(),
+            credentials,
+            rate: 10.0,
+            concurrency: 16,
+            retry: RetryPolicy::default(),
+            timeout: Duration::from_secs(60),
+            outage: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What to ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The path below the base URL, its variable parts percent-encoded.
+    pub path: String,
+    /// The query's keys and values, not yet encoded.
+    pub query: Vec<(String, String)>,
+    /// Whether the caller can ask for less: then a reply that seems too large is not tried again.
+    pub shrinkable: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Its body, decompressed.
+    pub body: Bytes,
+    /// The server's clock.
+    pub date: Option<DateTime<Utc>>,
+}
+
+/// Why a caller could not read a reply.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// It ended early or is not JSON: worth another try.
+    NotJson(String),
+    /// It will not be better next time.
+    Final(Error),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum FetchError {
+    /// This request failed; others may not.
+    Failed(Failure, Error),
+    /// Nothing more can be asked in this run.
+    Halted(Error),
+}
+
+impl From<FetchError> for Error {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Failed(_, error) | FetchError::Halted(error) => error,
+        }
+    }
+}
+
+/// Sends requests.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: Url,
+    throttle: Throttle,
+    slots: Semaphore,
+    retry: RetryPolicy,
+    outage: Duration,
+    stop: Stop,
+    requests: AtomicU64,
+    last_success: Mutex<Instant>,
+    halted: OnceLock<(ErrorKind, String)>,
+}
+
+impl Client {
+    /// A client that has not sent anything yet.
+    ///
+    /// # Errors
+    /// `Config` when the base URL is none.
+    pub fn new(settings: ClientSettings, stop: Stop) -> Result<Self> {
+        // Fails only if a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base_url = parse_base_url(&settings.base_url)?;
+        let http = reqwest::Client::builder()
+            .default_headers(headers(&settings.credentials)?)
+            .user_agent(concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .redirect(Policy::none())
+            .timeout(settings.timeout)
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Config, "the HTTP client could not be set up")
+                    .with_source(error)
+            })?;
+        Ok(Self {
+            http,
+            base_url,
+            throttle: Throttle::new(settings.rate),
+            slots: Semaphore::new(settings.concurrency.max(1)),
+            retry: settings.retry,
+            outage: settings.outage,
+            stop,
+            requests: AtomicU64::new(0),
+            last_success: Mutex::new(Instant::now()),
+            halted: OnceLock::new(),
+        })
+    }
+
+    /// How many requests were sent.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Sends `request` until a reply can be read by `read`, or there is no point in trying again.
+    /// `attempts` counts the requests that it took.
+    ///
+    /// # Errors
+    /// `Failed` for this request alone, `Halted` when no other will fare better.
+    pub async fn get<T>(
+        &self,
+        request: &Request,
+        attempts: &mut u64,
+        mut read: impl FnMut(&Reply) -> Result<T, Unreadable>,
+    ) -> Result<T, FetchError> {
+        let begun = Instant::now();
+        for attempt in 1u32.. {
+            let sent = self.send(request).await?;
+            *attempts += 1;
+            let (failure, error) = match sent {
+                Ok(reply) => match read(&reply) {
+                    Ok(value) => {
+                        self.note_success();
+                        return Ok(value);
+                    }
+                    Err(Unreadable::NotJson(why)) => (Failure::Broken, self.unreadable(why)),
+                    Err(Unreadable::Final(error)) => {
+                        self.note_success();
+                        return Err(FetchError::Failed(Failure::Broken, error));
+                    }
+                },
+                Err(failed) => failed,
+            };
+            let error = error.with_context(format!("GET {}", request.path));
+            if failure == Failure::QuotaSpent {
+                return Err(self.halt(error));
+            }
+            let shrink = request.shrinkable && failure == Failure::TooLarge;
+            match self.delay(failure, attempt, begun) {
+                Some(delay) if !shrink => self.pause(delay).await?,
+                _ if self.is_out() => return Err(self.halt(outage(self.outage, error))),
+                _ => return Err(FetchError::Failed(failure, error)),
+            }
+        }
+        let error = Error::new(ErrorKind::Internal, "more attempts than can be counted");
+        Err(FetchError::Halted(error))
+    }
+
+    /// Ends the run: from here on every request answers with the same error.
+    pub fn halt(&self, error: Error) -> FetchError {
+        let _ = self.halted.set((error.kind(), error.to_string()));
+        FetchError::Halted(error)
+    }
+
+    /// One attempt; the outer error ends the run, the inner one this attempt.
+    async fn send(
+        &self,
+        request: &Request,
+    ) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await.ok();
+        tokio::select! {
+            biased;
+            () = self.stop.requested() => {}
+            () = self.throttle.ready() => {}
+        }
+        self.check()?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let response = match self.http.get(self.url(request)).send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(failed(error))),
+        };
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(read_body(response).await);
+        }
+        let body = read_start(response).await;
+        let failure = Failure::of_status(status, &body);
+        Ok(Err((failure, describe(failure, status))))
+    }
+
+    fn check(&self) -> Result<(), FetchError> {
+        if self.stop.is_requested() {
+            let error = Error::new(ErrorKind::Interrupted, "interrupted");
+            return Err(FetchError::Halted(error));
+        }
+        match self.halted.get() {
+            Some((kind, message)) => Err(FetchError::Halted(Error::new(*kind, message.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    fn url(&self, request: &Request) -> Url {
+        let mut url = self.base_url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}{}", request.path));
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        url
+    }
+
+    /// How long to wait before the next attempt. While nothing at all succeeds, a request is
+    /// tried beyond its attempts, until that counts as an outage.
+    fn delay(&self, failure: Failure, attempt: u32, begun: Instant) -> Option<Duration> {
+        let random = fastrand::f64();
+        if self.is_out() {
+            return None;
+        }
+        let nothing_since = failure.is_transient() && self.last_success() <= begun;
+        let more = nothing_since.then_some(self.retry.longest);
+        self.retry.delay(failure, attempt, random).or(more)
+    }
+
+    async fn pause(&self, delay: Duration) -> Result<(), FetchError> {
+        tokio::select! {
+            () = self.stop.requested() => self.check(),
+            () = tokio::time::sleep(delay) => Ok(()),
+        }
+    }
+
+    fn last_success(&self) -> Instant {
+        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_success(&self) {
+        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn is_out(&self) -> bool {
+        self.last_success().elapsed() >= self.outage
+    }
+
+    fn unreadable(&self, why: String) -> Error {
+        Error::new(ErrorKind::Data, why)
+    }
+}
+
+fn parse_base_url(text: &str) -> Result<Url> {
+    let wrong = || {
+        Error::new(ErrorKind::Config, format!("`{text}` is no base URL"))
+            .with_hint(format!("it looks like {BASE_URL}"))
+    };
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+        return Err(wrong());
+    }
+    Ok(url)
+}
+
+fn headers(credentials: &Credentials) -> Result<HeaderMap> {
+    let sensitive = |text: &str| {
+        let mut value = HeaderValue::from_str(text).map_err(|_| {
+            Error::new(ErrorKind::Config, "the credentials hold what no HTTP header can carry")
+        })?;
+        value.set_sensitive(true);
+        Ok::<_, Error>(value)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", sensitive(credentials.key())?);
+    headers.insert("x-api-password", sensitive(credentials.password())?);
+    Ok(headers)
+}
+
+async fn read_body(mut response: Response) -> Result<Reply, (Failure, Error)> {
+    let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
+    let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()).map(|it| it.to_utc());
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(length.unwrap_or(64 << 10).min(MAX_BODY));
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            let error = Error::new(ErrorKind::Data, "the reply is larger than 64 MiB");
+            return Err((Failure::TooLarge, error));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { body: body.freeze(), date })
+}
+
+/// The beginning of a failed reply's body, as far as it comes; it is only looked at, never shown.
+async fn read_start(mut response: Response) -> String {
+    let mut start = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        start.extend_from_slice(&chunk[..chunk.len().min(MAX_FAILURE_BODY)]);
+        if start.len() >= MAX_FAILURE_BODY {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&start).into_owned()
+}
+
+fn failed(error: reqwest::Error) -> (Failure, Error) {
+    let failure = if error.is_timeout() { Failure::TooLarge } else { Failure::Broken };
+    let message = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the connection broke"
+    };
+    // The URL names ids in its query: not for logs.
+    let error = Error::new(ErrorKind::Unavailable, message).with_source(error.without_url());
+    (failure, error)
+}
+
+fn describe(failure: Failure, status: u16) -> Error {
+    let (kind, message) = match failure {
+        Failure::QuotaSpent => (ErrorKind::Exhausted, "the API says that the quota is spent".to_owned()),
+        Failure::Unauthorized => (ErrorKind::Denied, "no credentials arrived (401)".to_owned()),
+        Failure::Forbidden => (ErrorKind::Denied, "the credentials were refused (403)".to_owned()),
+        Failure::NoSuchPath => (ErrorKind::Denied, "the API has no such path (403)".to_owned()),
+        Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
+        Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
+        Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
+        Failure::TooLarge | Failure::Broken => {
+            (ErrorKind::Unavailable, format!("the API failed ({status})"))
+        }
+    };
+    Error::new(kind, message)
+}
+
+fn outage(after: Duration, last: Error) -> Error {
+    let message = format!("the API has not answered usefully for {} seconds", after.as_secs());
+    Error::new(ErrorKind::Unavailable, message).with_source(last)
+}

@@ -1,0 +1,11 @@
+//! Requests: GET and nothing else, at the rate that was agreed.
+//!
+//! Enters: a path and a query. Leaves: the body of a reply, read by the caller, or what is wrong.
+//! Never here: what a record is, how a list is paged, or a secret in anything that can be shown.
+
+mod client;
+mod stop;
+mod throttle;
+
+pub use client::{Client, ClientSettings, FetchError, Reply, Request, Unreadable};
+pub use stop::Stop;

@@ -1,0 +1,184 @@
+//! Merging: a partition's rows and the new ones become its next version.
+//!
+//! Enters: the object as it is, the rows to put in, the keys to take out. Leaves: the next
+//! object, staged. Never here: the whole object in memory, or two rows of one key.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io::Write;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::object::{self, RowOrder};
+use crate::decode::{Origin, RecordDecoder, RowFacts, Rows};
+use crate::endpoint::{Endpoint, RecordPath, Step};
+use crate::error::Result;
+use crate::schema::{DELETED_AT, EXPORTED_AT, EXTRA_JSON};
+
+/// About how much of an object is in memory at once, uncompressed.
+const BATCH_BYTES: i64 = 4 << 20;
+
+/// The next version of one partition.
+pub(super) struct Merge<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    /// Into whose schema everything is brought.
+    pub(super) decoder: &'a mut RecordDecoder,
+    /// The rows to put in, one per key, in the decoder's schema.
+    pub(super) upserts: Option<Rows>,
+    /// The keys to take out, besides those that are put in.
+    pub(super) drop: HashSet<Box<str>>,
+}
+
+impl Merge<'_> {
+    /// Writes the next version; how many rows it has.
+    pub(super) fn write<W: Write + Send>(
+        mut self,
+        existing: Option<File>,
+        writer: &mut ArrowWriter<W>,
+    ) -> Result<u64> {
+        let upserts = match &self.upserts {
+            Some(rows) => rows.to_table()?,
+            None => RecordBatch::new_empty(self.decoder.schema().arrow()),
+        };
+        let order = object::order(self.endpoint, &upserts)?;
+        let mut sorted: Vec<usize> = (0..order.len()).collect();
+        sorted.sort_unstable_by(|a, b| order[*a].cmp(&order[*b]));
+        self.drop.extend(order.iter().map(|row| Box::from(row.key.as_str())));
+        let mut new = NewRows { batch: upserts, order, sorted, written: 0 };
+        let mut count = 0;
+        if let Some(file) = existing {
+            let (reader, is_current) = open(file, self.decoder)?;
+            for batch in reader {
+                count += self.write_between(batch?, is_current, &mut new, writer)?;
+            }
+        }
+        Ok(count + new.write_rest(writer)?)
+    }
+
+    /// Writes a batch of the old object without what was taken out, and the new rows before its
+    /// last one.
+    fn write_between<W: Write + Send>(
+        &mut self,
+        batch: RecordBatch,
+        is_current: bool,
+        new: &mut NewRows,
+        writer: &mut ArrowWriter<W>,
+    ) -> Result<u64> {
+        let batch = if is_current { batch } else { widen(&batch, self.decoder)?.to_table()? };
+        let order = object::order(self.endpoint, &batch)?;
+        let mut places: Vec<(usize, usize)> = Vec::with_capacity(batch.num_rows());
+        for (row, at) in order.iter().enumerate() {
+            while let Some(next) = new.next_before(at) {
+                places.push((1, next));
+            }
+            if !self.drop.contains(at.key.as_str()) {
+                places.push((0, row));
+            }
+        }
+        if !places.is_empty() {
+            writer.write(&interleave_record_batch(&[&batch, &new.batch], &places)?)?;
+        }
+        Ok(places.len() as u64)
+    }
+}
+
+/// The rows to put in, in order.
+struct NewRows {
+    batch: RecordBatch,
+    order: Vec<RowOrder>,
+    sorted: Vec<usize>,
+    written: usize,
+}
+
+impl NewRows {
+    fn next_before(&mut self, at: &RowOrder) -> Option<usize> {
+        let next = self.sorted.get(self.written).copied().filter(|row| self.order[*row] < *at)?;
+        self.written += 1;
+        Some(next)
+    }
+
+    fn write_rest<W: Write + Send>(&mut self, writer: &mut ArrowWriter<W>) -> Result<u64> {
+        let rest = &self.sorted[self.written..];
+        let bytes = self.batch.get_array_memory_size() / self.batch.num_rows().max(1);
+        let step = batch_rows(i64::try_from(bytes).unwrap_or(i64::MAX));
+        for rows in rest.chunks(step) {
+            let rows: UInt32Array = rows.iter().filter_map(|row| u32::try_from(*row).ok()).collect();
+            writer.write(&take_record_batch(&self.batch, &rows)?)?;
+        }
+        Ok(rest.len() as u64)
+    }
+}
+
+/// Opens an object; whether it has the decoder's schema already.
+fn open(file: File, decoder: &RecordDecoder) -> Result<(ParquetRecordBatchReader, bool)> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let is_current = *builder.schema().fields() == *decoder.schema().arrow().fields();
+    let metadata = builder.metadata();
+    let bytes: i64 = metadata.row_groups().iter().map(|group| group.total_byte_size()).sum();
+    let rows = metadata.file_metadata().num_rows().max(1);
+    let batch_rows = batch_rows(bytes / rows);
+    Ok((builder.with_batch_size(batch_rows).build()?, is_current))
+}
+
+/// How many rows of this size make a batch.
+fn batch_rows(row_bytes: i64) -> usize {
+    usize::try_from((BATCH_BYTES / row_bytes.max(1)).clamp(1, 8192)).unwrap_or(1)
+}
+
+/// Decodes rows of the lake anew, into the decoder's schema.
+fn widen(batch: &RecordBatch, decoder: &mut RecordDecoder) -> Result<Rows> {
+    let deleted_at = object::instants(batch, DELETED_AT);
+    let mut rows = decoder.decode_rows(batch, origins(batch, decoder))?;
+    for (facts, deleted_at) in rows.facts.iter_mut().zip(deleted_at) {
+        facts.deleted_at = deleted_at;
+    }
+    Ok(rows)
+}
+
+/// What the rows themselves say of where they came from.
+fn origins(batch: &RecordBatch, decoder: &RecordDecoder) -> Vec<Origin> {
+    let fetched_at = object::instants(batch, EXPORTED_AT);
+    let days = object::days(batch).unwrap_or_else(|| vec![None; batch.num_rows()]);
+    let parents = object::parents(batch, decoder.schema());
+    let origins = fetched_at.into_iter().zip(days).zip(parents);
+    origins
+        .map(|((fetched_at, day), parent)| Origin {
+            fetched_at: fetched_at.unwrap_or_default(),
+            parent,
+            day,
+        })
+        .collect()
+}
+
+/// What an object says of each of its rows.
+pub(super) fn read_facts(file: File, decoder: &mut RecordDecoder) -> Result<Vec<RowFacts>> {
+    let (reader, _) = open(file, decoder)?;
+    let mut facts = Vec::new();
+    for batch in reader {
+        facts.extend(widen(&batch?, decoder)?.facts);
+    }
+    Ok(facts)
+}
+
+/// The texts and numbers at `path` in an object's records.
+pub(super) fn read_values(
+    file: File,
+    path: &RecordPath,
+    decoder: &mut RecordDecoder,
+    values: &mut BTreeSet<String>,
+) -> Result<()> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let root = path.steps().iter().find_map(|step| match step {
+        Step::Member(name) => Some(name.as_str()),
+        Step::Items => None,
+    });
+    let wanted = [root.unwrap_or_default(), EXTRA_JSON];
+    let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
+    for batch in builder.with_projection(mask).build()? {
+        values.extend(decoder.values(&batch?, path)?);
+    }
+    Ok(())
+}

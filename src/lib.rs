@@ -1,0 +1,19 @@
+//! Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
+pub mod clock;
+pub mod decode;
+pub mod endpoint;
+pub mod error;
+pub mod fetch;
+pub mod lake;
+pub mod manifest;
+pub mod page;
+pub mod paginate;
+pub mod partition;
+pub mod pipeline;
+pub mod plan;
+pub mod report;
+pub mod retry;
+pub mod schema;
+pub mod secret;
+pub mod simulator;
+pub mod window;

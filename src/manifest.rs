@@ -1,0 +1,148 @@
+//! The manifest: an endpoint's numbered, immutable record of truth.
+//!
+//! Enters: nothing. Leaves: what a commit says, and what the index says of each key. Never here:
+//! how either is stored, or a secret.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::partition::Granularity;
+use crate::schema::Schema;
+use crate::window::Coverage;
+
+/// The format of the manifests that this version writes; it reads all up to it.
+pub const FORMAT: u32 = 1;
+
+/// What one commit says of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format of this file.
+    pub format: u32,
+    /// Its number; the first is 1.
+    pub version: u64,
+    /// The table.
+    pub endpoint: String,
+    /// The run that committed it.
+    pub run: String,
+    /// The version of the tool that committed it.
+    pub tool: String,
+    /// When.
+    pub committed_at: DateTime<Utc>,
+    /// How much time a partition holds.
+    pub granularity: Granularity,
+    /// Up to where changes are complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<DateTime<Utc>>,
+    /// What was asked for, whether or not it is complete.
+    #[serde(default)]
+    pub goal: Coverage,
+    /// What is completely in the lake.
+    #[serde(default)]
+    pub coverage: Coverage,
+    /// The columns.
+    pub schema: Schema,
+    /// Whether the first export is complete, so that only `evolve` changes the schema.
+    pub settled: bool,
+    /// The partitions by their value of `dt`.
+    pub partitions: BTreeMap<String, PartitionEntry>,
+    /// The files of the index, the base first; later ones override earlier ones.
+    #[serde(default)]
+    pub index: Vec<IndexFile>,
+}
+
+/// One partition's object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionEntry {
+    /// Its path below the lake.
+    pub object: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// What the store calls this very version of it.
+    pub etag: String,
+    /// The SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    /// The fingerprint of its schema.
+    pub schema: String,
+}
+
+/// One file of the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexFile {
+    /// Its path below the lake.
+    pub object: String,
+    /// How many entries it has.
+    pub entries: u64,
+}
+
+/// What the index says of one key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Whether the table has a row of this key; if not, it is known only by `attempt`.
+    pub in_lake: bool,
+    /// The day that dates the row, days since 1970.
+    pub day: Option<i32>,
+    /// The content hash of the row's version.
+    pub hash: u128,
+    /// When that version was fetched, microseconds since 1970.
+    pub fetched_at: i64,
+    /// The field by which other endpoints choose whom to ask for.
+    pub status: Option<Box<str>>,
+    /// Since when the record is known to be gone, microseconds since 1970.
+    pub deleted_at: Option<i64>,
+    /// What the last request by this key found, for endpoints that are asked key by key.
+    pub attempt: Option<Attempt>,
+}
+
+/// What the last request by a key found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// The content hash of the parent for which it was asked.
+    pub parent_hash: u128,
+    /// Why there is nothing, or nothing whole; none when it is settled.
+    pub reason: Option<Box<str>>,
+    /// How many requests found nothing whole, in a row.
+    pub failures: u32,
+    /// When the first of them was made, microseconds since 1970.
+    pub first_failed_at: i64,
+    /// When to ask again, microseconds since 1970.
+    pub next_try_at: i64,
+}
+
+impl Manifest {
+    /// The first manifest of a table, not yet committed.
+    #[must_use]
+    pub fn new(endpoint: &str, schema: Schema, granularity: Granularity) -> Self {
+        Self {
+            format: FORMAT,
+            version: 0,
+            endpoint: endpoint.to_owned(),
+            run: String::new(),
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            committed_at: DateTime::UNIX_EPOCH,
+            granularity,
+            watermark: None,
+            goal: Coverage::default(),
+            coverage: Coverage::default(),
+            schema,
+            settled: false,
+            partitions: BTreeMap::new(),
+            index: Vec::new(),
+        }
+    }
+
+    /// How many rows the table has.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.partitions.values().map(|partition| partition.rows).sum()
+    }
+
+    /// The size of the table's objects.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.partitions.values().map(|partition| partition.bytes).sum()
+    }
+}

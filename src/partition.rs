@@ -1,0 +1,110 @@
+//! Partitions: which Hive folder a row belongs to.
+//!
+//! Enters: days and a granularity. Leaves: partitions and their folder names. Never here: rows,
+//! or paths beyond the folder.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, NaiveDate};
+use serde::{Deserialize, Serialize};
+
+/// How much time one partition holds; fixed when a table is created.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Granularity {
+    /// A partition a day.
+    #[default]
+    Day,
+    /// A partition a month, named by its first day.
+    Month,
+}
+
+/// What Hive calls a partition whose value is null.
+const NO_DATE: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// A value of `dt`: a date, or none when a record's date cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(Option<NaiveDate>);
+
+impl Partition {
+    /// The partition of a day, given in days since 1970.
+    #[must_use]
+    pub fn of(day: Option<i32>, granularity: Granularity) -> Self {
+        let date = day.and_then(date_of);
+        Self(match granularity {
+            Granularity::Day => date,
+            Granularity::Month => date.and_then(|date| date.with_day(1)),
+        })
+    }
+
+    /// Its date, if it has one.
+    #[must_use]
+    pub fn date(&self) -> Option<NaiveDate> {
+        self.0
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(date) => write!(f, "{}", date.format("%Y-%m-%d")),
+            None => f.write_str(NO_DATE),
+        }
+    }
+}
+
+impl FromStr for Partition {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == NO_DATE {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(NaiveDate::parse_from_str(text, "%Y-%m-%d")?)))
+    }
+}
+
+/// The date of a day, given in days since 1970; none beyond the years that a folder can name.
+#[must_use]
+pub fn date_of(day: i32) -> Option<NaiveDate> {
+    let date = DateTime::from_timestamp(i64::from(day) * 86_400, 0)?.date_naive();
+    (0..=9999).contains(&date.year()).then_some(date)
+}
+
+/// A date in days since 1970.
+#[must_use]
+pub fn day_of(date: NaiveDate) -> i32 {
+    date.num_days_from_ce() - 719_163
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// P6: every folder's name is read back as the partition it stands for.
+        #[test]
+        fn names_are_read_back(day in prop::option::of(-700_000i32..3_000_000)) {
+            for granularity in [Granularity::Day, Granularity::Month] {
+                let partition = Partition::of(day, granularity);
+                prop_assert_eq!(partition.to_string().parse::<Partition>().unwrap(), partition);
+            }
+        }
+
+        /// Days and dates agree both ways.
+        #[test]
+        fn days_are_dates(day in -700_000i32..2_900_000) {
+            prop_assert_eq!(day_of(date_of(day).unwrap()), day);
+        }
+    }
+
+    #[test]
+    fn a_month_is_named_by_its_first_day() {
+        let day = day_of(NaiveDate::from_ymd_opt(2026, 11, 23).unwrap());
+        assert_eq!(Partition::of(Some(day), Granularity::Month).to_string(), "2026-11-01");
+        assert_eq!(Partition::of(None, Granularity::Day).to_string(), NO_DATE);
+    }
+}

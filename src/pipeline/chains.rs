@@ -1,0 +1,179 @@
+//! Chains: records that are asked for one by one, by the ids of another endpoint's.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+
+use super::lists::problem;
+use super::requests::{Asked, request};
+use super::table_run::{TableRun, blocking, watched_field};
+use super::{Export, means_absent};
+use crate::clock;
+use crate::decode::Origin;
+use crate::endpoint::{Endpoint, Parent};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::FetchError;
+use crate::lake::Table;
+use crate::manifest::{Attempt, IndexEntry};
+use crate::plan::queue::{self, Due};
+use crate::report::Queue;
+use crate::retry::Failure;
+
+/// A parent whose record is to be asked for.
+struct Wanted {
+    id: Box<str>,
+    hash: u128,
+    day: Option<i32>,
+    before: Option<Attempt>,
+}
+
+/// Asks for every record whose parent changed since it was asked for last.
+pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
+    let Some(parent) = &table.endpoint.parent else { return Ok(()) };
+    let parents = open(export, &parent.endpoint).await?;
+    let (wanted, mut counts) = wanted(parent, &parents, table).await;
+    drop(parents);
+    export.progress.update(&table.endpoint.name, |live| live.planned += wanted.len() as u64);
+    let asked = wanted.iter().map(|wanted| ask(export, table, wanted));
+    let mut asked = futures::stream::iter(asked).buffer_unordered(export.concurrency);
+    while let Some(due) = asked.next().await {
+        match due? {
+            Due::Settled => counts.settled += 1,
+            Due::Now => counts.pending += 1,
+            Due::Later => counts.parked += 1,
+            Due::Never => counts.unavailable += 1,
+        }
+        export.progress.update(&table.endpoint.name, |live| live.done += 1);
+    }
+    let complete = !table.state().await.has_problems();
+    table.commit(|change| change.settle = complete).await?;
+    report(table, counts).await;
+    Ok(())
+}
+
+/// Who is due, the newest first; the others are counted.
+async fn wanted(parent: &Parent, parents: &Table, table: &TableRun<'_>) -> (Vec<Wanted>, Queue) {
+    let now = clock::now_micros();
+    let state = table.state().await;
+    let known = state.table.index();
+    let is_ready = |entry: &&IndexEntry| {
+        let status = entry.status.as_deref();
+        let allowed = parent.when.values().all(|values| {
+            status.is_some_and(|status| values.iter().any(|value| value == status))
+        });
+        entry.in_lake && entry.deleted_at.is_none() && allowed
+    };
+    let mut counts = Queue::default();
+    let mut wanted = Vec::new();
+    for (id, entry) in parents.index().iter().filter(|(_, entry)| is_ready(entry)) {
+        let before = known.get(id).and_then(|entry| entry.attempt.clone());
+        match queue::due(before.as_ref(), entry.hash, now) {
+            Due::Settled => counts.settled += 1,
+            Due::Later => counts.parked += 1,
+            Due::Never => counts.unavailable += 1,
+            Due::Now => {
+                let (id, hash, day) = (id.clone(), entry.hash, entry.day);
+                wanted.push(Wanted { id, hash, day, before });
+            }
+        }
+    }
+    wanted.sort_unstable_by(|a, b| (b.day, &b.id).cmp(&(a.day, &a.id)));
+    (wanted, counts)
+}
+
+/// Asks for one record, and notes what came of it.
+async fn ask(export: &Export, table: &TableRun<'_>, wanted: &Wanted) -> Result<Due> {
+    let asked = Asked { parent: Some(&wanted.id), ..Asked::default() };
+    let request = request(&table.endpoint, &asked);
+    let reason = match table.ask(&request, &Origin::default()).await {
+        Ok(answer) => {
+            let is_one = answer.rows.len() == 1;
+            let settled = answer.rows.facts.iter().all(|facts| facts.settled);
+            table.absorb(answer.rows).await?;
+            match (is_one, settled) {
+                (true, true) => None,
+                (true, false) => Some(queue::EMPTY),
+                (false, _) => Some("the reply holds no usable record"),
+            }
+        }
+        Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
+            Some(reason) => Some(reason),
+            None => return refuse(export, table, failure, error).await,
+        },
+        Err(halted) => {
+            table.fail(None, halted).await;
+            return Ok(Due::Now);
+        }
+    };
+    let now = clock::now_micros();
+    let attempt = queue::attempt(wanted.before.as_ref(), wanted.hash, reason, now);
+    let due = queue::due(Some(&attempt), wanted.hash, now);
+    table.add(|change| change.attempts.push((wanted.id.clone(), attempt))).await;
+    Ok(due)
+}
+
+/// Why a record is put off, if it is not simply asked for again in the next run.
+fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
+    match failure {
+        _ if means_absent(endpoint, failure) => None,
+        Failure::NotFound => Some("not found (404)"),
+        Failure::Refused(_) => Some("refused (400)"),
+        Failure::TooLarge => Some("no answer in time, or too large for one (502, 504)"),
+        _ => None,
+    }
+}
+
+async fn refuse(
+    export: &Export,
+    table: &TableRun<'_>,
+    failure: Failure,
+    error: Error,
+) -> Result<Due> {
+    if error.kind() == ErrorKind::Denied {
+        let halted = export.client.halt(error);
+        table.fail(None, halted).await;
+    } else if failure != Failure::Broken {
+        table.fail(None, FetchError::Failed(failure, error)).await;
+    }
+    Ok(Due::Now)
+}
+
+/// Says what is still missing.
+async fn report(table: &TableRun<'_>, counts: Queue) {
+    let mut state = table.state().await;
+    state.set_queue(counts);
+    let failed = state.table.index().values().filter_map(|entry| entry.attempt.as_ref());
+    let missing = failed.filter(|it| queue::is_missing(it)).count();
+    if counts.pending > 0 && !state.has_problems() {
+        let message = format!("{} could not be read and are asked for again in the next run", counts.pending);
+        state.push_problem(problem(&table.endpoint, message));
+    }
+    if missing > 0 {
+        let message = format!("{missing} are not to be had yet (see the queue) and are asked for again later");
+        state.push_problem(problem(&table.endpoint, message));
+    }
+}
+
+/// Opens another endpoint's table to read from.
+async fn open(export: &Export, name: &str) -> Result<Table> {
+    let endpoint = Arc::new(export.catalogue.find(name)?.clone());
+    let (store, granularity) = (Arc::clone(&export.store), export.granularity);
+    let watch = watched_field(export, &endpoint);
+    blocking(move || Table::open(store, endpoint, granularity, "reader", watch)).await
+}
+
+/// The ids that drive a snapshot: those of today's snapshot of the parent, or of all its rows;
+/// `None` when this workspace has no such parent.
+pub(super) async fn parent_ids(
+    export: &Export,
+    parent: &Parent,
+    day: i32,
+) -> Result<Option<Vec<String>>> {
+    let table = open(export, &parent.endpoint).await?;
+    if table.manifest().partitions.is_empty() {
+        return Ok(None);
+    }
+    let path = parent.id.clone();
+    let ids = blocking(move || table.values(&path, day)).await?;
+    Ok(Some(ids.into_iter().collect()))
+}

@@ -1,0 +1,179 @@
+//! The pipeline: plan, fetch, decode, partition, merge, commit, report.
+//!
+//! Enters: endpoints, a client, a store, and settings with a frozen `now`. Leaves: a lake that is
+//! further on, and a [`Report`]. Never here: a flag, a terminal, or a decision that another room
+//! takes; this is the one room that joins the others.
+
+mod chains;
+mod lists;
+mod requests;
+mod table_run;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use self::table_run::TableRun;
+use crate::clock;
+use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{Client, FetchError, Request, Stop};
+use crate::lake::Store;
+use crate::partition::Granularity;
+use crate::plan::{self, RunSettings, Task};
+use crate::report::{EndpointReport, Outcome, Problem, Progress, Report};
+use crate::retry::Failure;
+
+/// What an export needs.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// Whom to ask.
+    pub client: Arc<Client>,
+    /// Where the lake is.
+    pub store: Arc<Store>,
+    /// All endpoints, chosen or not.
+    pub catalogue: Arc<Catalogue>,
+    /// What to ask for.
+    pub settings: RunSettings,
+    /// How much time a partition of a new table holds.
+    pub granularity: Granularity,
+    /// Whether private records are asked for too.
+    pub include_private: bool,
+    /// How many windows or keys are under way at once.
+    pub concurrency: usize,
+    /// Where the live numbers go.
+    pub progress: Arc<Progress>,
+    /// The wish to stop.
+    pub stop: Stop,
+    /// The command that the report names.
+    pub command: String,
+}
+
+/// What came of one endpoint.
+struct Ran {
+    report: EndpointReport,
+    changed: Vec<crate::report::Changed>,
+    problems: Vec<Problem>,
+    /// Whether the endpoint's path answered at all.
+    answered: bool,
+    /// Why nothing more can be asked.
+    halted: Option<Error>,
+}
+
+impl Export {
+    /// Exports what changed since the last run.
+    ///
+    /// # Errors
+    /// `Denied` when the credentials are refused, before anything was written; `Config`, `Newer`,
+    /// `Corrupt` or `Unavailable` when the lake cannot be read or written. That the API failed
+    /// halfway is no error: the report says what is missing.
+    pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
+        let started_at = clock::now();
+        let run = run_name(started_at);
+        if endpoints.iter().all(|endpoint| endpoint.experimental) || self.store.is_empty()? {
+            self.check_credentials().await?;
+        }
+        let (chained, independent): (Vec<_>, Vec<_>) =
+            endpoints.iter().copied().partition(|endpoint| endpoint.parent.is_some());
+        let mut ran = self.run_all(&independent, &run).await?;
+        ran.extend(self.run_all(&chained, &run).await?);
+        let order = |name: &str| endpoints.iter().position(|endpoint| endpoint.name == name);
+        ran.sort_by_key(|ran| order(&ran.report.endpoint));
+        let report = self.report(run, started_at, ran)?;
+        let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
+        self.store.write_report(&report.run, &text)?;
+        Ok(report)
+    }
+
+    async fn run_all(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
+        let runs = endpoints.iter().map(|endpoint| self.run_one(endpoint, run));
+        let mut runs = futures::stream::iter(runs).buffer_unordered(4);
+        let mut done = Vec::new();
+        while let Some(ran) = runs.next().await {
+            let mut ran = ran?;
+            if let Some(denied) = ran.halted.take_if(|it| it.kind() == ErrorKind::Denied) {
+                return Err(denied);
+            }
+            done.push(ran);
+        }
+        Ok(done)
+    }
+
+    async fn run_one(&self, endpoint: &Endpoint, run: &str) -> Result<Ran> {
+        let table = TableRun::open(self, endpoint, run).await?;
+        if endpoint.parent.is_some() && endpoint.dated != Dated::Run {
+            chains::run(self, &table).await?;
+        } else {
+            lists::run(self, &table).await?;
+        }
+        let ran = table.finish().await?;
+        self.progress.update(&endpoint.name, |live| live.ended = true);
+        Ok(ran)
+    }
+
+    /// One small request, so that wrong credentials are known before anything is written, and an
+    /// endpoint that this workspace lacks can be told from a workspace that lacks us.
+    async fn check_credentials(&self) -> Result<()> {
+        let is_plain = |endpoint: &&Endpoint| {
+            let documented = !endpoint.experimental && endpoint.parent.is_none();
+            documented && endpoint.paging == Paging::Whole && endpoint.window.is_none()
+        };
+        let smallest = self.catalogue.endpoints().iter().filter(is_plain).min_by_key(|endpoint| endpoint.columns.len());
+        let Some(endpoint) = smallest else { return Ok(()) };
+        let request = Request { path: endpoint.path.clone(), ..Request::default() };
+        match self.client.get(&request, &mut 0, |_| Ok(())).await {
+            Ok(()) => Ok(()),
+            Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
+        }
+    }
+
+    fn report(&self, run: String, started_at: DateTime<Utc>, ran: Vec<Ran>) -> Result<Report> {
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut changed = Vec::new();
+        let mut endpoints = Vec::new();
+        let answered = ran.iter().any(|ran| ran.answered);
+        for ran in ran {
+            if ran.report.outcome == Outcome::Absent && !answered {
+                return Err(Error::new(ErrorKind::Denied, "the API refused everything that was asked for"));
+            }
+            changed.extend(ran.changed);
+            // What ended the run ended it for every endpoint; it is said once.
+            let is_news = |problem: &Problem| problems.iter().all(|it| it.message != problem.message);
+            let news: Vec<_> = ran.problems.into_iter().filter(is_news).collect();
+            problems.extend(news);
+            endpoints.push(ran.report);
+        }
+        changed.sort();
+        Ok(Report {
+            run,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            command: self.command.clone(),
+            lake: self.store.location(),
+            started_at,
+            finished_at: clock::now(),
+            now: self.settings.now,
+            complete: problems.is_empty(),
+            requests: self.client.requests(),
+            endpoints,
+            changed,
+            problems,
+        })
+    }
+}
+
+/// What the failure of an endpoint's request means for the endpoint.
+fn means_absent(endpoint: &Endpoint, failure: Failure) -> bool {
+    let none = matches!(failure, Failure::NoSuchPath | Failure::Forbidden | Failure::NotFound);
+    endpoint.experimental && none
+}
+
+/// What an endpoint's tasks are, and the goal to commit before the first.
+fn plan_of(export: &Export, endpoint: &Endpoint, manifest: &crate::manifest::Manifest) -> Vec<Task> {
+    let known = (manifest.version > 0).then_some(manifest);
+    plan::export(endpoint, known, &export.settings)
+}
+
+fn run_name(started_at: DateTime<Utc>) -> String {
+    format!("{}-{:04x}", started_at.format("%Y%m%dT%H%M%SZ"), fastrand::u16(..))
+}

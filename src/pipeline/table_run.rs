@@ -1,0 +1,316 @@
+//! One table during one run: what was read and not yet committed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
+use tokio::time::Instant;
+
+use super::{Export, Ran};
+use crate::clock;
+use crate::decode::{Decoded, Origin, RecordDecoder, Rows, Undecodable};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{FetchError, Reply, Request, Unreadable};
+use crate::lake::{Change, Committed, Table};
+use crate::page::Page;
+use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
+use crate::window::Window;
+
+/// How much decoded data waits in memory for its commit.
+const BUFFER_BYTES: usize = 48 << 20;
+/// How long it waits.
+const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// One table during one run.
+pub(super) struct TableRun<'e> {
+    export: &'e Export,
+    pub(super) endpoint: Arc<Endpoint>,
+    decoder: std::sync::Mutex<RecordDecoder>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What the tasks of one table share.
+pub(super) struct State {
+    pub(super) table: Table,
+    pending: Change,
+    pending_bytes: usize,
+    last_commit: Instant,
+    report: EndpointReport,
+    changed: Vec<Changed>,
+    problems: Vec<Problem>,
+    /// The latest change seen, microseconds since 1970.
+    latest_change: Option<i64>,
+    server_date: Option<DateTime<Utc>>,
+    pub(super) absent: bool,
+    answered: bool,
+    halted: Option<Error>,
+}
+
+/// One answered request.
+pub(super) struct Answer {
+    pub(super) page: Page,
+    pub(super) rows: Rows,
+}
+
+impl<'e> TableRun<'e> {
+    /// Opens the table, without writing anything unless a run died here before.
+    pub(super) async fn open(export: &'e Export, endpoint: &Endpoint, run: &str) -> Result<Self> {
+        let endpoint = Arc::new(endpoint.clone());
+        let watch = watched_field(export, &endpoint);
+        let (store, run) = (Arc::clone(&export.store), run.to_owned());
+        let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
+        let table = blocking(move || Table::open(store, of, granularity, &run, watch)).await?;
+        let report = EndpointReport { endpoint: endpoint.name.clone(), ..EndpointReport::default() };
+        let state = State {
+            table,
+            pending: Change::default(),
+            pending_bytes: 0,
+            last_commit: Instant::now(),
+            report,
+            changed: Vec::new(),
+            problems: Vec::new(),
+            latest_change: None,
+            server_date: None,
+            absent: false,
+            answered: false,
+            halted: None,
+        };
+        let decoder = std::sync::Mutex::new(state.table.decoder());
+        Ok(Self { export, endpoint, decoder, state: Arc::new(Mutex::new(state)) })
+    }
+
+    pub(super) async fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().await
+    }
+
+    pub(super) fn export(&self) -> &'e Export {
+        self.export
+    }
+
+    /// Asks for one page and decodes it where it is read, so that a reply that ended early is
+    /// asked for again.
+    pub(super) async fn ask(&self, request: &Request, origin: &Origin) -> Result<Answer, FetchError> {
+        let mut attempts = 0;
+        let read = |reply: &Reply| {
+            let origin = Origin { fetched_at: clock::now_micros(), ..origin.clone() };
+            let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+            let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
+            Ok((decoded, reply.date))
+        };
+        let answered = self.export.client.get(request, &mut attempts, read).await;
+        self.export.progress.update(&self.endpoint.name, |live| live.requests += attempts);
+        let mut state = self.state.lock().await;
+        state.report.requests += attempts;
+        let (decoded, date) = answered?;
+        state.answered = true;
+        state.server_date = state.server_date.max(date);
+        let records = decoded.page.entries.len() as u64;
+        self.export.progress.update(&self.endpoint.name, |live| live.records += records);
+        Ok(state.note(decoded))
+    }
+
+    /// Takes in rows, and commits what has gathered when it is much or old.
+    pub(super) async fn absorb(&self, rows: Rows) -> Result<()> {
+        let mut state = self.state.lock().await;
+        let new: Vec<u32> = (0u32..)
+            .zip(&rows.facts)
+            .filter(|(_, facts)| !state.table.has(facts))
+            .map(|(row, _)| row)
+            .collect();
+        if !new.is_empty() {
+            let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
+            state.pending_bytes += rows.batch.get_array_memory_size();
+            state.pending.upserts.push(rows);
+        }
+        let is_due = state.pending_bytes > BUFFER_BYTES || state.last_commit.elapsed() > BUFFER_TIME;
+        drop(state);
+        if is_due { self.commit(|_| {}).await } else { Ok(()) }
+    }
+
+    /// Adds to what the next commit says.
+    pub(super) async fn add(&self, addition: impl FnOnce(&mut Change)) {
+        addition(&mut self.state.lock().await.pending);
+    }
+
+    /// Commits what has gathered, and this.
+    pub(super) async fn commit(&self, addition: impl FnOnce(&mut Change)) -> Result<()> {
+        let mut state = Arc::clone(&self.state).lock_owned().await;
+        let mut change = std::mem::take(&mut state.pending);
+        addition(&mut change);
+        change.schema = Some(Arc::clone(self.lock_decoder().schema()));
+        state.pending_bytes = 0;
+        let (committed, state) = blocking(move || {
+            let committed = state.table.commit(change)?;
+            Ok((committed, state))
+        })
+        .await?;
+        self.conclude(committed, state)
+    }
+
+    fn conclude(&self, committed: Committed, mut state: OwnedMutexGuard<State>) -> Result<()> {
+        state.last_commit = Instant::now();
+        let manifest = state.table.manifest();
+        let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
+        self.lock_decoder().set_schema(schema, settled);
+        for change in committed.changed {
+            state.report.inserted += change.inserted;
+            state.report.updated += change.updated;
+            state.report.deleted += change.deleted;
+            state.changed.push(Changed {
+                endpoint: self.endpoint.name.clone(),
+                dt: change.partition.to_string(),
+                inserted: change.inserted,
+                updated: change.updated,
+                deleted: change.deleted,
+            });
+        }
+        Ok(())
+    }
+
+    fn lock_decoder(&self) -> std::sync::MutexGuard<'_, RecordDecoder> {
+        self.decoder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that something is missing; a refusal of our credentials ends the run.
+    pub(super) async fn fail(&self, window: Option<Window>, error: FetchError) {
+        let mut state = self.state.lock().await;
+        let (error, is_new) = match error {
+            FetchError::Failed(_, error) => (error, true),
+            FetchError::Halted(error) => {
+                let first = state.halted.is_none();
+                (error, first)
+            }
+        };
+        if is_new {
+            let message = describe(&error);
+            let endpoint = self.endpoint.name.clone();
+            state.problems.push(Problem { endpoint, window, message });
+        }
+        state.halted.get_or_insert(error);
+    }
+
+    /// Closes the table's part of the report.
+    pub(super) async fn finish(self) -> Result<Ran> {
+        let mut state = self.state.lock().await;
+        let manifest = state.table.manifest();
+        let (rows, bytes) = (manifest.rows(), manifest.bytes());
+        let partitions = manifest.partitions.len() as u64;
+        if state.absent && rows > 0 {
+            let endpoint = self.endpoint.name.clone();
+            let message = "this workspace had it before and answers 403 or 404 now".to_owned();
+            state.problems.push(Problem { endpoint, window: None, message });
+        }
+        let mut report = state.report.clone();
+        (report.rows, report.bytes, report.partitions) = (rows, bytes, partitions);
+        report.outcome = match (state.absent, state.problems.is_empty()) {
+            (true, true) => Outcome::Absent,
+            (_, true) => Outcome::Complete,
+            (_, false) => Outcome::Incomplete,
+        };
+        Ok(Ran {
+            report,
+            changed: merge_changes(std::mem::take(&mut state.changed)),
+            problems: std::mem::take(&mut state.problems),
+            answered: state.answered,
+            halted: state.halted.take(),
+        })
+    }
+}
+
+impl State {
+    /// Counts what a page brought.
+    fn note(&mut self, decoded: Decoded) -> Answer {
+        let Decoded { rows, quarantined, page, surprises } = decoded;
+        self.report.records += page.entries.len() as u64;
+        self.report.quarantined += quarantined.len() as u64;
+        self.report.duplicate_members += surprises.duplicate_members;
+        self.report.lone_surrogates += surprises.lone_surrogates;
+        for (path, count) in surprises.misfits {
+            *self.report.misfits.entry(path).or_default() += count;
+        }
+        self.pending.quarantined.extend(quarantined);
+        let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();
+        self.latest_change = self.latest_change.max(latest);
+        Answer { page, rows }
+    }
+
+    /// Up to where changes are known once a scan that looked for them is complete: never past
+    /// what it saw, nor past either clock.
+    pub(super) fn watermark(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let latest = self.latest_change.and_then(DateTime::from_timestamp_micros)?;
+        let server = self.server_date.unwrap_or(now);
+        Some(latest.min(now).min(server))
+    }
+
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    pub(super) fn set_queue(&mut self, queue: Queue) {
+        self.report.queue = Some(queue);
+    }
+
+    pub(super) fn push_problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+/// The field by which an endpoint that `endpoint` drives chooses whom to ask for.
+pub(super) fn watched_field(export: &Export, endpoint: &Endpoint) -> Option<String> {
+    let driven = export.catalogue.endpoints().iter().filter_map(|it| it.parent.as_ref());
+    let mut fields = driven.filter(|it| it.endpoint == endpoint.name).flat_map(|it| it.when.keys());
+    fields.next().cloned()
+}
+
+/// The changes of a run, one for each partition.
+fn merge_changes(changes: Vec<Changed>) -> Vec<Changed> {
+    let mut merged: BTreeMap<String, Changed> = BTreeMap::new();
+    for change in changes {
+        let Changed { inserted, updated, deleted, .. } = change;
+        match merged.get_mut(&change.dt) {
+            Some(known) => {
+                known.inserted += inserted;
+                known.updated += updated;
+                known.deleted += deleted;
+            }
+            None => {
+                merged.insert(change.dt.clone(), change);
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+/// An error and its causes in one line.
+fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs what waits for the disk where it keeps nobody else waiting.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "a task ended abruptly").with_source(error))
+    })
+}
+
+fn unreadable(error: Undecodable) -> Unreadable {
+    match error {
+        Undecodable::NotJson(why) => Unreadable::NotJson(why),
+        Undecodable::NoRecords(path) => Unreadable::Final(
+            Error::new(ErrorKind::Data, format!("the reply has no records at {path}"))
+                .with_hint("`clari-lake schema` shows what is expected"),
+        ),
+        Undecodable::Other(error) => Unreadable::Final(error),
+    }
+}

@@ -1,0 +1,106 @@
+//! The queue: when a record that is asked for by its id is due.
+//!
+//! Enters: what the last request for it found, the parent's content hash, the time. Leaves:
+//! whether to ask. Never here: the request, or the list of what is pending, which follows from
+//! the indexes.
+
+use crate::manifest::Attempt;
+
+/// Why a record that is in the lake is asked for again: its settling field was still empty.
+pub const EMPTY: &str = "nothing in it yet";
+
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+/// For how long a record that is not there is asked for.
+const PATIENCE: i64 = 14 * DAY;
+
+/// When a record is to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// It is in the lake, for the parent as it is now.
+    Settled,
+    /// In this run.
+    Now,
+    /// In a later run.
+    Later,
+    /// Not until its parent changes: it was not to be had for two weeks.
+    Never,
+}
+
+/// When a record is due whose parent has this content hash, and for which `before` was found.
+#[must_use]
+pub fn due(before: Option<&Attempt>, parent_hash: u128, now: i64) -> Due {
+    match before {
+        Some(before) if before.parent_hash == parent_hash => match &before.reason {
+            None => Due::Settled,
+            Some(_) if is_given_up(before) => Due::Never,
+            Some(_) if before.next_try_at > now => Due::Later,
+            Some(_) => Due::Now,
+        },
+        _ => Due::Now,
+    }
+}
+
+/// What to remember of a request that found everything, or nothing whole for this `reason`.
+#[must_use]
+pub fn attempt(
+    before: Option<&Attempt>,
+    parent_hash: u128,
+    reason: Option<&str>,
+    now: i64,
+) -> Attempt {
+    let Some(reason) = reason else { return Attempt { parent_hash, ..Attempt::default() } };
+    let before = before.filter(|it| it.parent_hash == parent_hash && it.reason.is_some());
+    let failures = before.map_or(0, |it| it.failures) + 1;
+    let delay = (15 * MINUTE).saturating_mul(1 << (failures - 1).min(10)).min(DAY);
+    Attempt {
+        parent_hash,
+        reason: Some(reason.into()),
+        failures,
+        first_failed_at: before.map_or(now, |it| it.first_failed_at),
+        next_try_at: now + delay,
+    }
+}
+
+/// Whether a record is still missing that may yet be had.
+#[must_use]
+pub fn is_missing(attempt: &Attempt) -> bool {
+    attempt.reason.as_deref().is_some_and(|reason| reason != EMPTY) && !is_given_up(attempt)
+}
+
+/// Whether the last try came after two weeks of failures.
+fn is_given_up(attempt: &Attempt) -> bool {
+    attempt.next_try_at - attempt.first_failed_at > PATIENCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Section 6.7: a settled record is asked for again when its parent changes, and only then.
+    #[test]
+    fn what_is_settled_is_left_alone_until_its_parent_changes() {
+        let settled = attempt(None, 7, None, 0);
+        assert_eq!(due(Some(&settled), 7, i64::MAX), Due::Settled);
+        assert_eq!(due(Some(&settled), 8, 0), Due::Now);
+        assert_eq!(due(None, 8, 0), Due::Now);
+    }
+
+    /// Tries grow rare, and end after two weeks.
+    #[test]
+    fn what_is_not_there_is_asked_for_ever_more_rarely_and_then_no_more() {
+        let mut now = 0;
+        let mut last = attempt(None, 7, Some("not found (404)"), now);
+        let mut tries = 1;
+        while due(Some(&last), 7, i64::MAX) != Due::Never {
+            assert_eq!(due(Some(&last), 7, last.next_try_at - 1), Due::Later);
+            assert!(is_missing(&last));
+            now = last.next_try_at;
+            last = attempt(Some(&last), 7, Some("not found (404)"), now);
+            tries += 1;
+        }
+        assert!((14 * DAY..16 * DAY).contains(&now), "{now}");
+        assert!(tries < 30, "{tries}");
+        assert!(!is_missing(&last));
+    }
+}

@@ -1,0 +1,171 @@
+//! The run report: what a run did, plainly.
+//!
+//! Enters: counts and outcomes. Leaves: the JSON of `--json` and `_manifest/runs/`, and the live
+//! numbers behind a progress display. Never here: record values, secrets, or how any is printed.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::window::Window;
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The run's name: when it began, and four hexadecimal digits.
+    pub run: String,
+    /// The version of the tool.
+    pub tool: String,
+    /// `export`, `backfill` or `demo`.
+    pub command: String,
+    /// Where the lake is.
+    pub lake: String,
+    /// When the run began, by this machine's clock.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// The instant from which its windows counted.
+    pub now: DateTime<Utc>,
+    /// Whether everything that was planned is in the lake.
+    pub complete: bool,
+    /// How many requests were sent.
+    pub requests: u64,
+    /// Endpoint by endpoint, in the order of the catalogue.
+    pub endpoints: Vec<EndpointReport>,
+    /// The partitions that changed, for whatever runs downstream.
+    pub changed: Vec<Changed>,
+    /// Why the run is not complete.
+    pub problems: Vec<Problem>,
+}
+
+/// How an endpoint came out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything that was planned is in.
+    Complete,
+    /// Something is missing; see the problems.
+    #[default]
+    Incomplete,
+    /// This workspace does not have it.
+    Absent,
+}
+
+/// What a run did for one endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct EndpointReport {
+    /// Its name.
+    pub endpoint: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// How many requests it took, those tried again included.
+    pub requests: u64,
+    /// How many records came, those seen twice included.
+    pub records: u64,
+    /// How many rows its table has.
+    pub rows: u64,
+    /// In how many partitions.
+    pub partitions: u64,
+    /// Of how many bytes.
+    pub bytes: u64,
+    /// Rows that are new.
+    pub inserted: u64,
+    /// Rows whose content changed.
+    pub updated: u64,
+    /// Rows that were taken out, of which some may stand in another partition.
+    pub deleted: u64,
+    /// Records without a usable key.
+    pub quarantined: u64,
+    /// Values that no column holds as they are, by path; they are in `extra_json`.
+    pub misfits: BTreeMap<String, u64>,
+    /// Members superseded by another of the same name in the same record.
+    pub duplicate_members: u64,
+    /// Halves of surrogate pairs, replaced.
+    pub lone_surrogates: u64,
+    /// How far the records that are asked for one by one have come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+}
+
+/// How far an endpoint has come that is asked for key by key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Keys whose record is in the lake as it should be.
+    pub settled: u64,
+    /// Keys that were not asked for yet, or failed in passing.
+    pub pending: u64,
+    /// Keys that had nothing, or nothing whole yet; they are asked for again later.
+    pub parked: u64,
+    /// Keys that had nothing for so long that they are not asked for any more.
+    pub unavailable: u64,
+}
+
+/// A partition that changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Changed {
+    /// Its table.
+    pub endpoint: String,
+    /// Its value of `dt`.
+    pub dt: String,
+    /// Rows that were not there before.
+    pub inserted: u64,
+    /// Rows that were there with another content.
+    pub updated: u64,
+    /// Rows that are there no more.
+    pub deleted: u64,
+}
+
+/// Why a run is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Which endpoint it concerns.
+    pub endpoint: String,
+    /// Which window, if it concerns one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// What happened.
+    pub message: String,
+}
+
+/// What a run is doing now, endpoint by endpoint.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<BTreeMap<String, Live>>);
+
+/// The live numbers of one endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Requests answered.
+    pub requests: u64,
+    /// Records read.
+    pub records: u64,
+    /// Windows, snapshots or keys that are done.
+    pub done: u64,
+    /// Of how many.
+    pub planned: u64,
+    /// Whether the endpoint has ended.
+    pub ended: bool,
+}
+
+impl Progress {
+    /// Changes the numbers of one endpoint.
+    pub fn update(&self, endpoint: &str, change: impl FnOnce(&mut Live)) {
+        let mut live = self.lock();
+        if let Some(live) = live.get_mut(endpoint) {
+            change(live);
+        } else {
+            change(live.entry(endpoint.to_owned()).or_default());
+        }
+    }
+
+    /// The numbers of all endpoints that have begun, by name.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, Live> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Live>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,304 @@
+//! Columns and their types: declared by an endpoint, inferred from its data, written to Parquet.
+//!
+//! Enters: type names as endpoint files and manifests spell them. Leaves: a [`Schema`] and its
+//! Arrow form. Never here: values.
+//!
+//! All files of a table have one schema, so the types are few and every engine reads each alike:
+//! no Arrow `Null`, no empty struct, list items called `element`, instants in microseconds `UTC`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+/// What a column holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ColumnType {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number in 64 bits.
+    Int64,
+    /// An IEEE 754 double.
+    Double,
+    /// Text.
+    String,
+    /// An instant: microseconds since 1970, UTC.
+    Timestamp,
+    /// Items of one type.
+    List(Box<ColumnType>),
+    /// Named fields, never none.
+    Struct(Vec<Column>),
+}
+
+/// A named, nullable column or field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ColumnText", into = "ColumnText")]
+pub struct Column {
+    /// The API's own name.
+    pub name: String,
+    /// What it holds.
+    pub column_type: ColumnType,
+    /// What it means, where somebody has said so.
+    pub description: Option<String>,
+    /// Whether a scalar of another type is also shown in this column, where that loses nothing;
+    /// the original stands in `extra_json` beside it.
+    pub convert: bool,
+    /// Whether its values never reach the lake (signed URLs).
+    pub never_stored: bool,
+}
+
+impl Column {
+    /// A column without description that takes just its own type.
+    pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
+        Self {
+            name: name.into(),
+            column_type,
+            description: None,
+            convert: false,
+            never_stored: false,
+        }
+    }
+
+    /// Its Arrow field; always nullable.
+    #[must_use]
+    pub fn field(&self) -> Field {
+        Field::new(&self.name, self.column_type.data_type(), true)
+    }
+}
+
+impl ColumnType {
+    /// Its Arrow type.
+    #[must_use]
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Int64 => DataType::Int64,
+            Self::Double => DataType::Float64,
+            Self::String => DataType::Utf8,
+            Self::Timestamp => timestamp(),
+            Self::List(element) => DataType::List(element_field(element)),
+            Self::Struct(fields) => DataType::Struct(fields_of(fields)),
+        }
+    }
+}
+
+/// The Arrow type of every instant in the lake.
+#[must_use]
+pub fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The Arrow field of a list's items.
+#[must_use]
+pub fn element_field(element: &ColumnType) -> FieldRef {
+    Arc::new(Field::new("element", element.data_type(), true))
+}
+
+/// The Arrow fields of a struct.
+#[must_use]
+pub fn fields_of(columns: &[Column]) -> Fields {
+    columns.iter().map(Column::field).collect()
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean => f.write_str("boolean"),
+            Self::Int64 => f.write_str("int64"),
+            Self::Double => f.write_str("double"),
+            Self::String => f.write_str("string"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::List(element) => write!(f, "list<{element}>"),
+            Self::Struct(fields) => {
+                f.write_str("struct<")?;
+                for (at, field) in fields.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}: {}", field.name, field.column_type)?;
+                }
+                f.write_str(">")
+            }
+        }
+    }
+}
+
+/// The name of the column that holds what fits no other.
+pub const EXTRA_JSON: &str = "extra_json";
+/// The name of the column that says when a row's version was fetched.
+pub const EXPORTED_AT: &str = "exported_at";
+/// The name of the column that says since when a record is known to be gone.
+pub const DELETED_AT: &str = "deleted_at";
+/// The name of the column that dates rows whose own record has no date.
+pub const DAY: &str = "day";
+
+/// The columns that this tool adds to those of the records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedColumns {
+    /// The column that carries the parent's key, in chained tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Whether rows are dated by window or run, hence carry `day`.
+    #[serde(default)]
+    pub day: bool,
+    /// Whether records can vanish, hence rows carry `deleted_at`.
+    #[serde(default)]
+    pub deleted_at: bool,
+}
+
+/// The one schema of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// The records' own columns: declared ones first, then inferred ones.
+    pub columns: Vec<Column>,
+    /// What this tool adds.
+    pub added: AddedColumns,
+}
+
+impl Schema {
+    /// The Arrow schema of every file of the table.
+    #[must_use]
+    pub fn arrow(&self) -> SchemaRef {
+        let parent = self.added.parent.iter().map(|name| Field::new(name, DataType::Utf8, true));
+        let mut fields: Vec<Field> =
+            parent.chain(self.columns.iter().map(Column::field)).collect();
+        if self.added.day {
+            fields.push(Field::new(DAY, DataType::Date32, true));
+        }
+        fields.push(Field::new(EXTRA_JSON, DataType::Utf8, true));
+        fields.push(Field::new(EXPORTED_AT, timestamp(), true));
+        if self.added.deleted_at {
+            fields.push(Field::new(DELETED_AT, timestamp(), true));
+        }
+        Arc::new(arrow::datatypes::Schema::new(fields))
+    }
+
+    /// Sixteen hexadecimal digits that differ when any name or type differs.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let text: String = self
+            .arrow()
+            .fields()
+            .iter()
+            .map(|field| format!("{}:{}\n", field.name(), field.data_type()))
+            .collect();
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+    }
+
+    /// Whether a record's own field of this name would collide with a column of this tool's.
+    #[must_use]
+    pub fn reserves(&self, name: &str) -> bool {
+        [EXTRA_JSON, EXPORTED_AT, DELETED_AT, "dt"].contains(&name)
+            || (self.added.day && name == DAY)
+            || self.added.parent.as_deref() == Some(name)
+    }
+}
+
+/// A column as endpoint files and manifests spell it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ColumnText {
+    name: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    convert: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    never_stored: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Column>,
+}
+
+impl TryFrom<ColumnText> for Column {
+    type Error = String;
+
+    fn try_from(text: ColumnText) -> Result<Self, String> {
+        let column_type = parse_type(&text.type_name, &text.fields)
+            .map_err(|error| format!("column `{}`: {error}", text.name))?;
+        Ok(Self {
+            name: text.name,
+            column_type,
+            description: text.description,
+            convert: text.convert,
+            never_stored: text.never_stored,
+        })
+    }
+}
+
+impl From<Column> for ColumnText {
+    fn from(column: Column) -> Self {
+        let (type_name, fields) = spell_type(column.column_type);
+        Self {
+            name: column.name,
+            type_name,
+            description: column.description,
+            convert: column.convert,
+            never_stored: column.never_stored,
+            fields,
+        }
+    }
+}
+
+fn parse_type(name: &str, fields: &[Column]) -> Result<ColumnType, String> {
+    if let Some(element) = name.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
+        return Ok(ColumnType::List(Box::new(parse_type(element, fields)?)));
+    }
+    if name == "struct" && fields.is_empty() {
+        return Err("a struct needs `fields`".to_owned());
+    }
+    if name != "struct" && !fields.is_empty() {
+        return Err(format!("`fields` belong to a struct, not to `{name}`"));
+    }
+    Ok(match name {
+        "boolean" => ColumnType::Boolean,
+        "int64" => ColumnType::Int64,
+        "double" => ColumnType::Double,
+        "string" => ColumnType::String,
+        "timestamp" => ColumnType::Timestamp,
+        "struct" => ColumnType::Struct(fields.to_vec()),
+        _ => {
+            return Err(format!(
+                "unknown type `{name}`: use boolean, int64, double, string, timestamp, struct or \
+                 list<…>"
+            ));
+        }
+    })
+}
+
+fn spell_type(column_type: ColumnType) -> (String, Vec<Column>) {
+    match column_type {
+        ColumnType::List(element) => {
+            let (name, fields) = spell_type(*element);
+            (format!("list<{name}>"), fields)
+        }
+        ColumnType::Struct(fields) => ("struct".to_owned(), fields),
+        scalar => (scalar.to_string(), Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_gives_back_the_schema_it_was_given() {
+        let inner = Column::new("n", ColumnType::List(Box::new(ColumnType::Int64)));
+        let list = ColumnType::List(Box::new(ColumnType::Struct(vec![inner])));
+        let schema = Schema {
+            columns: vec![Column::new("a", list), Column::new("t", ColumnType::Timestamp)],
+            added: AddedColumns { day: true, ..AddedColumns::default() },
+        };
+        let text = serde_json::to_string(&schema).unwrap();
+        let read: Schema = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, schema);
+        assert_eq!(read.fingerprint(), schema.fingerprint());
+    }
+
+    #[test]
+    fn a_type_that_does_not_exist_is_named() {
+        let error = serde_json::from_str::<Column>(r#"{"name":"x","type":"int32"}"#).unwrap_err();
+        assert!(error.to_string().contains("column `x`: unknown type `int32`"), "{error}");
+    }
+}

@@ -1,0 +1,56 @@
+//! The embedded API simulator: a Clari Copilot workspace that never was.
+//!
+//! [`Options`] enter and become a [`Workspace`], equal for equal seeds;
+//! [`Settings`] say how its API behaves; a [`Server`] answers HTTP on the
+//! loopback interface with every trap that the real API is known or feared to
+//! have, and keeps a ledger of who asked for what.
+//!
+//! What never happens here: nothing is shared with the exporter, not a type and
+//! not a rule, since a simulator that shares the exporter's code agrees with its
+//! mistakes. No file is touched, no other host is talked to, no credential or
+//! header value is kept.
+//!
+//! ```no_run
+//! use clari_lake::simulator::{Options, Server, Settings, Workspace};
+//!
+//! let workspace = Workspace::generate(&Options { calls: 5_000, ..Options::default() });
+//! let server = Server::start(workspace.clone(), Settings::default())?;
+//! assert!(server.base_url().starts_with("http://127.0.0.1:"));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod birth;
+mod catalogue;
+mod change;
+mod crm;
+mod details;
+mod faults;
+mod gate;
+mod index;
+mod ledger;
+mod listing;
+mod options;
+mod people;
+mod query;
+mod record;
+mod reply;
+mod routes;
+mod server;
+mod settings;
+mod slot;
+mod tables;
+mod text;
+mod words;
+mod workspace;
+
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Fault, Faults};
+pub use ledger::{Request, Violations};
+pub use options::{Dense, Options};
+pub use server::Server;
+pub use settings::{BeyondCap, Settings};
+pub use tables::Table;
+pub use text::LONE_SURROGATE;
+pub use workspace::Workspace;

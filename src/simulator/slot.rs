@@ -1,0 +1,53 @@
+//! What the workspace remembers of one call: what filters and orders need, and
+//! the seed its record grows from. A few dozen bytes, never the record itself,
+//! unless somebody edited it.
+
+use super::record::Record;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Statuses of a call that nobody held: its details are 404 for good.
+const NEVER: [&str; 7] = [
+    "SCHEDULED",
+    "CALL_DID_NOT_HAPPEN",
+    "NOBODY_JOINED_CALL",
+    "BOTJOIN_DENIED",
+    "BOTJOIN_DISABLED",
+    "UNABLE_TO_JOIN",
+    "IGNORED_BY_USER",
+];
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) id: Arc<str>,
+    /// The seed of the generated record.
+    pub(super) birth: u64,
+    /// When the call is or was held, in milliseconds.
+    pub(super) time: i64,
+    /// When its status last changed, in milliseconds.
+    pub(super) modified: i64,
+    /// When its transcript is there, in milliseconds.
+    pub(super) ready: i64,
+    pub(super) seconds: u32,
+    pub(super) status: Cow<'static, str>,
+    pub(super) kind: Cow<'static, str>,
+    pub(super) private: bool,
+    /// The whole record, details included, once it was edited or inserted.
+    pub(super) kept: Option<Box<Record>>,
+}
+
+impl Slot {
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(&*self.status, "POST_PROCESSING_DONE" | "PROCESSED")
+    }
+
+    pub(super) fn has_recording(&self) -> bool {
+        self.is_finished() || self.status.starts_with("ERROR_") || self.status == "PROCESSING"
+    }
+
+    /// Whether `/call-details` knows the call.
+    pub(super) fn has_details(&self) -> bool {
+        !NEVER.contains(&&*self.status)
+    }
+}

@@ -1,0 +1,164 @@
+//! Half-open ranges of time, and sets of them.
+//!
+//! Enters: instants. Leaves: windows and their arithmetic. Never here: the present time, or how
+//! an API is asked for a window.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A half-open range of time `[from, to)`: the unit that is planned, fetched, retried and covered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// The first instant inside.
+    pub from: DateTime<Utc>,
+    /// The first instant after it.
+    pub to: DateTime<Utc>,
+}
+
+impl Window {
+    /// The window `[from, to)`; empty when `to <= from`.
+    #[must_use]
+    pub fn new(from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
+        Self { from, to }
+    }
+
+    /// Whether nothing can be inside.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.to <= self.from
+    }
+
+    /// Whether `instant` is inside.
+    #[must_use]
+    pub fn contains(&self, instant: DateTime<Utc>) -> bool {
+        self.from <= instant && instant < self.to
+    }
+}
+
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let format = "%Y-%m-%dT%H:%M:%SZ";
+        write!(f, "[{}, {})", self.from.format(format), self.to.format(format))
+    }
+}
+
+/// A set of instants, kept as the fewest windows that describe it, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Coverage(Vec<Window>);
+
+impl Coverage {
+    /// The windows of the set, oldest first, neither touching nor overlapping.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        &self.0
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The end of the newest window.
+    #[must_use]
+    pub fn end(&self) -> Option<DateTime<Utc>> {
+        self.0.last().map(|window| window.to)
+    }
+
+    /// Adds a window.
+    pub fn add(&mut self, window: Window) {
+        if window.is_empty() {
+            return;
+        }
+        let mut merged = window;
+        self.0.retain(|old| {
+            let apart = old.to < merged.from || merged.to < old.from;
+            if !apart {
+                merged.from = merged.from.min(old.from);
+                merged.to = merged.to.max(old.to);
+            }
+            apart
+        });
+        let at = self.0.partition_point(|old| old.from < merged.from);
+        self.0.insert(at, merged);
+    }
+
+    /// What of `window` is not in the set, oldest first.
+    #[must_use]
+    pub fn gaps(&self, window: Window) -> Vec<Window> {
+        let mut gaps = Vec::new();
+        let mut from = window.from;
+        for covered in &self.0 {
+            if covered.to <= from || window.to <= covered.from {
+                continue;
+            }
+            if from < covered.from {
+                gaps.push(Window::new(from, covered.from));
+            }
+            from = covered.to;
+        }
+        if from < window.to {
+            gaps.push(Window::new(from, window.to));
+        }
+        gaps
+    }
+
+    /// Whether all of `window` is in the set.
+    #[must_use]
+    pub fn covers(&self, window: Window) -> bool {
+        self.gaps(window).is_empty()
+    }
+}
+
+impl FromIterator<Window> for Coverage {
+    fn from_iter<I: IntoIterator<Item = Window>>(windows: I) -> Self {
+        let mut coverage = Self::default();
+        windows.into_iter().for_each(|window| coverage.add(window));
+        coverage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn window(from: i64, to: i64) -> Window {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        Window::new(at(from), at(to))
+    }
+
+    proptest! {
+        /// P3: coverage claims an instant exactly if a window that was added holds it.
+        #[test]
+        fn coverage_is_the_union_of_what_was_added(
+            windows in prop::collection::vec((0i64..60, 0i64..20), 0..12),
+            probe in 0i64..80,
+        ) {
+            let windows: Vec<_> = windows.into_iter().map(|(from, length)| window(from, from + length)).collect();
+            let coverage: Coverage = windows.iter().copied().collect();
+            let inside = windows.iter().any(|w| w.contains(window(probe, probe + 1).from));
+            prop_assert_eq!(coverage.covers(window(probe, probe + 1)), inside);
+            for pair in coverage.windows().windows(2) {
+                prop_assert!(pair[0].to < pair[1].from);
+            }
+        }
+
+        /// P1: gaps and coverage together tile the window, so nothing is asked twice or never.
+        #[test]
+        fn gaps_are_what_is_missing(
+            windows in prop::collection::vec((0i64..60, 1i64..20), 0..12),
+        ) {
+            let mut coverage: Coverage = windows.into_iter().map(|(from, length)| window(from, from + length)).collect();
+            let whole = window(0, 100);
+            let gaps = coverage.gaps(whole);
+            for gap in &gaps {
+                prop_assert!(coverage.gaps(*gap) == vec![*gap]);
+            }
+            gaps.into_iter().for_each(|gap| coverage.add(gap));
+            prop_assert!(coverage.covers(whole));
+        }
+    }
+}
