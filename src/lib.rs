@@ -1,4 +1,5 @@
 //! Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
+pub mod cli;
 pub mod clock;
 pub mod decode;
 pub mod endpoint;

@@ -7,5 +7,5 @@ mod client;
 mod stop;
 mod throttle;
 
-pub use client::{Client, ClientSettings, FetchError, Reply, Request, Unreadable};
+pub use client::{BASE_URL, Client, ClientSettings, FetchError, Reply, Request, Unreadable};
 pub use stop::Stop;

@@ -1,0 +1,81 @@
+//! `demo`: the whole job without credentials, in seconds.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use chrono::TimeDelta;
+
+use super::Exit;
+use super::args::DemoArgs;
+use super::export::{conclude, perform};
+use super::output::{Printer, number, size};
+use crate::clock;
+use crate::endpoint::Catalogue;
+use crate::error::{Error, ErrorKind};
+use crate::fetch::{Client, ClientSettings, Stop};
+use crate::lake::Store;
+use crate::partition::Granularity;
+use crate::pipeline::Export;
+use crate::plan::RunSettings;
+use crate::report::{Progress, Report};
+use crate::secret::Credentials;
+use crate::simulator::{Options, Server, Settings, Workspace};
+
+pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
+    let now = clock::now();
+    let begun = Instant::now();
+    let options = Options { seed: args.seed, calls: args.calls, now, ..Options::default() };
+    printer.note(&format!("simulating a workspace of {} calls …", number(args.calls as u64)));
+    let settings = Settings::default();
+    let credentials = Credentials::new(&settings.api_key, &settings.api_password)?;
+    let server = Server::start(Workspace::generate(&options), settings)?;
+    let dir = args.dir.to_str().ok_or_else(|| {
+        Error::new(ErrorKind::Config, "the folder's name is not UTF-8")
+    })?;
+    let stop = Stop::default();
+    let client = ClientSettings {
+        base_url: server.base_url(),
+        rate: 0.0,
+        ..ClientSettings::new(credentials)
+    };
+    let export = Export {
+        client: Arc::new(Client::new(client, stop.clone())?),
+        store: Arc::new(Store::open(dir)?),
+        catalogue: Arc::new(Catalogue::built_in()?),
+        settings: RunSettings {
+            now: chrono::DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now),
+            from: None,
+            lookback: TimeDelta::days(7),
+            first_range: TimeDelta::days(30),
+            full: false,
+        },
+        granularity: Granularity::Day,
+        include_private: false,
+        concurrency: 16,
+        progress: Arc::new(Progress::default()),
+        stop,
+        command: "demo".to_owned(),
+    };
+    let (report, signal) = perform(&export, &[], *printer)?;
+    let exit = conclude(&report, args.json, signal, printer)?;
+    if exit == Exit::Complete {
+        printer.note(&next_steps(&report, dir, begun));
+    }
+    Ok(exit)
+}
+
+fn next_steps(report: &Report, dir: &str, begun: Instant) -> String {
+    let rows = report.endpoints.iter().map(|it| it.rows).sum();
+    let bytes = report.endpoints.iter().map(|it| it.bytes).sum();
+    let seconds = begun.elapsed().as_secs_f64();
+    format!(
+        "\n{} rows in {} of Parquet from {} requests in {seconds:.1} seconds, in {dir}\n\n\
+         Run it again: nothing is written that has not changed. Or ask DuckDB:\n\n  \
+         duckdb -c \"select dt, count(*) as calls, round(avg(metrics.talk_listen_ratio), 2) as talk_ratio \
+         from read_parquet('{dir}/calls/*/*.parquet', hive_partitioning = true) group by dt order by dt\"",
+        number(rows),
+        size(bytes),
+        number(report.requests),
+    )
+}

@@ -1,0 +1,126 @@
+//! `endpoints` and `schema`: the catalogue in words.
+
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::json;
+
+use super::Exit;
+use super::args::{EndpointsArgs, SchemaArgs};
+use super::output::Printer;
+use crate::endpoint::{Catalogue, Dated, Endpoint};
+use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
+
+pub(super) fn endpoints(args: &EndpointsArgs, printer: &Printer) -> Result<Exit> {
+    let catalogue = Catalogue::built_in()?;
+    if args.json {
+        let all: Vec<_> = catalogue.endpoints().iter().map(to_json).collect();
+        printer.data(&serde_json::to_string_pretty(&all)?);
+        return Ok(Exit::Complete);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["endpoint", "path", "key", "dated by", "", "description"]);
+    for endpoint in catalogue.endpoints() {
+        table.add_row([
+            endpoint.name.clone(),
+            endpoint.path.clone(),
+            endpoint.key_columns().collect::<Vec<_>>().join(", "),
+            dated_by(endpoint).to_owned(),
+            remark(endpoint).to_owned(),
+            endpoint.description.clone(),
+        ]);
+    }
+    printer.data(&table.to_string());
+    Ok(Exit::Complete)
+}
+
+fn to_json(endpoint: &Endpoint) -> serde_json::Value {
+    json!({
+        "name": endpoint.name,
+        "description": endpoint.description,
+        "path": endpoint.path,
+        "key": endpoint.key_columns().collect::<Vec<_>>(),
+        "dated_by": dated_by(endpoint),
+        "on": endpoint.on,
+        "experimental": endpoint.experimental,
+        "parent": endpoint.parent.as_ref().map(|parent| &parent.endpoint),
+    })
+}
+
+fn dated_by(endpoint: &Endpoint) -> &str {
+    match &endpoint.dated {
+        Dated::Field { field } => field,
+        Dated::Window => "day of the window",
+        Dated::Run => "day of the run",
+    }
+}
+
+fn remark(endpoint: &Endpoint) -> &'static str {
+    match (endpoint.on, endpoint.experimental) {
+        (false, _) => "off",
+        (true, true) => "experimental",
+        (true, false) => "",
+    }
+}
+
+pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Result<Exit> {
+    let catalogue = Catalogue::built_in()?;
+    let endpoint = catalogue.find(&args.endpoint)?;
+    let schema = endpoint.schema();
+    if args.json {
+        printer.data(&serde_json::to_string_pretty(&schema)?);
+        return Ok(Exit::Complete);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["column", "type", "description"]);
+    for (name, type_name, description) in lines(&schema) {
+        table.add_row([name, type_name, description]);
+    }
+    printer.data(&format!("{}: {}\n{table}", endpoint.name, endpoint.description));
+    Ok(Exit::Complete)
+}
+
+/// One line for each column and field, then those that this tool adds.
+fn lines(schema: &Schema) -> Vec<(String, String, String)> {
+    let line = |name: &str, type_name: &str, description: &str| {
+        (name.to_owned(), type_name.to_owned(), description.to_owned())
+    };
+    let mut lines = vec![line("dt", "date", "The partition: a folder, no column of the files")];
+    if let Some(parent) = &schema.added.parent {
+        lines.push(line(parent, "string", "The key of the record that this one belongs to"));
+    }
+    schema.columns.iter().for_each(|column| column_lines(column, 0, &mut lines));
+    if schema.added.day {
+        lines.push(line(DAY, "date", "The day of the window or run that the row was found in"));
+    }
+    lines.push(line(EXTRA_JSON, "string", "What the other columns do not hold, shaped like the record"));
+    lines.push(line(EXPORTED_AT, "timestamp", "When this version of the row was fetched"));
+    if schema.added.deleted_at {
+        lines.push(line(DELETED_AT, "timestamp", "Since when the record is known to be gone"));
+    }
+    lines
+}
+
+fn column_lines(column: &Column, depth: usize, lines: &mut Vec<(String, String, String)>) {
+    let mut inner = &column.column_type;
+    let mut type_name = String::new();
+    let mut closing = String::new();
+    while let ColumnType::List(element) = inner {
+        type_name.push_str("list<");
+        closing.push('>');
+        inner = element;
+    }
+    match inner {
+        ColumnType::Struct(_) => type_name.push_str("struct"),
+        scalar => type_name.push_str(&scalar.to_string()),
+    }
+    type_name.push_str(&closing);
+    let name = format!("{}{}", "  ".repeat(depth), column.name);
+    lines.push((name, type_name, column.description.clone().unwrap_or_default()));
+    if let ColumnType::Struct(fields) = inner {
+        fields.iter().for_each(|field| column_lines(field, depth + 1, lines));
+    }
+}

@@ -1,0 +1,155 @@
+//! `export`: what changed since the last run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use anyhow::Result;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Exit;
+use super::args::{ApiArgs, ExportArgs};
+use super::output::{Printer, summary};
+use super::progress::Display;
+use crate::clock;
+use crate::endpoint::Catalogue;
+use crate::error::{Error, ErrorKind};
+use crate::fetch::{Client, ClientSettings, Stop};
+use crate::lake::Store;
+use crate::pipeline::Export;
+use crate::plan::RunSettings;
+use crate::report::{Progress, Report};
+use crate::secret::Credentials;
+
+pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit> {
+    let stop = Stop::default();
+    let catalogue = Arc::new(Catalogue::built_in()?);
+    catalogue.select(&args.endpoints)?;
+    let now = frozen_now(args.to, clock::now())?;
+    if args.from.is_some_and(|from| from >= now) {
+        return Err(Error::new(ErrorKind::Config, "--from is not before the end of the range").into());
+    }
+    let export = Export {
+        client: Arc::new(Client::new(client_settings(&args.api)?, stop.clone())?),
+        store: Arc::new(Store::open(&args.lake)?),
+        catalogue,
+        settings: RunSettings {
+            now,
+            from: args.from,
+            lookback: args.lookback,
+            first_range: TimeDelta::days(30),
+            full: args.full,
+        },
+        granularity: args.partition_by,
+        include_private: args.include_private,
+        concurrency: usize::from(args.api.concurrency),
+        progress: Arc::new(Progress::default()),
+        stop,
+        command: "export".to_owned(),
+    };
+    let (report, signal) = perform(&export, &args.endpoints, *printer)?;
+    conclude(&report, args.json, signal, printer)
+}
+
+/// Runs an export with a progress display, and stops it on a signal; which signal came, if any.
+pub(super) fn perform(
+    export: &Export,
+    endpoints: &[String],
+    printer: Printer,
+) -> Result<(Report, Option<u8>)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let signal = Arc::new(AtomicU8::new(0));
+    let selected = export.catalogue.select(endpoints)?;
+    let report = runtime.block_on(async {
+        tokio::spawn(watch_signals(export.stop.clone(), Arc::clone(&signal), printer));
+        let _display = Display::start(Arc::clone(&export.progress), printer);
+        export.run(&selected).await
+    })?;
+    let signal = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
+    Ok((report, signal))
+}
+
+/// Says how a run came out.
+pub(super) fn conclude(
+    report: &Report,
+    json: bool,
+    signal: Option<u8>,
+    printer: &Printer,
+) -> Result<Exit> {
+    if json {
+        printer.data(&serde_json::to_string_pretty(report)?);
+    } else {
+        printer.note(&summary(report));
+    }
+    for problem in report.problems.iter().take(20) {
+        let window = problem.window.map(|window| format!(" {window}")).unwrap_or_default();
+        printer.note(&format!("incomplete: {}{window}: {}", problem.endpoint, problem.message));
+    }
+    Ok(match (signal, report.complete) {
+        (Some(signal), _) => Exit::Signal(signal),
+        (None, true) => Exit::Complete,
+        (None, false) => {
+            printer.note("\nhint: what was complete is in the lake; run the same command again");
+            Exit::Incomplete
+        }
+    })
+}
+
+/// The instant from which a run counts, in whole seconds, which is what the API can be asked for.
+fn frozen_now(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+    let end = to.unwrap_or(now);
+    if end > now {
+        let message = format!("--to {} is in the future", end.format("%Y-%m-%dT%H:%M:%SZ"));
+        return Err(Error::new(ErrorKind::Config, message)
+            .with_hint("leave --to out to export up to now"));
+    }
+    Ok(DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end))
+}
+
+fn client_settings(args: &ApiArgs) -> Result<ClientSettings, Error> {
+    let credentials =
+        Credentials::new(&secret("CLARI_API_KEY")?, &secret("CLARI_API_PASSWORD")?)?;
+    Ok(ClientSettings {
+        base_url: args.base_url.clone(),
+        rate: args.rate,
+        concurrency: usize::from(args.concurrency),
+        ..ClientSettings::new(credentials)
+    })
+}
+
+/// A secret from the environment, or from the file that `…_FILE` names.
+fn secret(name: &str) -> Result<String, Error> {
+    let file = format!("{name}_FILE");
+    match (std::env::var(name), std::env::var(&file)) {
+        (Ok(value), _) => Ok(value),
+        (Err(_), Ok(path)) => std::fs::read_to_string(&path).map_err(|error| {
+            Error::new(ErrorKind::Config, format!("cannot read the file that {file} names"))
+                .with_source(error)
+        }),
+        (Err(_), Err(_)) => Err(Error::new(ErrorKind::Config, format!("{name} is not set"))
+            .with_hint(format!(
+                "set {name}, or {file} to a file that holds it; the pair is in the workspace's \
+                 settings > integrations > Clari Copilot API; `clari-lake demo` needs neither"
+            ))),
+    }
+}
+
+/// The first signal asks the run to stop, the second ends the process at once; both are safe.
+async fn watch_signals(stop: Stop, number: Arc<AtomicU8>, printer: Printer) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        let received = tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        if number.swap(received, Ordering::Relaxed) > 0 {
+            std::process::exit(128 + i32::from(received));
+        }
+        printer.note("stopping: finishing the page and committing what is whole (again to stop at once)");
+        stop.request();
+    }
+}

@@ -1,0 +1,64 @@
+//! The street door: flags, environment, terminal and exit codes.
+//!
+//! Enters: what the user typed. Leaves: calls into the library, and their outcome in words. Never
+//! here: anything that somebody who uses the library would miss.
+
+#![expect(clippy::disallowed_methods, reason = "settings and credentials are read here")]
+
+mod args;
+mod demo;
+mod describe;
+mod export;
+mod output;
+mod progress;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+use self::output::Printer;
+
+/// What the process ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything is in.
+    Complete,
+    /// Something is missing, and another run will get it.
+    Incomplete,
+    /// Something must be fixed first.
+    Fix,
+    /// A signal ended it, by its number.
+    Signal(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Complete => Self::SUCCESS,
+            Exit::Incomplete => Self::from(1),
+            Exit::Fix => Self::from(2),
+            Exit::Signal(number) => Self::from(128u8.saturating_add(number)),
+        }
+    }
+}
+
+/// Runs the command line and returns the process's exit code: 0 complete, 1 incomplete but safe,
+/// 2 fix something first, 130 or 143 interrupted and safe.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let printer = Printer::new(args.verbosity.quiet, args.verbosity.verbose);
+    let outcome = match args.command {
+        Command::Demo(args) => demo::run(&args, &printer),
+        Command::Export(args) => export::run(&args, &printer),
+        Command::Endpoints(args) => describe::endpoints(&args, &printer),
+        Command::Schema(args) => describe::schema(&args, &printer),
+        Command::Simulate(args) => simulate::run(&args, &printer),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => printer.error(&error).into(),
+    }
+}

@@ -1,0 +1,183 @@
+//! Output: data to stdout, everything else to stderr, errors with cause and hint.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::Exit;
+use crate::error::{Error, ErrorKind};
+use crate::report::{EndpointReport, Outcome, Report};
+
+/// Where words go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Printer {
+    quiet: bool,
+    pub(super) verbose: bool,
+}
+
+impl Printer {
+    pub(super) fn new(quiet: bool, verbose: bool) -> Self {
+        Self { quiet, verbose }
+    }
+
+    /// Whether a progress display makes sense.
+    pub(super) fn shows_progress(&self) -> bool {
+        !self.quiet
+    }
+
+    /// Whether somebody is looking.
+    pub(super) fn is_terminal(&self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+
+    /// Data. A reader that went away is no error.
+    pub(super) fn data(&self, text: &str) {
+        let _ = writeln!(std::io::stdout().lock(), "{text}");
+    }
+
+    /// A remark.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// An error with its causes and advice, and the exit code that it means.
+    pub(super) fn error(&self, error: &anyhow::Error) -> Exit {
+        let text = render(error);
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let kind = error.downcast_ref::<Error>().map(Error::kind);
+        match kind {
+            Some(ErrorKind::Interrupted) => Exit::Signal(2),
+            Some(kind) if kind.retryable() => Exit::Incomplete,
+            _ => Exit::Fix,
+        }
+    }
+}
+
+/// An error as the user reads it.
+fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("\n  caused by: {cause}"));
+    }
+    if let Some(hint) = error.downcast_ref::<Error>().and_then(Error::hint) {
+        text.push_str(&format!("\n\nhint: {hint}"));
+    }
+    text
+}
+
+/// The run as a table.
+pub(super) fn summary(report: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["endpoint", "partitions", "rows", "size", "requests", "new", "changed", ""]);
+    for endpoint in &report.endpoints {
+        table.add_row([
+            endpoint.endpoint.clone(),
+            number(endpoint.partitions),
+            number(endpoint.rows),
+            size(endpoint.bytes),
+            number(endpoint.requests),
+            number(endpoint.inserted),
+            number(endpoint.updated),
+            remark(endpoint),
+        ]);
+    }
+    let sum = |of: fn(&EndpointReport) -> u64| report.endpoints.iter().map(of).sum::<u64>();
+    table.add_row([
+        "total".to_owned(),
+        number(sum(|it| it.partitions)),
+        number(sum(|it| it.rows)),
+        size(sum(|it| it.bytes)),
+        number(report.requests),
+        number(sum(|it| it.inserted)),
+        number(sum(|it| it.updated)),
+        String::new(),
+    ]);
+    for column in 1..=6 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+fn remark(endpoint: &EndpointReport) -> String {
+    let mut remarks = Vec::new();
+    match endpoint.outcome {
+        Outcome::Complete => {}
+        Outcome::Incomplete => remarks.push("incomplete".to_owned()),
+        Outcome::Absent => remarks.push("absent in this workspace".to_owned()),
+    }
+    let mut count = |count: u64, what: &str| {
+        if count > 0 {
+            remarks.push(format!("{} {what}", number(count)));
+        }
+    };
+    count(endpoint.quarantined, "in quarantine");
+    count(endpoint.misfits.values().sum(), "values in extra_json");
+    if let Some(queue) = endpoint.queue {
+        count(queue.pending, "pending");
+        count(queue.parked, "parked");
+        count(queue.unavailable, "unavailable");
+    }
+    remarks.join(", ")
+}
+
+/// 1234567 as `1,234,567`.
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit that a person would use.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn size(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = usize::from(unit > 0 && value < 99.95);
+    format!("{value:.decimals$} {}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_sizes_are_readable() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1_234_567), "1,234,567");
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1_500), "1.5 kB");
+        assert_eq!(size(999_999), "1.0 MB");
+        assert_eq!(size(151_400_000), "151 MB");
+    }
+
+    #[test]
+    fn an_error_names_its_causes_and_what_to_do() {
+        let cause = std::io::Error::other("connection refused");
+        let error = Error::new(ErrorKind::Unavailable, "no connection")
+            .with_context("GET /calls")
+            .with_source(cause);
+        let text = render(&anyhow::Error::new(error));
+        let expected = "error: GET /calls: no connection\n  caused by: connection refused\n\n\
+            hint: what was complete is in the lake; run the same command again";
+        assert_eq!(text, expected);
+    }
+}
