@@ -45,7 +45,7 @@ pub struct Column {
     /// Whether a scalar of another type is also shown in this column, where that loses nothing;
     /// the original stands in `extra_json` beside it.
     pub convert: bool,
-    /// Whether its values never reach the lake (signed URLs).
+    /// Whether URLs in it never reach the lake (they are signed).
     pub never_stored: bool,
 }
 

@@ -121,6 +121,8 @@ pub(super) struct EndpointsArgs {
 pub(super) struct SchemaArgs {
     /// The endpoint
     pub(super) endpoint: String,
+    /// A lake: its table's columns, inferred ones too; without it, the declared ones
+    pub(super) lake: Option<String>,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use chrono::TimeDelta;
+use chrono::{DurationRound, TimeDelta};
 
 use super::Exit;
 use super::args::DemoArgs;
@@ -23,7 +23,9 @@ use crate::secret::Credentials;
 use crate::simulator::{Options, Server, Settings, Workspace};
 
 pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
-    let now = clock::now();
+    // Within an hour the same workspace comes out, so that a second demo finds nothing new.
+    let hour = TimeDelta::hours(1);
+    let now = clock::now().duration_trunc(hour)?;
     let begun = Instant::now();
     let options = Options { seed: args.seed, calls: args.calls, now, ..Options::default() };
     printer.note(&format!("simulating a workspace of {} calls …", number(args.calls as u64)));
@@ -44,7 +46,7 @@ pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
         store: Arc::new(Store::open(dir)?),
         catalogue: Arc::new(Catalogue::built_in()?),
         settings: RunSettings {
-            now: chrono::DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now),
+            now,
             from: None,
             lookback: TimeDelta::days(7),
             first_range: TimeDelta::days(30),

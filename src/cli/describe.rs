@@ -8,6 +8,8 @@ use super::Exit;
 use super::args::{EndpointsArgs, SchemaArgs};
 use super::output::Printer;
 use crate::endpoint::{Catalogue, Dated, Endpoint};
+use crate::error::{Error, ErrorKind};
+use crate::lake::{Store, newest_manifest};
 use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
 
 pub(super) fn endpoints(args: &EndpointsArgs, printer: &Printer) -> Result<Exit> {
@@ -67,7 +69,10 @@ fn remark(endpoint: &Endpoint) -> &'static str {
 pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Result<Exit> {
     let catalogue = Catalogue::built_in()?;
     let endpoint = catalogue.find(&args.endpoint)?;
-    let schema = endpoint.schema();
+    let schema = match &args.lake {
+        Some(lake) => lake_schema(lake, &endpoint.name)?,
+        None => endpoint.schema(),
+    };
     if args.json {
         printer.data(&serde_json::to_string_pretty(&schema)?);
         return Ok(Exit::Complete);
@@ -81,6 +86,15 @@ pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Result<Exit> {
     }
     printer.data(&format!("{}: {}\n{table}", endpoint.name, endpoint.description));
     Ok(Exit::Complete)
+}
+
+fn lake_schema(lake: &str, endpoint: &str) -> Result<Schema> {
+    let manifest = newest_manifest(&Store::open(lake)?, endpoint)?;
+    let none = || {
+        Error::new(ErrorKind::Config, format!("{lake} has no table `{endpoint}`"))
+            .with_hint("without a lake, `clari-lake schema` shows the declared columns")
+    };
+    Ok(manifest.ok_or_else(none)?.schema)
 }
 
 /// One line for each column and field, then those that this tool adds.

@@ -80,6 +80,13 @@ pub(super) fn conclude(
     } else {
         printer.note(&summary(report));
     }
+    if printer.verbose {
+        for endpoint in &report.endpoints {
+            for (path, count) in &endpoint.misfits {
+                printer.note(&format!("extra_json: {}.{path}: {count}", endpoint.endpoint));
+            }
+        }
+    }
     for problem in report.problems.iter().take(20) {
         let window = problem.window.map(|window| format!(" {window}")).unwrap_or_default();
         printer.note(&format!("incomplete: {}{window}: {}", problem.endpoint, problem.message));

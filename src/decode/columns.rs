@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder,
-    StringBuilder, StructArray, TimestampMicrosecondBuilder, new_null_array,
+    StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::json::reader::{Tape, TapeElement};
@@ -87,7 +87,9 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
 
     fn array(&mut self, column: &Column, rows: &[u32]) -> Result<ArrayRef> {
         if column.never_stored {
-            return Ok(new_null_array(&column.column_type.data_type(), rows.len()));
+            let stored = |at: &u32| if json::has_link(self.tape, *at) { ABSENT } else { *at };
+            let rows: Vec<u32> = rows.iter().map(stored).collect();
+            return self.typed(&column.column_type, column.convert, &rows);
         }
         self.typed(&column.column_type, column.convert, rows)
     }

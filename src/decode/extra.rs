@@ -51,7 +51,7 @@ impl<'a, 't> ExtraWriter<'a, 't> {
             self.path.push(name.to_owned());
             let column = columns.iter().find(|column| column.name == name);
             let written = match column {
-                Some(column) if column.never_stored => false,
+                Some(column) if column.never_stored && json::has_link(self.tape, member) => false,
                 Some(column) => self.value(&column.column_type, column.convert, member, out),
                 None => self.whole(member, out),
             };

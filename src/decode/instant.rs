@@ -10,6 +10,21 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// Reads an ISO 8601 instant with a zone (`Z`, `+00:00`, `+0000`): `2025-06-11T14:25:00.000Z`.
 /// More than six fraction digits are taken only if the rest are zeros.
 pub(crate) fn parse(text: &str) -> Option<i64> {
+    read(text).filter(|instant| instant.is_exact).map(|instant| instant.micros)
+}
+
+/// Reads an instant or a date, down to the microsecond before it: what dates a record.
+pub(crate) fn parse_down(text: &str) -> Option<i64> {
+    read(text).map(|instant| instant.micros).or_else(|| parse_date(text))
+}
+
+struct Instant {
+    micros: i64,
+    /// Whether no digit was left out.
+    is_exact: bool,
+}
+
+fn read(text: &str) -> Option<Instant> {
     let bytes = text.as_bytes();
     if !(20..=40).contains(&bytes.len()) || !matches!(bytes[10], b'T' | b't' | b' ') {
         return None;
@@ -21,9 +36,10 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     if !clock || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let (fraction, zone) = parse_fraction(&bytes[19..])?;
+    let (fraction, is_exact, zone) = parse_fraction(&bytes[19..])?;
     let offset = parse_zone(zone)?;
-    Some(date + ((hour * 60 + minute - offset) * 60 + second) * 1_000_000 + fraction)
+    let micros = date + ((hour * 60 + minute - offset) * 60 + second) * 1_000_000 + fraction;
+    Some(Instant { micros, is_exact })
 }
 
 /// Reads a bare date, `2025-06-11`, as its first instant in UTC.
@@ -44,17 +60,18 @@ fn digits(bytes: &[u8]) -> Option<u32> {
     })
 }
 
-fn parse_fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
+fn parse_fraction(bytes: &[u8]) -> Option<(i64, bool, &[u8])> {
     if bytes.first() != Some(&b'.') {
-        return Some((0, bytes));
+        return Some((0, true, bytes));
     }
     let end = bytes[1..].iter().position(|byte| !byte.is_ascii_digit())? + 1;
     let (kept, rest) = bytes[1..end].split_at((end - 1).min(6));
-    if end == 1 || rest.iter().any(|digit| *digit != b'0') {
+    if end == 1 {
         return None;
     }
+    let is_exact = rest.iter().all(|digit| *digit == b'0');
     let missing = u32::try_from(6 - kept.len()).ok()?;
-    Some((i64::from(digits(kept)?) * 10_i64.pow(missing), &bytes[end..]))
+    Some((i64::from(digits(kept)?) * 10_i64.pow(missing), is_exact, &bytes[end..]))
 }
 
 /// Minutes east of UTC.

@@ -51,6 +51,14 @@ pub(super) fn items<'t>(tape: &'t Tape<'_>, at: u32) -> impl Iterator<Item = u32
     })
 }
 
+/// Whether a URL stands anywhere in the value at `at`.
+pub(super) fn has_link(tape: &Tape<'_>, at: u32) -> bool {
+    (at..next(tape, at)).any(|at| match tape.get(at) {
+        TapeElement::String(index) => tape.get_string(index).contains("://"),
+        _ => false,
+    })
+}
+
 /// Writes the value at `at` as JSON text.
 pub(super) fn write(tape: &Tape<'_>, at: u32, out: &mut String) {
     // The open containers: whether each is an object, and how many names and values it has yet.

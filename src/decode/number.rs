@@ -16,16 +16,24 @@ pub(crate) enum Number {
 
 impl Number {
     /// Reads a number; `None` when the text is not one by JSON's grammar.
+    ///
+    /// A number that is written with a fraction or an exponent means the double that prints as
+    /// it; one that is written as an integer means that very integer.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(int) = plain_integer(text) {
             return Some(Self::Int(int));
         }
         let parts = Parts::parse(text)?;
-        if let Some(int) = parts.to_i64() {
-            return Some(Self::Int(int));
+        if !text.contains(['.', 'e', 'E']) {
+            let int = text.parse().map(Self::Int);
+            return Some(int.unwrap_or_else(|_| Self::Decimal(parts.text())));
         }
         let double: f64 = text.parse().ok()?;
-        Some(if parts.prints_as(double) { Self::Double(double) } else { Self::Decimal(parts.text()) })
+        Some(match parts.to_i64() {
+            _ if !parts.prints_as(double) => Self::Decimal(parts.text()),
+            Some(int) if int.unsigned_abs() <= EXACT => Self::Int(int),
+            _ => Self::Double(double),
+        })
     }
 
     /// The value as a 64-bit integer, if it is one.
@@ -39,19 +47,11 @@ impl Number {
     /// The value as a double, if that loses nothing.
     pub(crate) fn as_f64(&self) -> Option<f64> {
         match self {
-            Self::Int(int) => {
-                #[expect(clippy::cast_precision_loss, reason = "checked in the next line")]
-                let double = *int as f64;
-                let exact = int.unsigned_abs() <= EXACT || Self::same(*int, double);
-                exact.then_some(double)
-            }
+            #[expect(clippy::cast_precision_loss, reason = "doubles hold all of these")]
+            Self::Int(int) => (int.unsigned_abs() <= EXACT).then_some(*int as f64),
             Self::Double(double) => Some(*double),
             Self::Decimal(_) => None,
         }
-    }
-
-    fn same(int: i64, double: f64) -> bool {
-        Parts::parse(&int.to_string()).is_some_and(|parts| parts.prints_as(double))
     }
 }
 
@@ -163,6 +163,9 @@ mod tests {
         assert_eq!(int("9223372036854775808"), None);
         assert_eq!(int("1.5"), None);
         assert_eq!(double("9007199254740993"), None);
+        assert_eq!(double("10000000000000000000000000"), None);
+        assert_eq!(double("1e25"), Some(1e25));
+        assert_eq!(int("1e25"), None);
         assert_eq!(double("9223372036854775807"), None);
         assert_eq!(double("9007199254740992"), Some(9_007_199_254_740_992.0));
         assert_eq!(double("0.30000000000000004"), Some(0.1 + 0.2));

@@ -3,11 +3,12 @@
 //! Enters: the object as it is, the rows to put in, the keys to take out. Leaves: the next
 //! object, staged. Never here: the whole object in memory, or two rows of one key.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -30,6 +31,8 @@ pub(super) struct Merge<'a> {
     pub(super) upserts: Option<Rows>,
     /// The keys to take out, besides those that are put in.
     pub(super) drop: HashSet<Box<str>>,
+    /// The keys whose records are gone since an instant, or back.
+    pub(super) marks: HashMap<Box<str>, Option<i64>>,
 }
 
 impl Merge<'_> {
@@ -69,6 +72,7 @@ impl Merge<'_> {
     ) -> Result<u64> {
         let batch = if is_current { batch } else { widen(&batch, self.decoder)?.to_table()? };
         let order = object::order(self.endpoint, &batch)?;
+        let batch = self.mark(batch, &order)?;
         let mut places: Vec<(usize, usize)> = Vec::with_capacity(batch.num_rows());
         for (row, at) in order.iter().enumerate() {
             while let Some(next) = new.next_before(at) {
@@ -82,6 +86,25 @@ impl Merge<'_> {
             writer.write(&interleave_record_batch(&[&batch, &new.batch], &places)?)?;
         }
         Ok(places.len() as u64)
+    }
+}
+
+impl Merge<'_> {
+    /// The batch with the instants of deletion of those rows that are marked.
+    fn mark(&self, batch: RecordBatch, order: &[RowOrder]) -> Result<RecordBatch> {
+        let is_marked = |row: &RowOrder| self.marks.contains_key(row.key.as_str());
+        let Ok(column) = batch.schema().index_of(DELETED_AT) else { return Ok(batch) };
+        if !order.iter().any(is_marked) {
+            return Ok(batch);
+        }
+        let known = object::instants(&batch, DELETED_AT);
+        let marked = order.iter().zip(known).map(|(row, known)| {
+            self.marks.get(row.key.as_str()).copied().unwrap_or(known)
+        });
+        let marked: TimestampMicrosecondArray = marked.collect();
+        let mut columns = batch.columns().to_vec();
+        columns[column] = Arc::new(marked.with_timezone("UTC"));
+        Ok(RecordBatch::try_new(batch.schema(), columns)?)
     }
 }
 

@@ -11,4 +11,4 @@ mod table;
 
 pub use index::Index;
 pub use store::Store;
-pub use table::{Change, Committed, PartitionChange, SnapshotKeys, Table};
+pub use table::{Change, Committed, PartitionChange, SnapshotKeys, Table, newest_manifest};

@@ -31,6 +31,8 @@ pub struct Change {
     pub upserts: Vec<Rows>,
     /// The keys of a whole snapshot: others of the same day are taken out.
     pub snapshot: Option<SnapshotKeys>,
+    /// Keys whose records are known to be gone since an instant, or to be there after all.
+    pub marks: Vec<(Box<str>, Option<i64>)>,
     /// What the requests by key found that have no row to show for it, or not yet a whole one.
     pub attempts: Vec<(Box<str>, Attempt)>,
     /// Windows that are complete with these upserts and those before.
@@ -92,6 +94,7 @@ pub struct Table {
 struct PartitionWork {
     upserts: Vec<Rows>,
     drop: HashSet<Box<str>>,
+    marks: HashMap<Box<str>, Option<i64>>,
     inserted: u64,
     updated: u64,
     deleted: u64,
@@ -168,6 +171,7 @@ impl Table {
         if let Some(snapshot) = change.snapshot {
             self.plan_snapshot(&snapshot, &mut work, &mut touched);
         }
+        self.plan_marks(change.marks, &mut work, &mut touched);
         self.note_attempts(change.attempts, &mut touched);
         if change.settle && !next.settled {
             next.settled = true;
@@ -240,7 +244,10 @@ impl Table {
         upserts: Vec<Rows>,
         touched: &mut BTreeMap<Box<str>, IndexEntry>,
     ) -> Result<BTreeMap<Partition, PartitionWork>> {
-        let upserts = self.widen_all(upserts)?;
+        let mut upserts = self.widen_all(upserts)?;
+        if self.endpoint.dated == Dated::Window {
+            keep_first_day(&mut upserts);
+        }
         let last = last_of_each(&upserts);
         let mut work: BTreeMap<Partition, PartitionWork> = BTreeMap::new();
         for (piece, mut rows) in upserts.into_iter().enumerate() {
@@ -330,6 +337,26 @@ impl Table {
         }
     }
 
+    /// Marks rows whose records are gone, or back.
+    fn plan_marks(
+        &self,
+        marks: Vec<(Box<str>, Option<i64>)>,
+        work: &mut BTreeMap<Partition, PartitionWork>,
+        touched: &mut BTreeMap<Box<str>, IndexEntry>,
+    ) {
+        for (key, deleted_at) in marks {
+            let Some(entry) = self.index.get(&key).filter(|entry| entry.in_lake) else { continue };
+            let is_news = entry.deleted_at.is_some() != deleted_at.is_some();
+            if is_news && !touched.contains_key(&key) {
+                let work = work.entry(self.partition(entry.day)).or_default();
+                work.deleted += u64::from(deleted_at.is_some());
+                work.updated += u64::from(deleted_at.is_none());
+                work.marks.insert(key.clone(), deleted_at);
+                touched.insert(key, IndexEntry { deleted_at, ..entry.clone() });
+            }
+        }
+    }
+
     /// Rewrites what was written before the schema had grown.
     fn plan_stale(&self, work: &mut BTreeMap<Partition, PartitionWork>) {
         let current = self.decoder.schema().fingerprint();
@@ -389,6 +416,7 @@ impl Table {
             decoder: &mut self.decoder,
             upserts,
             drop: work.drop,
+            marks: work.marks,
         };
         let rows = merge.write(existing, &mut writer)?;
         writer.close()?;
@@ -582,11 +610,28 @@ fn last_of_each(pieces: &[Rows]) -> HashMap<Box<str>, (usize, usize)> {
     last
 }
 
+/// A record that was found in the windows of two days belongs to the first.
+fn keep_first_day(pieces: &mut [Rows]) {
+    let mut first: HashMap<Box<str>, i32> = HashMap::new();
+    let days = pieces.iter().flat_map(|rows| &rows.facts);
+    for (key, day) in days.filter_map(|facts| Some((&facts.key, facts.day?))) {
+        let known = first.entry(key.clone()).or_insert(day);
+        *known = day.min(*known);
+    }
+    for facts in pieces.iter_mut().flat_map(|rows| &mut rows.facts) {
+        facts.day = first.get(&facts.key).copied().or(facts.day);
+    }
+}
+
 fn manifest_path(endpoint: &str, version: u64) -> String {
     format!("_manifest/{endpoint}/{version:020}.json")
 }
 
-fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>> {
+/// The newest manifest of an endpoint's table, if the lake has one; nothing is written.
+///
+/// # Errors
+/// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
+pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>> {
     let folder = format!("_manifest/{endpoint}");
     let listed = store.list(&folder)?;
     let is_manifest = |object: &&Listed| object.path.ends_with(".json");

@@ -31,8 +31,8 @@ struct Wanted {
 pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let Some(parent) = &table.endpoint.parent else { return Ok(()) };
     let parents = open(export, &parent.endpoint).await?;
+    follow_deletes(&parents, table).await;
     let (wanted, mut counts) = wanted(parent, &parents, table).await;
-    drop(parents);
     export.progress.update(&table.endpoint.name, |live| live.planned += wanted.len() as u64);
     let asked = wanted.iter().map(|wanted| ask(export, table, wanted));
     let mut asked = futures::stream::iter(asked).buffer_unordered(export.concurrency);
@@ -47,8 +47,32 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     }
     let complete = !table.state().await.has_problems();
     table.commit(|change| change.settle = complete).await?;
-    report(table, counts).await;
+    report(parent, &parents, table, counts).await;
     Ok(())
+}
+
+/// What is gone is gone here too, and what is back is back.
+async fn follow_deletes(parents: &Table, table: &TableRun<'_>) {
+    let marks: Vec<(Box<str>, Option<i64>)> = {
+        let state = table.state().await;
+        let rows = state.table.index().iter().filter(|(_, entry)| entry.in_lake);
+        let differs = rows.filter_map(|(id, entry)| {
+            let deleted_at = parents.index().get(id)?.deleted_at;
+            let differs = deleted_at.is_some() != entry.deleted_at.is_some();
+            differs.then(|| (id.clone(), deleted_at))
+        });
+        differs.collect()
+    };
+    table.add(|change| change.marks.extend(marks)).await;
+}
+
+/// Whether a parent is one whose record can be had.
+fn is_ready(parent: &Parent, entry: &IndexEntry) -> bool {
+    let status = entry.status.as_deref();
+    let allowed = parent.when.values().all(|values| {
+        status.is_some_and(|status| values.iter().any(|value| value == status))
+    });
+    entry.in_lake && entry.deleted_at.is_none() && allowed
 }
 
 /// Who is due, the newest first; the others are counted.
@@ -56,16 +80,9 @@ async fn wanted(parent: &Parent, parents: &Table, table: &TableRun<'_>) -> (Vec<
     let now = clock::now_micros();
     let state = table.state().await;
     let known = state.table.index();
-    let is_ready = |entry: &&IndexEntry| {
-        let status = entry.status.as_deref();
-        let allowed = parent.when.values().all(|values| {
-            status.is_some_and(|status| values.iter().any(|value| value == status))
-        });
-        entry.in_lake && entry.deleted_at.is_none() && allowed
-    };
     let mut counts = Queue::default();
     let mut wanted = Vec::new();
-    for (id, entry) in parents.index().iter().filter(|(_, entry)| is_ready(entry)) {
+    for (id, entry) in parents.index().iter().filter(|(_, entry)| is_ready(parent, entry)) {
         let before = known.get(id).and_then(|entry| entry.attempt.clone());
         match queue::due(before.as_ref(), entry.hash, now) {
             Due::Settled => counts.settled += 1,
@@ -139,10 +156,12 @@ async fn refuse(
 }
 
 /// Says what is still missing.
-async fn report(table: &TableRun<'_>, counts: Queue) {
+async fn report(parent: &Parent, parents: &Table, table: &TableRun<'_>, counts: Queue) {
     let mut state = table.state().await;
     state.set_queue(counts);
-    let failed = state.table.index().values().filter_map(|entry| entry.attempt.as_ref());
+    let ready = parents.index().iter().filter(|(_, entry)| is_ready(parent, entry));
+    let known = state.table.index();
+    let failed = ready.filter_map(|(id, _)| known.get(id)?.attempt.as_ref());
     let missing = failed.filter(|it| queue::is_missing(it)).count();
     if counts.pending > 0 && !state.has_problems() {
         let message = format!("{} could not be read and are asked for again in the next run", counts.pending);

@@ -49,6 +49,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
         }
     }
     table.add(|change| change.goal.extend(goal)).await;
+    super::missing::mark(export, table).await?;
     close(export, table, looks_for_changes).await
 }
 
@@ -104,6 +105,9 @@ async fn list(
         };
         let covered = complete_to.map(|to| Window::new(window.from, to));
         let covered = covered.filter(|it| modified_since.is_none() && !it.is_empty());
+        if let Some(covered) = covered {
+            table.state().await.listed.add(covered);
+        }
         table.add(|change| change.coverage.extend(covered)).await;
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 mod chains;
 mod lists;
+mod missing;
 mod requests;
 mod table_run;
 

@@ -1,6 +1,6 @@
 //! One table during one run: what was read and not yet committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use crate::fetch::{FetchError, Reply, Request, Unreadable};
 use crate::lake::{Change, Committed, Table};
 use crate::page::Page;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
-use crate::window::Window;
+use crate::window::{Coverage, Window};
 
 /// How much decoded data waits in memory for its commit.
 const BUFFER_BYTES: usize = 48 << 20;
@@ -43,6 +43,9 @@ pub(super) struct State {
     /// The latest change seen, microseconds since 1970.
     latest_change: Option<i64>,
     server_date: Option<DateTime<Utc>>,
+    /// The windows that were listed completely in this run, and the keys that came.
+    pub(super) listed: Coverage,
+    pub(super) seen: HashSet<Box<str>>,
     pub(super) absent: bool,
     answered: bool,
     halted: Option<Error>,
@@ -73,6 +76,8 @@ impl<'e> TableRun<'e> {
             problems: Vec::new(),
             latest_change: None,
             server_date: None,
+            listed: Coverage::default(),
+            seen: HashSet::new(),
             absent: false,
             answered: false,
             halted: None,
@@ -114,6 +119,9 @@ impl<'e> TableRun<'e> {
     /// Takes in rows, and commits what has gathered when it is much or old.
     pub(super) async fn absorb(&self, rows: Rows) -> Result<()> {
         let mut state = self.state.lock().await;
+        if self.endpoint.deletes && self.endpoint.parent.is_none() {
+            state.seen.extend(rows.facts.iter().map(|facts| facts.key.clone()));
+        }
         let new: Vec<u32> = (0u32..)
             .zip(&rows.facts)
             .filter(|(_, facts)| !state.table.has(facts))

@@ -120,7 +120,8 @@ fn ranges(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
     let missing = goals.flat_map(|goal| manifest.coverage.gaps(*goal));
     let missing = missing.map(|gap| Window::new(gap.from, gap.to.min(now)));
     let asked = settings.from.map(|from| Window::new(from, now));
-    let relist = Window::new(whole_second(relist), now);
+    // Whole days, so that what a complete list lacks is known by its day.
+    let relist = Window::new(relist.date_naive().and_time(NaiveTime::MIN).and_utc(), now);
     let all = missing.chain(asked).chain([relist]).filter(|window| !window.is_empty());
     all.collect::<crate::window::Coverage>().windows().to_vec()
 }
@@ -224,7 +225,7 @@ mod tests {
         let recent = manifest(calls, &[("2026-01-01T00:00:00Z", "2026-11-23T00:00:00Z")]);
         let tasks = export(calls, Some(&recent), &settings("2026-11-23T12:00:00Z"));
         let covered: Coverage = tasks.iter().filter_map(Task::covers).collect();
-        assert_eq!(covered.windows()[0].from, at("2026-11-16T12:00:00Z"));
+        assert_eq!(covered.windows()[0].from, at("2026-11-16T00:00:00Z"));
     }
 
     /// P3: what an interrupted run left of its goal is part of the next one.

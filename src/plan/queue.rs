@@ -70,7 +70,7 @@ pub fn is_missing(attempt: &Attempt) -> bool {
 
 /// Whether the last try came after two weeks of failures.
 fn is_given_up(attempt: &Attempt) -> bool {
-    attempt.next_try_at - attempt.first_failed_at > PATIENCE
+    attempt.next_try_at - attempt.first_failed_at > PATIENCE + DAY
 }
 
 #[cfg(test)]
