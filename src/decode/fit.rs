@@ -67,7 +67,8 @@ pub(super) fn timestamp(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<i64> {
             let text = tape.get_string(index);
             match instant::parse(text) {
                 Some(micros) => Fit::Exact(micros),
-                None => Fit::converted(instant::parse_date(text), convert),
+                // Down to the microsecond or the day's begin, beside the original.
+                None => Fit::converted(instant::parse_down(text), convert),
             }
         }
         _ => Fit::Misfit,

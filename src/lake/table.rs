@@ -29,8 +29,8 @@ const FOLD_AT: u64 = 10;
 pub struct Change {
     /// Rows to put in, in the order in which they were fetched; of one key the last counts.
     pub upserts: Vec<Rows>,
-    /// The keys of a whole snapshot: others of the same day are taken out.
-    pub snapshot: Option<SnapshotKeys>,
+    /// The keys of whole snapshots: others of the same day are taken out.
+    pub snapshots: Vec<SnapshotKeys>,
     /// Keys whose records are known to be gone since an instant, or to be there after all.
     pub marks: Vec<(Box<str>, Option<i64>)>,
     /// What the requests by key found that have no row to show for it, or not yet a whole one.
@@ -49,7 +49,7 @@ pub struct Change {
     pub quarantined: Vec<Quarantined>,
 }
 
-/// The keys of a whole snapshot.
+/// The keys of a whole snapshot: all that the API has for a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotKeys {
     /// The snapshot's day, days since 1970.
@@ -168,8 +168,8 @@ impl Table {
         next.watermark = next.watermark.max(change.watermark);
         let mut touched = BTreeMap::new();
         let mut work = self.plan(change.upserts, &mut touched)?;
-        if let Some(snapshot) = change.snapshot {
-            self.plan_snapshot(&snapshot, &mut work, &mut touched);
+        for snapshot in &change.snapshots {
+            self.plan_snapshot(snapshot, &mut work, &mut touched);
         }
         self.plan_marks(change.marks, &mut work, &mut touched);
         self.note_attempts(change.attempts, &mut touched);
@@ -324,7 +324,8 @@ impl Table {
     ) {
         let partition = self.partition(Some(snapshot.day));
         // A snapshot of nothing is an object too.
-        if !self.manifest.partitions.contains_key(&partition.to_string()) {
+        let is_due = self.endpoint.dated == Dated::Run;
+        if is_due && !self.manifest.partitions.contains_key(&partition.to_string()) {
             work.entry(partition).or_default();
         }
         for (key, entry) in &self.index {

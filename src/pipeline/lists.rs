@@ -73,6 +73,9 @@ async fn close(export: &Export, table: &TableRun<'_>, looks_for_changes: bool) -
 async fn run_task(export: &Export, table: &TableRun<'_>, task: Task) -> Result<()> {
     match task {
         Task::List(window) => list(table, window, None, None).await?,
+        Task::Day { window, day } if is_of_the_day(&table.endpoint) => {
+            whole_day(table, window, day).await?;
+        }
         Task::Day { window, day } => list(table, window, None, Some(day)).await?,
         Task::Modified { since, before } => {
             let window = Window::new(DateTime::UNIX_EPOCH, before);
@@ -81,6 +84,26 @@ async fn run_task(export: &Export, table: &TableRun<'_>, task: Task) -> Result<(
         Task::Snapshot { day } => snapshot(export, table, day).await?,
     }
     export.progress.update(&table.endpoint.name, |live| live.done += 1);
+    Ok(())
+}
+
+/// Whether the endpoint's records say something of their day, so that a reply is all there is of it.
+fn is_of_the_day(endpoint: &Endpoint) -> bool {
+    endpoint.key.iter().any(|key| endpoint.is_day(key))
+}
+
+/// Reads what there is of one day, which replaces what there was.
+async fn whole_day(table: &TableRun<'_>, window: Window, day: i32) -> Result<()> {
+    let mut keys = HashSet::new();
+    let scan = Scan { window: Some(window), day: Some(day), ..Scan::default() };
+    if matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete) {
+        table
+            .add(|change| {
+                change.coverage.push(window);
+                change.snapshots.push(SnapshotKeys { day, keys });
+            })
+            .await;
+    }
     Ok(())
 }
 
@@ -289,7 +312,7 @@ async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) -> Result<()>
         }
     };
     if complete {
-        table.commit(|change| change.snapshot = Some(SnapshotKeys { day, keys })).await?;
+        table.commit(|change| change.snapshots.push(SnapshotKeys { day, keys })).await?;
     }
     Ok(())
 }
