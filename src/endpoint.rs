@@ -198,7 +198,7 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// A plain JSONPath: `$`, then names, `[*]` after any of them.
+/// A plain `JSONPath`: `$`, then names, `[*]` after any of them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RecordPath {
@@ -233,7 +233,8 @@ impl TryFrom<String> for RecordPath {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let rest = text.strip_prefix('$').ok_or_else(|| format!("path `{text}` must begin with $"))?;
+        let rest =
+            text.strip_prefix('$').ok_or_else(|| format!("path `{text}` must begin with $"))?;
         let mut steps = Vec::new();
         for part in rest.split('.').enumerate().filter(|(at, part)| *at > 0 || !part.is_empty()) {
             let mut name = part.1;
@@ -312,9 +313,8 @@ impl Endpoint {
             return Err("`key` needs at least one field".to_owned());
         }
         for key in self.key.iter().filter(|key| !self.is_day(key)) {
-            let is_text = |column: &Column| {
-                column.name == *key && column.column_type == ColumnType::String
-            };
+            let is_text =
+                |column: &Column| column.name == *key && column.column_type == ColumnType::String;
             if !self.columns.iter().any(is_text) {
                 return Err(format!("key `{key}` needs a [[column]] of type string"));
             }

@@ -8,12 +8,22 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::partition::Granularity;
 use crate::schema::Schema;
 use crate::window::Coverage;
 
 /// The format of the manifests that this version writes; it reads all up to it.
 pub const FORMAT: u32 = 1;
+
+/// How much time one partition holds; fixed when a table is created.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Granularity {
+    /// A partition a day.
+    #[default]
+    Day,
+    /// A partition a month, named by its first day.
+    Month,
+}
 
 /// What one commit says of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

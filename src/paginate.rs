@@ -130,6 +130,11 @@ impl Paginator {
         Some(self.asked)
     }
 
+    /// The page behind a single record that cannot be had; the window stays incomplete.
+    pub fn pass_over(&mut self) -> Step {
+        self.go_on(self.asked.skip + self.asked.limit)
+    }
+
     /// Takes in the page that was asked for, and says what to do next.
     pub fn next(&mut self, page: &Page) -> Step {
         if !self.is_contiguous(page) {

@@ -7,18 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, NaiveDate};
-use serde::{Deserialize, Serialize};
 
-/// How much time one partition holds; fixed when a table is created.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Granularity {
-    /// A partition a day.
-    #[default]
-    Day,
-    /// A partition a month, named by its first day.
-    Month,
-}
+use crate::manifest::Granularity;
 
 /// What Hive calls a partition whose value is null.
 const NO_DATE: &str = "__HIVE_DEFAULT_PARTITION__";

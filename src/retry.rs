@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_will_not_change_is_never_asked_again() {
-        for (status, body) in [(400, ""), (401, ""), (403, ""), (404, ""), (429, "Limit Exceeded")] {
+        for (status, body) in [(400, ""), (401, ""), (403, ""), (404, ""), (429, "Limit Exceeded")]
+        {
             let failure = Failure::of_status(status, body);
             assert_eq!(RetryPolicy::default().delay(failure, 1, 0.0), None, "{status}");
         }

@@ -160,8 +160,7 @@ impl Schema {
     #[must_use]
     pub fn arrow(&self) -> SchemaRef {
         let parent = self.added.parent.iter().map(|name| Field::new(name, DataType::Utf8, true));
-        let mut fields: Vec<Field> =
-            parent.chain(self.columns.iter().map(Column::field)).collect();
+        let mut fields: Vec<Field> = parent.chain(self.columns.iter().map(Column::field)).collect();
         if self.added.day {
             fields.push(Field::new(DAY, DataType::Date32, true));
         }
@@ -176,12 +175,10 @@ impl Schema {
     /// Sixteen hexadecimal digits that differ when any name or type differs.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let text: String = self
-            .arrow()
-            .fields()
-            .iter()
-            .map(|field| format!("{}:{}\n", field.name(), field.data_type()))
-            .collect();
+        let mut text = String::new();
+        for field in self.arrow().fields() {
+            text.push_str(&format!("{}:{}\n", field.name(), field.data_type()));
+        }
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
     }
 

@@ -157,7 +157,9 @@ mod tests {
             for gap in &gaps {
                 prop_assert!(coverage.gaps(*gap) == vec![*gap]);
             }
-            gaps.into_iter().for_each(|gap| coverage.add(gap));
+            for gap in gaps {
+                coverage.add(gap);
+            }
             prop_assert!(coverage.covers(whole));
         }
     }

@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::partition::Granularity;
+use crate::manifest::Granularity;
 
 /// Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
 ///
-/// Credentials come from CLARI_API_KEY and CLARI_API_PASSWORD, or from the files that
-/// CLARI_API_KEY_FILE and CLARI_API_PASSWORD_FILE name; never from a flag.
+/// Credentials come from `CLARI_API_KEY` and `CLARI_API_PASSWORD`, or from the files that
+/// `CLARI_API_KEY_FILE` and `CLARI_API_PASSWORD_FILE` name; never from a flag.
 #[derive(Debug, Parser)]
 #[command(name = "clari-lake", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 complete; 1 incomplete but safe, run again; 2 fix something \
-    first; 130 or 143 interrupted, safe.\n\nTry it without credentials: clari-lake demo")]
+#[command(
+    after_help = "Exit codes: 0 complete; 1 incomplete but safe, run again; 2 fix something \
+    first; 130 or 143 interrupted, safe.\n\nTry it without credentials: clari-lake demo"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -175,9 +177,9 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok(date.and_time(NaiveTime::MIN).and_utc());
     }
-    DateTime::parse_from_rfc3339(text)
-        .map(|instant| instant.to_utc())
-        .map_err(|_| "expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z".to_owned())
+    DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc()).map_err(|_| {
+        "expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z".to_owned()
+    })
 }
 
 fn duration(text: &str) -> Result<TimeDelta, String> {

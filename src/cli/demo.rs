@@ -15,14 +15,14 @@ use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
 use crate::lake::Store;
-use crate::partition::Granularity;
+use crate::manifest::Granularity;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{Progress, Report};
 use crate::secret::Credentials;
 use crate::simulator::{Options, Server, Settings, Workspace};
 
-pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
+pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
     // Within an hour the same workspace comes out, so that a second demo finds nothing new.
     let hour = TimeDelta::hours(1);
     let now = clock::now().duration_trunc(hour)?;
@@ -32,9 +32,10 @@ pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
     let settings = Settings::default();
     let credentials = Credentials::new(&settings.api_key, &settings.api_password)?;
     let server = Server::start(Workspace::generate(&options), settings)?;
-    let dir = args.dir.to_str().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "the folder's name is not UTF-8")
-    })?;
+    let dir = args
+        .dir
+        .to_str()
+        .ok_or_else(|| Error::new(ErrorKind::Config, "the folder's name is not UTF-8"))?;
     let stop = Stop::default();
     let client = ClientSettings {
         base_url: server.base_url(),
@@ -42,7 +43,7 @@ pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
         ..ClientSettings::new(credentials)
     };
     let export = Export {
-        client: Arc::new(Client::new(client, stop.clone())?),
+        client: Arc::new(Client::new(&client, stop.clone())?),
         store: Arc::new(Store::open(dir)?),
         catalogue: Arc::new(Catalogue::built_in()?),
         settings: RunSettings {
@@ -59,7 +60,7 @@ pub(super) fn run(args: &DemoArgs, printer: &Printer) -> Result<Exit> {
         stop,
         command: "demo".to_owned(),
     };
-    let (report, signal) = perform(&export, &[], *printer)?;
+    let (report, signal) = perform(&export, &[], printer)?;
     let exit = conclude(&report, args.json, signal, printer)?;
     if exit == Exit::Complete {
         printer.note(&next_steps(&report, dir, begun));

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lake::{Store, newest_manifest};
 use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
 
-pub(super) fn endpoints(args: &EndpointsArgs, printer: &Printer) -> Result<Exit> {
+pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> {
     let catalogue = Catalogue::built_in()?;
     if args.json {
         let all: Vec<_> = catalogue.endpoints().iter().map(to_json).collect();
@@ -66,7 +66,7 @@ fn remark(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Result<Exit> {
+pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
     let catalogue = Catalogue::built_in()?;
     let endpoint = catalogue.find(&args.endpoint)?;
     let schema = match &args.lake {
@@ -110,7 +110,11 @@ fn lines(schema: &Schema) -> Vec<(String, String, String)> {
     if schema.added.day {
         lines.push(line(DAY, "date", "The day of the window or run that the row was found in"));
     }
-    lines.push(line(EXTRA_JSON, "string", "What the other columns do not hold, shaped like the record"));
+    lines.push(line(
+        EXTRA_JSON,
+        "string",
+        "What the other columns do not hold, shaped like the record",
+    ));
     lines.push(line(EXPORTED_AT, "timestamp", "When this version of the row was fetched"));
     if schema.added.deleted_at {
         lines.push(line(DELETED_AT, "timestamp", "Since when the record is known to be gone"));
@@ -135,6 +139,8 @@ fn column_lines(column: &Column, depth: usize, lines: &mut Vec<(String, String, 
     let name = format!("{}{}", "  ".repeat(depth), column.name);
     lines.push((name, type_name, column.description.clone().unwrap_or_default()));
     if let ColumnType::Struct(fields) = inner {
-        fields.iter().for_each(|field| column_lines(field, depth + 1, lines));
+        for field in fields {
+            column_lines(field, depth + 1, lines);
+        }
     }
 }

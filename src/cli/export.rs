@@ -20,16 +20,18 @@ use crate::plan::RunSettings;
 use crate::report::{Progress, Report};
 use crate::secret::Credentials;
 
-pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit> {
+pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
     let stop = Stop::default();
     let catalogue = Arc::new(Catalogue::built_in()?);
     catalogue.select(&args.endpoints)?;
     let now = frozen_now(args.to, clock::now())?;
     if args.from.is_some_and(|from| from >= now) {
-        return Err(Error::new(ErrorKind::Config, "--from is not before the end of the range").into());
+        return Err(
+            Error::new(ErrorKind::Config, "--from is not before the end of the range").into()
+        );
     }
     let export = Export {
-        client: Arc::new(Client::new(client_settings(&args.api)?, stop.clone())?),
+        client: Arc::new(Client::new(&client_settings(&args.api)?, stop.clone())?),
         store: Arc::new(Store::open(&args.lake)?),
         catalogue,
         settings: RunSettings {
@@ -46,7 +48,7 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit> {
         stop,
         command: "export".to_owned(),
     };
-    let (report, signal) = perform(&export, &args.endpoints, *printer)?;
+    let (report, signal) = perform(&export, &args.endpoints, printer)?;
     conclude(&report, args.json, signal, printer)
 }
 
@@ -59,13 +61,13 @@ pub(super) fn perform(
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signal = Arc::new(AtomicU8::new(0));
     let selected = export.catalogue.select(endpoints)?;
-    let report = runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         tokio::spawn(watch_signals(export.stop.clone(), Arc::clone(&signal), printer));
         let _display = Display::start(Arc::clone(&export.progress), printer);
         export.run(&selected).await
-    })?;
+    });
     let signal = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
-    Ok((report, signal))
+    Ok((outcome?, signal))
 }
 
 /// Says how a run came out.
@@ -73,7 +75,7 @@ pub(super) fn conclude(
     report: &Report,
     json: bool,
     signal: Option<u8>,
-    printer: &Printer,
+    printer: Printer,
 ) -> Result<Exit> {
     if json {
         printer.data(&serde_json::to_string_pretty(report)?);
@@ -106,15 +108,15 @@ fn frozen_now(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateTime<
     let end = to.unwrap_or(now);
     if end > now {
         let message = format!("--to {} is in the future", end.format("%Y-%m-%dT%H:%M:%SZ"));
-        return Err(Error::new(ErrorKind::Config, message)
-            .with_hint("leave --to out to export up to now"));
+        return Err(
+            Error::new(ErrorKind::Config, message).with_hint("leave --to out to export up to now")
+        );
     }
     Ok(DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end))
 }
 
 fn client_settings(args: &ApiArgs) -> Result<ClientSettings, Error> {
-    let credentials =
-        Credentials::new(&secret("CLARI_API_KEY")?, &secret("CLARI_API_PASSWORD")?)?;
+    let credentials = Credentials::new(&secret("CLARI_API_KEY")?, &secret("CLARI_API_PASSWORD")?)?;
     Ok(ClientSettings {
         base_url: args.base_url.clone(),
         rate: args.rate,
@@ -156,7 +158,9 @@ async fn watch_signals(stop: Stop, number: Arc<AtomicU8>, printer: Printer) {
         if number.swap(received, Ordering::Relaxed) > 0 {
             std::process::exit(128 + i32::from(received));
         }
-        printer.note("stopping: finishing the page and committing what is whole (again to stop at once)");
+        printer.note(
+            "stopping: finishing the page and committing what is whole (again to stop at once)",
+        );
         stop.request();
     }
 }

@@ -51,11 +51,11 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let printer = Printer::new(args.verbosity.quiet, args.verbosity.verbose);
     let outcome = match args.command {
-        Command::Demo(args) => demo::run(&args, &printer),
-        Command::Export(args) => export::run(&args, &printer),
-        Command::Endpoints(args) => describe::endpoints(&args, &printer),
-        Command::Schema(args) => describe::schema(&args, &printer),
-        Command::Simulate(args) => simulate::run(&args, &printer),
+        Command::Demo(args) => demo::run(&args, printer),
+        Command::Export(args) => export::run(&args, printer),
+        Command::Endpoints(args) => describe::endpoints(&args, printer),
+        Command::Schema(args) => describe::schema(&args, printer),
+        Command::Simulate(args) => simulate::run(&args, printer),
     };
     match outcome {
         Ok(exit) => exit.into(),

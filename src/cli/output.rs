@@ -1,7 +1,5 @@
 //! Output: data to stdout, everything else to stderr, errors with cause and hint.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
-
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -23,29 +21,29 @@ impl Printer {
     }
 
     /// Whether a progress display makes sense.
-    pub(super) fn shows_progress(&self) -> bool {
+    pub(super) fn shows_progress(self) -> bool {
         !self.quiet
     }
 
     /// Whether somebody is looking.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(super) fn is_terminal(self) -> bool {
         std::io::stderr().is_terminal()
     }
 
     /// Data. A reader that went away is no error.
-    pub(super) fn data(&self, text: &str) {
+    pub(super) fn data(self, text: &str) {
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
 
     /// A remark.
-    pub(super) fn note(&self, text: &str) {
+    pub(super) fn note(self, text: &str) {
         if !self.quiet {
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
     }
 
     /// An error with its causes and advice, and the exit code that it means.
-    pub(super) fn error(&self, error: &anyhow::Error) -> Exit {
+    pub(super) fn error(self, error: &anyhow::Error) -> Exit {
         let text = render(error);
         let _ = writeln!(std::io::stderr().lock(), "{text}");
         let kind = error.downcast_ref::<Error>().map(Error::kind);

@@ -10,7 +10,7 @@ use super::output::{Printer, number};
 use crate::clock;
 use crate::simulator::{BeyondCap, Faults, Options, Server, Settings, Workspace};
 
-pub(super) fn run(args: &SimulateArgs, printer: &Printer) -> Result<Exit> {
+pub(super) fn run(args: &SimulateArgs, printer: Printer) -> Result<Exit> {
     let options = Options {
         seed: args.seed,
         calls: args.calls,

@@ -55,7 +55,9 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
     pub(super) fn scalars(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
         let absent = vec![ABSENT; rows.len()];
         let arrays = columns.iter().enumerate();
-        arrays.map(|(at, column)| self.array(column, if at == 0 { rows } else { &absent })).collect()
+        arrays
+            .map(|(at, column)| self.array(column, if at == 0 { rows } else { &absent }))
+            .collect()
     }
 
     /// Notes where the members of one object stand.
@@ -94,12 +96,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         self.typed(&column.column_type, column.convert, rows)
     }
 
-    fn typed(
-        &mut self,
-        column_type: &ColumnType,
-        convert: bool,
-        rows: &[u32],
-    ) -> Result<ArrayRef> {
+    fn typed(&mut self, column_type: &ColumnType, convert: bool, rows: &[u32]) -> Result<ArrayRef> {
         let tape = self.tape;
         Ok(match column_type {
             ColumnType::Boolean => {

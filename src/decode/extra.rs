@@ -101,15 +101,15 @@ impl<'a, 't> ExtraWriter<'a, 't> {
     }
 
     fn is_held(&self, column: &ColumnType, convert: bool, at: u32) -> bool {
-        fn held<T>(fit: Fit<T>) -> bool {
+        fn held<T>(fit: &Fit<T>) -> bool {
             matches!(fit, Fit::Null | Fit::Exact(_))
         }
         match column {
-            ColumnType::Boolean => held(fit::boolean(self.tape, at)),
-            ColumnType::Int64 => held(fit::int64(self.tape, at, convert)),
-            ColumnType::Double => held(fit::double(self.tape, at, convert)),
-            ColumnType::Timestamp => held(fit::timestamp(self.tape, at, convert)),
-            ColumnType::String => held(fit::string(self.tape, at, convert)),
+            ColumnType::Boolean => held(&fit::boolean(self.tape, at)),
+            ColumnType::Int64 => held(&fit::int64(self.tape, at, convert)),
+            ColumnType::Double => held(&fit::double(self.tape, at, convert)),
+            ColumnType::Timestamp => held(&fit::timestamp(self.tape, at, convert)),
+            ColumnType::String => held(&fit::string(self.tape, at, convert)),
             ColumnType::List(_) | ColumnType::Struct(_) => {
                 matches!(self.tape.get(at), TapeElement::Null)
             }

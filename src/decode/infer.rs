@@ -29,12 +29,14 @@ pub(super) fn widen(
     for (name, member) in json::members(tape, at, end) {
         if let Some(known) = columns.iter_mut().find(|column| column.name == name) {
             let declared = declared.iter().find(|column| column.name == name);
-            changed |= widen_type(tape, member, &mut known.column_type, declared.map(|c| &c.column_type));
-        } else if admits(columns, name) && !refuse(name) {
-            if let Some(column_type) = infer(tape, member, 0) {
-                columns.push(Column::new(name, column_type));
-                changed = true;
-            }
+            changed |=
+                widen_type(tape, member, &mut known.column_type, declared.map(|c| &c.column_type));
+        } else if admits(columns, name)
+            && !refuse(name)
+            && let Some(column_type) = infer(tape, member, 0)
+        {
+            columns.push(Column::new(name, column_type));
+            changed = true;
         }
     }
     changed

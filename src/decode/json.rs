@@ -39,7 +39,7 @@ pub(super) fn member(tape: &Tape<'_>, at: u32, name: &str) -> Option<u32> {
 }
 
 /// The items of the list at `at`; none when it is no list.
-pub(super) fn items<'t>(tape: &'t Tape<'_>, at: u32) -> impl Iterator<Item = u32> {
+pub(super) fn items(tape: &Tape<'_>, at: u32) -> impl Iterator<Item = u32> {
     let (mut at, end) = match tape.get(at) {
         TapeElement::StartList(end) => (at + 1, end),
         _ => (at, at),

@@ -14,25 +14,25 @@ mod infer;
 pub(crate) mod instant;
 mod json;
 mod number;
+mod path;
 mod rows;
+mod shape;
 mod surrogates;
 mod tape;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
-use arrow::datatypes::{DataType, Field};
-use arrow::json::reader::{Tape, TapeElement};
+use arrow::array::RecordBatch;
+use arrow::json::reader::Tape;
 
-use self::columns::{ABSENT, ColumnBuilder};
-use self::extra::ExtraWriter;
 pub use self::extra::MisfitCounts;
 pub use self::rows::Rows;
+use self::shape::RecordShape;
 use self::tape::TapeReader;
-use crate::endpoint::{Endpoint, RecordPath, Step};
+use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::{Error, ErrorKind, Result};
-use crate::page::{Page, PageEntry};
-use crate::schema::{Column, EXTRA_JSON, Schema};
+use crate::page::Page;
+use crate::schema::Schema;
 
 /// Joins the parts of a key; no JSON id holds it.
 pub(crate) const KEY_SEPARATOR: char = '\u{1f}';
@@ -127,17 +127,6 @@ pub enum Undecodable {
 pub struct RecordDecoder {
     reader: TapeReader,
     shape: RecordShape,
-}
-
-/// What a record of the endpoint looks like, as far as is known.
-#[derive(Debug, Clone)]
-struct RecordShape {
-    endpoint: Arc<Endpoint>,
-    schema: Arc<Schema>,
-    /// Whether the schema may no longer grow.
-    settled: bool,
-    /// The field kept as [`RowFacts::status`].
-    watch: Option<String>,
 }
 
 impl RecordDecoder {
@@ -244,305 +233,10 @@ impl RecordDecoder {
         let path = path.clone();
         let values = self.reader.read(text.as_bytes(), move |tape, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            values_at(tape, records, &path)
+            path::values_at(tape, records, &path)
         });
         values.map_err(|why| Error::new(ErrorKind::Corrupt, why))
     }
-}
-
-/// The texts and numbers at `path` in each of the records; one that stands where a list is
-/// expected counts as the list's only item.
-fn values_at(tape: &Tape<'_>, records: Vec<u32>, path: &RecordPath) -> Vec<String> {
-    let places = path.steps().iter().fold(records, |places, step| match step {
-        Step::Member(name) => {
-            places.iter().filter_map(|at| json::member(tape, *at, name)).collect()
-        }
-        Step::Items => {
-            let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
-            let items = |at: u32| {
-                if is_list(&at) { json::items(tape, at).collect() } else { vec![at] }
-            };
-            places.into_iter().flat_map(items).collect()
-        }
-    });
-    let text = |at: u32| match tape.get(at) {
-        TapeElement::String(index) | TapeElement::Number(index) => Some(tape.get_string(index)),
-        _ => None,
-    };
-    places.into_iter().filter_map(text).filter(|it| !it.is_empty()).map(str::to_owned).collect()
-}
-
-impl RecordShape {
-    fn reply(
-        &mut self,
-        tape: &Tape<'_>,
-        root: u32,
-        origin: &Origin,
-    ) -> Result<Decoded, Undecodable> {
-        let paths = self.endpoint.records.all();
-        let found = paths.iter().find_map(|path| locate(tape, root, path));
-        let records = found.ok_or_else(|| {
-            let texts: Vec<_> = paths.iter().map(RecordPath::to_string).collect();
-            Undecodable::NoRecords(texts.join(" or "))
-        })?;
-        let mut decoded = self.records(tape, &records, &|_| origin)?;
-        decoded.page.has_more = has_more(tape, root);
-        Ok(decoded)
-    }
-
-    fn records<'o>(
-        &mut self,
-        tape: &Tape<'_>,
-        records: &[u32],
-        origin: &dyn Fn(usize) -> &'o Origin,
-    ) -> Result<Decoded> {
-        let mut kept = Vec::with_capacity(records.len());
-        let mut facts = Vec::with_capacity(records.len());
-        let mut quarantined = Vec::new();
-        let mut entries = Vec::with_capacity(records.len());
-        for (row, at) in records.iter().enumerate() {
-            match self.facts(tape, *at, origin(row)) {
-                Ok(row) => {
-                    entries.push(PageEntry { key: row.key.clone(), time: row.time });
-                    kept.push(*at);
-                    facts.push(row);
-                }
-                Err(reason) => {
-                    let record = self.quarantine(tape, *at, reason);
-                    let key = format!("{:032x}", record.hash).into();
-                    entries.push(PageEntry { key, time: None });
-                    quarantined.push(record);
-                }
-            }
-        }
-        let mut surprises = Surprises::default();
-        let batch = self.batch(tape, &kept, &mut surprises)?;
-        let rows = Rows { schema: Arc::clone(&self.schema), batch, facts };
-        Ok(Decoded { rows, quarantined, page: Page { entries, has_more: None }, surprises })
-    }
-
-    /// The record columns and `extra_json`, in a schema that holds all that can be inferred.
-    fn batch(
-        &mut self,
-        tape: &Tape<'_>,
-        records: &[u32],
-        surprises: &mut Surprises,
-    ) -> Result<RecordBatch> {
-        let (mut arrays, mut misfits, mut duplicates) = self.arrays(tape, records)?;
-        if !self.settled && !misfits.is_empty() && self.widen(tape, records, &misfits) {
-            (arrays, misfits, duplicates) = self.arrays(tape, records)?;
-        }
-        surprises.duplicate_members += duplicates;
-        arrays.push(self.extra(tape, records, &misfits, surprises));
-        let mut fields: Vec<Field> = self.schema.columns.iter().map(Column::field).collect();
-        fields.push(Field::new(EXTRA_JSON, DataType::Utf8, true));
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        Ok(RecordBatch::try_new(schema, arrays)?)
-    }
-
-    fn arrays(&self, tape: &Tape<'_>, records: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>, u64)> {
-        let mut builder = ColumnBuilder::new(tape);
-        let columns = &self.schema.columns;
-        let arrays = if self.is_scalar(tape, records) {
-            builder.scalars(columns, records)?
-        } else {
-            builder.members(columns, records)?
-        };
-        builder.misfits.sort_unstable();
-        Ok((arrays, builder.misfits, builder.duplicates))
-    }
-
-    /// Whether the records are bare values, each of which is its own key.
-    fn is_scalar(&self, tape: &Tape<'_>, records: &[u32]) -> bool {
-        let is_object = |at: &u32| matches!(tape.get(*at), TapeElement::StartObject(_));
-        !records.is_empty() && !records.iter().any(is_object)
-    }
-
-    fn widen(&mut self, tape: &Tape<'_>, records: &[u32], misfits: &[u32]) -> bool {
-        let schema = Arc::make_mut(&mut self.schema);
-        let added = Schema { columns: Vec::new(), added: schema.added.clone() };
-        let declared = &self.endpoint.columns;
-        let mut changed = false;
-        for at in with_misfits(tape, records, misfits) {
-            let refuse = |name: &str| added.reserves(&name.to_ascii_lowercase());
-            changed |= infer::widen(tape, at, &mut schema.columns, declared, &refuse);
-        }
-        changed
-    }
-
-    fn extra(
-        &self,
-        tape: &Tape<'_>,
-        records: &[u32],
-        misfits: &[u32],
-        surprises: &mut Surprises,
-    ) -> ArrayRef {
-        if misfits.is_empty() {
-            return new_null_array(&DataType::Utf8, records.len());
-        }
-        let mut writer = ExtraWriter::new(tape, &mut surprises.misfits);
-        let extra = records.iter().map(|at| {
-            let misfit = has_misfit(tape, *at, misfits);
-            misfit.then(|| writer.record(&self.schema.columns, *at)).flatten()
-        });
-        Arc::new(extra.collect::<StringArray>())
-    }
-
-    fn facts(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<RowFacts, String> {
-        let endpoint = &self.endpoint;
-        let key = self.key(tape, at, origin)?;
-        let time = endpoint.time_field().and_then(|field| instant_at(tape, at, field));
-        let modified = endpoint.modified.as_ref();
-        let modified = modified.and_then(|it| instant_at(tape, at, &it.field));
-        let status = self.watch.as_deref().and_then(|field| text_at(tape, at, field));
-        let settled_by = endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
-        let not_empty = |field| {
-            json::member(tape, at, field).is_some_and(|it| json::items(tape, it).next().is_some())
-        };
-        Ok(RowFacts {
-            key,
-            parent: origin.parent.clone(),
-            hash: self.hash(tape, at),
-            time,
-            day: match endpoint.time_field() {
-                Some(_) => time.and_then(day_of),
-                None => origin.day,
-            },
-            modified,
-            status: status.map(Into::into),
-            settled: settled_by.is_none_or(not_empty),
-            fetched_at: origin.fetched_at,
-            deleted_at: None,
-        })
-    }
-
-    fn key(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<Box<str>, String> {
-        let mut key = String::new();
-        if self.schema.added.parent.is_some() {
-            let parent = origin.parent.as_deref().ok_or("it has no parent")?;
-            key.push_str(parent);
-            key.push(KEY_SEPARATOR);
-        }
-        let is_object = matches!(tape.get(at), TapeElement::StartObject(_));
-        let is_bare_key = self.endpoint.key.len() == 1 && self.endpoint.columns.len() == 1;
-        if !is_object && !is_bare_key {
-            return Err("it is not an object".to_owned());
-        }
-        for (index, field) in self.endpoint.key.iter().enumerate() {
-            if index > 0 {
-                key.push(KEY_SEPARATOR);
-            }
-            if self.endpoint.is_day(field) {
-                key.push_str(&origin.day.ok_or("it has no day")?.to_string());
-                continue;
-            }
-            let value = if is_object { json::member(tape, at, field) } else { Some(at) };
-            match value.map(|it| tape.get(it)) {
-                Some(TapeElement::String(it) | TapeElement::Number(it)) => {
-                    key.push_str(tape.get_string(it));
-                }
-                None | Some(TapeElement::Null) => return Err(format!("it has no `{field}`")),
-                Some(_) => return Err(format!("its `{field}` is neither text nor a number")),
-            }
-            if key.is_empty() || key.ends_with(KEY_SEPARATOR) {
-                return Err(format!("its `{field}` is empty"));
-            }
-        }
-        Ok(key.into())
-    }
-
-    /// The content hash, in which a bare value counts as its one-column record.
-    fn hash(&self, tape: &Tape<'_>, at: u32) -> u128 {
-        let columns = self.endpoint.columns.iter().filter(|column| column.never_stored);
-        let leave_out: Vec<&str> = columns
-            .map(|column| column.name.as_str())
-            .filter(|name| json::member(tape, at, name).is_some_and(|it| json::has_link(tape, it)))
-            .collect();
-        match (tape.get(at), self.endpoint.key.as_slice()) {
-            (TapeElement::StartObject(_), _) | (_, []) => hash::record(tape, at, &leave_out),
-            (_, [name, ..]) => hash::scalar(tape, at, name),
-        }
-    }
-
-    fn quarantine(&self, tape: &Tape<'_>, at: u32, reason: String) -> Quarantined {
-        let mut record = String::new();
-        json::write(tape, at, &mut record);
-        Quarantined { record, reason, hash: hash::record(tape, at, &[]) }
-    }
-}
-
-/// The positions of the records at `path`; `None` when the reply has no such place.
-fn locate(tape: &Tape<'_>, root: u32, path: &RecordPath) -> Option<Vec<u32>> {
-    let mut places = vec![root];
-    for step in path.steps() {
-        places = match step {
-            Step::Member(name) => {
-                places.iter().filter_map(|at| json::member(tape, *at, name)).collect()
-            }
-            Step::Items => {
-                let is_list = |at: &&u32| {
-                    matches!(tape.get(**at), TapeElement::StartList(_) | TapeElement::Null)
-                };
-                let lists: Vec<u32> = places.iter().filter(is_list).copied().collect();
-                if lists.is_empty() {
-                    return None;
-                }
-                return_items(tape, &lists)
-            }
-        };
-        if places.is_empty() && matches!(step, Step::Member(_)) {
-            return None;
-        }
-    }
-    let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
-    if places.len() == 1 && places.iter().all(is_list) {
-        places = return_items(tape, &places);
-    }
-    Some(places)
-}
-
-fn return_items(tape: &Tape<'_>, lists: &[u32]) -> Vec<u32> {
-    lists.iter().flat_map(|list| json::items(tape, *list)).collect()
-}
-
-/// What the reply says about further pages, where it says anything.
-fn has_more(tape: &Tape<'_>, root: u32) -> Option<bool> {
-    let pagination = json::member(tape, root, "pagination").unwrap_or(root);
-    match json::member(tape, pagination, "hasMore").map(|at| tape.get(at)) {
-        Some(TapeElement::True) => Some(true),
-        Some(TapeElement::False) => Some(false),
-        _ => None,
-    }
-}
-
-fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {
-    match tape.get(json::member(tape, at, field)?) {
-        TapeElement::String(index) => Some(tape.get_string(index)),
-        _ => None,
-    }
-}
-
-fn instant_at(tape: &Tape<'_>, at: u32, field: &str) -> Option<i64> {
-    instant::parse_down(text_at(tape, at, field)?)
-}
-
-/// The UTC day of an instant, days since 1970.
-fn day_of(micros: i64) -> Option<i32> {
-    i32::try_from(micros.div_euclid(86_400_000_000)).ok()
-}
-
-/// Whether one of the `misfits`, which are sorted, stands within the record at `at`.
-fn has_misfit(tape: &Tape<'_>, at: u32, misfits: &[u32]) -> bool {
-    let first = misfits.partition_point(|misfit| *misfit < at);
-    misfits.get(first).is_some_and(|misfit| *misfit < json::next(tape, at) && *misfit != ABSENT)
-}
-
-fn with_misfits<'a>(
-    tape: &'a Tape<'_>,
-    records: &'a [u32],
-    misfits: &'a [u32],
-) -> impl Iterator<Item = u32> + 'a {
-    records.iter().copied().filter(|at| has_misfit(tape, *at, misfits))
 }
 
 #[cfg(test)]
@@ -552,6 +246,7 @@ mod tests {
 
     use super::number::Number;
     use super::*;
+    use crate::schema::EXTRA_JSON;
 
     fn endpoint() -> Arc<Endpoint> {
         let text = r#"
@@ -599,8 +294,9 @@ mod tests {
 
     /// What the lake says: columns and `extra_json` merged, by this module's own way back.
     fn read_back(rows: &Rows) -> Vec<Value> {
-        let text = rows::to_json(&rows.to_table().unwrap(), &rows.schema, &mut TapeReader::default())
-            .unwrap();
+        let text =
+            rows::to_json(&rows.to_table().unwrap(), &rows.schema, &mut TapeReader::default())
+                .unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
@@ -654,12 +350,17 @@ mod tests {
 
     #[test]
     fn a_record_without_a_key_goes_to_quarantine_alone() {
-        let records = json!([{"id": "a"}, {"id": ""}, {"id": null}, 5, {"id": {"x": 1}}, {"id": "b"}]);
+        let records =
+            json!([{"id": "a"}, {"id": ""}, {"id": null}, 5, {"id": {"x": 1}}, {"id": "b"}]);
         let decoded = decode(&mut decoder(true), &records);
         assert_eq!(decoded.rows.len(), 2);
         let reasons: Vec<_> = decoded.quarantined.iter().map(|it| it.reason.as_str()).collect();
-        let expected = ["its `id` is empty", "it has no `id`", "it is not an object",
-            "its `id` is neither text nor a number"];
+        let expected = [
+            "its `id` is empty",
+            "it has no `id`",
+            "it is not an object",
+            "its `id` is neither text nor a number",
+        ];
         assert_eq!(reasons, expected);
         assert_eq!(decoded.page.entries.len(), 6);
     }
@@ -710,9 +411,15 @@ mod tests {
             decoder(true).decode(body.as_bytes(), &Origin::default()).unwrap().rows.facts[0].hash
         };
         let one = hash(r#"{"id":"a","time":"2025-06-11T12:00:00.000Z","ratio":1.0,"x":null}"#);
-        assert_eq!(one, hash(r#"{"ratio":1,"time":"2025-06-11T14:00:00+0200","id":"a","url":"https://u"}"#));
+        assert_eq!(
+            one,
+            hash(r#"{"ratio":1,"time":"2025-06-11T14:00:00+0200","id":"a","url":"https://u"}"#)
+        );
         assert_ne!(one, hash(r#"{"ratio":1,"time":"2025-06-11T14:00:01+0200","id":"a"}"#));
-        assert_ne!(one, hash(r#"{"ratio":1,"time":"2025-06-11T14:00:00+0200","id":"a","people":[]}"#));
+        assert_ne!(
+            one,
+            hash(r#"{"ratio":1,"time":"2025-06-11T14:00:00+0200","id":"a","people":[]}"#)
+        );
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

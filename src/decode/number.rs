@@ -96,10 +96,10 @@ impl Parts {
         if whole.is_empty() || leading_zero || !all_digits(whole) || !all_digits(fraction) {
             return None;
         }
-        Some(Self::normalised(negative, format!("{whole}{fraction}"), whole.len(), exponent))
+        Some(Self::normalised(negative, &format!("{whole}{fraction}"), whole.len(), exponent))
     }
 
-    fn normalised(negative: bool, all: String, whole: usize, exponent: i64) -> Self {
+    fn normalised(negative: bool, all: &str, whole: usize, exponent: i64) -> Self {
         let digits = all.trim_start_matches('0');
         let leading = all.len() - digits.len();
         let digits = digits.trim_end_matches('0').to_owned();

@@ -14,9 +14,9 @@ use arrow::datatypes::{DataType, Field};
 use arrow::json::reader::{Tape, TapeElement};
 use arrow::json::{LineDelimitedWriter, writer::WriterBuilder};
 
+use super::RowFacts;
 use super::json;
 use super::tape::TapeReader;
-use super::RowFacts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{EXTRA_JSON, Schema};
 
@@ -79,7 +79,9 @@ impl Rows {
         };
         let mut arrays: Vec<ArrayRef> = Vec::new();
         if added.parent.is_some() {
-            arrays.push(Arc::new(facts.iter().map(|it| it.parent.as_deref()).collect::<StringArray>()));
+            arrays.push(Arc::new(
+                facts.iter().map(|it| it.parent.as_deref()).collect::<StringArray>(),
+            ));
         }
         let (extra, columns) = self
             .batch
@@ -142,9 +144,11 @@ fn relabelled(batch: &RecordBatch) -> Result<RecordBatch> {
     let relabel = |column: &ArrayRef| relabel(column.to_data()).map(make_array);
     let columns = batch.columns().iter().map(relabel).collect::<Result<Vec<_>>>()?;
     let fields = batch.schema();
-    let fields = fields.fields().iter().zip(&columns).map(|(field, column)| {
-        Field::new(field.name(), column.data_type().clone(), true)
-    });
+    let fields = fields
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
     let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }

@@ -19,7 +19,9 @@ pub(super) fn replace_lone(text: &[u8]) -> (Cow<'_, [u8]>, u64) {
         let escape = at + backslash;
         at = match code_unit(text, escape) {
             None => escape + 2,
-            Some(0xd800..=0xdbff) if matches!(code_unit(text, escape + 6), Some(0xdc00..=0xdfff)) => {
+            Some(0xd800..=0xdbff)
+                if matches!(code_unit(text, escape + 6), Some(0xdc00..=0xdfff)) =>
+            {
                 escape + 12
             }
             Some(0xd800..=0xdfff) => {

@@ -127,7 +127,7 @@ impl Client {
     ///
     /// # Errors
     /// `Config` when the base URL is none.
-    pub fn new(settings: ClientSettings, stop: Stop) -> Result<Self> {
+    pub fn new(settings: &ClientSettings, stop: Stop) -> Result<Self> {
         // Fails only if a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base_url = parse_base_url(&settings.base_url)?;
@@ -214,10 +214,7 @@ impl Client {
     }
 
     /// One attempt; the outer error ends the run, the inner one this attempt.
-    async fn send(
-        &self,
-        request: &Request,
-    ) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
+    async fn send(&self, request: &Request) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
         tokio::select! {
@@ -367,7 +364,9 @@ fn failed(error: reqwest::Error) -> (Failure, Error) {
 
 fn describe(failure: Failure, status: u16) -> Error {
     let (kind, message) = match failure {
-        Failure::QuotaSpent => (ErrorKind::Exhausted, "the API says that the quota is spent".to_owned()),
+        Failure::QuotaSpent => {
+            (ErrorKind::Exhausted, "the API says that the quota is spent".to_owned())
+        }
         Failure::Unauthorized => (ErrorKind::Denied, "no credentials arrived (401)".to_owned()),
         Failure::Forbidden => (ErrorKind::Denied, "the credentials were refused (403)".to_owned()),
         Failure::NoSuchPath => (ErrorKind::Denied, "the API has no such path (403)".to_owned()),

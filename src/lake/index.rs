@@ -17,8 +17,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{Attempt, IndexEntry};
+use crate::manifest::{Attempt, IndexEntry, Manifest};
 
 /// What the lake knows of each key.
 pub type Index = HashMap<Box<str>, IndexEntry>;
@@ -39,8 +40,18 @@ pub(super) fn write<'e>(
     Ok(writer.into_inner()?)
 }
 
+/// Reads the index that a manifest refers to.
+pub(super) fn read_all(store: &Store, manifest: &Manifest) -> Result<Index> {
+    let mut index = Index::new();
+    for file in &manifest.index {
+        let missing = || Error::new(ErrorKind::Corrupt, format!("{} is missing", file.object));
+        read(store.read(&file.object)?.ok_or_else(missing)?, &mut index)?;
+    }
+    Ok(index)
+}
+
 /// Reads a file that [`write`] made into `index`, over what it says.
-pub(super) fn read(bytes: Vec<u8>, index: &mut Index) -> Result<()> {
+fn read(bytes: Vec<u8>, index: &mut Index) -> Result<()> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?.build()?;
     for batch in reader {
         from_batch(&batch?, index)?;
@@ -62,9 +73,8 @@ fn to_batch(entries: &[(&str, &IndexEntry)]) -> Result<RecordBatch> {
         }
         Ok(Arc::new(builder.finish()))
     };
-    let attempt = |of: fn(&Attempt) -> i64| {
-        int64(&move |entry: &IndexEntry| entry.attempt.as_ref().map(of))
-    };
+    let attempt =
+        |of: fn(&Attempt) -> i64| int64(&move |entry: &IndexEntry| entry.attempt.as_ref().map(of));
     let in_lake: BooleanArray = entries.iter().map(|(_, entry)| Some(entry.in_lake)).collect();
     let days: Date32Array = entries.iter().map(|(_, entry)| entry.day).collect();
     let status: StringArray = entries.iter().map(|(_, entry)| entry.status.as_deref()).collect();
@@ -94,7 +104,7 @@ fn from_batch(batch: &RecordBatch, index: &mut Index) -> Result<()> {
         let missing = || Error::new(ErrorKind::Corrupt, format!("an index file lacks `{name}`"));
         batch.column_by_name(name).ok_or_else(missing)
     };
-    let int64 = |name| column(name).map(|it| it.as_primitive::<Int64Type>());
+    let int64 = |name| column(name).map(arrow::array::AsArray::as_primitive::<Int64Type>);
     let keys = column("key")?.as_string::<i32>();
     let in_lake = column("in_lake")?.as_boolean();
     let days = column("day")?.as_primitive::<Date32Type>();
@@ -137,8 +147,19 @@ mod tests {
 
     #[test]
     fn entries_are_read_back_and_later_files_win() {
-        let plain = IndexEntry { in_lake: true, day: Some(20_000), hash: u128::MAX - 5, ..IndexEntry::default() };
-        let attempt = Attempt { parent_hash: 7, reason: Some("404".into()), failures: 2, first_failed_at: 1, next_try_at: 9 };
+        let plain = IndexEntry {
+            in_lake: true,
+            day: Some(20_000),
+            hash: u128::MAX - 5,
+            ..IndexEntry::default()
+        };
+        let attempt = Attempt {
+            parent_hash: 7,
+            reason: Some("404".into()),
+            failures: 2,
+            first_failed_at: 1,
+            next_try_at: 9,
+        };
         let pending = IndexEntry {
             attempt: Some(attempt),
             status: Some("PROCESSED".into()),

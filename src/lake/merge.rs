@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 
 use super::object::{self, RowOrder};
 use crate::decode::{Origin, RecordDecoder, RowFacts, Rows};
@@ -98,9 +98,10 @@ impl Merge<'_> {
             return Ok(batch);
         }
         let known = object::instants(&batch, DELETED_AT);
-        let marked = order.iter().zip(known).map(|(row, known)| {
-            self.marks.get(row.key.as_str()).copied().unwrap_or(known)
-        });
+        let marked = order
+            .iter()
+            .zip(known)
+            .map(|(row, known)| self.marks.get(row.key.as_str()).copied().unwrap_or(known));
         let marked: TimestampMicrosecondArray = marked.collect();
         let mut columns = batch.columns().to_vec();
         columns[column] = Arc::new(marked.with_timezone("UTC"));
@@ -128,7 +129,8 @@ impl NewRows {
         let bytes = self.batch.get_array_memory_size() / self.batch.num_rows().max(1);
         let step = batch_rows(i64::try_from(bytes).unwrap_or(i64::MAX));
         for rows in rest.chunks(step) {
-            let rows: UInt32Array = rows.iter().filter_map(|row| u32::try_from(*row).ok()).collect();
+            let rows: UInt32Array =
+                rows.iter().filter_map(|row| u32::try_from(*row).ok()).collect();
             writer.write(&take_record_batch(&self.batch, &rows)?)?;
         }
         Ok(rest.len() as u64)
@@ -140,7 +142,11 @@ fn open(file: File, decoder: &RecordDecoder) -> Result<(ParquetRecordBatchReader
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let is_current = *builder.schema().fields() == *decoder.schema().arrow().fields();
     let metadata = builder.metadata();
-    let bytes: i64 = metadata.row_groups().iter().map(|group| group.total_byte_size()).sum();
+    let bytes: i64 = metadata
+        .row_groups()
+        .iter()
+        .map(parquet::file::metadata::RowGroupMetaData::total_byte_size)
+        .sum();
     let rows = metadata.file_metadata().num_rows().max(1);
     let batch_rows = batch_rows(bytes / rows);
     Ok((builder.with_batch_size(batch_rows).build()?, is_current))

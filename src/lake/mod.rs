@@ -3,12 +3,17 @@
 //! Enters: rows, and what a run has completed. Leaves: Parquet objects, each replaced whole, and
 //! manifests. Never here: a request, a window's paging, or a cursor committed before its data.
 
+mod adopt;
+mod change;
 mod index;
+mod manifests;
 mod merge;
 mod object;
 mod store;
 mod table;
 
+pub use change::{Change, Committed, PartitionChange, SnapshotKeys};
 pub use index::Index;
+pub use manifests::newest_manifest;
 pub use store::Store;
-pub use table::{Change, Committed, PartitionChange, SnapshotKeys, Table, newest_manifest};
+pub use table::Table;

@@ -24,7 +24,8 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 const ROW_GROUP_ROWS: usize = 100_000;
 
 /// Text this long on average gains nothing from a dictionary; these names hold such text.
-const LONG_TEXT: [&str; 6] = ["text", "phrase", "summary", "full_summary", "key_takeaways", "reasoning"];
+const LONG_TEXT: [&str; 6] =
+    ["text", "phrase", "summary", "full_summary", "key_takeaways", "reasoning"];
 
 /// What orders rows within a partition: time, then key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +100,8 @@ fn sorting_columns(endpoint: &Endpoint, schema: &Schema) -> Vec<SortingColumn> {
     let fields = schema.arrow();
     let leaf = |name: &str| {
         let at = fields.index_of(name).ok()?;
-        let leaves: usize = fields.fields()[..at].iter().map(|field| leaves(field.data_type())).sum();
+        let leaves: usize =
+            fields.fields()[..at].iter().map(|field| leaves(field.data_type())).sum();
         i32::try_from(leaves).ok()
     };
     let day = (endpoint.time_field().is_none() && schema.added.day).then_some(DAY);
@@ -143,9 +145,9 @@ fn row_times(endpoint: &Endpoint, batch: &RecordBatch) -> Vec<Option<i64>> {
 fn row_keys(endpoint: &Endpoint, batch: &RecordBatch) -> Result<Vec<String>> {
     let mut keys = vec![String::new(); batch.num_rows()];
     for (at, name) in endpoint.key_columns().enumerate() {
-        let column = batch.column_by_name(name).filter(|column| {
-            endpoint.is_day(name) || column.as_string_opt::<i32>().is_some()
-        });
+        let column = batch
+            .column_by_name(name)
+            .filter(|column| endpoint.is_day(name) || column.as_string_opt::<i32>().is_some());
         let column = column.ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("a {} object lacks `{name}`", endpoint.name))
         })?;
@@ -179,7 +181,6 @@ pub(super) fn instants(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
         .map(|row| column.filter(|column| column.is_valid(row)).map(|column| column.value(row)))
         .collect()
 }
-
 
 /// The parent's id of each row, in chained tables.
 pub(super) fn parents(batch: &RecordBatch, schema: &Schema) -> Vec<Option<Arc<str>>> {

@@ -66,7 +66,9 @@ impl Store {
     /// # Errors
     /// `Config` when the location is a kind of store that this version does not write to.
     pub fn open(location: &str) -> Result<Self> {
-        if let Some((scheme, _)) = location.split_once("://").filter(|(scheme, _)| *scheme != "file") {
+        if let Some((scheme, _)) =
+            location.split_once("://").filter(|(scheme, _)| *scheme != "file")
+        {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!("this version writes to local folders only, not to {scheme}://"),
@@ -280,12 +282,22 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in hash.finalize() {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 /// What identifies a version of a file: a rename keeps it, any write changes it.
 fn etag(metadata: &fs::Metadata) -> String {
-    format!("{:x}-{:x}{:09x}-{:x}", metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.size())
+    format!(
+        "{:x}-{:x}{:09x}-{:x}",
+        metadata.ino(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.size()
+    )
 }
 
 #[cfg(test)]

@@ -69,9 +69,10 @@ async fn follow_deletes(parents: &Table, table: &TableRun<'_>) {
 /// Whether a parent is one whose record can be had.
 fn is_ready(parent: &Parent, entry: &IndexEntry) -> bool {
     let status = entry.status.as_deref();
-    let allowed = parent.when.values().all(|values| {
-        status.is_some_and(|status| values.iter().any(|value| value == status))
-    });
+    let allowed = parent
+        .when
+        .values()
+        .all(|values| status.is_some_and(|status| values.iter().any(|value| value == status)));
     entry.in_lake && entry.deleted_at.is_none() && allowed
 }
 
@@ -164,11 +165,14 @@ async fn report(parent: &Parent, parents: &Table, table: &TableRun<'_>, counts: 
     let failed = ready.filter_map(|(id, _)| known.get(id)?.attempt.as_ref());
     let missing = failed.filter(|it| queue::is_missing(it)).count();
     if counts.pending > 0 && !state.has_problems() {
-        let message = format!("{} could not be read and are asked for again in the next run", counts.pending);
+        let message =
+            format!("{} could not be read and are asked for again in the next run", counts.pending);
         state.push_problem(problem(&table.endpoint, message));
     }
     if missing > 0 {
-        let message = format!("{missing} are not to be had yet (see the queue) and are asked for again later");
+        let message = format!(
+            "{missing} are not to be had yet (see the queue) and are asked for again later"
+        );
         state.push_problem(problem(&table.endpoint, message));
     }
 }
@@ -178,7 +182,7 @@ async fn open(export: &Export, name: &str) -> Result<Table> {
     let endpoint = Arc::new(export.catalogue.find(name)?.clone());
     let (store, granularity) = (Arc::clone(&export.store), export.granularity);
     let watch = watched_field(export, &endpoint);
-    blocking(move || Table::open(store, endpoint, granularity, "reader", watch)).await
+    blocking(move || Table::open(store, endpoint, granularity, "reader", watch, clock::now())).await
 }
 
 /// The ids that drive a snapshot: those of today's snapshot of the parent, or of all its rows;

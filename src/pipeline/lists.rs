@@ -25,7 +25,8 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let (tasks, mut goal, is_first) = {
         let state = table.state().await;
         let manifest = state.table.manifest();
-        let goal = plan::goal(endpoint, Some(manifest).filter(|it| it.version > 0), &export.settings);
+        let goal =
+            plan::goal(endpoint, Some(manifest).filter(|it| it.version > 0), &export.settings);
         let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
         let goal = if is_known { Vec::new() } else { goal };
         (plan_of(export, endpoint, manifest), goal, manifest.watermark.is_none())
@@ -166,15 +167,18 @@ pub(super) async fn read(
         Paging::Whole => None,
     };
     let mut pages = Pages::new(scan, paged);
+    let mut failed = false;
     loop {
         let answer = match pages.ask(table).await {
             Ok(answer) => answer,
+            Err(FetchError::Failed(Failure::TooLarge, _)) if pages.shrink() => continue,
             Err(FetchError::Failed(Failure::TooLarge, error)) => {
-                if pages.shrink() {
-                    continue;
-                }
                 table.fail(scan.window, FetchError::Failed(Failure::TooLarge, error)).await;
-                return Ok(Read::Failed);
+                failed = true;
+                match pages.pass_over() {
+                    Some(Step::Get(_)) => continue,
+                    _ => return Ok(Read::Failed),
+                }
             }
             Err(error) => return refuse(table, scan, error).await,
         };
@@ -186,6 +190,7 @@ pub(super) async fn read(
         table.absorb(rows).await?;
         match step {
             Step::Get(_) => {}
+            Step::Done | Step::Split(_) if failed => return Ok(Read::Failed),
             Step::Done => return Ok(Read::Complete),
             Step::Split(windows) => return Ok(Read::Split(windows)),
             Step::Stuck(stuck) => {
@@ -245,16 +250,18 @@ impl<'a> Pages<'a> {
             get,
             private: table.export().include_private,
         };
-        let origin = Origin {
-            fetched_at: 0,
-            parent: self.scan.parent.map(Into::into),
-            day: self.scan.day,
-        };
+        let origin =
+            Origin { fetched_at: 0, parent: self.scan.parent.map(Into::into), day: self.scan.day };
         table.ask(&request(&table.endpoint, &asked), &origin).await
     }
 
     fn shrink(&mut self) -> bool {
         self.paginator.as_mut().is_some_and(|paginator| paginator.shrink().is_some())
+    }
+
+    /// Leaves out a single record that is too large to be sent.
+    fn pass_over(&mut self) -> Option<Step> {
+        self.paginator.as_mut().map(Paginator::pass_over)
     }
 
     fn next(&mut self, answer: &Answer) -> Step {
@@ -277,7 +284,8 @@ impl<'a> Pages<'a> {
             page_size: u32::try_from(count).unwrap_or(100).min(100),
             ..SkipLimit::default()
         };
-        let mut paginator = Paginator::new(Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH), &paging);
+        let mut paginator =
+            Paginator::new(Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH), &paging);
         let step = paginator.next(&answer.page);
         self.suspected = Some(answer.page.entries.iter().map(|entry| entry.key.clone()).collect());
         (self.paging, self.paginator) = (Some(paging), Some(paginator));

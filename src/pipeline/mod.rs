@@ -21,7 +21,7 @@ use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Request, Stop};
 use crate::lake::Store;
-use crate::partition::Granularity;
+use crate::manifest::Granularity;
 use crate::plan::{self, RunSettings, Task};
 use crate::report::{EndpointReport, Outcome, Problem, Progress, Report};
 use crate::retry::Failure;
@@ -120,7 +120,12 @@ impl Export {
             let documented = !endpoint.experimental && endpoint.parent.is_none();
             documented && endpoint.paging == Paging::Whole && endpoint.window.is_none()
         };
-        let smallest = self.catalogue.endpoints().iter().filter(is_plain).min_by_key(|endpoint| endpoint.columns.len());
+        let smallest = self
+            .catalogue
+            .endpoints()
+            .iter()
+            .filter(is_plain)
+            .min_by_key(|endpoint| endpoint.columns.len());
         let Some(endpoint) = smallest else { return Ok(()) };
         let request = Request { path: endpoint.path.clone(), ..Request::default() };
         match self.client.get(&request, &mut 0, |_| Ok(())).await {
@@ -136,11 +141,15 @@ impl Export {
         let answered = ran.iter().any(|ran| ran.answered);
         for ran in ran {
             if ran.report.outcome == Outcome::Absent && !answered {
-                return Err(Error::new(ErrorKind::Denied, "the API refused everything that was asked for"));
+                return Err(Error::new(
+                    ErrorKind::Denied,
+                    "the API refused everything that was asked for",
+                ));
             }
             changed.extend(ran.changed);
             // What ended the run ended it for every endpoint; it is said once.
-            let is_news = |problem: &Problem| problems.iter().all(|it| it.message != problem.message);
+            let is_news =
+                |problem: &Problem| problems.iter().all(|it| it.message != problem.message);
             let news: Vec<_> = ran.problems.into_iter().filter(is_news).collect();
             problems.extend(news);
             endpoints.push(ran.report);
@@ -170,7 +179,11 @@ fn means_absent(endpoint: &Endpoint, failure: Failure) -> bool {
 }
 
 /// What an endpoint's tasks are, and the goal to commit before the first.
-fn plan_of(export: &Export, endpoint: &Endpoint, manifest: &crate::manifest::Manifest) -> Vec<Task> {
+fn plan_of(
+    export: &Export,
+    endpoint: &Endpoint,
+    manifest: &crate::manifest::Manifest,
+) -> Vec<Task> {
     let known = (manifest.version > 0).then_some(manifest);
     plan::export(endpoint, known, &export.settings)
 }

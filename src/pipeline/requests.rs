@@ -38,7 +38,11 @@ pub(super) fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     if let Some((get, paging)) = asked.get {
         query.extend(page_query(get, paging));
     }
-    Request { path: fill(&endpoint.path, true), query, shrinkable: asked.get.is_some() }
+    Request {
+        path: fill(&endpoint.path, true),
+        query,
+        shrinkable: asked.get.is_some_and(|(get, _)| get.limit > 1),
+    }
 }
 
 /// Nobody says whether the edges count, so a window is asked for from the second before it; what

@@ -64,8 +64,11 @@ impl<'e> TableRun<'e> {
         let watch = watched_field(export, &endpoint);
         let (store, run) = (Arc::clone(&export.store), run.to_owned());
         let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
-        let table = blocking(move || Table::open(store, of, granularity, &run, watch)).await?;
-        let report = EndpointReport { endpoint: endpoint.name.clone(), ..EndpointReport::default() };
+        let table =
+            blocking(move || Table::open(store, of, granularity, &run, watch, clock::now()))
+                .await?;
+        let report =
+            EndpointReport { endpoint: endpoint.name.clone(), ..EndpointReport::default() };
         let state = State {
             table,
             pending: Change::default(),
@@ -96,7 +99,11 @@ impl<'e> TableRun<'e> {
 
     /// Asks for one page and decodes it where it is read, so that a reply that ended early is
     /// asked for again.
-    pub(super) async fn ask(&self, request: &Request, origin: &Origin) -> Result<Answer, FetchError> {
+    pub(super) async fn ask(
+        &self,
+        request: &Request,
+        origin: &Origin,
+    ) -> Result<Answer, FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
             let origin = Origin { fetched_at: clock::now_micros(), ..origin.clone() };
@@ -132,7 +139,8 @@ impl<'e> TableRun<'e> {
             state.pending_bytes += rows.batch.get_array_memory_size();
             state.pending.upserts.push(rows);
         }
-        let is_due = state.pending_bytes > BUFFER_BYTES || state.last_commit.elapsed() > BUFFER_TIME;
+        let is_due =
+            state.pending_bytes > BUFFER_BYTES || state.last_commit.elapsed() > BUFFER_TIME;
         drop(state);
         if is_due { self.commit(|_| {}).await } else { Ok(()) }
     }
@@ -150,14 +158,15 @@ impl<'e> TableRun<'e> {
         change.schema = Some(Arc::clone(self.lock_decoder().schema()));
         state.pending_bytes = 0;
         let (committed, state) = blocking(move || {
-            let committed = state.table.commit(change)?;
+            let committed = state.table.commit(change, clock::now())?;
             Ok((committed, state))
         })
         .await?;
-        self.conclude(committed, state)
+        self.conclude(committed, state);
+        Ok(())
     }
 
-    fn conclude(&self, committed: Committed, mut state: OwnedMutexGuard<State>) -> Result<()> {
+    fn conclude(&self, committed: Committed, mut state: OwnedMutexGuard<State>) {
         state.last_commit = Instant::now();
         let manifest = state.table.manifest();
         let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
@@ -174,7 +183,6 @@ impl<'e> TableRun<'e> {
                 deleted: change.deleted,
             });
         }
-        Ok(())
     }
 
     fn lock_decoder(&self) -> std::sync::MutexGuard<'_, RecordDecoder> {

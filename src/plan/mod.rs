@@ -95,7 +95,11 @@ pub fn export(
 
 /// What the run will have covered when it is complete, to be committed before its first request.
 #[must_use]
-pub fn goal(endpoint: &Endpoint, manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
+pub fn goal(
+    endpoint: &Endpoint,
+    manifest: Option<&Manifest>,
+    settings: &RunSettings,
+) -> Vec<Window> {
     match endpoint.dated {
         Dated::Run => Vec::new(),
         Dated::Field { .. } | Dated::Window => ranges(manifest, settings),
@@ -105,16 +109,16 @@ pub fn goal(endpoint: &Endpoint, manifest: Option<&Manifest>, settings: &RunSett
 /// The ranges to list: the re-list, what is missing of older goals, and what was asked for.
 fn ranges(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
     let now = settings.now;
-    let Some(manifest) = manifest.filter(|it| !it.goal.is_empty() || !it.coverage.is_empty()) else {
+    let Some(manifest) = manifest.filter(|it| !it.goal.is_empty() || !it.coverage.is_empty())
+    else {
         let from = settings.from.unwrap_or(now - settings.first_range);
         return non_empty(vec![Window::new(whole_second(from), now)]);
     };
-    let relist = match (settings.full, manifest.coverage.windows().first()) {
-        (true, Some(first)) => first.from,
-        _ => {
-            let lookback = now - settings.lookback;
-            manifest.coverage.end().map_or(lookback, |end| end.min(lookback))
-        }
+    let relist = if let (true, Some(first)) = (settings.full, manifest.coverage.windows().first()) {
+        first.from
+    } else {
+        let lookback = now - settings.lookback;
+        manifest.coverage.end().map_or(lookback, |end| end.min(lookback))
     };
     let goals = manifest.goal.windows().iter();
     let missing = goals.flat_map(|goal| manifest.coverage.gaps(*goal));
@@ -173,7 +177,7 @@ fn whole_second(instant: DateTime<Utc>) -> DateTime<Utc> {
 mod tests {
     use super::*;
     use crate::endpoint::Catalogue;
-    use crate::partition::Granularity;
+    use crate::manifest::Granularity;
     use crate::window::Coverage;
 
     fn at(text: &str) -> DateTime<Utc> {

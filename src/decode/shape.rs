@@ -1,0 +1,261 @@
+//! A record's shape: where its key, time and status are, and which columns it fills.
+//!
+//! Enters: records on the tape. Leaves: rows with their facts, records for quarantine, and a wider
+//! schema while the table's is not settled. Never here: JSON text that still has to be parsed.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field};
+use arrow::json::reader::{Tape, TapeElement};
+
+use super::columns::{ABSENT, ColumnBuilder};
+use super::extra::ExtraWriter;
+use super::{
+    Decoded, KEY_SEPARATOR, Origin, Quarantined, RowFacts, Rows, Surprises, Undecodable, hash,
+    infer, instant, json, path,
+};
+use crate::endpoint::{Endpoint, RecordPath};
+use crate::error::Result;
+use crate::page::{Page, PageEntry};
+use crate::schema::{Column, EXTRA_JSON, Schema};
+
+/// What a record of the endpoint looks like, as far as is known.
+#[derive(Debug, Clone)]
+pub(super) struct RecordShape {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) schema: Arc<Schema>,
+    /// Whether the schema may no longer grow.
+    pub(super) settled: bool,
+    /// The field kept as [`RowFacts::status`].
+    pub(super) watch: Option<String>,
+}
+
+impl RecordShape {
+    pub(super) fn reply(
+        &mut self,
+        tape: &Tape<'_>,
+        root: u32,
+        origin: &Origin,
+    ) -> Result<Decoded, Undecodable> {
+        let paths = self.endpoint.records.all();
+        let found = paths.iter().find_map(|path| path::locate(tape, root, path));
+        let records = found.ok_or_else(|| {
+            let texts: Vec<_> = paths.iter().map(RecordPath::to_string).collect();
+            Undecodable::NoRecords(texts.join(" or "))
+        })?;
+        let mut decoded = self.records(tape, &records, &|_| origin)?;
+        decoded.page.has_more = path::has_more(tape, root);
+        Ok(decoded)
+    }
+
+    pub(super) fn records<'o>(
+        &mut self,
+        tape: &Tape<'_>,
+        records: &[u32],
+        origin: &dyn Fn(usize) -> &'o Origin,
+    ) -> Result<Decoded> {
+        let mut kept = Vec::with_capacity(records.len());
+        let mut facts = Vec::with_capacity(records.len());
+        let mut quarantined = Vec::new();
+        let mut entries = Vec::with_capacity(records.len());
+        for (row, at) in records.iter().enumerate() {
+            match self.facts(tape, *at, origin(row)) {
+                Ok(row) => {
+                    entries.push(PageEntry { key: row.key.clone(), time: row.time });
+                    kept.push(*at);
+                    facts.push(row);
+                }
+                Err(reason) => {
+                    let record = self.quarantine(tape, *at, reason);
+                    let key = format!("{:032x}", record.hash).into();
+                    entries.push(PageEntry { key, time: None });
+                    quarantined.push(record);
+                }
+            }
+        }
+        let mut surprises = Surprises::default();
+        let batch = self.batch(tape, &kept, &mut surprises)?;
+        let rows = Rows { schema: Arc::clone(&self.schema), batch, facts };
+        Ok(Decoded { rows, quarantined, page: Page { entries, has_more: None }, surprises })
+    }
+
+    /// The record columns and `extra_json`, in a schema that holds all that can be inferred.
+    fn batch(
+        &mut self,
+        tape: &Tape<'_>,
+        records: &[u32],
+        surprises: &mut Surprises,
+    ) -> Result<RecordBatch> {
+        let (mut arrays, mut misfits, mut duplicates) = self.arrays(tape, records)?;
+        if !self.settled && !misfits.is_empty() && self.widen(tape, records, &misfits) {
+            (arrays, misfits, duplicates) = self.arrays(tape, records)?;
+        }
+        surprises.duplicate_members += duplicates;
+        arrays.push(self.extra(tape, records, &misfits, surprises));
+        let mut fields: Vec<Field> = self.schema.columns.iter().map(Column::field).collect();
+        fields.push(Field::new(EXTRA_JSON, DataType::Utf8, true));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        Ok(RecordBatch::try_new(schema, arrays)?)
+    }
+
+    fn arrays(&self, tape: &Tape<'_>, records: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>, u64)> {
+        let mut builder = ColumnBuilder::new(tape);
+        let columns = &self.schema.columns;
+        let arrays = if self.is_scalar(tape, records) {
+            builder.scalars(columns, records)?
+        } else {
+            builder.members(columns, records)?
+        };
+        builder.misfits.sort_unstable();
+        Ok((arrays, builder.misfits, builder.duplicates))
+    }
+
+    /// Whether the records are bare values, each of which is its own key.
+    fn is_scalar(&self, tape: &Tape<'_>, records: &[u32]) -> bool {
+        let is_object = |at: &u32| matches!(tape.get(*at), TapeElement::StartObject(_));
+        !records.is_empty() && !records.iter().any(is_object)
+    }
+
+    fn widen(&mut self, tape: &Tape<'_>, records: &[u32], misfits: &[u32]) -> bool {
+        let schema = Arc::make_mut(&mut self.schema);
+        let added = Schema { columns: Vec::new(), added: schema.added.clone() };
+        let declared = &self.endpoint.columns;
+        let mut changed = false;
+        for at in with_misfits(tape, records, misfits) {
+            let refuse = |name: &str| added.reserves(&name.to_ascii_lowercase());
+            changed |= infer::widen(tape, at, &mut schema.columns, declared, &refuse);
+        }
+        changed
+    }
+
+    fn extra(
+        &self,
+        tape: &Tape<'_>,
+        records: &[u32],
+        misfits: &[u32],
+        surprises: &mut Surprises,
+    ) -> ArrayRef {
+        if misfits.is_empty() {
+            return new_null_array(&DataType::Utf8, records.len());
+        }
+        let mut writer = ExtraWriter::new(tape, &mut surprises.misfits);
+        let extra = records.iter().map(|at| {
+            let misfit = has_misfit(tape, *at, misfits);
+            misfit.then(|| writer.record(&self.schema.columns, *at)).flatten()
+        });
+        Arc::new(extra.collect::<StringArray>())
+    }
+
+    fn facts(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<RowFacts, String> {
+        let endpoint = &self.endpoint;
+        let key = self.key(tape, at, origin)?;
+        let time = endpoint.time_field().and_then(|field| instant_at(tape, at, field));
+        let modified = endpoint.modified.as_ref();
+        let modified = modified.and_then(|it| instant_at(tape, at, &it.field));
+        let status = self.watch.as_deref().and_then(|field| text_at(tape, at, field));
+        let settled_by = endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
+        let not_empty = |field| {
+            json::member(tape, at, field).is_some_and(|it| json::items(tape, it).next().is_some())
+        };
+        Ok(RowFacts {
+            key,
+            parent: origin.parent.clone(),
+            hash: self.hash(tape, at),
+            time,
+            day: match endpoint.time_field() {
+                Some(_) => time.and_then(day_of),
+                None => origin.day,
+            },
+            modified,
+            status: status.map(Into::into),
+            settled: settled_by.is_none_or(not_empty),
+            fetched_at: origin.fetched_at,
+            deleted_at: None,
+        })
+    }
+
+    fn key(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<Box<str>, String> {
+        let mut key = String::new();
+        if self.schema.added.parent.is_some() {
+            let parent = origin.parent.as_deref().ok_or("it has no parent")?;
+            key.push_str(parent);
+            key.push(KEY_SEPARATOR);
+        }
+        let is_object = matches!(tape.get(at), TapeElement::StartObject(_));
+        let is_bare_key = self.endpoint.key.len() == 1 && self.endpoint.columns.len() == 1;
+        if !is_object && !is_bare_key {
+            return Err("it is not an object".to_owned());
+        }
+        for (index, field) in self.endpoint.key.iter().enumerate() {
+            if index > 0 {
+                key.push(KEY_SEPARATOR);
+            }
+            if self.endpoint.is_day(field) {
+                key.push_str(&origin.day.ok_or("it has no day")?.to_string());
+                continue;
+            }
+            let value = if is_object { json::member(tape, at, field) } else { Some(at) };
+            match value.map(|it| tape.get(it)) {
+                Some(TapeElement::String(it) | TapeElement::Number(it)) => {
+                    key.push_str(tape.get_string(it));
+                }
+                None | Some(TapeElement::Null) => return Err(format!("it has no `{field}`")),
+                Some(_) => return Err(format!("its `{field}` is neither text nor a number")),
+            }
+            if key.is_empty() || key.ends_with(KEY_SEPARATOR) {
+                return Err(format!("its `{field}` is empty"));
+            }
+        }
+        Ok(key.into())
+    }
+
+    /// The content hash, in which a bare value counts as its one-column record.
+    fn hash(&self, tape: &Tape<'_>, at: u32) -> u128 {
+        let columns = self.endpoint.columns.iter().filter(|column| column.never_stored);
+        let leave_out: Vec<&str> = columns
+            .map(|column| column.name.as_str())
+            .filter(|name| json::member(tape, at, name).is_some_and(|it| json::has_link(tape, it)))
+            .collect();
+        match (tape.get(at), self.endpoint.key.as_slice()) {
+            (TapeElement::StartObject(_), _) | (_, []) => hash::record(tape, at, &leave_out),
+            (_, [name, ..]) => hash::scalar(tape, at, name),
+        }
+    }
+
+    fn quarantine(&self, tape: &Tape<'_>, at: u32, reason: String) -> Quarantined {
+        let mut record = String::new();
+        json::write(tape, at, &mut record);
+        Quarantined { record, reason, hash: hash::record(tape, at, &[]) }
+    }
+}
+
+fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {
+    match tape.get(json::member(tape, at, field)?) {
+        TapeElement::String(index) => Some(tape.get_string(index)),
+        _ => None,
+    }
+}
+
+fn instant_at(tape: &Tape<'_>, at: u32, field: &str) -> Option<i64> {
+    instant::parse_down(text_at(tape, at, field)?)
+}
+
+/// The UTC day of an instant, days since 1970.
+fn day_of(micros: i64) -> Option<i32> {
+    i32::try_from(micros.div_euclid(86_400_000_000)).ok()
+}
+
+/// Whether one of the `misfits`, which are sorted, stands within the record at `at`.
+fn has_misfit(tape: &Tape<'_>, at: u32, misfits: &[u32]) -> bool {
+    let first = misfits.partition_point(|misfit| *misfit < at);
+    misfits.get(first).is_some_and(|misfit| *misfit < json::next(tape, at) && *misfit != ABSENT)
+}
+
+fn with_misfits<'a>(
+    tape: &'a Tape<'_>,
+    records: &'a [u32],
+    misfits: &'a [u32],
+) -> impl Iterator<Item = u32> + 'a {
+    records.iter().copied().filter(|at| has_misfit(tape, *at, misfits))
+}

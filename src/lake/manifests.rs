@@ -1,0 +1,57 @@
+//! Manifests: reading the newest, creating the next.
+//!
+//! Enters: a store and an endpoint's name. Leaves: manifests. Never here: what one means, or one
+//! manifest in the place of another.
+
+use super::store::{Listed, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{FORMAT, Manifest};
+
+fn manifest_path(endpoint: &str, version: u64) -> String {
+    format!("_manifest/{endpoint}/{version:020}.json")
+}
+
+/// The newest manifest of an endpoint's table, if the lake has one; nothing is written.
+///
+/// # Errors
+/// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
+pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>> {
+    let folder = format!("_manifest/{endpoint}");
+    let listed = store.list(&folder)?;
+    let is_manifest = |object: &&Listed| object.path.strip_suffix(".json").is_some();
+    let Some(newest) = listed.iter().rfind(is_manifest) else { return Ok(None) };
+    let bytes = store.read(&newest.path)?.unwrap_or_default();
+    read_manifest(&newest.path, &bytes).map(Some)
+}
+
+fn read_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: u32,
+        tool: String,
+    }
+    let corrupt = |error: serde_json::Error| {
+        Error::new(ErrorKind::Corrupt, format!("{path} is no manifest")).with_source(error)
+    };
+    let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if head.format > FORMAT {
+        let message = format!(
+            "the lake was written by clari-lake {} in format {}, and this version reads up to {FORMAT}",
+            head.tool, head.format
+        );
+        return Err(Error::new(ErrorKind::Newer, message));
+    }
+    serde_json::from_slice(bytes).map_err(corrupt)
+}
+
+/// Creates the manifest, which says its own number, unless somebody else was faster.
+pub(super) fn create(store: &Store, manifest: &Manifest) -> Result<()> {
+    let path = manifest_path(&manifest.endpoint, manifest.version);
+    let text = serde_json::to_vec_pretty(manifest).map_err(|error| {
+        Error::new(ErrorKind::Internal, "a manifest cannot be written").with_source(error)
+    })?;
+    if store.create(&path, &text)? {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format!("{path} exists already")))
+}
