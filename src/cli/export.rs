@@ -58,7 +58,12 @@ pub(super) fn perform(
     endpoints: &[String],
     printer: Printer,
 ) -> Result<(Report, Option<u8>)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Few threads: each keeps memory of its own, and two cores decode faster than any API answers.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()?;
     let signal = Arc::new(AtomicU8::new(0));
     let selected = export.catalogue.select(endpoints)?;
     let outcome = runtime.block_on(async {

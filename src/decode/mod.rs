@@ -22,6 +22,8 @@ mod tape;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use arrow::array::RecordBatch;
 use arrow::json::reader::Tape;
 
@@ -108,6 +110,22 @@ pub struct Decoded {
     pub surprises: Surprises,
 }
 
+/// Several replies, decoded together.
+#[derive(Debug)]
+pub struct DecodedMany {
+    /// What they hold, in order.
+    pub decoded: Decoded,
+    /// How many records each of them holds.
+    pub counts: Vec<usize>,
+}
+
+/// Whether a body is one whole JSON value, as far as decoding goes.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    let strict = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    strict || TapeReader::default().read(&surrogates::replace_lone(body).0, |_, _| ()).is_ok()
+}
+
 /// Why a reply could not be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum Undecodable {
@@ -177,6 +195,35 @@ impl RecordDecoder {
         let mut decoded = decoded?;
         self.shape = shape;
         decoded.surprises.lone_surrogates = lone_surrogates;
+        Ok(decoded)
+    }
+
+    /// Decodes several replies at once, which is much cheaper than one by one when each holds a
+    /// single record: columns of one row cost more than their values.
+    ///
+    /// # Errors
+    /// When one of the bodies is not JSON. One that has no records counts as holding none.
+    pub fn decode_many(&mut self, bodies: &[(Bytes, Origin)]) -> Result<DecodedMany, Undecodable> {
+        let mut text = Vec::with_capacity(bodies.iter().map(|(body, _)| body.len() + 1).sum());
+        let mut lone_surrogates = 0;
+        for (body, _) in bodies {
+            text.push(if text.is_empty() { b'[' } else { b',' });
+            let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+            let (body, count) = surrogates::replace_lone(body);
+            text.extend_from_slice(&body);
+            lone_surrogates += count;
+        }
+        text.push(b']');
+        let origins: Vec<Origin> = bodies.iter().map(|(_, origin)| origin.clone()).collect();
+        let mut shape = self.shape.clone();
+        let visit = move |tape: &Tape<'_>, root| {
+            let decoded = shape.replies(tape, root, &origins);
+            (shape, decoded)
+        };
+        let (shape, decoded) = self.reader.read(&text, visit).map_err(Undecodable::NotJson)?;
+        let mut decoded = decoded?;
+        self.shape = shape;
+        decoded.decoded.surprises.lone_surrogates = lone_surrogates;
         Ok(decoded)
     }
 

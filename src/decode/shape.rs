@@ -12,8 +12,8 @@ use arrow::json::reader::{Tape, TapeElement};
 use super::columns::{ABSENT, ColumnBuilder};
 use super::extra::ExtraWriter;
 use super::{
-    Decoded, KEY_SEPARATOR, Origin, Quarantined, RowFacts, Rows, Surprises, Undecodable, hash,
-    infer, instant, json, path,
+    Decoded, DecodedMany, KEY_SEPARATOR, Origin, Quarantined, RowFacts, Rows, Surprises,
+    Undecodable, hash, infer, instant, json, path,
 };
 use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::Result;
@@ -47,6 +47,31 @@ impl RecordShape {
         let mut decoded = self.records(tape, &records, &|_| origin)?;
         decoded.page.has_more = path::has_more(tape, root);
         Ok(decoded)
+    }
+
+    /// Decodes the items of the list at `root`, each of which is one reply.
+    pub(super) fn replies(
+        &mut self,
+        tape: &Tape<'_>,
+        root: u32,
+        origins: &[Origin],
+    ) -> Result<DecodedMany, Undecodable> {
+        let mut records = Vec::new();
+        let mut owners = Vec::new();
+        let mut counts = Vec::new();
+        for (reply, at) in json::items(tape, root).enumerate() {
+            let paths = self.endpoint.records.all();
+            let found = paths.iter().find_map(|path| path::locate(tape, at, path));
+            let found = found.unwrap_or_default();
+            counts.push(found.len());
+            owners.extend(std::iter::repeat_n(reply, found.len()));
+            records.extend(found);
+        }
+        if counts.len() != origins.len() {
+            return Err(Undecodable::NotJson("one of several replies is malformed".to_owned()));
+        }
+        let decoded = self.records(tape, &records, &|row| &origins[owners[row]])?;
+        Ok(DecodedMany { decoded, counts })
     }
 
     pub(super) fn records<'o>(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
 
 use super::lists::problem;
@@ -19,6 +20,11 @@ use crate::plan::queue::{self, Due};
 use crate::report::Queue;
 use crate::retry::Failure;
 
+/// How many replies are decoded together, at most, by size and by number: large enough to share
+/// the cost of their columns, small enough to stay in a core's cache.
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_REPLIES: usize = 256;
+
 /// A parent whose record is to be asked for.
 struct Wanted {
     id: Box<str>,
@@ -34,17 +40,21 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     follow_deletes(&parents, table).await;
     let (wanted, mut counts) = wanted(parent, &parents, table).await;
     export.progress.update(&table.endpoint.name, |live| live.planned += wanted.len() as u64);
-    let asked = wanted.iter().map(|wanted| ask(export, table, wanted));
-    let mut asked = futures::stream::iter(asked).buffer_unordered(export.concurrency);
-    while let Some(due) = asked.next().await {
-        match due? {
-            Due::Settled => counts.settled += 1,
-            Due::Now => counts.pending += 1,
-            Due::Later => counts.parked += 1,
-            Due::Never => counts.unavailable += 1,
+    let fetches = wanted.iter().map(|wanted| fetch(export, table, wanted));
+    let mut fetches = futures::stream::iter(fetches).buffer_unordered(export.concurrency);
+    let mut batch = Batch::default();
+    while let Some(fetched) = fetches.next().await {
+        match fetched? {
+            Fetched::Reply(wanted, body, origin) => batch.push(wanted, body, origin),
+            Fetched::Due(due) => count(&mut counts, due),
+        }
+        if batch.is_full() {
+            std::mem::take(&mut batch).decode(table, &mut counts).await?;
         }
         export.progress.update(&table.endpoint.name, |live| live.done += 1);
     }
+    drop(fetches);
+    batch.decode(table, &mut counts).await?;
     let complete = !table.state().await.has_problems();
     table.commit(|change| change.settle = complete).await?;
     report(parent, &parents, table, counts).await;
@@ -99,35 +109,86 @@ async fn wanted(parent: &Parent, parents: &Table, table: &TableRun<'_>) -> (Vec<
     (wanted, counts)
 }
 
-/// Asks for one record, and notes what came of it.
-async fn ask(export: &Export, table: &TableRun<'_>, wanted: &Wanted) -> Result<Due> {
+/// What came of one request.
+enum Fetched<'a> {
+    Reply(&'a Wanted, Bytes, Origin),
+    Due(Due),
+}
+
+/// Asks for one record; a failure is noted at once, a reply is decoded with others.
+async fn fetch<'a>(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: &'a Wanted,
+) -> Result<Fetched<'a>> {
     let asked = Asked { parent: Some(&wanted.id), ..Asked::default() };
-    let request = request(&table.endpoint, &asked);
-    let reason = match table.ask(&request, &Origin::default()).await {
-        Ok(answer) => {
-            let is_one = answer.rows.len() == 1;
-            let settled = answer.rows.facts.iter().all(|facts| facts.settled);
-            table.absorb(answer.rows).await?;
-            match (is_one, settled) {
-                (true, true) => None,
-                (true, false) => Some(queue::EMPTY),
-                (false, _) => Some("the reply holds no usable record"),
-            }
-        }
+    let due = match table.fetch(&request(&table.endpoint, &asked)).await {
+        Ok((body, origin)) => return Ok(Fetched::Reply(wanted, body, origin)),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
-            Some(reason) => Some(reason),
-            None => return refuse(export, table, failure, error).await,
+            Some(reason) => conclude(table, wanted, Some(reason)).await,
+            None => refuse(export, table, failure, error).await,
         },
         Err(halted) => {
             table.fail(None, halted).await;
-            return Ok(Due::Now);
+            Due::Now
         }
     };
+    Ok(Fetched::Due(due))
+}
+
+/// Replies that wait to be decoded together.
+#[derive(Default)]
+struct Batch<'a> {
+    wanted: Vec<&'a Wanted>,
+    bodies: Vec<(Bytes, Origin)>,
+    bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn push(&mut self, wanted: &'a Wanted, body: Bytes, origin: Origin) {
+        self.bytes += body.len();
+        self.wanted.push(wanted);
+        self.bodies.push((body, origin));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
+    }
+
+    async fn decode(self, table: &TableRun<'_>, counts: &mut Queue) -> Result<()> {
+        if self.bodies.is_empty() {
+            return Ok(());
+        }
+        let found = table.decode(&self.bodies).await?;
+        for (wanted, found) in self.wanted.into_iter().zip(found) {
+            let reason = match (found.is_one, found.is_settled) {
+                (true, true) => None,
+                (true, false) => Some(queue::EMPTY),
+                (false, _) => Some("the reply holds no usable record"),
+            };
+            let due = conclude(table, wanted, reason).await;
+            count(counts, due);
+        }
+        Ok(())
+    }
+}
+
+/// Remembers what a request found.
+async fn conclude(table: &TableRun<'_>, wanted: &Wanted, reason: Option<&str>) -> Due {
     let now = clock::now_micros();
     let attempt = queue::attempt(wanted.before.as_ref(), wanted.hash, reason, now);
     let due = queue::due(Some(&attempt), wanted.hash, now);
     table.add(|change| change.attempts.push((wanted.id.clone(), attempt))).await;
-    Ok(due)
+    due
+}
+
+fn count(counts: &mut Queue, due: Due) {
+    match due {
+        Due::Settled => counts.settled += 1,
+        Due::Now => counts.pending += 1,
+        Due::Later => counts.parked += 1,
+        Due::Never => counts.unavailable += 1,
+    }
 }
 
 /// Why a record is put off, if it is not simply asked for again in the next run.
@@ -141,19 +202,14 @@ fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
     }
 }
 
-async fn refuse(
-    export: &Export,
-    table: &TableRun<'_>,
-    failure: Failure,
-    error: Error,
-) -> Result<Due> {
+async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: Error) -> Due {
     if error.kind() == ErrorKind::Denied {
         let halted = export.client.halt(error);
         table.fail(None, halted).await;
     } else if failure != Failure::Broken {
         table.fail(None, FetchError::Failed(failure, error)).await;
     }
-    Ok(Due::Now)
+    Due::Now
 }
 
 /// Says what is still missing.

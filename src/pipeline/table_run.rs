@@ -1,15 +1,16 @@
 //! One table during one run: what was read and not yet committed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{Export, Ran};
 use crate::clock;
-use crate::decode::{Decoded, Origin, RecordDecoder, Rows, Undecodable};
+use crate::decode::{Decoded, DecodedMany, Origin, RecordDecoder, Rows, Undecodable, is_json};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
@@ -49,6 +50,15 @@ pub(super) struct State {
     pub(super) absent: bool,
     answered: bool,
     halted: Option<Error>,
+}
+
+/// What a reply to a request by key held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    /// One record with a usable key.
+    pub(super) is_one: bool,
+    /// One that is settled.
+    pub(super) is_settled: bool,
 }
 
 /// One answered request.
@@ -121,6 +131,55 @@ impl<'e> TableRun<'e> {
         let records = decoded.page.entries.len() as u64;
         self.export.progress.update(&self.endpoint.name, |live| live.records += records);
         Ok(state.note(decoded))
+    }
+
+    /// Asks for a reply whose decoding can wait for others'.
+    pub(super) async fn fetch(&self, request: &Request) -> Result<(Bytes, Origin), FetchError> {
+        let mut attempts = 0;
+        let read = |reply: &Reply| {
+            let origin = Origin { fetched_at: clock::now_micros(), ..Origin::default() };
+            if is_json(&reply.body) {
+                Ok((reply.body.clone(), origin))
+            } else {
+                Err(Unreadable::NotJson("the reply is not JSON".to_owned()))
+            }
+        };
+        let answered = self.export.client.get(request, &mut attempts, read).await;
+        self.export.progress.update(&self.endpoint.name, |live| live.requests += attempts);
+        let mut state = self.state.lock().await;
+        state.report.requests += attempts;
+        state.answered |= answered.is_ok();
+        answered
+    }
+
+    /// Decodes replies that were fetched, and takes in their rows; of each whether it held one
+    /// record, and whether that was settled.
+    pub(super) async fn decode(&self, bodies: &[(Bytes, Origin)]) -> Result<Vec<Found>> {
+        let decoded = self.lock_decoder().decode_many(bodies).map_err(|error| match error {
+            Undecodable::Other(error) => error,
+            other => Error::new(ErrorKind::Data, other.to_string()),
+        })?;
+        let DecodedMany { decoded, counts } = decoded;
+        let answer = self.state.lock().await.note(decoded);
+        self.export.progress.update(&self.endpoint.name, |live| {
+            live.records += answer.page.entries.len() as u64;
+        });
+        let settled: HashMap<&str, bool> =
+            answer.rows.facts.iter().map(|facts| (&*facts.key, facts.settled)).collect();
+        let mut entries = answer.page.entries.iter();
+        let found = counts
+            .iter()
+            .map(|count| {
+                let first = entries.by_ref().take(*count).next();
+                let settled = first.and_then(|entry| settled.get(&*entry.key));
+                Found {
+                    is_one: *count == 1 && settled.is_some(),
+                    is_settled: settled == Some(&true),
+                }
+            })
+            .collect();
+        self.absorb(answer.rows).await?;
+        Ok(found)
     }
 
     /// Takes in rows, and commits what has gathered when it is much or old.

@@ -1,0 +1,157 @@
+//! The house: every import against the table of floors, and the lower floors free of the world.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms of each floor, the street door first; `simulator` stands beside the house.
+const FLOORS: [&[&str]; 5] = [
+    &["endpoint", "schema", "window", "page", "manifest", "report", "secret", "error"],
+    &["plan", "paginate", "retry", "decode", "partition"],
+    &["fetch", "lake", "clock"],
+    &["pipeline"],
+    &["main", "cli"],
+];
+
+/// Imports against the table that somebody has looked at, with the reason; each goes with its
+/// cause, since one that is not needed any more fails the test too.
+const EXCEPTIONS: [(&str, &str); 1] = [
+    // Days as numbers, for the names of tasks: `partition::day_of`.
+    ("plan", "partition"),
+];
+
+/// What floors 0 and 1 never mention, since they are values and decisions.
+const WORLD: [&str; 6] = ["tokio", "reqwest", "std::fs", "std::env", "Utc::now", "fastrand"];
+
+/// A source file without its tests and comments.
+struct Source {
+    /// Its path below `src`.
+    path: PathBuf,
+    code: String,
+}
+
+impl Source {
+    /// The room it belongs to: the first folder, or the file's own name.
+    fn room(&self) -> String {
+        let first = self.path.components().next().unwrap().as_os_str();
+        Path::new(first).file_stem().unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// How many modules deep its own module is.
+    fn depth(&self) -> usize {
+        self.path.components().count() - usize::from(self.path.ends_with("mod.rs"))
+    }
+
+    /// The rooms that it names, by `crate::` or by enough `super::`.
+    fn imports(&self) -> BTreeSet<String> {
+        assert!(!self.code.contains("crate::{"), "{}: one `use` per room", self.path.display());
+        let by_crate = self.code.split("crate::").skip(1).map(first_name);
+        let up = "super::".repeat(self.depth());
+        let by_super = self.code.split(&up).skip(1).map(first_name);
+        let named = by_crate.chain(by_super).filter(|name| floor(name).is_some());
+        named.filter(|name| *name != self.room()).collect()
+    }
+}
+
+fn first_name(text: &str) -> String {
+    text.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect()
+}
+
+fn floor(room: &str) -> Option<usize> {
+    if room == "simulator" {
+        return Some(3);
+    }
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, root: &Path, sources: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                // A folder of tests is test code as a whole.
+                if !path.ends_with("tests") {
+                    walk(&path, root, sources);
+                }
+            } else {
+                let code = without_tests(&fs::read_to_string(&path).unwrap());
+                sources.push(Source { path: path.strip_prefix(root).unwrap().to_owned(), code });
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    walk(&root, &root, &mut sources);
+    sources
+}
+
+/// The code without comments and without what only tests compile.
+fn without_tests(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            let item = lines.next().unwrap_or_default();
+            let indent = &item[..item.len() - item.trim_start().len()];
+            let end = format!("{indent}}}");
+            let is_block = item.ends_with('{');
+            let _ = is_block.then(|| lines.find(|line| *line == end));
+        } else if !line.trim_start().starts_with("//") {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    code
+}
+
+fn is_allowed(room: &str, other: &str) -> bool {
+    let (Some(here), Some(there)) = (floor(room), floor(other)) else { return false };
+    let is_clock = other == "clock" && here >= 2;
+    let is_vocabulary = here == 0 && there == 0;
+    room != "simulator" && (there < here || is_clock || is_vocabulary)
+}
+
+#[test]
+fn every_room_stands_on_a_floor() {
+    for source in sources().iter().filter(|source| source.room() != "lib") {
+        assert!(floor(&source.room()).is_some(), "{} is on no floor", source.path.display());
+    }
+}
+
+#[test]
+fn imports_go_down_only_and_rooms_of_one_floor_do_not_know_each_other() {
+    let mut broken = BTreeSet::new();
+    for source in sources().iter().filter(|source| source.room() != "lib") {
+        let room = source.room();
+        let others = source.imports().into_iter();
+        broken.extend(others.filter(|it| !is_allowed(&room, it)).map(|it| (room.clone(), it)));
+    }
+    let known = EXCEPTIONS.map(|(room, other)| (room.to_owned(), other.to_owned()));
+    assert_eq!(broken, BTreeSet::from(known), "found, against the known exceptions");
+}
+
+#[test]
+fn values_and_decisions_know_no_clock_files_environment_randomness_or_network() {
+    for source in sources() {
+        if floor(&source.room()).is_some_and(|floor| floor < 2) {
+            for word in WORLD {
+                let is_named = source.code.contains(word);
+                assert!(!is_named, "{} mentions {word}", source.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_imports_sees_through_tests_comments_and_depth() {
+    let text = "// use crate::cli;\nuse crate::error::Error;\n#[cfg(test)]\nmod tests;\n\
+        fn f() { super::super::window::g() }\n#[cfg(test)]\nmod tests {\n    use crate::lake;\n}\n";
+    let path = PathBuf::from("plan/queue.rs");
+    let source = Source { path, code: without_tests(text) };
+    let imports: Vec<_> = source.imports().into_iter().collect();
+    assert_eq!(imports, ["error", "window"]);
+    assert!(
+        !is_allowed("plan", "lake") && !is_allowed("plan", "clock") && is_allowed("lake", "clock")
+    );
+    assert!(!is_allowed("pipeline", "simulator") && !is_allowed("simulator", "error"));
+}

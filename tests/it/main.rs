@@ -1,0 +1,22 @@
+//! The promises of the design, each held against a simulated workspace from outside: what the API
+//! would say is compared with what a reader finds in the lake.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests touch files and end where they fail"
+)]
+
+mod changes;
+mod cli;
+mod crash;
+mod faults;
+mod floors;
+mod idempotent;
+mod quarantine;
+mod requests;
+mod support;
+mod truth;

@@ -1,0 +1,16 @@
+//! What the tests share: a simulated workspace behind a server, runs against it, a reader of the
+//! lake, and the comparison of the two. Nothing here decodes or merges with the exporter's code.
+
+mod canned;
+mod json;
+mod lake;
+mod plain;
+mod run;
+mod site;
+
+pub(crate) use canned::Canned;
+pub(crate) use json::normal;
+pub(crate) use lake::{Lake, Row};
+pub(crate) use plain::get;
+pub(crate) use run::Run;
+pub(crate) use site::{Site, assert_same, at, now, small};

@@ -1,0 +1,160 @@
+//! One export, told as a sentence: `site.export().only(&["calls"]).at(later).complete()`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clari_lake::endpoint::Catalogue;
+use clari_lake::error::Error;
+use clari_lake::fetch::{Client, ClientSettings, Stop};
+use clari_lake::lake::Store;
+use clari_lake::manifest::Granularity;
+use clari_lake::pipeline::Export;
+use clari_lake::plan::RunSettings;
+use clari_lake::report::{Progress, Report};
+use clari_lake::retry::RetryPolicy;
+use clari_lake::secret::Credentials;
+use clari_lake::simulator::Settings;
+
+/// An export that has not begun.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    base_url: String,
+    lake: String,
+    credentials: Credentials,
+    endpoints: Vec<String>,
+    settings: RunSettings,
+    private: bool,
+    granularity: Granularity,
+    concurrency: usize,
+    timeout: Duration,
+    outage: Duration,
+}
+
+/// Retries as often as in earnest, without the waiting.
+pub(crate) fn quick() -> RetryPolicy {
+    let (first, longest) = (Duration::from_millis(1), Duration::from_millis(8));
+    RetryPolicy { first, longest, ..RetryPolicy::default() }
+}
+
+impl Run {
+    pub(crate) fn new(base_url: String, lake: String, now: DateTime<Utc>) -> Self {
+        let Settings { api_key, api_password, .. } = Settings::default();
+        Self {
+            base_url,
+            lake,
+            credentials: Credentials::new(&api_key, &api_password).unwrap(),
+            endpoints: Vec::new(),
+            settings: RunSettings {
+                now,
+                from: None,
+                lookback: TimeDelta::days(7),
+                first_range: TimeDelta::days(30),
+                full: false,
+            },
+            private: false,
+            granularity: Granularity::Day,
+            concurrency: 8,
+            timeout: Duration::from_secs(20),
+            outage: Duration::from_secs(20),
+        }
+    }
+
+    /// Only these endpoints, and also those that are off by default.
+    pub(crate) fn only(mut self, endpoints: &[&str]) -> Self {
+        self.endpoints = endpoints.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// As if it began at this instant.
+    pub(crate) fn at(mut self, now: DateTime<Utc>) -> Self {
+        self.settings.now = now;
+        self
+    }
+
+    /// Lists again from this instant.
+    pub(crate) fn from(mut self, from: DateTime<Utc>) -> Self {
+        self.settings.from = Some(from);
+        self
+    }
+
+    /// Lists all coverage again.
+    pub(crate) fn full(mut self) -> Self {
+        self.settings.full = true;
+        self
+    }
+
+    pub(crate) fn with_private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+
+    pub(crate) fn by_month(mut self) -> Self {
+        self.granularity = Granularity::Month;
+        self
+    }
+
+    pub(crate) fn with_credentials(mut self, key: &str, password: &str) -> Self {
+        self.credentials = Credentials::new(key, password).unwrap();
+        self
+    }
+
+    pub(crate) fn with_concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Runs until all is in.
+    #[track_caller]
+    pub(crate) fn complete(self) -> Report {
+        let report = self.run();
+        assert!(report.complete, "problems: {:#?}", report.problems);
+        report
+    }
+
+    /// Runs until all is in, or something is reported as missing.
+    #[track_caller]
+    pub(crate) fn run(self) -> Report {
+        self.attempt().unwrap()
+    }
+
+    /// Runs, and says how that came out.
+    pub(crate) fn attempt(self) -> Result<Report, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let stop = Stop::default();
+            let client = ClientSettings {
+                base_url: self.base_url,
+                rate: 0.0,
+                concurrency: self.concurrency,
+                retry: quick(),
+                timeout: self.timeout,
+                outage: self.outage,
+                ..ClientSettings::new(self.credentials)
+            };
+            let export = Export {
+                client: Arc::new(Client::new(&client, stop.clone())?),
+                store: Arc::new(Store::open(&self.lake)?),
+                catalogue: Arc::new(Catalogue::built_in()?),
+                settings: self.settings,
+                granularity: self.granularity,
+                include_private: self.private,
+                concurrency: self.concurrency,
+                progress: Arc::new(Progress::default()),
+                stop,
+                command: "export".to_owned(),
+            };
+            let endpoints = export.catalogue.select(&self.endpoints)?;
+            export.run(&endpoints).await
+        })
+    }
+}
