@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::IndexEntry;
 use crate::schema::{AddedColumns, Column, ColumnType, DAY, Schema};
 
 /// One kind of record and how to ask for it.
@@ -175,6 +176,19 @@ pub struct Parent {
     /// A list field of the reply that may still be empty for a while after the parent is ready.
     #[serde(default)]
     pub settled_by: Option<String>,
+}
+
+impl Parent {
+    /// Whether this parent's record is to be asked for.
+    #[must_use]
+    pub fn selects(&self, entry: &IndexEntry) -> bool {
+        let status = entry.status.as_deref();
+        let allowed = self
+            .when
+            .values()
+            .all(|values| status.is_some_and(|status| values.iter().any(|value| value == status)));
+        entry.in_lake && entry.deleted_at.is_none() && allowed
+    }
 }
 
 /// One value or a list of them.
@@ -409,6 +423,14 @@ impl Catalogue {
             Error::new(ErrorKind::Config, format!("there is no endpoint `{name}`"))
                 .with_hint(format!("the endpoints are: {}", names.join(", ")))
         })
+    }
+
+    /// The field by which endpoints that `name` drives choose whom to ask for.
+    #[must_use]
+    pub fn watched_field(&self, name: &str) -> Option<&str> {
+        let driven = self.0.iter().filter_map(|it| it.parent.as_ref());
+        let mut fields = driven.filter(|it| it.endpoint == name).flat_map(|it| it.when.keys());
+        fields.next().map(String::as_str)
     }
 
     /// The endpoints to export: the named ones, or all that are on.

@@ -17,4 +17,5 @@ pub mod retry;
 pub mod schema;
 pub mod secret;
 pub mod simulator;
+pub mod verify;
 pub mod window;

@@ -107,6 +107,9 @@ pub struct IndexEntry {
     pub attempt: Option<Attempt>,
 }
 
+/// Stands for the parent's content hash where a run died before it could be noted.
+pub const UNKNOWN_PARENT: u128 = 0;
+
 /// What the last request by a key found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempt {

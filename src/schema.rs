@@ -172,6 +172,20 @@ impl Schema {
         Arc::new(arrow::datatypes::Schema::new(fields))
     }
 
+    /// The same schema with the record columns that a file of the table has: declared ones as
+    /// they are declared where the types agree, others by their type alone. `None` when the file
+    /// holds a type that this tool never writes.
+    #[must_use]
+    pub fn of_file(&self, file: &arrow::datatypes::Schema) -> Option<Self> {
+        let records = file.fields().iter().filter(|field| !self.reserves(field.name()));
+        let column = |field: &FieldRef| {
+            let declared = self.columns.iter().find(|it| it.field() == **field);
+            declared.cloned().or_else(|| column_of(field, self.columns.iter()))
+        };
+        let columns = records.map(column).collect::<Option<Vec<_>>>()?;
+        Some(Self { columns, added: self.added.clone() })
+    }
+
     /// Sixteen hexadecimal digits that differ when any name or type differs.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -189,6 +203,43 @@ impl Schema {
             || (self.added.day && name == DAY)
             || self.added.parent.as_deref() == Some(name)
     }
+}
+
+/// The column that a file's field stands for; what is declared of it, or of its fields, is kept.
+fn column_of<'c>(field: &Field, declared: impl Iterator<Item = &'c Column>) -> Option<Column> {
+    let mut declared = declared.filter(|it| it.name == *field.name());
+    let declared = declared.next();
+    let column_type = type_of(field.data_type(), declared.map(|it| &it.column_type))?;
+    Some(match declared {
+        Some(declared) => Column { column_type, ..declared.clone() },
+        None => Column::new(field.name(), column_type),
+    })
+}
+
+fn type_of(data_type: &DataType, declared: Option<&ColumnType>) -> Option<ColumnType> {
+    Some(match (data_type, declared) {
+        (DataType::Boolean, _) => ColumnType::Boolean,
+        (DataType::Int64, _) => ColumnType::Int64,
+        (DataType::Float64, _) => ColumnType::Double,
+        (DataType::Utf8, _) => ColumnType::String,
+        (DataType::Timestamp(..), _) => ColumnType::Timestamp,
+        (DataType::List(element), declared) => {
+            let declared = match declared {
+                Some(ColumnType::List(declared)) => Some(declared.as_ref()),
+                _ => None,
+            };
+            ColumnType::List(Box::new(type_of(element.data_type(), declared)?))
+        }
+        (DataType::Struct(fields), declared) => {
+            let declared: &[Column] = match declared {
+                Some(ColumnType::Struct(declared)) => declared,
+                _ => &[],
+            };
+            let fields = fields.iter().map(|field| column_of(field, declared.iter()));
+            ColumnType::Struct(fields.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
 }
 
 /// A column as endpoint files and manifests spell it.
@@ -291,6 +342,25 @@ mod tests {
         let read: Schema = serde_json::from_str(&text).unwrap();
         assert_eq!(read, schema);
         assert_eq!(read.fingerprint(), schema.fingerprint());
+    }
+
+    /// P13: a lake whose manifests are lost still says what its columns are.
+    #[test]
+    fn a_file_says_its_schema() {
+        let mut convert = Column::new("id", ColumnType::String);
+        convert.convert = true;
+        let inner = vec![convert.clone(), Column::new("new", ColumnType::Double)];
+        let columns = vec![
+            convert.clone(),
+            Column::new("list", ColumnType::List(Box::new(ColumnType::Struct(inner)))),
+            Column::new("at", ColumnType::Timestamp),
+        ];
+        let written =
+            Schema { columns, added: AddedColumns { day: true, ..AddedColumns::default() } };
+        let declared = Schema { columns: vec![convert.clone()], ..written.clone() };
+        let read = declared.of_file(&written.arrow()).unwrap();
+        assert_eq!(read.fingerprint(), written.fingerprint());
+        assert!(read.columns[0].convert);
     }
 
     #[test]

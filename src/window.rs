@@ -38,6 +38,9 @@ impl Window {
 impl std::fmt::Display for Window {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let format = "%Y-%m-%dT%H:%M:%SZ";
+        if self.from == DateTime::UNIX_EPOCH {
+            return write!(f, "before {}", self.to.format(format));
+        }
         write!(f, "[{}, {})", self.from.format(format), self.to.format(format))
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Command {
     Demo(DemoArgs),
     /// Export what changed since the last run (the first run: the last 30 days)
     Export(Box<ExportArgs>),
+    /// Check every promise that can be checked from the lake alone
+    Verify(VerifyArgs),
     /// Show the endpoints: what can be exported, and how each is asked for
     Endpoints(EndpointsArgs),
     /// Show an endpoint's columns and types
@@ -110,6 +112,19 @@ pub(super) struct ApiArgs {
     /// Requests under way at once, at most
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) concurrency: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// The lake
+    #[arg(env = "CLARI_LAKE")]
+    pub(super) lake: String,
+    /// First make manifests anew that are lost; what they covered is listed again by the next runs
+    #[arg(long)]
+    pub(super) rebuild: bool,
+    /// Print what was found as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -96,7 +96,7 @@ pub(super) fn conclude(
     }
     for problem in report.problems.iter().take(20) {
         let window = problem.window.map(|window| format!(" {window}")).unwrap_or_default();
-        printer.note(&format!("incomplete: {}{window}: {}", problem.endpoint, problem.message));
+        printer.warn(&format!("incomplete: {}{window}: {}", problem.endpoint, problem.message));
     }
     Ok(match (signal, report.complete) {
         (Some(signal), _) => Exit::Signal(signal),

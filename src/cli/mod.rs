@@ -12,6 +12,7 @@ mod export;
 mod output;
 mod progress;
 mod simulate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Demo(args) => demo::run(&args, printer),
         Command::Export(args) => export::run(&args, printer),
+        Command::Verify(args) => verify::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),
         Command::Simulate(args) => simulate::run(&args, printer),

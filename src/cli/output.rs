@@ -42,6 +42,11 @@ impl Printer {
         }
     }
 
+    /// What the user must know, however quiet.
+    pub(super) fn warn(self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
     /// An error with its causes and advice, and the exit code that it means.
     pub(super) fn error(self, error: &anyhow::Error) -> Exit {
         let text = render(error);

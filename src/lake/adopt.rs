@@ -15,7 +15,7 @@ use super::table::Table;
 use crate::decode::RowFacts;
 use crate::endpoint::Dated;
 use crate::error::Result;
-use crate::manifest::{Attempt, IndexEntry, Manifest, PartitionEntry};
+use crate::manifest::{Attempt, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
 use crate::partition::Partition;
 
 impl Table {
@@ -28,10 +28,15 @@ impl Table {
         let store = Arc::clone(&self.store);
         let _lock = store.lock()?;
         self.refresh()?;
+        let strangers = self.strangers()?;
+        if let Some((_, first)) = strangers.first().filter(|_| self.manifest.partitions.is_empty())
+        {
+            self.recover_schema(first)?;
+        }
         let mut next = self.manifest.clone();
         let mut touched = Touched::new();
         let mut work = Work::new();
-        for (partition, object) in self.strangers()? {
+        for (partition, object) in strangers {
             self.adopt(partition, &object, &mut next, &mut touched, &mut work)?;
         }
         self.manifest.partitions.clone_from(&next.partitions);
@@ -72,10 +77,9 @@ impl Table {
                     continue;
                 }
             }
-            // An attempt is settled for the version that it was made for, which is this one or a
-            // later one; what is not certain is asked again.
             let attempt =
                 old.filter(|old| old.hash == row.hash).and_then(|old| old.attempt.clone());
+            let attempt = attempt.or_else(|| self.presumed_attempt(row));
             touched.insert(row.key.clone(), entry_of(row, attempt));
         }
         let bytes = self.store.read(&object.path)?.unwrap_or_default();
@@ -92,6 +96,28 @@ impl Table {
     }
 
     /// The objects in the table's folder that are not as the manifest says.
+    /// What is known of the request that brought a row: that it was made, but not for which version
+    /// of the parent.
+    fn presumed_attempt(&self, row: &RowFacts) -> Option<Attempt> {
+        let parent = self.endpoint.parent.as_ref().filter(|parent| parent.settled_by.is_some());
+        parent.map(|_| Attempt {
+            parent_hash: UNKNOWN_PARENT,
+            reason: (!row.settled).then(|| "not known to be whole".into()),
+            ..Attempt::default()
+        })
+    }
+
+    /// Takes the schema of the first object there is, for a table whose manifest is lost.
+    fn recover_schema(&mut self, object: &Listed) -> Result<()> {
+        let file = merge::file_schema(self.store.file(&object.path)?)?;
+        if let Some(schema) = self.manifest.schema.of_file(&file) {
+            self.decoder.set_schema(Arc::new(schema.clone()), true);
+            self.manifest.schema = schema;
+            self.manifest.settled = true;
+        }
+        Ok(())
+    }
+
     fn strangers(&self) -> Result<Vec<(Partition, Listed)>> {
         let prefix = format!("{}/dt=", self.endpoint.name);
         let partition_of = |path: &str| {

@@ -19,12 +19,32 @@ pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>
     let folder = format!("_manifest/{endpoint}");
     let listed = store.list(&folder)?;
     let is_manifest = |object: &&Listed| object.path.strip_suffix(".json").is_some();
-    let Some(newest) = listed.iter().rfind(is_manifest) else { return Ok(None) };
-    let bytes = store.read(&newest.path)?.unwrap_or_default();
-    read_manifest(&newest.path, &bytes).map(Some)
+    let mut manifests = listed.iter().filter(is_manifest).rev();
+    let Some(newest) = manifests.next() else { return Ok(None) };
+    let mut found = read_manifest(store, newest);
+    // A manifest that cannot be read, as a disk may leave it, is passed over for the one before;
+    // what that one does not know of is adopted.
+    while found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
+        let Some(older) = manifests.next() else { break };
+        let number = number_of(&newest.path);
+        found =
+            read_manifest(store, older).map(|manifest| Manifest { version: number, ..manifest });
+    }
+    found.map(Some)
 }
 
-fn read_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
+/// The number in a manifest's name.
+fn number_of(path: &str) -> u64 {
+    let name = path.rsplit('/').next().and_then(|name| name.strip_suffix(".json"));
+    name.and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+fn read_manifest(store: &Store, listed: &Listed) -> Result<Manifest> {
+    let bytes = store.read(&listed.path)?.unwrap_or_default();
+    parse_manifest(&listed.path, &bytes)
+}
+
+fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
     #[derive(serde::Deserialize)]
     struct Head {
         format: u32,

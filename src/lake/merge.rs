@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 
@@ -190,6 +191,11 @@ pub(super) fn read_facts(file: File, decoder: &mut RecordDecoder) -> Result<Vec<
         facts.extend(widen(&batch?, decoder)?.facts);
     }
     Ok(facts)
+}
+
+/// The Arrow schema of an object.
+pub(super) fn file_schema(file: File) -> Result<SchemaRef> {
+    Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file)?.schema()))
 }
 
 /// The texts and numbers at `path` in an object's records.

@@ -4,6 +4,7 @@
 //! manifests. Never here: a request, a window's paging, or a cursor committed before its data.
 
 mod adopt;
+mod audit;
 mod change;
 mod index;
 mod manifests;
@@ -12,6 +13,7 @@ mod object;
 mod store;
 mod table;
 
+pub use audit::{Finding, audit, tables};
 pub use change::{Change, Committed, PartitionChange, SnapshotKeys};
 pub use index::Index;
 pub use manifests::newest_manifest;

@@ -92,6 +92,14 @@ impl Store {
         Ok(self.list("_manifest")?.is_empty())
     }
 
+    /// What runs that died left in the staging folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn leftovers(&self) -> Result<Vec<String>> {
+        Ok(self.list(STAGING)?.into_iter().map(|left| left.path).collect())
+    }
+
     /// Keeps a run's report, under its own name and as the latest.
     ///
     /// # Errors
@@ -274,6 +282,14 @@ impl Write for Staged {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// The size and SHA-256 of what can be read.
+pub(crate) fn sha256_of(reader: &mut impl io::Read) -> (u64, String) {
+    let mut hash = Sha256::new();
+    // What cannot be read shows as a size and a digest that are not the manifest's.
+    let bytes = io::copy(reader, &mut hash).unwrap_or_default();
+    (bytes, hexadecimal(hash))
 }
 
 /// The SHA-256 of an object's bytes, hexadecimal.

@@ -16,7 +16,7 @@ use super::object;
 use super::store::{Store, Written};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Dated, Endpoint, RecordPath};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest, PartitionEntry};
 use crate::partition::Partition;
 
@@ -53,7 +53,16 @@ impl Table {
             newest.unwrap_or_else(|| Manifest::new(&endpoint.name, endpoint.schema(), granularity));
         let schema = Arc::new(manifest.schema.clone());
         let decoder = RecordDecoder::new(Arc::clone(&endpoint), schema, manifest.settled, watch);
-        let index = index::read_all(&store, &manifest)?;
+        let mut manifest = manifest;
+        let index = match index::read_all(&store, &manifest) {
+            // Without an index every object is a stranger, and is read.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                manifest.partitions.clear();
+                manifest.index.clear();
+                Index::new()
+            }
+            index => index?,
+        };
         let run = run.to_owned();
         let mut table = Self { store, endpoint, run, manifest, index, decoder };
         table.adopt_strangers(now)?;

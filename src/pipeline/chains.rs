@@ -7,15 +7,16 @@ use futures::StreamExt;
 
 use super::lists::problem;
 use super::requests::{Asked, request};
-use super::table_run::{TableRun, blocking, watched_field};
+use super::table_run::{TableRun, blocking};
 use super::{Export, means_absent};
 use crate::clock;
 use crate::decode::Origin;
-use crate::endpoint::{Endpoint, Parent};
+use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::lake::Table;
-use crate::manifest::{Attempt, IndexEntry};
+use crate::manifest::{Attempt, UNKNOWN_PARENT};
+use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
 use crate::report::Queue;
 use crate::retry::Failure;
@@ -38,6 +39,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let Some(parent) = &table.endpoint.parent else { return Ok(()) };
     let parents = open(export, &parent.endpoint).await?;
     follow_deletes(&parents, table).await;
+    settle_presumed(&parents, table).await?;
     let (wanted, mut counts) = wanted(parent, &parents, table).await;
     export.progress.update(&table.endpoint.name, |live| live.planned += wanted.len() as u64);
     let fetches = wanted.iter().map(|wanted| fetch(export, table, wanted));
@@ -76,14 +78,23 @@ async fn follow_deletes(parents: &Table, table: &TableRun<'_>) {
     table.add(|change| change.marks.extend(marks)).await;
 }
 
-/// Whether a parent is one whose record can be had.
-fn is_ready(parent: &Parent, entry: &IndexEntry) -> bool {
-    let status = entry.status.as_deref();
-    let allowed = parent
-        .when
-        .values()
-        .all(|values| status.is_some_and(|status| values.iter().any(|value| value == status)));
-    entry.in_lake && entry.deleted_at.is_none() && allowed
+/// Records that a run brought and did not live to note: they are of the parent's present version
+/// if they were fetched after it.
+async fn settle_presumed(parents: &Table, table: &TableRun<'_>) -> Result<()> {
+    let state = table.state().await;
+    let presumed = state.table.index().iter().filter_map(|(id, entry)| {
+        let attempt = entry.attempt.as_ref().filter(|it| it.parent_hash == UNKNOWN_PARENT)?;
+        let parent = parents.index().get(id)?;
+        let is_of_present = attempt.reason.is_none() && entry.fetched_at >= parent.fetched_at;
+        let settled = Attempt { parent_hash: parent.hash, ..Attempt::default() };
+        is_of_present.then(|| (id.clone(), settled))
+    });
+    let presumed: Vec<_> = presumed.collect();
+    drop(state);
+    if presumed.is_empty() {
+        return Ok(());
+    }
+    table.commit(|change| change.attempts.extend(presumed)).await
 }
 
 /// Who is due, the newest first; the others are counted.
@@ -93,7 +104,7 @@ async fn wanted(parent: &Parent, parents: &Table, table: &TableRun<'_>) -> (Vec<
     let known = state.table.index();
     let mut counts = Queue::default();
     let mut wanted = Vec::new();
-    for (id, entry) in parents.index().iter().filter(|(_, entry)| is_ready(parent, entry)) {
+    for (id, entry) in parents.index().iter().filter(|(_, entry)| parent.selects(entry)) {
         let before = known.get(id).and_then(|entry| entry.attempt.clone());
         match queue::due(before.as_ref(), entry.hash, now) {
             Due::Settled => counts.settled += 1,
@@ -216,7 +227,7 @@ async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: 
 async fn report(parent: &Parent, parents: &Table, table: &TableRun<'_>, counts: Queue) {
     let mut state = table.state().await;
     state.set_queue(counts);
-    let ready = parents.index().iter().filter(|(_, entry)| is_ready(parent, entry));
+    let ready = parents.index().iter().filter(|(_, entry)| parent.selects(entry));
     let known = state.table.index();
     let failed = ready.filter_map(|(id, _)| known.get(id)?.attempt.as_ref());
     let missing = failed.filter(|it| queue::is_missing(it)).count();
@@ -237,7 +248,7 @@ async fn report(parent: &Parent, parents: &Table, table: &TableRun<'_>, counts: 
 async fn open(export: &Export, name: &str) -> Result<Table> {
     let endpoint = Arc::new(export.catalogue.find(name)?.clone());
     let (store, granularity) = (Arc::clone(&export.store), export.granularity);
-    let watch = watched_field(export, &endpoint);
+    let watch = export.catalogue.watched_field(name).map(str::to_owned);
     blocking(move || Table::open(store, endpoint, granularity, "reader", watch, clock::now())).await
 }
 
@@ -249,7 +260,10 @@ pub(super) async fn parent_ids(
     day: i32,
 ) -> Result<Option<Vec<String>>> {
     let table = open(export, &parent.endpoint).await?;
-    if table.manifest().partitions.is_empty() {
+    let is_snapshot = export.catalogue.find(&parent.endpoint)?.dated == Dated::Run;
+    let today = Partition::of(Some(day), table.manifest().granularity).to_string();
+    let partitions = &table.manifest().partitions;
+    if partitions.is_empty() || (is_snapshot && !partitions.contains_key(&today)) {
         return Ok(None);
     }
     let path = parent.id.clone();

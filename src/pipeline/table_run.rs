@@ -71,7 +71,7 @@ impl<'e> TableRun<'e> {
     /// Opens the table, without writing anything unless a run died here before.
     pub(super) async fn open(export: &'e Export, endpoint: &Endpoint, run: &str) -> Result<Self> {
         let endpoint = Arc::new(endpoint.clone());
-        let watch = watched_field(export, &endpoint);
+        let watch = export.catalogue.watched_field(&endpoint.name).map(str::to_owned);
         let (store, run) = (Arc::clone(&export.store), run.to_owned());
         let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
         let table =
@@ -330,13 +330,6 @@ impl State {
     pub(super) fn push_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
-}
-
-/// The field by which an endpoint that `endpoint` drives chooses whom to ask for.
-pub(super) fn watched_field(export: &Export, endpoint: &Endpoint) -> Option<String> {
-    let driven = export.catalogue.endpoints().iter().filter_map(|it| it.parent.as_ref());
-    let mut fields = driven.filter(|it| it.endpoint == endpoint.name).flat_map(|it| it.when.keys());
-    fields.next().cloned()
 }
 
 /// The changes of a run, one for each partition.

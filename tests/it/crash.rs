@@ -1,1 +1,142 @@
-//! todo
+//! P2 and P3 through crashes: whatever a run that died left behind, a reader finds every row once,
+//! and the next run makes it whole.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+
+use crate::support::{Run, Site, small};
+
+fn run(site: &Site) -> Run {
+    site.export().only(&["calls", "call_details"])
+}
+
+/// A lake before a run, the run that changes it in every way, and what the lake was before.
+fn changed() -> (Site, PathBuf, Vec<PathBuf>) {
+    let site = Site::new(&small());
+    run(&site).complete();
+    let aside = site.lake.link_aside();
+    let before = site.lake.data();
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let now = site.workspace.now();
+    let moved = site.a_call(28, 20);
+    assert!(site.workspace.reschedule(&moved, now - TimeDelta::days(12), false));
+    let moved = site.a_call(6, 4);
+    assert!(site.workspace.reschedule(&moved, now - TimeDelta::days(2), true));
+    assert!(site.workspace.set_status(&site.a_call(20, 10), "PROCESSED", now));
+    assert!(site.workspace.delete_call(&site.a_call(3, 1)));
+    run(&site).at(later(&site)).complete();
+    site.assert_calls(later(&site));
+    let after = site.lake.data();
+    let is_changed = |path: &&PathBuf| before.get(*path) != after.get(*path);
+    let changed = after.keys().filter(is_changed).cloned().collect();
+    (site, aside, changed)
+}
+
+fn later(site: &Site) -> chrono::DateTime<chrono::Utc> {
+    site.now + TimeDelta::hours(1)
+}
+
+#[test]
+fn p3_objects_that_were_written_without_their_manifest_are_adopted() {
+    let (site, aside, _) = changed();
+    site.lake.put_back(&aside, Path::new("_manifest"));
+    run(&site).at(later(&site)).complete();
+    site.assert_calls(later(&site));
+}
+
+/// The run died after any one of its objects, or before any one: each is old or new by itself.
+#[test]
+fn p2_p3_a_run_that_died_between_any_two_objects_is_healed() {
+    let (_, _, objects) = changed();
+    let count = objects.len();
+    assert!(count >= 6, "{objects:?}");
+    for at in 0..count {
+        let (site, aside, objects) = changed();
+        site.lake.put_back(&aside, Path::new("_manifest"));
+        site.lake.put_back(&aside, &objects[at]);
+        run(&site).at(later(&site)).complete();
+        site.assert_calls(later(&site));
+    }
+}
+
+/// A call that moved stands on both days when the run dies in between; the next run, though it
+/// is told of nothing but the lake, leaves the later one.
+#[test]
+fn p2_a_call_on_two_days_is_healed_by_any_next_run() {
+    let site = Site::new(&small());
+    run(&site).complete();
+    let aside = site.lake.link_aside();
+    let moved = site.a_call(28, 20);
+    let old = site.lake.row("calls", &moved).dt;
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let time = site.workspace.now() - TimeDelta::days(12);
+    assert!(site.workspace.reschedule(&moved, time, false));
+    run(&site).at(later(&site)).complete();
+    let new = site.lake.row("calls", &moved).dt;
+    assert_ne!(old, new);
+    site.lake.put_back(&aside, Path::new("_manifest"));
+    for table in ["calls", "call_details"] {
+        site.lake.put_back(&aside, Path::new(&format!("{table}/dt={old}")));
+    }
+    let rows = site.lake.rows("calls").into_iter();
+    assert_eq!(rows.filter(|row| row.record["id"] == moved.as_str()).count(), 2);
+    run(&site).at(later(&site)).complete();
+    assert_eq!(site.lake.row("calls", &moved).dt, new);
+    site.assert_calls(later(&site));
+}
+
+#[test]
+fn p3_a_lake_without_its_newest_manifest_reads_its_data_again() {
+    let (site, aside, objects) = changed();
+    site.lake.put_back(&aside, Path::new("_manifest/calls"));
+    run(&site).at(later(&site)).complete();
+    site.assert_calls(later(&site));
+    for object in &objects {
+        assert!(site.lake.path().join(object).exists(), "P2: no partition is ever deleted");
+    }
+}
+
+/// The very first run died: there are objects, and no manifest that knows any of them.
+#[test]
+fn p3_what_a_first_run_left_without_any_manifest_is_adopted() {
+    let site = Site::new(&small());
+    run(&site).complete();
+    fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
+    run(&site).complete();
+    site.assert_calls(site.now);
+}
+
+#[test]
+fn what_a_run_that_died_staged_is_swept_by_the_next() {
+    let site = Site::new(&small());
+    let staging = site.lake.path().join("_staging");
+    fs::create_dir_all(&staging).unwrap();
+    fs::write(staging.join("4711-0.tmp"), b"PAR1 and no end").unwrap();
+    run(&site).complete();
+    assert_eq!(site.lake.files("_staging"), Vec::<PathBuf>::new());
+    site.assert_calls(site.now);
+    run(&site).complete();
+    assert_eq!(site.lake.files("_staging"), Vec::<PathBuf>::new());
+}
+
+/// P2, P10: two runs on one lake, from nothing, then after changes.
+#[test]
+fn p2_p10_two_runs_at_once_equal_the_truth() {
+    let site = Site::new(&small());
+    let both = |now| {
+        std::thread::scope(|scope| {
+            let twins = [(); 2].map(|()| scope.spawn(|| run(&site).at(now).attempt()));
+            twins.map(|twin| twin.join().unwrap().unwrap())
+        })
+    };
+    both(site.now);
+    site.assert_calls(site.now);
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let now = site.workspace.now();
+    assert!(site.workspace.reschedule(&site.a_call(28, 20), now - TimeDelta::days(12), false));
+    assert!(site.workspace.set_status(&site.a_call(20, 10), "PROCESSED", now));
+    both(later(&site));
+    site.assert_calls(later(&site));
+}

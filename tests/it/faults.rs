@@ -1,1 +1,150 @@
-//! todo
+//! P1, P12 under an API that fails: what fails in passing is in, what fails for good is said.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use clari_lake::report::Outcome;
+use clari_lake::simulator::{Fault, Faults, Options, Settings};
+
+use crate::support::{Site, small};
+
+#[test]
+fn p1_a_fifth_of_all_requests_may_fail_in_every_way_there_is() {
+    for seed in [1, 2] {
+        let faults = Faults { details_missing: 0.0, ..Faults::all(seed, 0.2) };
+        let site = Site::with(&small(), Settings { faults, ..Settings::default() });
+        let report = site.export().complete();
+        let requests = site.server.requests();
+        let failed = requests.iter().filter(|it| it.fault.is_some()).count();
+        assert!(failed > requests.len() / 10, "{failed} of {}", requests.len());
+        assert_eq!(report.requests, requests.len() as u64, "P7: every request is counted");
+        site.assert_calls(site.now);
+        assert_eq!(site.server.violations().total(), 0);
+    }
+}
+
+#[test]
+fn a_reply_that_never_comes_is_asked_for_again() {
+    let faults = Faults { stall_for: Duration::from_secs(30), ..Faults::default() };
+    let site = Site::with(&small(), Settings { faults, ..Settings::default() });
+    site.server.fail_next("/users", Fault::Stall, 1);
+    site.server.fail_next("/calls", Fault::Stall, 1);
+    let run = site.export().only(&["calls", "users"]);
+    run.with_timeout(Duration::from_millis(400)).complete();
+    site.assert_list_is(&site.workspace.calls_before(site.now, false));
+}
+
+/// Section 6.7: 404 where there should be details is put off, not hammered, and asked again when
+/// the call changes.
+#[test]
+fn details_that_are_not_there_yet_are_parked_and_come_when_the_call_changes() {
+    let site = Site::new(&small());
+    let run = || site.export().only(&["calls", "call_details"]).with_concurrency(1);
+    site.server.fail_next("/call-details", Fault::DetailsMissing, 3);
+    let report = run().run();
+    assert!(!report.complete, "three are missing");
+    assert_eq!(report.endpoints[1].queue.unwrap().parked, 3);
+    site.server.clear();
+    let again = run().run();
+    assert_eq!(site.server.count("/call-details"), 0, "they are not due yet");
+    assert!(!again.complete, "and still missing");
+    // The three newest were asked first.
+    let known: Vec<_> = site.lake.rows("call_details").into_iter().map(|it| it.record).collect();
+    let is_missing = |id: &String| !known.iter().any(|record| record["id"] == id.as_str());
+    let ready = |id: &String| {
+        site.workspace.details(id).is_some_and(|it| it["status"] == "POST_PROCESSING_DONE")
+    };
+    let missing: Vec<_> =
+        site.ids(31, 0).into_iter().filter(|id| ready(id) && is_missing(id)).collect();
+    assert_eq!(missing.len(), 3);
+    for id in &missing {
+        assert!(site.workspace.set_status(id, "PROCESSED", site.now));
+    }
+    let later = site.now + TimeDelta::minutes(1);
+    run().at(later).complete();
+    site.assert_calls(later);
+}
+
+/// Section 6.7: an empty transcript is no failure, and is asked for again when it may be there.
+#[test]
+fn a_transcript_that_is_late_is_parked_and_its_call_is_in_meanwhile() {
+    let options = Options { transcript_delay: TimeDelta::days(2), ..small() };
+    let site = Site::new(&options);
+    let run = || site.export().only(&["calls", "call_details"]);
+    let report = run().complete();
+    let parked = report.endpoints[1].queue.unwrap().parked;
+    assert!(parked > 0);
+    site.assert_calls(site.now);
+    site.server.clear();
+    run().complete();
+    assert_eq!(site.server.count("/call-details"), 0, "not due yet");
+}
+
+/// P12: one record that never comes is that record's problem; the run ends in good time.
+#[test]
+fn details_that_are_too_large_for_good_are_parked_and_end_nothing_else() {
+    let settings = Settings { max_reply_bytes: 200_000, ..Settings::default() };
+    let site = Site::with(&Options { calls: 30, ..small() }, settings);
+    let call = site.a_call(25, 2);
+    let long = "so much was said ".repeat(20_000);
+    let turns = serde_json::json!([{ "text": long, "start": 0, "end": 1, "personId": 0 }]);
+    assert!(site.workspace.edit_silently(&call, "transcript", turns));
+    let run = || site.export().only(&["calls", "call_details"]).with_outage(Duration::from_secs(1));
+    let report = run().run();
+    assert!(!report.complete);
+    let queue = report.endpoints[1].queue.unwrap();
+    assert_eq!((queue.parked, queue.pending), (1, 0), "{:?}", report.problems);
+    site.server.clear();
+    run().run();
+    assert_eq!(site.server.count("/call-details"), 0, "not due yet");
+}
+
+#[test]
+fn an_endpoint_that_this_workspace_lacks_is_absent_and_the_run_complete() {
+    let absent =
+        ["/teams", "/stats", "/stats/aggregate", "/playlists", "/accounts", "/opportunities"];
+    let absent: Vec<String> = absent.map(str::to_owned).to_vec();
+    let site = Site::with(&small(), Settings { absent, ..Settings::default() });
+    let report = site.export().complete();
+    let outcome = |name: &str| {
+        report.endpoints.iter().find(|it| it.endpoint == name).map(|it| it.outcome).unwrap()
+    };
+    for name in ["teams", "user_stats", "aggregate_stats", "playlists", "accounts", "opportunities"]
+    {
+        assert_eq!(outcome(name), Outcome::Absent, "{name}");
+        assert!(site.lake.manifest(name).is_none() && !site.lake.path().join(name).exists());
+    }
+    assert_eq!(outcome("users"), Outcome::Complete);
+    site.assert_calls(site.now);
+    assert!(site.server.count("/stats") == 1, "one request tells");
+}
+
+#[test]
+fn an_endpoint_that_was_there_and_is_gone_is_reported() {
+    let site = Site::new(&small());
+    site.export().only(&["users", "teams"]).complete();
+    let absent = vec!["/teams".to_owned()];
+    let settings = Settings { absent, ..Settings::default() };
+    let server = clari_lake::simulator::Server::start(site.workspace.clone(), settings).unwrap();
+    let now = site.now + TimeDelta::days(1);
+    let run = crate::support::Run::new(server.base_url(), site.lake.location(), now);
+    let report = run.only(&["users", "teams"]).run();
+    assert!(!report.complete);
+    assert!(report.problems[0].message.contains("had it before"), "{:?}", report.problems);
+    assert!(!site.rows_of_day("teams", site.now).is_empty(), "what was in stays");
+}
+
+/// P3, P12: an outage ends the run, safely, and the next one finishes the job.
+#[test]
+fn p3_an_outage_in_the_middle_leaves_a_lake_that_the_next_run_completes() {
+    let site = Site::new(&Options { calls: 500, ..small() });
+    site.server.before("/calls", 4, |_| {});
+    site.server.fail_next("/call-details", Fault::Unavailable, 100_000);
+    let report = site.export().with_outage(Duration::from_millis(300)).run();
+    assert!(!report.complete);
+    site.assert_coverage_is_true();
+    let healthy = clari_lake::simulator::Settings::default();
+    let server = clari_lake::simulator::Server::start(site.workspace.clone(), healthy).unwrap();
+    crate::support::Run::new(server.base_url(), site.lake.location(), site.now).complete();
+    site.assert_calls(site.now);
+}

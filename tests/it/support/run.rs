@@ -32,7 +32,7 @@ pub(crate) struct Run {
 }
 
 /// Retries as often as in earnest, without the waiting.
-pub(crate) fn quick() -> RetryPolicy {
+fn quick() -> RetryPolicy {
     let (first, longest) = (Duration::from_millis(1), Duration::from_millis(8));
     RetryPolicy { first, longest, ..RetryPolicy::default() }
 }
@@ -106,6 +106,12 @@ impl Run {
 
     pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Ends when nothing succeeds for so long.
+    pub(crate) fn with_outage(mut self, outage: Duration) -> Self {
+        self.outage = outage;
         self
     }
 

@@ -1,0 +1,52 @@
+//! `verify`: what can be checked from the lake alone.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Exit;
+use super::args::VerifyArgs;
+use super::output::{Printer, number};
+use crate::clock;
+use crate::endpoint::Catalogue;
+use crate::error::{Error, ErrorKind};
+use crate::lake::{Store, tables};
+use crate::manifest::Granularity;
+use crate::verify::{rebuild, verify};
+
+/// How many findings are told one by one.
+const TOLD: usize = 50;
+
+pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
+    let store = Arc::new(Store::open(&args.lake)?);
+    let catalogue = Catalogue::built_in()?;
+    if tables(&store)?.is_empty() {
+        let message = format!("there is no lake at {}", store.location());
+        return Err(Error::new(ErrorKind::Config, message).into());
+    }
+    if args.rebuild {
+        rebuild(&store, &catalogue, Granularity::Day, clock::now())?;
+    }
+    let verification = verify(&store, &catalogue)?;
+    if args.json {
+        printer.data(&serde_json::to_string_pretty(&verification)?);
+    } else {
+        for table in &verification.tables {
+            let verdict = if table.findings == 0 { "ok" } else { "NOT OK" };
+            let (partitions, rows) = (number(table.partitions), number(table.rows));
+            printer.data(&format!(
+                "{:20} {partitions:>6} partitions {rows:>12} rows  {verdict}",
+                table.endpoint
+            ));
+        }
+    }
+    for finding in verification.findings.iter().take(TOLD) {
+        let subject = finding.subject.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
+        printer.warn(&format!("finding: {}{subject}: {}", finding.endpoint, finding.message));
+    }
+    let more = verification.findings.len().saturating_sub(TOLD);
+    if more > 0 {
+        printer.warn(&format!("and {} more; --json tells all", number(more as u64)));
+    }
+    Ok(if verification.findings.is_empty() { Exit::Complete } else { Exit::Incomplete })
+}

@@ -1,0 +1,137 @@
+//! Verification: every promise that can be checked from the lake.
+//!
+//! Enters: a store and the catalogue. Leaves: a [`Verification`]. Never here: a request, or
+//! anything written, but for the manifests that `rebuild` makes anew.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::endpoint::{Catalogue, Endpoint};
+use crate::error::Result;
+use crate::lake::{Finding, Index, Store, Table, audit, tables};
+use crate::manifest::{Granularity, IndexEntry, Manifest};
+use crate::plan::queue;
+
+/// How a lake was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Table by table.
+    pub tables: Vec<VerifiedTable>,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedTable {
+    /// The table.
+    pub endpoint: String,
+    /// Its partitions.
+    pub partitions: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// How many findings it has.
+    pub findings: u64,
+}
+
+/// Checks a lake.
+///
+/// # Errors
+/// `Newer` or `Corrupt` when a manifest cannot be read at all, or when the store fails.
+pub fn verify(store: &Store, catalogue: &Catalogue) -> Result<Verification> {
+    let mut verification = Verification::default();
+    let present = tables(store)?;
+    for left in store.leftovers()? {
+        let message = "left behind by a run that died; the next export clears it".to_owned();
+        verification.findings.push(Finding {
+            endpoint: "_staging".to_owned(),
+            subject: Some(left),
+            message,
+        });
+    }
+    let mut indexes: Vec<(&str, Index)> = Vec::new();
+    for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
+        let shared = Arc::new(endpoint.clone());
+        let (manifest, index, mut findings) = audit(store, &shared, watched(catalogue, endpoint))?;
+        if let Some(manifest) = &manifest {
+            findings.extend(gaps(endpoint, manifest));
+        }
+        if let Some(parent) = &endpoint.parent {
+            let parents = indexes.iter().find(|(name, _)| *name == parent.endpoint);
+            findings.extend(parents.and_then(|(_, parents)| unread(endpoint, parents, &index)));
+        }
+        verification.tables.push(VerifiedTable {
+            endpoint: endpoint.name.clone(),
+            partitions: manifest.as_ref().map_or(0, |it| it.partitions.len() as u64),
+            rows: manifest.as_ref().map_or(0, Manifest::rows),
+            findings: findings.len() as u64,
+        });
+        verification.findings.extend(findings);
+        indexes.push((&endpoint.name, index));
+    }
+    let strange = present.iter().filter(|name| catalogue.find(name).is_err());
+    verification.findings.extend(strange.map(|name| Finding {
+        endpoint: name.clone(),
+        subject: None,
+        message: "no endpoint has this name".to_owned(),
+    }));
+    Ok(verification)
+}
+
+/// Makes the manifests anew that are lost or cannot be read: objects, keys and details that are
+/// there are known again; coverage is empty, so that ranges are listed again.
+///
+/// # Errors
+/// When the store fails, or an object cannot be read.
+pub fn rebuild(
+    store: &Arc<Store>,
+    catalogue: &Catalogue,
+    granularity: Granularity,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let present = tables(store)?;
+    for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
+        let watch = watched(catalogue, endpoint);
+        let endpoint = Arc::new(endpoint.clone());
+        Table::open(Arc::clone(store), endpoint, granularity, "rebuild", watch, now)?;
+    }
+    Ok(())
+}
+
+fn watched(catalogue: &Catalogue, endpoint: &Endpoint) -> Option<String> {
+    catalogue.watched_field(&endpoint.name).map(str::to_owned)
+}
+
+/// What was asked for and is not completely there.
+fn gaps(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
+    let goals = manifest.goal.windows().iter();
+    goals
+        .flat_map(|goal| manifest.coverage.gaps(*goal))
+        .map(|gap| Finding {
+            endpoint: endpoint.name.clone(),
+            subject: Some(gap.to_string()),
+            message: "it was asked for and is not complete; the next export goes on with it"
+                .to_owned(),
+        })
+        .collect()
+}
+
+/// Whose record could be had and is not there.
+fn unread(endpoint: &Endpoint, parents: &Index, index: &Index) -> Option<Finding> {
+    let parent = endpoint.parent.as_ref().filter(|parent| parent.settled_by.is_some())?;
+    let is_unread = |id: &str, entry: &IndexEntry| {
+        let known = index.get(id);
+        let given_up = known
+            .and_then(|it| it.attempt.as_ref())
+            .is_some_and(|attempt| attempt.reason.is_some() && !queue::is_missing(attempt));
+        parent.selects(entry) && !known.is_some_and(|it| it.in_lake) && !given_up
+    };
+    let unread = parents.iter().filter(|(id, entry)| is_unread(id, entry)).count();
+    (unread > 0).then(|| Finding {
+        endpoint: endpoint.name.clone(),
+        subject: None,
+        message: format!("{unread} records of {} are not there yet", parent.endpoint),
+    })
+}
