@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -370,32 +371,8 @@ fn check_names(columns: &[Column]) -> Result<(), String> {
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue(Vec<Endpoint>);
 
-macro_rules! built_in {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../schemas/", $name, ".toml")))),*]
-    };
-}
-
-/// The built-in endpoints, in the order in which they are exported.
-const BUILT_IN: &[(&str, &str)] = built_in![
-    "calls",
-    "users",
-    "topics",
-    "topics_v2",
-    "scorecards",
-    "scorecard_templates",
-    "teams",
-    "user_stats",
-    "aggregate_stats",
-    "playlists",
-    "playlist_calls",
-    "accounts",
-    "opportunities",
-    "call_details",
-    "crm_accounts",
-    "crm_contacts",
-    "crm_deals",
-];
+/// Every file of the folder is an endpoint; adding one is adding a file.
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
 
 impl Catalogue {
     /// The built-in endpoints.
@@ -403,8 +380,25 @@ impl Catalogue {
     /// # Errors
     /// `Config` when one of the embedded files is wrong, which a test rules out.
     pub fn built_in() -> Result<Self> {
-        let endpoints = BUILT_IN.iter().map(|(name, text)| Endpoint::from_toml(name, text));
-        Ok(Self(endpoints.collect::<Result<_>>()?))
+        let mut endpoints = Vec::new();
+        for file in BUILT_IN.files() {
+            let name = file.path().to_str().and_then(|path| path.strip_suffix(".toml"));
+            if let Some((name, text)) = name.zip(file.contents_utf8()) {
+                endpoints.push(Endpoint::from_toml(name, text)?);
+            }
+        }
+        Ok(Self::new(endpoints))
+    }
+
+    /// A catalogue of these endpoints: those that are on first, parents before the endpoints that
+    /// they drive, documented ones before experimental ones, by name.
+    #[must_use]
+    pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
+        endpoints.sort_by(|a, b| {
+            let rank = |it: &Endpoint| (!it.on, it.parent.is_some(), it.experimental);
+            rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
+        });
+        Self(endpoints)
     }
 
     /// All endpoints, parents first.
@@ -473,6 +467,8 @@ mod tests {
     #[test]
     fn every_built_in_endpoint_is_right_and_its_parent_comes_first() {
         let catalogue = Catalogue::built_in().unwrap();
+        assert_eq!(catalogue.endpoints().len(), 17);
+        assert_eq!(catalogue.endpoints()[0].name, "calls");
         for (at, endpoint) in catalogue.endpoints().iter().enumerate() {
             if let Some(parent) = &endpoint.parent {
                 let earlier = &catalogue.endpoints()[..at];

@@ -17,5 +17,5 @@ pub use audit::{Finding, audit, tables};
 pub use change::{Change, Committed, PartitionChange, SnapshotKeys};
 pub use index::Index;
 pub use manifests::newest_manifest;
-pub use store::Store;
+pub use store::{Breakdown, Store};
 pub use table::Table;

@@ -26,6 +26,36 @@ const LOCK: &str = "_manifest/lock";
 pub struct Store {
     root: PathBuf,
     staged: AtomicU64,
+    breakdown: Option<Breakdown>,
+}
+
+/// A breakdown to rehearse: the store fails at one of its writes and at all that follow, as it
+/// does for a process that is killed there.
+#[derive(Debug)]
+pub struct Breakdown {
+    writes_left: AtomicU64,
+    lands: bool,
+}
+
+impl Breakdown {
+    /// The store fails at its write number `write` (the first is 0), either before it happens or,
+    /// when it `lands`, after, so that its reply is lost.
+    #[must_use]
+    pub fn at(write: u64, lands: bool) -> Self {
+        Self { writes_left: AtomicU64::new(write), lands }
+    }
+
+    /// Whether the next write happens, and whether it is reported.
+    fn next(&self) -> (bool, bool) {
+        let left = self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            Some(left.saturating_sub(1))
+        });
+        match left {
+            Ok(0) => (false, false),
+            Ok(1) if self.lands => (true, false),
+            _ => (true, true),
+        }
+    }
 }
 
 /// One object of a listing.
@@ -75,7 +105,14 @@ impl Store {
             ));
         }
         let root = PathBuf::from(location.strip_prefix("file://").unwrap_or(location));
-        Ok(Self { root, staged: AtomicU64::new(0) })
+        Ok(Self { root, staged: AtomicU64::new(0), breakdown: None })
+    }
+
+    /// The same store, which breaks down as told: for rehearsing crashes.
+    #[must_use]
+    pub fn with_breakdown(mut self, breakdown: Breakdown) -> Self {
+        self.breakdown = Some(breakdown);
+        self
     }
 
     /// Where the lake is, as engines are told.
@@ -195,6 +232,10 @@ impl Store {
         place: impl FnOnce(&Path, &Path) -> io::Result<bool>,
     ) -> Result<Option<Written>> {
         let target = self.root.join(path);
+        let (happens, is_reported) = self.breakdown.as_ref().map_or((true, true), Breakdown::next);
+        if !happens {
+            return Err(self.failed("write", path, io::Error::other("rehearsed breakdown")));
+        }
         self.make_parent(&target)?;
         let published = (|| {
             staged.file.flush()?;
@@ -210,6 +251,9 @@ impl Store {
             // What is left in the staging folder is cleared by whoever locks the lake next.
             self.failed("write", path, error)
         })?;
+        if !is_reported {
+            return Err(self.failed("write", path, io::Error::other("rehearsed breakdown")));
+        }
         let sha256 = hexadecimal(staged.hash);
         Ok(etag.map(|etag| Written { bytes: staged.bytes, etag, sha256 }))
     }
