@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::lists::problem;
 use super::requests::{Asked, request};
 use super::table_run::{TableRun, blocking};
 use super::{Export, means_absent};
@@ -18,7 +17,7 @@ use crate::lake::Table;
 use crate::manifest::{Attempt, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
-use crate::report::Queue;
+use crate::report::{Problem, Queue};
 use crate::retry::Failure;
 
 /// How many replies are decoded together, at most, by size and by number: large enough to share
@@ -269,4 +268,9 @@ pub(super) async fn parent_ids(
     let path = parent.id.clone();
     let ids = blocking(move || table.values(&path, day)).await?;
     Ok(Some(ids.into_iter().collect()))
+}
+
+/// A problem of the whole endpoint.
+fn problem(endpoint: &Endpoint, message: String) -> Problem {
+    Problem { endpoint: endpoint.name.clone(), window: None, message }
 }

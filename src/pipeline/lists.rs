@@ -5,17 +5,17 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
-use super::requests::{Asked, request};
-use super::table_run::{Answer, TableRun};
+use super::pages::Pages;
+use super::snapshots::snapshot;
+use super::table_run::TableRun;
 use super::{Export, means_absent, plan_of};
-use crate::decode::{Origin, Rows};
-use crate::endpoint::{Endpoint, Paging, SkipLimit};
+use crate::decode::Rows;
+use crate::endpoint::{Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::lake::SnapshotKeys;
-use crate::paginate::{Paginator, Step};
+use crate::paginate::Step;
 use crate::plan::{self, Task};
-use crate::report::Problem;
 use crate::retry::Failure;
 use crate::window::Window;
 
@@ -222,77 +222,6 @@ async fn refuse(table: &TableRun<'_>, scan: &Scan<'_>, error: FetchError) -> Res
     Ok(Read::Failed)
 }
 
-/// The pages of one list, whether the server pages it or says that it does not.
-struct Pages<'a> {
-    scan: &'a Scan<'a>,
-    paging: Option<SkipLimit>,
-    paginator: Option<Paginator>,
-    /// The keys of a reply that is said to be whole and does not look it.
-    suspected: Option<HashSet<Box<str>>>,
-}
-
-/// Page sizes that make a whole reply look like the first page of more.
-const USUAL_PAGE_SIZES: [usize; 3] = [25, 50, 100];
-
-impl<'a> Pages<'a> {
-    fn new(scan: &'a Scan<'a>, paging: Option<SkipLimit>) -> Self {
-        let window = scan.window.unwrap_or(Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH));
-        let paginator = paging.as_ref().map(|paging| Paginator::new(window, paging));
-        Self { scan, paging, paginator, suspected: None }
-    }
-
-    async fn ask(&self, table: &TableRun<'_>) -> Result<Answer, FetchError> {
-        let get = self.paginator.as_ref().map(Paginator::asked).zip(self.paging.as_ref());
-        let asked = Asked {
-            window: self.scan.window,
-            modified_since: self.scan.modified_since,
-            parent: self.scan.parent,
-            get,
-            private: table.export().include_private,
-        };
-        let origin =
-            Origin { fetched_at: 0, parent: self.scan.parent.map(Into::into), day: self.scan.day };
-        table.ask(&request(&table.endpoint, &asked), &origin).await
-    }
-
-    fn shrink(&mut self) -> bool {
-        self.paginator.as_mut().is_some_and(|paginator| paginator.shrink().is_some())
-    }
-
-    /// Leaves out a single record that is too large to be sent.
-    fn pass_over(&mut self) -> Option<Step> {
-        self.paginator.as_mut().map(Paginator::pass_over)
-    }
-
-    fn next(&mut self, answer: &Answer) -> Step {
-        if let Some(suspected) = self.suspected.take() {
-            let is_known = |entry: &crate::page::PageEntry| suspected.contains(&entry.key);
-            if answer.page.entries.iter().all(is_known) {
-                return Step::Done;
-            }
-        }
-        if let Some(paginator) = &mut self.paginator {
-            return paginator.next(&answer.page);
-        }
-        let count = answer.page.entries.len();
-        let looks_paged = USUAL_PAGE_SIZES.contains(&count) || answer.page.has_more == Some(true);
-        if !looks_paged || count < 2 {
-            return Step::Done;
-        }
-        // Asked once more, beginning with the last record: new keys mean that it was paged.
-        let paging = SkipLimit {
-            page_size: u32::try_from(count).unwrap_or(100).min(100),
-            ..SkipLimit::default()
-        };
-        let mut paginator =
-            Paginator::new(Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH), &paging);
-        let step = paginator.next(&answer.page);
-        self.suspected = Some(answer.page.entries.iter().map(|entry| entry.key.clone()).collect());
-        (self.paging, self.paginator) = (Some(paging), Some(paginator));
-        step
-    }
-}
-
 /// The rows of calls that have begun when the window ends; a call is exported once it has begun.
 fn begun(rows: Rows, window: Option<Window>) -> Result<Rows> {
     let Some(to) = window.map(|window| window.to.timestamp_micros()) else { return Ok(rows) };
@@ -302,57 +231,4 @@ fn begun(rows: Rows, window: Option<Window>) -> Result<Rows> {
     }
     let kept = (0u32..).zip(&rows.facts).filter(|(_, facts)| has_begun(facts.time));
     rows.take(&kept.map(|(row, _)| row).collect::<Vec<_>>())
-}
-
-/// Reads everything there is, for every parent if there are parents, and replaces the day's
-/// snapshot by it.
-async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) -> Result<()> {
-    let mut keys = HashSet::new();
-    let complete = match &table.endpoint.parent {
-        None => {
-            let scan = Scan { day: Some(day), ..Scan::default() };
-            matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete)
-        }
-        Some(parent) => {
-            let parents = super::chains::parent_ids(export, parent, day).await?;
-            let Some(parents) = parents else { return Ok(()) };
-            children(export, table, &parents, day, &mut keys).await?
-        }
-    };
-    if complete {
-        table.commit(|change| change.snapshots.push(SnapshotKeys { day, keys })).await?;
-    }
-    Ok(())
-}
-
-/// Reads the lists of all parents; whether all of them are complete.
-async fn children(
-    export: &Export,
-    table: &TableRun<'_>,
-    parents: &[String],
-    day: i32,
-    keys: &mut HashSet<Box<str>>,
-) -> Result<bool> {
-    export.progress.update(&table.endpoint.name, |live| live.planned += parents.len() as u64);
-    let read_one = async |parent: &String| {
-        let mut keys = HashSet::new();
-        let scan = Scan { day: Some(day), parent: Some(parent), ..Scan::default() };
-        let read = read(table, &scan, Some(&mut keys)).await?;
-        export.progress.update(&table.endpoint.name, |live| live.done += 1);
-        Ok::<_, Error>((matches!(read, Read::Complete), keys))
-    };
-    let mut reads =
-        futures::stream::iter(parents.iter().map(read_one)).buffer_unordered(export.concurrency);
-    let mut complete = true;
-    while let Some(read) = reads.next().await {
-        let (is_complete, found) = read?;
-        complete &= is_complete;
-        keys.extend(found);
-    }
-    Ok(complete)
-}
-
-/// A problem of the whole endpoint.
-pub(super) fn problem(endpoint: &Endpoint, message: String) -> Problem {
-    Problem { endpoint: endpoint.name.clone(), window: None, message }
 }

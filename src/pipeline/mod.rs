@@ -7,7 +7,9 @@
 mod chains;
 mod lists;
 mod missing;
+mod pages;
 mod requests;
+mod snapshots;
 mod table_run;
 
 use std::sync::Arc;

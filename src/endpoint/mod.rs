@@ -3,11 +3,15 @@
 //! Enters: TOML, built in (`schemas/<name>.toml`) or the user's. Leaves: an [`Endpoint`] that is
 //! right by construction. Never here: a request, a record, or a special case for one endpoint.
 
+mod catalogue;
+mod path;
+
 use std::collections::BTreeMap;
 
-use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
+pub use self::catalogue::Catalogue;
+pub use self::path::{RecordPath, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::IndexEntry;
 use crate::schema::{AddedColumns, Column, ColumnType, DAY, Schema};
@@ -213,63 +217,6 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// A plain `JSONPath`: `$`, then names, `[*]` after any of them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct RecordPath {
-    steps: Vec<Step>,
-    text: String,
-}
-
-/// One step of a [`RecordPath`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Into the named member of an object.
-    Member(String),
-    /// Into every item of a list.
-    Items,
-}
-
-impl RecordPath {
-    /// Its steps from the reply's root.
-    #[must_use]
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
-    }
-}
-
-impl std::fmt::Display for RecordPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl TryFrom<String> for RecordPath {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let rest =
-            text.strip_prefix('$').ok_or_else(|| format!("path `{text}` must begin with $"))?;
-        let mut steps = Vec::new();
-        for part in rest.split('.').enumerate().filter(|(at, part)| *at > 0 || !part.is_empty()) {
-            let mut name = part.1;
-            let mut items = 0;
-            while let Some(shorter) = name.strip_suffix("[*]") {
-                (name, items) = (shorter, items + 1);
-            }
-            let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-            if !plain || name.is_empty() != (part.0 == 0) {
-                return Err(format!("path `{text}` is not of the form $.name.name[*]"));
-            }
-            if !name.is_empty() {
-                steps.push(Step::Member(name.to_owned()));
-            }
-            steps.extend(std::iter::repeat_n(Step::Items, items));
-        }
-        Ok(Self { steps, text })
-    }
-}
-
 impl Endpoint {
     /// Reads an endpoint file.
     ///
@@ -367,79 +314,6 @@ fn check_names(columns: &[Column]) -> Result<(), String> {
     Ok(())
 }
 
-/// Endpoints by name, parents before the endpoints that they drive.
-#[derive(Debug, Clone, Default)]
-pub struct Catalogue(Vec<Endpoint>);
-
-/// Every file of the folder is an endpoint; adding one is adding a file.
-static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
-
-impl Catalogue {
-    /// The built-in endpoints.
-    ///
-    /// # Errors
-    /// `Config` when one of the embedded files is wrong, which a test rules out.
-    pub fn built_in() -> Result<Self> {
-        let mut endpoints = Vec::new();
-        for file in BUILT_IN.files() {
-            let name = file.path().to_str().and_then(|path| path.strip_suffix(".toml"));
-            if let Some((name, text)) = name.zip(file.contents_utf8()) {
-                endpoints.push(Endpoint::from_toml(name, text)?);
-            }
-        }
-        Ok(Self::new(endpoints))
-    }
-
-    /// A catalogue of these endpoints: those that are on first, parents before the endpoints that
-    /// they drive, documented ones before experimental ones, by name.
-    #[must_use]
-    pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
-        endpoints.sort_by(|a, b| {
-            let rank = |it: &Endpoint| (!it.on, it.parent.is_some(), it.experimental);
-            rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
-        });
-        Self(endpoints)
-    }
-
-    /// All endpoints, parents first.
-    #[must_use]
-    pub fn endpoints(&self) -> &[Endpoint] {
-        &self.0
-    }
-
-    /// The endpoint of this name.
-    ///
-    /// # Errors
-    /// `Config`, naming those that exist.
-    pub fn find(&self, name: &str) -> Result<&Endpoint> {
-        self.0.iter().find(|endpoint| endpoint.name == name).ok_or_else(|| {
-            let names: Vec<_> = self.0.iter().map(|endpoint| endpoint.name.as_str()).collect();
-            Error::new(ErrorKind::Config, format!("there is no endpoint `{name}`"))
-                .with_hint(format!("the endpoints are: {}", names.join(", ")))
-        })
-    }
-
-    /// The field by which endpoints that `name` drives choose whom to ask for.
-    #[must_use]
-    pub fn watched_field(&self, name: &str) -> Option<&str> {
-        let driven = self.0.iter().filter_map(|it| it.parent.as_ref());
-        let mut fields = driven.filter(|it| it.endpoint == name).flat_map(|it| it.when.keys());
-        fields.next().map(String::as_str)
-    }
-
-    /// The endpoints to export: the named ones, or all that are on.
-    ///
-    /// # Errors
-    /// `Config` when a name is unknown.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Endpoint>> {
-        names.iter().try_for_each(|name| self.find(name).map(|_| ()))?;
-        let wanted = |endpoint: &&Endpoint| {
-            if names.is_empty() { endpoint.on } else { names.contains(&endpoint.name) }
-        };
-        Ok(self.0.iter().filter(wanted).collect())
-    }
-}
-
 fn yes() -> bool {
     true
 }
@@ -465,37 +339,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_built_in_endpoint_is_right_and_its_parent_comes_first() {
-        let catalogue = Catalogue::built_in().unwrap();
-        assert_eq!(catalogue.endpoints().len(), 17);
-        assert_eq!(catalogue.endpoints()[0].name, "calls");
-        for (at, endpoint) in catalogue.endpoints().iter().enumerate() {
-            if let Some(parent) = &endpoint.parent {
-                let earlier = &catalogue.endpoints()[..at];
-                assert!(earlier.iter().any(|e| e.name == parent.endpoint), "{}", endpoint.name);
-            }
-        }
-    }
-
-    #[test]
     fn a_mistake_is_named_with_its_line_and_column() {
         let error = Endpoint::from_toml("x", "description = \"d\"\npaths = \"/x\"").unwrap_err();
         let text = error.to_string();
         assert!(text.contains("line 2, column 1") && text.contains("paths"), "{text}");
-    }
-
-    #[test]
-    fn paths_are_plain_or_refused() {
-        let parse = |text: &str| RecordPath::try_from(text.to_owned());
-        assert_eq!(parse("$").unwrap().steps(), []);
-        assert_eq!(parse("$[*]").unwrap().steps(), [Step::Items]);
-        let member = |name: &str| Step::Member(name.to_owned());
-        assert_eq!(
-            parse("$.data.items[*]").unwrap().steps(),
-            [member("data"), member("items"), Step::Items]
-        );
-        for wrong in ["calls", "$calls", "$..calls", "$.calls[0]", "$.", "$.a b"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
     }
 }
