@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use crate::endpoint::SkipLimit;
-use crate::page::Page;
+use crate::page::{Page, PageEntry};
 use crate::window::Window;
 
 /// The order of a list by its date field.
@@ -84,8 +84,9 @@ pub struct Paginator {
     limit: u32,
     /// Keys seen in the present order.
     seen: HashSet<Box<str>>,
-    /// Keys seen oldest first, once the order was turned.
-    seen_from_below: HashSet<Box<str>>,
+    /// What was read oldest first, once the order was turned.
+    below: Option<Below>,
+    last_key: Option<Box<str>>,
     last_time: Option<i64>,
     in_order: bool,
     idle_pages: u32,
@@ -106,7 +107,8 @@ impl Paginator {
             asked: Get { skip: 0, limit, order: Order::OldestFirst },
             limit,
             seen: HashSet::new(),
-            seen_from_below: HashSet::new(),
+            below: None,
+            last_key: None,
             last_time: None,
             in_order: true,
             idle_pages: 0,
@@ -179,14 +181,15 @@ impl Paginator {
         let mut is_new = false;
         let mut met = false;
         for entry in &page.entries {
+            met |= self.below.as_mut().is_some_and(|below| below.is_met_by(entry));
             if self.asked.order == Order::OldestFirst && entry.time < self.last_time {
                 self.in_order &= entry.time.is_none() || self.seen.contains(&entry.key);
             }
             self.last_time = self.last_time.max(entry.time);
-            met |= self.seen_from_below.contains(&entry.key);
             is_new |= self.seen.insert(entry.key.clone());
         }
         self.idle_pages = if is_new { 0 } else { self.idle_pages + 1 };
+        self.last_key = page.entries.last().map(|entry| entry.key.clone());
         met
     }
 
@@ -246,10 +249,36 @@ impl Paginator {
     }
 
     fn turn_round(&mut self) -> Step {
-        self.seen_from_below = std::mem::take(&mut self.seen);
+        self.below = Some(Below {
+            keys: std::mem::take(&mut self.seen),
+            last_key: self.last_key.take(),
+            last_time: self.last_time,
+            has_met: false,
+        });
         self.idle_pages = 0;
         self.asked = Get { skip: 0, limit: self.limit, order: Order::NewestFirst };
         Step::Get(self.asked)
+    }
+}
+
+/// What was read of a window oldest first, before the order was turned.
+#[derive(Debug)]
+struct Below {
+    keys: HashSet<Box<str>>,
+    last_key: Option<Box<str>>,
+    last_time: Option<i64>,
+    has_met: bool,
+}
+
+impl Below {
+    /// Whether reading newest first has come down to where reading oldest first ended. A server
+    /// may list records of one instant in the same order both ways, so a known record proves
+    /// that only if it is the very last, and the first to be met; an earlier instant always does.
+    fn is_met_by(&mut self, entry: &PageEntry) -> bool {
+        let is_earlier = entry.time.is_some() && entry.time < self.last_time;
+        let is_first_met = !self.has_met && self.last_key.as_ref() == Some(&entry.key);
+        self.has_met |= self.keys.contains(&entry.key);
+        is_earlier || is_first_met
     }
 }
 
@@ -274,7 +303,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::page::PageEntry;
 
     /// A list of records, each a time in seconds and a number, as a server would page it.
     #[derive(Debug, Clone)]
@@ -283,12 +311,14 @@ mod tests {
         reach: u32,
         most: u32,
         edges_inclusive: bool,
+        ties_keep_their_order: bool,
     }
 
     impl Server {
         fn new(records: impl IntoIterator<Item = (i64, u32)>) -> Self {
             let records = records.into_iter().collect();
-            Self { records, reach: u32::MAX, most: u32::MAX, edges_inclusive: false }
+            let (reach, most) = (u32::MAX, u32::MAX);
+            Self { records, reach, most, edges_inclusive: false, ties_keep_their_order: false }
         }
 
         fn page(&self, window: Window, get: Get) -> Page {
@@ -297,13 +327,16 @@ mod tests {
                 "{get:?} is beyond the reach"
             );
             let (from, to) = (window.from.timestamp() - 1, window.to.timestamp());
-            let inside = |time: i64| match self.edges_inclusive {
-                true => from <= time && time <= to,
-                false => from < time && time < to,
+            let inside = |time: i64| {
+                let on_edge = time == from || time == to;
+                (from < time && time < to) || (self.edges_inclusive && on_edge)
             };
             let mut records: Vec<_> = self.records.iter().filter(|it| inside(it.0)).collect();
             if get.order == Order::NewestFirst {
                 records.reverse();
+                if self.ties_keep_their_order {
+                    records.sort_by_key(|record| (std::cmp::Reverse(record.0), record.1));
+                }
             }
             let entry = |record: &&(i64, u32)| PageEntry {
                 key: record.1.to_string().into(),
@@ -437,6 +470,9 @@ mod tests {
         server.reach = 100;
         let outcome = read_all(&mut server, &paging(10, 100), window(0, 10), |_, _| {});
         assert_eq!((outcome.stuck, outcome.keys.len()), (None, 190));
+        server.ties_keep_their_order = true;
+        let outcome = read_all(&mut server, &paging(10, 100), window(0, 10), |_, _| {});
+        assert_eq!(outcome.stuck, Some(Stuck::Unreachable));
     }
 
     #[test]

@@ -63,11 +63,18 @@ pub struct RetryPolicy {
     pub longest: Duration,
     /// How many attempts one request gets.
     pub attempts: u32,
+    /// How many it gets when its reply seems too large, which time does not mend.
+    pub attempts_too_large: u32,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(20), attempts: 8 }
+        Self {
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(20),
+            attempts: 8,
+            attempts_too_large: 4,
+        }
     }
 }
 
@@ -77,7 +84,11 @@ impl RetryPolicy {
     /// clients that failed together do not come back together.
     #[must_use]
     pub fn delay(&self, failure: Failure, attempt: u32, random: f64) -> Option<Duration> {
-        if !failure.is_transient() || attempt >= self.attempts {
+        let attempts = match failure {
+            Failure::TooLarge => self.attempts_too_large,
+            _ => self.attempts,
+        };
+        if !failure.is_transient() || attempt >= attempts {
             return None;
         }
         let doubled = self.first.saturating_mul(1 << (attempt - 1).min(16));

@@ -1,6 +1,6 @@
 //! The client: one request at a time from each caller, retried where that can help.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub const BASE_URL: &str = "https://rest-api.copilot.clari.com";
 
 /// No reply is larger (the API's own cap is 6 MB): one that never ends is cut off here.
 const MAX_BODY: usize = 64 << 20;
+/// How many requests in a row may each be too large to be answered.
+const MOST_EXHAUSTED: u32 = 3;
 /// How much of a failed reply's body is looked at.
 const MAX_FAILURE_BODY: usize = 4 << 10;
 
@@ -119,6 +121,8 @@ pub struct Client {
     stop: Stop,
     requests: AtomicU64,
     last_success: Mutex<Instant>,
+    /// How many requests in a row got no reply but 502, 504 or silence, however often tried.
+    exhausted: AtomicU32,
     halted: OnceLock<(ErrorKind, String)>,
 }
 
@@ -154,6 +158,7 @@ impl Client {
             stop,
             requests: AtomicU64::new(0),
             last_success: Mutex::new(Instant::now()),
+            exhausted: AtomicU32::new(0),
             halted: OnceLock::new(),
         })
     }
@@ -265,9 +270,14 @@ impl Client {
         if self.is_out() {
             return None;
         }
+        if let Some(delay) = self.retry.delay(failure, attempt, random) {
+            return Some(delay);
+        }
+        // One reply may be too large for ever; several in a row are an outage.
+        let is_alone = failure == Failure::TooLarge
+            && self.exhausted.fetch_add(1, Ordering::Relaxed) < MOST_EXHAUSTED;
         let nothing_since = failure.is_transient() && self.last_success() <= begun;
-        let more = nothing_since.then_some(self.retry.longest);
-        self.retry.delay(failure, attempt, random).or(more)
+        (nothing_since && !is_alone).then_some(self.retry.longest)
     }
 
     async fn pause(&self, delay: Duration) -> Result<(), FetchError> {
@@ -282,6 +292,7 @@ impl Client {
     }
 
     fn note_success(&self) {
+        self.exhausted.store(0, Ordering::Relaxed);
         *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 

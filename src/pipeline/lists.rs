@@ -180,6 +180,10 @@ pub(super) async fn read(
                     _ => return Ok(Read::Failed),
                 }
             }
+            // A server that takes no `skip` has said it all.
+            Err(FetchError::Failed(Failure::Refused(_), _)) if pages.is_suspicion() => {
+                return Ok(Read::Complete);
+            }
             Err(error) => return refuse(table, scan, error).await,
         };
         if let Some(keys) = &mut keys {

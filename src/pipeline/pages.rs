@@ -51,6 +51,11 @@ impl<'a> Pages<'a> {
         self.paginator.as_mut().is_some_and(|paginator| paginator.shrink().is_some())
     }
 
+    /// Whether the last request was made on the mere suspicion that there is more.
+    pub(super) fn is_suspicion(&self) -> bool {
+        self.suspected.is_some()
+    }
+
     /// Leaves out a single record that is too large to be sent.
     pub(super) fn pass_over(&mut self) -> Option<Step> {
         self.paginator.as_mut().map(Paginator::pass_over)
@@ -68,7 +73,8 @@ impl<'a> Pages<'a> {
         }
         let count = answer.page.entries.len();
         let looks_paged = USUAL_PAGE_SIZES.contains(&count) || answer.page.has_more == Some(true);
-        if !looks_paged || count < 2 {
+        // A window's reply was asked for by its dates, which nobody pages.
+        if !looks_paged || count < 2 || self.scan.window.is_some() {
             return Step::Done;
         }
         // Asked once more, beginning with the last record: new keys mean that it was paged.

@@ -1,1 +1,359 @@
-//! todo
+//! The command line as its users meet it: words, exit codes, and no secret in any of them.
+
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use clari_lake::simulator::{Options, Server, Settings, Workspace};
+use serde_json::Value;
+
+use crate::support::{Lake, Site, now, small};
+
+/// The command in an empty environment, so that nobody's credentials get in.
+fn clari_lake(args: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("clari-lake"));
+    command.env_clear().args(args);
+    command
+}
+
+/// What a command says: its exit code, then stdout, then stderr.
+fn said(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().unwrap();
+    format!("{code}\n{}{}", text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn help_names_every_command_and_every_exit_code() {
+    insta::assert_snapshot!(said(clari_lake(&["--help"])), @r#"
+    0
+    Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
+
+    Credentials come from `CLARI_API_KEY` and `CLARI_API_PASSWORD`, or from the files that
+    `CLARI_API_KEY_FILE` and `CLARI_API_PASSWORD_FILE` name; never from a flag.
+
+    Usage: clari-lake [OPTIONS] <COMMAND>
+
+    Commands:
+      demo       Try it: the embedded simulator into a local lake, then the numbers; no credentials
+      export     Export what changed since the last run (the first run: the last 30 days)
+      verify     Check every promise that can be checked from the lake alone
+      endpoints  Show the endpoints: what can be exported, and how each is asked for
+      schema     Show an endpoint's columns and types
+      simulate   Serve the embedded simulator of the API, for trying things out
+      help       Print this message or the help of the given subcommand(s)
+
+    Options:
+      -q, --quiet
+              Say nothing but errors
+
+      -v, --verbose
+              Say more about what is happening
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Exit codes: 0 complete; 1 incomplete but safe, run again; 2 fix something first; 130 or 143
+    interrupted, safe.
+
+    Try it without credentials: clari-lake demo
+    "#);
+}
+
+#[test]
+fn the_flags_of_export_are_these() {
+    insta::assert_snapshot!(said(clari_lake(&["export", "--help"])), @r#"
+    0
+    Export what changed since the last run (the first run: the last 30 days)
+
+    Usage: clari-lake export [OPTIONS] <LAKE>
+
+    Arguments:
+      <LAKE>  The lake: a folder; it is made if it does not exist [env: CLARI_LAKE=]
+
+    Options:
+          --endpoint <NAME>           Only this endpoint (repeatable); default: all but the per-id CRM
+                                      look-ups
+          --from <D>                  List from this UTC date or RFC 3339 instant on, also what was
+                                      listed before
+          --to <D>                    Export as if the run had begun at this UTC date or RFC 3339
+                                      instant
+          --lookback <TIME>           How far back records are listed again, to find silent edits (such
+                                      as 12h, 7d, 4w) [default: 7d]
+          --full                      List all that is in the lake again
+          --include-private           Export private calls too
+          --partition-by <day|month>  How much time a partition of a new table holds [default: day]
+      -q, --quiet                     Say nothing but errors
+          --base-url <URL>            Where the API is [env: CLARI_BASE_URL=] [default:
+                                      https://rest-api.copilot.clari.com]
+      -v, --verbose                   Say more about what is happening
+          --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
+          --concurrency <N>           Requests under way at once, at most [default: 16]
+          --json                      Print the run report as JSON on stdout
+      -h, --help                      Print help
+      -V, --version                   Print version
+    "#);
+}
+
+#[test]
+fn endpoints_are_listed() {
+    insta::assert_snapshot!(said(clari_lake(&["endpoints"])), @r#"
+    0
+    ┌───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
+    │ endpoint              path                           key               dated by                           description                                                                         │
+    ╞═══════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
+    │ calls                 /calls                         id                time                               Calls: recorded, scheduled or failed, with participants, deal and metrics           │
+    │ scorecard_templates   /scorecard-template            id                day of the run                     Templates of scorecards with their questions                                        │
+    │ scorecards            /scorecard                     id                day of the window                  Scorecards that were filled in for calls                                            │
+    │ topics                /topics                        topic             day of the run                     Names of the keyword topics                                                         │
+    │ topics_v2             /v2/topics                     topic_id          day of the run                     Topics with their trackers, descriptions and teams                                  │
+    │ users                 /users                         id                day of the run                     Users of the workspace                                                              │
+    │ accounts              /accounts                      id                day of the run      experimental   Accounts that Copilot knows from the CRM                                            │
+    │ aggregate_stats       /stats/aggregate               day               day of the window   experimental   Measures of all calls of the workspace, day by day                                  │
+    │ opportunities         /opportunities                 id                day of the run      experimental   Opportunities (deals) that Copilot knows from the CRM                               │
+    │ playlists             /playlists                     id                day of the run      experimental   Playlists of calls                                                                  │
+    │ teams                 /teams                         id                day of the run      experimental   Teams of the workspace                                                              │
+    │ user_stats            /stats                         user_id, day      day of the window   experimental   Measures of each user's calls, day by day                                           │
+    │ call_details          /call-details                  id                time                               Details of finished calls: all of the call, its transcript, summary and competitors │
+    │ playlist_calls        /playlists/{parent.id}/calls   playlist_id, id   day of the run      experimental   Calls of each playlist                                                              │
+    │ crm_accounts          /get-account                   crm_id            day of the run      off            Accounts of the CRM that calls are linked to                                        │
+    │ crm_contacts          /get-contact                   crm_id            day of the run      off            Contacts of the CRM that calls are linked to                                        │
+    │ crm_deals             /get-deal                      crm_id            day of the run      off            Deals of the CRM that calls are linked to                                           │
+    └───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+    "#);
+}
+
+#[test]
+fn a_schema_is_a_table_of_columns() {
+    insta::assert_snapshot!(said(clari_lake(&["schema", "users"])), @r#"
+    0
+    users: Users of the workspace
+    ┌────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
+    │ column         type        description                                                                                 │
+    ╞════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
+    │ dt             date        The partition: a folder, no column of the files                                             │
+    │ id             string      Id of the user in Copilot; joins users.userId of `calls` and rep and scorer of `scorecards` │
+    │ email          string      E-mail address of the user                                                                  │
+    │ name           string      Name of the user                                                                            │
+    │ role           string      REP, MANAGER or OBSERVER, an open set                                                       │
+    │ is_recording   boolean     Whether the user's calls are recorded                                                       │
+    │ manager_id     string      Id of the user's manager; joins `users` on id; absent without one                           │
+    │ day            date        The day of the window or run that the row was found in                                      │
+    │ extra_json     string      What the other columns do not hold, shaped like the record                                  │
+    │ exported_at    timestamp   When this version of the row was fetched                                                    │
+    └────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+    "#);
+}
+
+#[test]
+fn a_schema_as_json_is_what_a_manifest_holds() {
+    insta::assert_snapshot!(said(clari_lake(&["schema", "topics", "--json"])), @r#"
+    0
+    {
+      "columns": [
+        {
+          "name": "topic",
+          "type": "string",
+          "description": "Name of the topic, the whole record: the API sends bare strings; joins metrics.categories.name of `calls`",
+          "convert": true
+        }
+      ],
+      "added": {
+        "day": true,
+        "deleted_at": false
+      }
+    }
+    "#);
+}
+
+/// Every error that a user can make says what to do, and ends with 2.
+#[test]
+fn mistakes_are_named_with_what_to_do() {
+    let folder = Lake::new();
+    let lake = folder.location();
+    let run = |args: &[&str]| {
+        let mut command = clari_lake(&[&["export", &lake], args].concat());
+        command.envs([("CLARI_API_KEY", "k"), ("CLARI_API_PASSWORD", "p")]);
+        said(command)
+    };
+    insta::assert_snapshot!(said(clari_lake(&["export", &lake])), @r#"
+    2
+    error: CLARI_API_KEY is not set
+
+    hint: set CLARI_API_KEY, or CLARI_API_KEY_FILE to a file that holds it; the pair is in the workspace's settings > integrations > Clari Copilot API; `clari-lake demo` needs neither
+    "#);
+    insta::assert_snapshot!(run(&["--endpoint", "cals"]), @r#"
+    2
+    error: there is no endpoint `cals`
+
+    hint: the endpoints are: calls, scorecard_templates, scorecards, topics, topics_v2, users, accounts, aggregate_stats, opportunities, playlists, teams, user_stats, call_details, playlist_calls, crm_accounts, crm_contacts, crm_deals
+    "#);
+    insta::assert_snapshot!(run(&["--to", "2999-01-01"]), @r#"
+    2
+    error: --to 2999-01-01T00:00:00Z is in the future
+
+    hint: leave --to out to export up to now
+    "#);
+    insta::assert_snapshot!(run(&["--from", "2026-02-01", "--to", "2026-01-01"]), @r#"
+    2
+    error: --from is not before the end of the range
+    "#);
+    insta::assert_snapshot!(run(&["--to", "yesterday"]), @r#"
+    2
+    error: invalid value 'yesterday' for '--to <D>': expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(run(&["--base-url", "https://x.example/?a=b"]), @r#"
+    2
+    error: `https://x.example/?a=b` is no base URL
+
+    hint: it looks like https://rest-api.copilot.clari.com
+    "#);
+    insta::assert_snapshot!(said(clari_lake(&["schema", "cals"])), @r#"
+    2
+    error: there is no endpoint `cals`
+
+    hint: the endpoints are: calls, scorecard_templates, scorecards, topics, topics_v2, users, accounts, aggregate_stats, opportunities, playlists, teams, user_stats, call_details, playlist_calls, crm_accounts, crm_contacts, crm_deals
+    "#);
+    assert!(folder.files("").is_empty(), "nothing was written");
+}
+
+#[test]
+fn the_demo_needs_nothing_and_its_report_says_that_all_is_in() {
+    let lake = Lake::new();
+    let location = lake.location();
+    let args = ["demo", location.as_str(), "--calls", "150", "--json", "-q"];
+    let output = clari_lake(&args).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["complete"], &report["command"]), (&true.into(), &"demo".into()));
+    let endpoint = |name: &str| {
+        let endpoints = report["endpoints"].as_array().unwrap();
+        endpoints.iter().find(|it| it["endpoint"] == name).unwrap().clone()
+    };
+    assert_eq!(endpoint("calls")["rows"], lake.rows("calls").len());
+    assert_eq!(endpoint("users")["rows"], lake.rows("users").len());
+    assert_eq!(report["problems"], Value::Array(Vec::new()));
+}
+
+/// An export through the command, at the workspace's own instant.
+fn export(server: &Server, lake: &Lake) -> Command {
+    let mut command = clari_lake(&["export", &lake.location(), "--rate", "0", "--base-url"]);
+    command.arg(server.base_url()).args(["--to", &now().to_rfc3339()]);
+    command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", PASSWORD)]);
+    command
+}
+
+const KEY: &str = "canary-key-5d1f";
+const PASSWORD: &str = "canary-password-9c2e";
+
+fn with_canaries(settings: Settings) -> Settings {
+    let (api_key, api_password) = (KEY.to_owned(), PASSWORD.to_owned());
+    Settings { api_key, api_password, ..settings }
+}
+
+#[test]
+fn p8_no_secret_is_in_any_output_or_file() {
+    let workspace = Workspace::generate(&Options { calls: 40, ..small() });
+    let server = Server::start(workspace.clone(), with_canaries(Settings::default())).unwrap();
+    let denying = Server::start(workspace, Settings::default()).unwrap();
+    let lake = Lake::new();
+    let mut verbose = export(&server, &lake);
+    verbose.arg("-v").arg("--json");
+    let texts = [
+        (0, said(verbose)),
+        (0, said(export(&server, &lake))),
+        (2, said(export(&denying, &lake))),
+        (2, said(export(&denying, &Lake::new()))),
+    ];
+    for (code, text) in texts {
+        assert!(text.starts_with(&format!("{code}\n")), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+    for path in lake.files("") {
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"canary"), "{}", path.display());
+    }
+}
+
+#[test]
+fn credentials_are_read_from_files_too() {
+    let workspace = Workspace::generate(&Options { calls: 10, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let (lake, secrets) = (Lake::new(), tempfile::tempdir().unwrap());
+    let file = |name: &str, text: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        path
+    };
+    let mut command = export(&server, &lake);
+    command.env_remove("CLARI_API_KEY").env_remove("CLARI_API_PASSWORD");
+    command.env("CLARI_API_KEY_FILE", file("key", KEY));
+    command.env("CLARI_API_PASSWORD_FILE", file("password", PASSWORD));
+    command.args(["--endpoint", "users"]).assert().code(0);
+    assert_eq!(lake.rows("users").len(), 8);
+}
+
+#[test]
+fn p12_an_incomplete_run_ends_with_1_and_says_what_to_do() {
+    let settings = with_canaries(Settings { quota: Some(20), ..Settings::default() });
+    let server = Server::start(Workspace::generate(&small()), settings).unwrap();
+    let text = said(export(&server, &Lake::new()));
+    assert!(text.starts_with("1\n"), "{text}");
+    assert!(text.contains("the quota is spent") && text.contains("hint: "), "{text}");
+}
+
+/// Section 6: a signal ends a run early and safely, and the next one finishes the job.
+#[test]
+fn p2_p3_sigterm_ends_with_143_and_leaves_a_lake_that_the_next_run_completes() {
+    let latency = Duration::from_millis(15);
+    let site = Site::with(&small(), with_canaries(Settings { latency, ..Settings::default() }));
+    let mut run =
+        as_process(&export(&site.server, &site.lake)).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while site.server.count("/call-details") < 10 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the run asks for nothing");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = Process::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    site.assert_coverage_is_true();
+    assert!(site.lake.rows("call_details").len() < site.lake.rows("calls").len());
+    export(&site.server, &site.lake).assert().code(0);
+    site.assert_calls(site.now);
+}
+
+/// kill -9 is no different, but for what the next run has to heal.
+#[test]
+fn p2_p3_sigkill_leaves_a_lake_that_reads_and_that_the_next_run_completes() {
+    let latency = Duration::from_millis(5);
+    let site = Site::with(&small(), with_canaries(Settings { latency, ..Settings::default() }));
+    for requests in [3, 25, 60] {
+        let command = export(&site.server, &site.lake);
+        let mut run = as_process(&command).stderr(Stdio::null()).spawn().unwrap();
+        site.server.clear();
+        while site.server.requests().len() < requests && run.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+        site.assert_coverage_is_true();
+    }
+    export(&site.server, &site.lake).assert().code(0);
+    site.assert_calls(site.now);
+}
+
+/// The same command as one that can be killed.
+fn as_process(command: &Command) -> Process {
+    let mut process = Process::new(Path::new(command.get_program()));
+    process.env_clear().args(command.get_args());
+    process.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    process
+}

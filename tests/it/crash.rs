@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 
-use crate::support::{Run, Site, small};
+use crate::support::{Lake, Run, Site, small};
 
 fn run(site: &Site) -> Run {
-    site.export().only(&["calls", "call_details"])
+    site.calls_and_details()
 }
 
 /// A lake before a run, the run that changes it in every way, and what the lake was before.
 fn changed() -> (Site, PathBuf, Vec<PathBuf>) {
-    let site = Site::new(&small());
-    run(&site).complete();
+    let site = Site::exported();
     let aside = site.lake.link_aside();
     let before = site.lake.data();
     site.workspace.advance(site.now + TimeDelta::minutes(30));
@@ -46,16 +45,18 @@ fn p3_objects_that_were_written_without_their_manifest_are_adopted() {
     site.assert_calls(later(&site));
 }
 
-/// The run died after any one of its objects, or before any one: each is old or new by itself.
+/// The run died somewhere between its objects: of any two of them, one is new and the other as it
+/// was before in one of these cases.
 #[test]
 fn p2_p3_a_run_that_died_between_any_two_objects_is_healed() {
-    let (_, _, objects) = changed();
-    let count = objects.len();
-    assert!(count >= 6, "{objects:?}");
-    for at in 0..count {
-        let (site, aside, objects) = changed();
+    let (mut site, aside, objects) = changed();
+    assert!(objects.len() >= 6, "{objects:?}");
+    let done = std::mem::replace(&mut site.lake, Lake::new());
+    for bit in 0..=objects.len().ilog2() {
+        site.lake = done.twin();
         site.lake.put_back(&aside, Path::new("_manifest"));
-        site.lake.put_back(&aside, &objects[at]);
+        let old = objects.iter().enumerate().filter(|(number, _)| number >> bit & 1 == 1);
+        old.for_each(|(_, object)| site.lake.put_back(&aside, object));
         run(&site).at(later(&site)).complete();
         site.assert_calls(later(&site));
     }
@@ -65,8 +66,7 @@ fn p2_p3_a_run_that_died_between_any_two_objects_is_healed() {
 /// is told of nothing but the lake, leaves the later one.
 #[test]
 fn p2_a_call_on_two_days_is_healed_by_any_next_run() {
-    let site = Site::new(&small());
-    run(&site).complete();
+    let site = Site::exported();
     let aside = site.lake.link_aside();
     let moved = site.a_call(28, 20);
     let old = site.lake.row("calls", &moved).dt;
@@ -101,8 +101,7 @@ fn p3_a_lake_without_its_newest_manifest_reads_its_data_again() {
 /// The very first run died: there are objects, and no manifest that knows any of them.
 #[test]
 fn p3_what_a_first_run_left_without_any_manifest_is_adopted() {
-    let site = Site::new(&small());
-    run(&site).complete();
+    let site = Site::exported();
     fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
     run(&site).complete();
     site.assert_calls(site.now);
@@ -110,7 +109,7 @@ fn p3_what_a_first_run_left_without_any_manifest_is_adopted() {
 
 #[test]
 fn what_a_run_that_died_staged_is_swept_by_the_next() {
-    let site = Site::new(&small());
+    let site = Site::exported();
     let staging = site.lake.path().join("_staging");
     fs::create_dir_all(&staging).unwrap();
     fs::write(staging.join("4711-0.tmp"), b"PAR1 and no end").unwrap();

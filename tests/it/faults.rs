@@ -4,23 +4,22 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clari_lake::report::Outcome;
-use clari_lake::simulator::{Fault, Faults, Options, Settings};
+use clari_lake::simulator::{Fault, Faults, Options, Server, Settings};
+use serde_json::json;
 
-use crate::support::{Site, small};
+use crate::support::{Run, Site, small};
 
 #[test]
 fn p1_a_fifth_of_all_requests_may_fail_in_every_way_there_is() {
-    for seed in [1, 2] {
-        let faults = Faults { details_missing: 0.0, ..Faults::all(seed, 0.2) };
-        let site = Site::with(&small(), Settings { faults, ..Settings::default() });
-        let report = site.export().complete();
-        let requests = site.server.requests();
-        let failed = requests.iter().filter(|it| it.fault.is_some()).count();
-        assert!(failed > requests.len() / 10, "{failed} of {}", requests.len());
-        assert_eq!(report.requests, requests.len() as u64, "P7: every request is counted");
-        site.assert_calls(site.now);
-        assert_eq!(site.server.violations().total(), 0);
-    }
+    let faults = Faults { details_missing: 0.0, ..Faults::all(1, 0.22) };
+    let site = Site::with(&small(), Settings { faults, ..Settings::default() });
+    let report = site.export().complete();
+    let requests = site.server.requests();
+    let failed = requests.iter().filter(|it| it.fault.is_some()).count();
+    assert!(failed > requests.len() / 7, "{failed} of {}", requests.len());
+    assert_eq!(report.requests, requests.len() as u64, "P7: every request is counted");
+    site.assert_calls(site.now);
+    assert_eq!(site.server.violations().total(), 0);
 }
 
 #[test]
@@ -39,7 +38,7 @@ fn a_reply_that_never_comes_is_asked_for_again() {
 #[test]
 fn details_that_are_not_there_yet_are_parked_and_come_when_the_call_changes() {
     let site = Site::new(&small());
-    let run = || site.export().only(&["calls", "call_details"]).with_concurrency(1);
+    let run = || site.calls_and_details().with_concurrency(1);
     site.server.fail_next("/call-details", Fault::DetailsMissing, 3);
     let report = run().run();
     assert!(!report.complete, "three are missing");
@@ -70,7 +69,7 @@ fn details_that_are_not_there_yet_are_parked_and_come_when_the_call_changes() {
 fn a_transcript_that_is_late_is_parked_and_its_call_is_in_meanwhile() {
     let options = Options { transcript_delay: TimeDelta::days(2), ..small() };
     let site = Site::new(&options);
-    let run = || site.export().only(&["calls", "call_details"]);
+    let run = || site.calls_and_details();
     let report = run().complete();
     let parked = report.endpoints[1].queue.unwrap().parked;
     assert!(parked > 0);
@@ -80,16 +79,19 @@ fn a_transcript_that_is_late_is_parked_and_its_call_is_in_meanwhile() {
     assert_eq!(site.server.count("/call-details"), 0, "not due yet");
 }
 
-/// P12: one record that never comes is that record's problem; the run ends in good time.
+/// P12: one record that never comes is that record's problem, also when it is the only one due;
+/// the run ends in good time.
 #[test]
 fn details_that_are_too_large_for_good_are_parked_and_end_nothing_else() {
+    let mut site = Site::exported();
     let settings = Settings { max_reply_bytes: 200_000, ..Settings::default() };
-    let site = Site::with(&Options { calls: 30, ..small() }, settings);
-    let call = site.a_call(25, 2);
+    site.server = Server::start(site.workspace.clone(), settings).unwrap();
+    let call = site.a_call(6, 2);
     let long = "so much was said ".repeat(20_000);
-    let turns = serde_json::json!([{ "text": long, "start": 0, "end": 1, "personId": 0 }]);
+    let turns = json!([{ "text": long, "start": 0, "end": 1, "personId": 0 }]);
     assert!(site.workspace.edit_silently(&call, "transcript", turns));
-    let run = || site.export().only(&["calls", "call_details"]).with_outage(Duration::from_secs(1));
+    assert!(site.workspace.edit_silently(&call, "title", json!("a long one")));
+    let run = || site.calls_and_details().with_outage(Duration::from_secs(1));
     let report = run().run();
     assert!(!report.complete);
     let queue = report.endpoints[1].queue.unwrap();
@@ -125,9 +127,9 @@ fn an_endpoint_that_was_there_and_is_gone_is_reported() {
     site.export().only(&["users", "teams"]).complete();
     let absent = vec!["/teams".to_owned()];
     let settings = Settings { absent, ..Settings::default() };
-    let server = clari_lake::simulator::Server::start(site.workspace.clone(), settings).unwrap();
+    let server = Server::start(site.workspace.clone(), settings).unwrap();
     let now = site.now + TimeDelta::days(1);
-    let run = crate::support::Run::new(server.base_url(), site.lake.location(), now);
+    let run = Run::new(server.base_url(), site.lake.location(), now);
     let report = run.only(&["users", "teams"]).run();
     assert!(!report.complete);
     assert!(report.problems[0].message.contains("had it before"), "{:?}", report.problems);
@@ -137,14 +139,13 @@ fn an_endpoint_that_was_there_and_is_gone_is_reported() {
 /// P3, P12: an outage ends the run, safely, and the next one finishes the job.
 #[test]
 fn p3_an_outage_in_the_middle_leaves_a_lake_that_the_next_run_completes() {
-    let site = Site::new(&Options { calls: 500, ..small() });
-    site.server.before("/calls", 4, |_| {});
+    let site = Site::new(&Options { calls: 200, ..small() });
     site.server.fail_next("/call-details", Fault::Unavailable, 100_000);
     let report = site.export().with_outage(Duration::from_millis(300)).run();
     assert!(!report.complete);
     site.assert_coverage_is_true();
-    let healthy = clari_lake::simulator::Settings::default();
-    let server = clari_lake::simulator::Server::start(site.workspace.clone(), healthy).unwrap();
-    crate::support::Run::new(server.base_url(), site.lake.location(), site.now).complete();
+    let healthy = Settings::default();
+    let server = Server::start(site.workspace.clone(), healthy).unwrap();
+    Run::new(server.base_url(), site.lake.location(), site.now).complete();
     site.assert_calls(site.now);
 }

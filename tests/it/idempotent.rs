@@ -42,9 +42,8 @@ fn p4_the_next_night_adds_only_the_days_snapshots_and_statistics() {
 
 #[test]
 fn p4_only_the_partition_of_what_changed_is_written() {
-    let site = Site::new(&small());
-    let run = || site.export().only(&["calls", "call_details"]);
-    run().complete();
+    let site = Site::exported();
+    let run = || site.calls_and_details();
     let before = site.lake.data();
     let call = site.a_call(20, 10);
     let dt = site.lake.row("calls", &call).dt;

@@ -6,10 +6,10 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stderr,
     reason = "tests touch files and end where they fail"
 )]
 
+mod breakdown;
 mod changes;
 mod cli;
 mod crash;

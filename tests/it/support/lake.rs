@@ -50,7 +50,17 @@ pub(crate) struct Version {
 
 impl Lake {
     pub(crate) fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+        // On one disk with the template, whose files are linked and not copied.
+        Self { folder: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
+    }
+
+    /// Another lake of the same files, inode and time included, each of them free to be replaced.
+    pub(crate) fn twin(&self) -> Self {
+        let twin = Self::new();
+        link(&self.path(), &twin.path());
+        // A lock is held by inode, and twins have nothing to do with each other.
+        let _ = fs::remove_file(twin.path().join("_manifest/lock"));
+        twin
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -223,11 +233,7 @@ impl Lake {
     /// Links every file aside.
     pub(crate) fn link_aside(&self) -> PathBuf {
         let aside = self.folder.path().join("aside");
-        for file in self.files("") {
-            let copy = aside.join(file.strip_prefix(self.path()).unwrap());
-            fs::create_dir_all(copy.parent().unwrap()).unwrap();
-            fs::hard_link(&file, &copy).unwrap();
-        }
+        link(&self.path(), &aside);
         aside
     }
 
@@ -240,11 +246,19 @@ impl Lake {
             fs::remove_file(&now).unwrap();
         }
         let then = aside.join(below);
-        let files = if then.is_dir() { files_below(&then) } else { vec![then] };
-        for file in files.into_iter().filter(|file| file.exists()) {
-            let target = self.path().join(file.strip_prefix(aside).unwrap());
-            fs::create_dir_all(target.parent().unwrap()).unwrap();
-            fs::hard_link(&file, &target).unwrap();
+        if then.is_dir() {
+            link(&then, &now);
+        } else if then.exists() {
+            fs::hard_link(&then, &now).unwrap();
         }
+    }
+}
+
+/// Links all files below a folder into another.
+fn link(from: &Path, to: &Path) {
+    for file in files_below(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::hard_link(&file, &target).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::Error;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
-use clari_lake::lake::Store;
+use clari_lake::lake::{Breakdown, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::pipeline::Export;
 use clari_lake::plan::RunSettings;
@@ -29,6 +29,7 @@ pub(crate) struct Run {
     concurrency: usize,
     timeout: Duration,
     outage: Duration,
+    breakdown: Option<(u64, bool)>,
 }
 
 /// Retries as often as in earnest, without the waiting.
@@ -57,6 +58,7 @@ impl Run {
             concurrency: 8,
             timeout: Duration::from_secs(20),
             outage: Duration::from_secs(20),
+            breakdown: None,
         }
     }
 
@@ -115,6 +117,12 @@ impl Run {
         self
     }
 
+    /// Is killed at this write, before it or, if it `lands`, after it.
+    pub(crate) fn breaking_down_at(mut self, write: u64, lands: bool) -> Self {
+        self.breakdown = Some((write, lands));
+        self
+    }
+
     /// Runs until all is in.
     #[track_caller]
     pub(crate) fn complete(self) -> Report {
@@ -147,9 +155,13 @@ impl Run {
                 outage: self.outage,
                 ..ClientSettings::new(self.credentials)
             };
+            let mut store = Store::open(&self.lake)?;
+            if let Some((write, lands)) = self.breakdown {
+                store = store.with_breakdown(Breakdown::at(write, lands));
+            }
             let export = Export {
                 client: Arc::new(Client::new(&client, stop.clone())?),
-                store: Arc::new(Store::open(&self.lake)?),
+                store: Arc::new(store),
                 catalogue: Arc::new(Catalogue::built_in()?),
                 settings: self.settings,
                 granularity: self.granularity,

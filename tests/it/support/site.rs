@@ -1,6 +1,7 @@
 //! A workspace, its API and a lake; and whether the lake says what the workspace says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::simulator::{Options, Server, Settings, Table, Workspace};
@@ -56,6 +57,21 @@ impl Site {
         let settings = Settings { date: settings.date.or(Some(options.now)), ..settings };
         let server = Server::start(workspace.clone(), settings).unwrap();
         Self { workspace, server, lake: Lake::new(), now: options.now }
+    }
+
+    /// The [`small`] workspace with its calls and their details in the lake already.
+    pub(crate) fn exported() -> Self {
+        static TEMPLATE: LazyLock<Lake> = LazyLock::new(|| {
+            let site = Site::new(&small());
+            site.calls_and_details().complete();
+            site.lake
+        });
+        Self { lake: TEMPLATE.twin(), ..Self::new(&small()) }
+    }
+
+    /// An export of calls and their details alone.
+    pub(crate) fn calls_and_details(&self) -> Run {
+        self.export().only(&["calls", "call_details"])
     }
 
     /// An export of this workspace into this lake, at the workspace's first instant.

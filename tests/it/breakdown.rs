@@ -1,0 +1,65 @@
+//! P2 and P3 at every single write: a run is killed there, before the write or after it and before
+//! its reply; a reader finds what was there, and the next run makes it whole.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clari_lake::endpoint::Catalogue;
+use clari_lake::lake::Store;
+use clari_lake::verify::verify;
+
+use crate::support::Site;
+
+/// A source that has changed in every way since it was exported.
+fn changed() -> (Site, DateTime<Utc>) {
+    let site = Site::exported();
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let now = site.workspace.now();
+    assert!(site.workspace.reschedule(&site.a_call(28, 20), now - TimeDelta::days(12), false));
+    assert!(site.workspace.reschedule(&site.a_call(6, 4), now - TimeDelta::days(2), true));
+    assert!(site.workspace.set_status(&site.a_call(20, 10), "PROCESSED", now));
+    assert!(site.workspace.delete_call(&site.a_call(3, 1)));
+    let later = site.now + TimeDelta::hours(1);
+    (site, later)
+}
+
+/// The ids of a table's rows, each of which stands in a partition no more than once.
+fn ids(site: &Site, table: &str) -> BTreeSet<String> {
+    let mut places = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for row in site.lake.rows(table) {
+        let id = row.record["id"].to_string();
+        assert!(places.insert((row.dt.clone(), id.clone())), "{id} is twice in one partition");
+        ids.insert(id);
+    }
+    ids
+}
+
+fn assert_verified(site: &Site) {
+    let store = Store::open(&site.lake.location()).unwrap();
+    let found = verify(&store, &Catalogue::built_in().unwrap()).unwrap();
+    assert_eq!(found.findings, [], "P12: what is complete passes");
+}
+
+#[test]
+fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
+    let (mut site, later) = changed();
+    let before = std::mem::replace(&mut site.lake, crate::support::Lake::new());
+    let mut write = 0;
+    loop {
+        site.lake = before.twin();
+        let known = ids(&site, "calls");
+        let run = || site.calls_and_details().at(later);
+        let survived = run().breaking_down_at(write, write % 2 == 1).attempt().is_ok();
+        assert!(ids(&site, "calls").is_superset(&known), "write {write}: a row is gone");
+        ids(&site, "call_details");
+        run().complete();
+        site.assert_calls(later);
+        assert_verified(&site);
+        if survived {
+            break;
+        }
+        write += 1;
+    }
+    assert!(write > 10, "only {write} writes were rehearsed");
+}
