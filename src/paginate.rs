@@ -437,7 +437,10 @@ mod tests {
         #[test]
         fn what_stays_is_read_while_others_come_and_go(
             times in prop::collection::vec(0i64..60, 20..120),
-            changes in prop::collection::vec((any::<bool>(), 0i64..60, any::<prop::sample::Index>()), 0..30),
+            changes in prop::collection::vec(
+                (any::<bool>(), 0i64..60, any::<prop::sample::Index>(), 1usize..8),
+                0..30,
+            ),
             page_size in 3u32..15,
         ) {
             let mut server = Server::new(times.into_iter().zip(0..));
@@ -445,13 +448,15 @@ mod tests {
             let mut lasting = keys(&server);
             let mut gone = BTreeSet::new();
             let outcome = read_all(&mut server, &paging(page_size, 10_000), window(0, 60), |request, server| {
-                let Some((arrives, time, index)) = changes.get(request as usize) else { return };
+                let Some((arrives, time, index, count)) = changes.get(request as usize) else { return };
                 if *arrives {
                     server.records.insert((*time, 1000 + request));
                 } else {
-                    let record = all[index.index(all.len())];
-                    server.records.remove(&record);
-                    gone.insert(record.1.to_string());
+                    // One that vanishes is made up for by the overlap; several are not.
+                    for record in all.iter().skip(index.index(all.len())).take(*count) {
+                        server.records.remove(record);
+                        gone.insert(record.1.to_string());
+                    }
                 }
             });
             lasting.retain(|key| !gone.contains(key));

@@ -376,11 +376,12 @@ fn failed(error: reqwest::Error) -> (Failure, Error) {
 fn describe(failure: Failure, status: u16) -> Error {
     let (kind, message) = match failure {
         Failure::QuotaSpent => {
-            (ErrorKind::Exhausted, "the API says that the quota is spent".to_owned())
+            let message = "the API says that the quota is spent; it is renewed on Sunday 00:00 UTC";
+            (ErrorKind::Exhausted, message.to_owned())
         }
         Failure::Unauthorized => (ErrorKind::Denied, "no credentials arrived (401)".to_owned()),
         Failure::Forbidden => (ErrorKind::Denied, "the credentials were refused (403)".to_owned()),
-        Failure::NoSuchPath => (ErrorKind::Denied, "the API has no such path (403)".to_owned()),
+        Failure::NoSuchPath => (ErrorKind::Config, "the API has no such path (403)".to_owned()),
         Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
         Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
         Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),

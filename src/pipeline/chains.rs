@@ -213,7 +213,7 @@ fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
 }
 
 async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: Error) -> Due {
-    if error.kind() == ErrorKind::Denied {
+    if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
         let halted = export.client.halt(error);
         table.fail(None, halted).await;
     } else if failure != Failure::Broken {

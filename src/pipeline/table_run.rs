@@ -248,22 +248,20 @@ impl<'e> TableRun<'e> {
         self.decoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that something is missing; a refusal of our credentials ends the run.
+    /// Notes that something is missing. What ended the run is said once.
     pub(super) async fn fail(&self, window: Option<Window>, error: FetchError) {
         let mut state = self.state.lock().await;
-        let (error, is_new) = match error {
-            FetchError::Failed(_, error) => (error, true),
-            FetchError::Halted(error) => {
-                let first = state.halted.is_none();
-                (error, first)
+        let endpoint = self.endpoint.name.clone();
+        match error {
+            FetchError::Failed(_, error) => {
+                state.problems.push(Problem { endpoint, window, message: describe(&error) });
             }
-        };
-        if is_new {
-            let message = describe(&error);
-            let endpoint = self.endpoint.name.clone();
-            state.problems.push(Problem { endpoint, window, message });
+            FetchError::Halted(error) if state.halted.is_none() => {
+                state.problems.push(Problem { endpoint, window, message: describe(&error) });
+                state.halted = Some(error);
+            }
+            FetchError::Halted(_) => {}
         }
-        state.halted.get_or_insert(error);
     }
 
     /// Closes the table's part of the report.
