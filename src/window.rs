@@ -3,7 +3,7 @@
 //! Enters: instants. Leaves: windows and their arithmetic. Never here: the present time, or how
 //! an API is asked for a window.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 /// A half-open range of time `[from, to)`: the unit that is planned, fetched, retried and covered.
@@ -122,6 +122,19 @@ impl FromIterator<Window> for Coverage {
     }
 }
 
+/// The date of a day, given in days since 1970; none beyond the years that a folder can name.
+#[must_use]
+pub fn date_of(day: i32) -> Option<NaiveDate> {
+    let date = DateTime::from_timestamp(i64::from(day) * 86_400, 0)?.date_naive();
+    (0..=9999).contains(&date.year()).then_some(date)
+}
+
+/// A date in days since 1970.
+#[must_use]
+pub fn day_of(date: NaiveDate) -> i32 {
+    date.num_days_from_ce() - 719_163
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -134,6 +147,12 @@ mod tests {
     }
 
     proptest! {
+        /// Days and dates agree both ways.
+        #[test]
+        fn days_are_dates(day in -700_000i32..2_900_000) {
+            prop_assert_eq!(day_of(date_of(day).unwrap()), day);
+        }
+
         /// P3: coverage claims an instant exactly if a window that was added holds it.
         #[test]
         fn coverage_is_the_union_of_what_was_added(

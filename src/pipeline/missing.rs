@@ -11,9 +11,9 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::fetch::FetchError;
 use crate::manifest::Attempt;
-use crate::partition::date_of;
 use crate::retry::Failure;
 use crate::window::Window;
+use crate::window::date_of;
 
 /// Why a record that is not listed is kept: it was rescheduled, or made private.
 const UNLISTED: &str = "not in the list, and not gone";

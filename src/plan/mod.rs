@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::Manifest;
-use crate::partition::day_of;
 use crate::window::Window;
+use crate::window::day_of;
 
 /// What the user asked of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]

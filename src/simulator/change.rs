@@ -102,7 +102,8 @@ impl Workspace {
     /// Moves the workspace's clock: calls in between are held and processed.
     pub fn advance(&self, to: DateTime<Utc>) {
         let mut state = self.write();
-        state.now = to.timestamp_millis().max(state.now);
+        let before = state.now;
+        state.now = to.timestamp_millis().max(before);
         let now = state.now;
         let open = ["SCHEDULED", "INITIATED", "INPROGRESS", "WAITING_IN_QUEUE", "PROCESSING"];
         let due = |slot: &&Slot| open.contains(&&*slot.status) && processed(slot) < now;
@@ -112,7 +113,8 @@ impl Workspace {
         for id in due {
             state.calls.change(&id, |slot| {
                 slot.status = "POST_PROCESSING_DONE".into();
-                slot.modified = processed(slot);
+                // A status changes when the clock passes, never before what was seen already.
+                slot.modified = processed(slot).max(before);
                 lead(slot, &["status", "last_modified_time"]);
             });
         }

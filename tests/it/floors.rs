@@ -16,10 +16,7 @@ const FLOORS: [&[&str]; 5] = [
 
 /// Imports against the table that somebody has looked at, with the reason; each goes with its
 /// cause, since one that is not needed any more fails the test too.
-const EXCEPTIONS: [(&str, &str); 1] = [
-    // Days as numbers, for the names of tasks: `partition::day_of`.
-    ("plan", "partition"),
-];
+const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// What floors 0 and 1 never mention, since they are values and decisions.
 const WORLD: [&str; 6] = ["tokio", "reqwest", "std::fs", "std::env", "Utc::now", "fastrand"];

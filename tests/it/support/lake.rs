@@ -54,6 +54,21 @@ impl Lake {
         Self { folder: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
     }
 
+    /// A lake for as long as the process lives. Nothing removes it then, so those of processes
+    /// that ended long ago go now.
+    pub(crate) fn lasting() -> Self {
+        let is_old = |path: &Path| {
+            let modified = fs::metadata(path).and_then(|it| it.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            age.is_some_and(|age| age.as_secs() > 3_600)
+        };
+        for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
+            // Another process may be faster; either way it is gone.
+            let _ = is_old(&entry.path()).then(|| fs::remove_dir_all(entry.path()));
+        }
+        Self::new()
+    }
+
     /// Another lake of the same files, inode and time included, each of them free to be replaced.
     pub(crate) fn twin(&self) -> Self {
         let twin = Self::new();

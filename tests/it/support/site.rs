@@ -62,7 +62,7 @@ impl Site {
     /// The [`small`] workspace with its calls and their details in the lake already.
     pub(crate) fn exported() -> Self {
         static TEMPLATE: LazyLock<Lake> = LazyLock::new(|| {
-            let site = Site::new(&small());
+            let site = Site { lake: Lake::lasting(), ..Site::new(&small()) };
             site.calls_and_details().complete();
             site.lake
         });
