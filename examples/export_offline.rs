@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
 use clari_lake::lake::Store;
@@ -39,13 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         client: Arc::new(Client::new(&client, stop.clone())?),
         store: Arc::new(Store::open(&folder.to_string_lossy())?),
         catalogue: Arc::new(Catalogue::built_in()?),
-        settings: RunSettings {
-            now,
-            from: None,
-            lookback: TimeDelta::days(7),
-            first_range: TimeDelta::days(30),
-            full: false,
-        },
+        settings: RunSettings::new(now),
         granularity: Granularity::Day,
         include_private: false,
         concurrency: 16,

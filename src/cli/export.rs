@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Result;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::Exit;
 use super::args::{ApiArgs, ExportArgs};
@@ -35,11 +35,10 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
         store: Arc::new(Store::open(&args.lake)?),
         catalogue,
         settings: RunSettings {
-            now,
             from: args.from,
             lookback: args.lookback,
-            first_range: TimeDelta::days(30),
             full: args.full,
+            ..RunSettings::new(now)
         },
         granularity: args.partition_by,
         include_private: args.include_private,

@@ -28,6 +28,16 @@ pub struct RunSettings {
     pub full: bool,
 }
 
+impl RunSettings {
+    /// An export as it is every night: the first reaches back 30 days, later ones list the last 7
+    /// again.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>) -> Self {
+        let (lookback, first_range) = (TimeDelta::days(7), TimeDelta::days(30));
+        Self { now, from: None, lookback, first_range, full: false }
+    }
+}
+
 /// One thing to ask for, independent of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -185,13 +195,7 @@ mod tests {
     }
 
     fn settings(now: &str) -> RunSettings {
-        RunSettings {
-            now: at(now),
-            from: None,
-            lookback: TimeDelta::days(7),
-            first_range: TimeDelta::days(30),
-            full: false,
-        }
+        RunSettings::new(at(now))
     }
 
     fn manifest(endpoint: &Endpoint, covered: &[(&str, &str)]) -> Manifest {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::Error;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
@@ -46,13 +46,7 @@ impl Run {
             lake,
             credentials: Credentials::new(&api_key, &api_password).unwrap(),
             endpoints: Vec::new(),
-            settings: RunSettings {
-                now,
-                from: None,
-                lookback: TimeDelta::days(7),
-                first_range: TimeDelta::days(30),
-                full: false,
-            },
+            settings: RunSettings::new(now),
             private: false,
             granularity: Granularity::Day,
             concurrency: 8,
