@@ -189,7 +189,9 @@ impl Client {
                         self.note_success();
                         return Ok(value);
                     }
-                    Err(Unreadable::NotJson(why)) => (Failure::Broken, self.unreadable(why)),
+                    Err(Unreadable::NotJson(why)) => {
+                        (Failure::Broken, Error::new(ErrorKind::Data, why))
+                    }
                     Err(Unreadable::Final(error)) => {
                         self.note_success();
                         return Err(FetchError::Failed(Failure::Broken, error));
@@ -298,10 +300,6 @@ impl Client {
 
     fn is_out(&self) -> bool {
         self.last_success().elapsed() >= self.outage
-    }
-
-    fn unreadable(&self, why: String) -> Error {
-        Error::new(ErrorKind::Data, why)
     }
 }
 
