@@ -12,7 +12,10 @@ use crate::schema::Schema;
 use crate::window::Coverage;
 
 /// The format of the manifests that this version writes; it reads all up to it.
-pub const FORMAT: u32 = 1;
+///
+/// Format 2 keeps the index in pieces, one per partition, and remembers where each key is; format 1
+/// had one index for the whole table, which is taken over by the first commit.
+pub const FORMAT: u32 = 2;
 
 /// How much time one partition holds; fixed when a table is created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,9 +60,21 @@ pub struct Manifest {
     pub settled: bool,
     /// The partitions by their value of `dt`.
     pub partitions: BTreeMap<String, PartitionEntry>,
-    /// The files of the index, the base first; later ones override earlier ones.
+    /// The index: of each partition, by its value of `dt`, what is known of its keys.
     #[serde(default)]
-    pub index: Vec<IndexFile>,
+    pub index: BTreeMap<String, IndexFile>,
+    /// In which partition each key is: a base first, then deltas, which override what is before.
+    #[serde(default)]
+    pub keys: Vec<IndexFile>,
+    /// Of a chained table: the parents' partitions whose ids need not be looked at one by one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checked: BTreeMap<String, Checked>,
+    /// What backfills were asked for: what is missing there is paid from their share of the quota.
+    #[serde(default, skip_serializing_if = "Coverage::is_empty")]
+    pub backfill: Coverage,
+    /// The files of a format 1 index, the base first.
+    #[serde(default, skip_serializing)]
+    pub flat_index: Vec<IndexFile>,
 }
 
 /// One partition's object.
@@ -86,6 +101,47 @@ pub struct IndexFile {
     pub object: String,
     /// How many entries it has.
     pub entries: u64,
+}
+
+/// What was found when the ids of one of the parents' partitions were held against a chained table,
+/// and nothing was to be asked for at once. It holds as long as the parents' index of that partition
+/// is the same file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The file of the parents' index, and what rule the parents were chosen by.
+    pub parents: String,
+    /// How far the records had come.
+    #[serde(flatten)]
+    pub queue: Queue,
+    /// When the first of the parked ones is to be asked for, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<i64>,
+}
+
+/// How far records have come that are asked for key by key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Keys whose record is in the lake as it should be.
+    pub settled: u64,
+    /// Keys that were not asked for yet, or failed in passing.
+    pub pending: u64,
+    /// Keys that had nothing, or nothing whole yet; they are asked for again later.
+    pub parked: u64,
+    /// Keys that had nothing for so long that they are not asked for any more.
+    pub unavailable: u64,
+    /// Those of the parked ones that have no row at all.
+    #[serde(default)]
+    pub missing: u64,
+}
+
+impl std::ops::AddAssign for Queue {
+    fn add_assign(&mut self, other: Self) {
+        self.settled += other.settled;
+        self.pending += other.pending;
+        self.parked += other.parked;
+        self.unavailable += other.unavailable;
+        self.missing += other.missing;
+    }
 }
 
 /// What the index says of one key.
@@ -143,7 +199,11 @@ impl Manifest {
             schema,
             settled: false,
             partitions: BTreeMap::new(),
-            index: Vec::new(),
+            index: BTreeMap::new(),
+            keys: Vec::new(),
+            checked: BTreeMap::new(),
+            backfill: Coverage::default(),
+            flat_index: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use crate::manifest::Queue;
 use crate::window::Window;
 
 /// What a run did.
@@ -87,19 +88,6 @@ pub struct EndpointReport {
     /// How far the records that are asked for one by one have come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
-}
-
-/// How far an endpoint has come that is asked for key by key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Queue {
-    /// Keys whose record is in the lake as it should be.
-    pub settled: u64,
-    /// Keys that were not asked for yet, or failed in passing.
-    pub pending: u64,
-    /// Keys that had nothing, or nothing whole yet; they are asked for again later.
-    pub parked: u64,
-    /// Keys that had nothing for so long that they are not asked for any more.
-    pub unavailable: u64,
 }
 
 /// A partition that changed.

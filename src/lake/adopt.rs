@@ -3,12 +3,11 @@
 //! Enters: a listing that differs from the manifest. Leaves: a manifest that agrees with it, and
 //! no key in two partitions. Never here: a row lost; of two versions the later fetched stays.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
 use super::change::{Touched, Work};
+use super::index::Known;
 use super::merge;
 use super::store::{self, Listed};
 use super::table::Table;
@@ -18,32 +17,58 @@ use crate::error::Result;
 use crate::manifest::{Attempt, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
 use crate::partition::Partition;
 
+/// How many rows are adopted in one commit, about.
+const ADOPTED_ROWS: u64 = 200_000;
+
+/// Objects that the manifest does not know, by partition.
+type Strangers = BTreeMap<Partition, Listed>;
+
+/// What one commit adopts.
+#[derive(Default)]
+struct Adoption {
+    touched: Touched,
+    known: Known,
+    work: Work,
+    rows: u64,
+}
+
 impl Table {
     /// Reads objects that the manifest does not know: a run wrote them and died. They are
     /// adopted, and of a key that now stands in two partitions the later fetched row stays.
-    pub(super) fn adopt_strangers(&mut self, now: DateTime<Utc>) -> Result<()> {
+    pub(super) fn adopt_strangers(&mut self) -> Result<()> {
         if self.strangers()?.is_empty() {
             return Ok(());
         }
         let store = Arc::clone(&self.store);
         let _lock = store.lock()?;
         self.refresh()?;
-        let strangers = self.strangers()?;
-        if let Some((_, first)) = strangers.first().filter(|_| self.manifest.partitions.is_empty())
+        self.mend(Self::adopt_all)
+    }
+
+    /// The same, for whoever holds the lock. Each commit adopts about as much as fits in memory.
+    pub(super) fn adopt_all(&mut self) -> Result<()> {
+        let mut strangers = self.strangers()?;
+        if let Some(first) =
+            strangers.values().next().filter(|_| self.manifest.partitions.is_empty())
         {
-            self.recover_schema(first)?;
+            let first = first.clone();
+            self.recover_schema(&first)?;
         }
-        let mut next = self.manifest.clone();
-        let mut touched = Touched::new();
-        let mut work = Work::new();
-        for (partition, object) in strangers {
-            self.adopt(partition, &object, &mut next, &mut touched, &mut work)?;
+        while let Some((partition, object)) = strangers.pop_first() {
+            let mut next = self.manifest.clone();
+            next.checked.clear();
+            let mut adoption = Adoption::default();
+            self.adopt(partition, &object, &mut next, &mut adoption)?;
+            while let Some((partition, object)) = adoption.needs(&mut strangers) {
+                self.adopt(partition, &object, &mut next, &mut adoption)?;
+            }
+            self.manifest.partitions.clone_from(&next.partitions);
+            self.write_partitions(adoption.work, &mut next)?;
+            next.schema = self.decoder.schema().as_ref().clone();
+            self.write_index(adoption.touched, &adoption.known, &mut next)?;
+            self.write_manifest(next)?;
         }
-        self.manifest.partitions.clone_from(&next.partitions);
-        self.write_partitions(work, &mut next)?;
-        next.schema = self.decoder.schema().as_ref().clone();
-        self.write_index(touched, &mut next)?;
-        self.write_manifest(next, now)
+        Ok(())
     }
 
     fn adopt(
@@ -51,37 +76,26 @@ impl Table {
         partition: Partition,
         object: &Listed,
         next: &mut Manifest,
-        touched: &mut Touched,
-        work: &mut Work,
+        adoption: &mut Adoption,
     ) -> Result<()> {
         let facts = merge::read_facts(self.store.file(&object.path)?, &mut self.decoder)?;
         let present: HashSet<&str> = facts.iter().map(|row| &*row.key).collect();
-        let here = |entry: &IndexEntry| entry.in_lake && self.partition(entry.day) == partition;
-        for (key, entry) in &self.index {
-            if here(entry) && !present.contains(&**key) && !touched.contains_key(key) {
-                touched.insert(key.clone(), IndexEntry { in_lake: false, ..entry.clone() });
+        for (key, entry) in self.piece(partition)? {
+            if entry.in_lake && !present.contains(&**key) && !adoption.touched.contains_key(key) {
+                adoption
+                    .touched
+                    .insert(key.clone(), IndexEntry { in_lake: false, ..entry.clone() });
+                adoption.known.insert(key.clone(), (partition, entry.clone()));
             }
+        }
+        let known = self.look_up(facts.iter().map(|row| (&*row.key, row.day)))?;
+        for (key, known) in known {
+            adoption.known.entry(key).or_insert(known);
         }
         for row in &facts {
-            let old = touched.get(&row.key).or_else(|| self.index.get(&row.key));
-            let elsewhere = old.filter(|old| old.in_lake && self.endpoint.dated != Dated::Run);
-            let elsewhere = elsewhere.filter(|old| self.partition(old.day) != partition);
-            if let Some(old) = elsewhere {
-                let older = if old.fetched_at > row.fetched_at {
-                    partition
-                } else {
-                    self.partition(old.day)
-                };
-                work.entry(older).or_default().drop.insert(row.key.clone());
-                if older == partition {
-                    continue;
-                }
-            }
-            let attempt =
-                old.filter(|old| old.hash == row.hash).and_then(|old| old.attempt.clone());
-            let attempt = attempt.or_else(|| self.presumed_attempt(row));
-            touched.insert(row.key.clone(), entry_of(row, attempt));
+            self.adopt_row(row, partition, adoption);
         }
+        adoption.rows += facts.len() as u64;
         let bytes = self.store.read(&object.path)?.unwrap_or_default();
         let entry = PartitionEntry {
             object: object.path.clone(),
@@ -95,7 +109,27 @@ impl Table {
         Ok(())
     }
 
-    /// The objects in the table's folder that are not as the manifest says.
+    fn adopt_row(&self, row: &RowFacts, partition: Partition, adoption: &mut Adoption) {
+        let known = adoption.known.get(&row.key).map(|known| &known.1);
+        let old = adoption.touched.get(&row.key).or(known);
+        let by_run = self.endpoint.dated == Dated::Run;
+        let elsewhere = old.filter(|old| old.in_lake && !by_run);
+        let elsewhere = elsewhere.filter(|old| self.partition(old.day) != partition);
+        let attempt = old.filter(|old| old.hash == row.hash).and_then(|old| old.attempt.clone());
+        let loser = elsewhere.map(|old| {
+            let is_older = old.fetched_at > row.fetched_at;
+            (is_older, if is_older { partition } else { self.partition(old.day) })
+        });
+        if let Some((is_older, loser)) = loser {
+            adoption.work.entry(loser).or_default().drop.insert(row.key.clone());
+            if is_older {
+                return;
+            }
+        }
+        let attempt = attempt.or_else(|| self.presumed_attempt(row));
+        adoption.touched.insert(row.key.clone(), entry_of(row, attempt));
+    }
+
     /// What is known of the request that brought a row: that it was made, but not for which version
     /// of the parent.
     fn presumed_attempt(&self, row: &RowFacts) -> Option<Attempt> {
@@ -118,7 +152,8 @@ impl Table {
         Ok(())
     }
 
-    fn strangers(&self) -> Result<Vec<(Partition, Listed)>> {
+    /// The objects in the table's folder that are not as the manifest says.
+    fn strangers(&self) -> Result<Strangers> {
         let prefix = format!("{}/dt=", self.endpoint.name);
         let partition_of = |path: &str| {
             let name = path.strip_prefix(&prefix)?.strip_suffix("/part-0.parquet")?;
@@ -127,15 +162,28 @@ impl Table {
         let is_known = |name: &str, etag: &str| {
             self.manifest.partitions.get(name).is_some_and(|entry| entry.etag == etag)
         };
-        let mut strangers = Vec::new();
+        let mut strangers = Strangers::new();
         for object in self.store.list(&self.endpoint.name)? {
             if let Some(partition) = partition_of(&object.path)
                 && !is_known(&partition.to_string(), &object.etag)
             {
-                strangers.push((partition, object));
+                strangers.insert(partition, object);
             }
         }
         Ok(strangers)
+    }
+}
+
+impl Adoption {
+    /// The next object to adopt in the same commit: one that is to be written anyway, or any while
+    /// there is room.
+    fn needs(&self, strangers: &mut Strangers) -> Option<(Partition, Listed)> {
+        let written = self.work.keys().find(|partition| strangers.contains_key(partition)).copied();
+        match written {
+            Some(partition) => strangers.remove_entry(&partition),
+            None if self.rows < ADOPTED_ROWS => strangers.pop_first(),
+            None => None,
+        }
     }
 }
 

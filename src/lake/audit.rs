@@ -9,15 +9,18 @@ use std::sync::Arc;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
-use super::index::{self, Index};
+use super::index;
+use super::keys::{self, key_hash};
 use super::manifests::newest_manifest;
 use super::merge;
+use super::piece::{self, Entries};
 use super::store::{Store, sha256_of};
 use crate::decode::{RecordDecoder, RowFacts};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Manifest, PartitionEntry};
 use crate::partition::Partition;
+use crate::window::day_of;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,26 +58,49 @@ pub fn audit(
     store: &Store,
     endpoint: &Arc<Endpoint>,
     watch: Option<String>,
-) -> Result<(Option<Manifest>, Index, Vec<Finding>)> {
+) -> Result<(Option<Manifest>, Vec<Finding>)> {
+    let mut audit = Audit { endpoint, findings: Vec::new() };
     let Some(manifest) = newest_manifest(store, &endpoint.name)? else {
-        let mut audit = Audit { endpoint, findings: Vec::new() };
         audit
             .found(None, "objects without a manifest; `clari-lake verify --rebuild` makes it anew");
-        return Ok((None, Index::new(), audit.findings));
+        return Ok((None, audit.findings));
     };
-    let index = index::read_all(store, &manifest)?;
-    let mut audit = Audit { endpoint, findings: Vec::new() };
     audit.listing(store, &manifest)?;
     let schema = Arc::new(manifest.schema.clone());
     let mut decoder = RecordDecoder::new(Arc::clone(endpoint), schema, true, watch);
-    let mut seen: HashMap<Box<str>, Partition> = HashMap::new();
-    for (name, entry) in &manifest.partitions {
-        if let Some(facts) = audit.object(store, entry, &manifest, &mut decoder)? {
-            audit.rows(name, &facts, &manifest, &index, &mut seen);
+    let mut seen = Seen { places: audit.key_map(store, &manifest), rows: HashMap::new() };
+    let flat = audit.flat_index(store, &manifest);
+    let names: BTreeSet<&String> =
+        manifest.partitions.keys().chain(manifest.index.keys()).collect();
+    for name in names {
+        let entries = match &flat {
+            Some(flat) => in_partition(flat, name, &manifest),
+            None => audit.piece(store, name, &manifest),
+        };
+        let facts = match manifest.partitions.get(name) {
+            Some(entry) => audit.object(store, entry, &manifest, &mut decoder)?,
+            None => Some(Vec::new()),
+        };
+        if let Some(facts) = facts {
+            audit.rows(name, &facts, &manifest, &entries, &mut seen);
         }
     }
-    audit.index(&index, &seen);
-    Ok((Some(manifest), index, audit.findings))
+    Ok((Some(manifest), audit.findings))
+}
+
+/// The entries of a format 1 index that belong to one partition.
+fn in_partition(flat: &Entries, name: &str, manifest: &Manifest) -> Entries {
+    let place = |day| Partition::of(day, manifest.granularity).to_string();
+    let inside = flat.iter().filter(|(_, entry)| place(entry.day) == name);
+    inside.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+}
+
+/// What was seen of a table so far.
+struct Seen {
+    /// Where the key map says that each key is.
+    places: Option<HashMap<i64, Option<i32>>>,
+    /// Where each row really is, by the hash of its key.
+    rows: HashMap<i64, Partition>,
 }
 
 struct Audit<'a> {
@@ -142,16 +168,56 @@ impl Audit<'_> {
         Ok(Some(facts))
     }
 
+    /// What the key map says, where there is one that can be read.
+    fn key_map(&mut self, store: &Store, manifest: &Manifest) -> Option<HashMap<i64, Option<i32>>> {
+        if manifest.keys.is_empty() {
+            return None;
+        }
+        let mut places = HashMap::new();
+        for file in &manifest.keys {
+            match keys::read_all(store, &file.object) {
+                Ok(read) => places.extend(read),
+                Err(_) => self.found(Some(&file.object), "it cannot be read"),
+            }
+        }
+        Some(places)
+    }
+
+    /// What the index says of a partition.
+    fn piece(&mut self, store: &Store, name: &str, manifest: &Manifest) -> Entries {
+        let mut entries = Entries::new();
+        if let Some(file) = manifest.index.get(name) {
+            let read = index::read(store, file).and_then(|it| piece::read(it, &mut entries));
+            if read.is_err() {
+                self.found(Some(&file.object), "it cannot be read");
+            }
+        }
+        entries
+    }
+
+    /// The index of a format 1 table.
+    fn flat_index(&mut self, store: &Store, manifest: &Manifest) -> Option<Entries> {
+        let mut entries = Entries::new();
+        for file in &manifest.flat_index {
+            let read = index::read(store, file).and_then(|it| piece::read(it, &mut entries));
+            if read.is_err() {
+                self.found(Some(&file.object), "it cannot be read");
+            }
+        }
+        (!manifest.flat_index.is_empty()).then_some(entries)
+    }
+
     /// One row per key, each in the partition of its day, each as the index says.
     fn rows(
         &mut self,
         name: &str,
         facts: &[RowFacts],
         manifest: &Manifest,
-        index: &Index,
-        seen: &mut HashMap<Box<str>, Partition>,
+        entries: &Entries,
+        seen: &mut Seen,
     ) {
         let by_run = self.endpoint.dated == Dated::Run;
+        let mut present: BTreeSet<&str> = BTreeSet::new();
         for row in facts {
             let partition = Partition::of(row.day, manifest.granularity);
             if partition.to_string() != name {
@@ -160,29 +226,50 @@ impl Audit<'_> {
                     format!("it is dated {partition} and stands in dt={name}"),
                 );
             }
-            let key = if by_run { format!("{name}/{}", row.key).into() } else { row.key.clone() };
-            if let Some(other) = seen.insert(key, partition) {
+            if !present.insert(&row.key) {
+                self.found(Some(&row.key), format!("it stands twice in dt={name}"));
+            }
+            if by_run {
+                self.row_of_snapshot(row, entries);
+                continue;
+            }
+            if let Some(other) = seen.rows.insert(key_hash(&row.key), partition)
+                && other != partition
+            {
                 self.found(Some(&row.key), format!("it stands in dt={other} and in dt={name}"));
             }
-            let entry = index.get(&row.key).filter(|entry| entry.in_lake);
-            let is_current = !by_run || entry.is_some_and(|entry| entry.day == row.day);
-            match entry {
-                Some(entry) if is_current && entry.hash != row.hash => {
+            match entries.get(&row.key).filter(|entry| entry.in_lake) {
+                Some(entry) if entry.hash != row.hash => {
                     self.found(Some(&row.key), "its content is not what the index says");
                 }
-                None if !by_run => self.found(Some(&row.key), "the index does not know it"),
-                _ => {}
+                None => self.found(Some(&row.key), "the index does not know it"),
+                Some(_) => {}
             }
+        }
+        if !by_run {
+            self.entries(name, entries, &present, seen);
         }
     }
 
-    fn index(&mut self, index: &Index, seen: &HashMap<Box<str>, Partition>) {
-        if self.endpoint.dated == Dated::Run {
-            return;
+    /// Of snapshots only the newest is in the index.
+    fn row_of_snapshot(&mut self, row: &RowFacts, entries: &Entries) {
+        let entry = entries.get(&row.key).filter(|entry| entry.in_lake && entry.day == row.day);
+        if entry.is_some_and(|entry| entry.hash != row.hash) {
+            self.found(Some(&row.key), "its content is not what the index says");
         }
-        let lost = index.iter().filter(|(key, entry)| entry.in_lake && !seen.contains_key(*key));
-        for (key, _) in lost {
-            self.found(Some(key), "the index has it, and no object");
+    }
+
+    /// Every row of which the index knows is there, and every key is where the key map says.
+    fn entries(&mut self, name: &str, entries: &Entries, present: &BTreeSet<&str>, seen: &Seen) {
+        for (key, entry) in entries {
+            if entry.in_lake && !present.contains(&**key) {
+                self.found(Some(key), format!("the index has it in dt={name}, the object has not"));
+            }
+            let Some(places) = &seen.places else { continue };
+            let day = name.parse::<Partition>().ok().and_then(|it| it.date()).map(day_of);
+            if places.get(&key_hash(key)) != Some(&day) {
+                self.found(Some(key), format!("the key map does not know that it is in dt={name}"));
+            }
         }
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::index::Known;
 use super::table::Table;
 use crate::decode::{Quarantined, RowFacts, Rows};
 use crate::endpoint::Dated;
 use crate::error::Result;
-use crate::manifest::{Attempt, IndexEntry};
+use crate::manifest::{Attempt, Checked, IndexEntry};
 use crate::partition::Partition;
 use crate::schema::Schema;
 use crate::window::Window;
@@ -25,13 +26,18 @@ pub struct Change {
     /// The keys of whole snapshots: others of the same day are taken out.
     pub snapshots: Vec<SnapshotKeys>,
     /// Keys whose records are known to be gone since an instant, or to be there after all.
-    pub marks: Vec<(Box<str>, Option<i64>)>,
+    pub marks: Vec<Mark>,
     /// What the requests by key found that have no row to show for it, or not yet a whole one.
-    pub attempts: Vec<(Box<str>, Attempt)>,
+    pub attempts: Vec<Tried>,
+    /// Of a chained table, the parents' partitions that were held against it; `None` for those
+    /// whose ids are to be looked at again.
+    pub checked: Vec<(String, Option<Checked>)>,
     /// Windows that are complete with these upserts and those before.
     pub coverage: Vec<Window>,
     /// What the run is asked to complete.
     pub goal: Vec<Window>,
+    /// What a backfill is asked to complete.
+    pub backfill: Vec<Window>,
     /// Up to where changes are complete with these upserts and those before.
     pub watermark: Option<DateTime<Utc>>,
     /// Whether the table's first export is complete, which settles its schema.
@@ -40,6 +46,39 @@ pub struct Change {
     pub schema: Option<Arc<Schema>>,
     /// Records that cannot be rows.
     pub quarantined: Vec<Quarantined>,
+}
+
+/// A record that is known to be gone, or to be there after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Its key.
+    pub key: Box<str>,
+    /// The day that dated its row when it was last seen, days since 1970.
+    pub day: Option<i32>,
+    /// Since when it is gone, microseconds since 1970; `None` when it is there.
+    pub deleted_at: Option<i64>,
+}
+
+/// A request by key, and what it found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The key.
+    pub key: Box<str>,
+    /// The day that dates the row, or, if there is none, the parent's row; days since 1970.
+    pub day: Option<i32>,
+    /// What was found.
+    pub attempt: Attempt,
+}
+
+impl Change {
+    /// The keys that it names, each with the day that is likely to date its row.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Option<i32>)> {
+        let rows = self.upserts.iter().flat_map(|rows| &rows.facts);
+        let rows = rows.map(|facts| (&*facts.key, facts.day));
+        let marks = self.marks.iter().map(|mark| (&*mark.key, mark.day));
+        let tried = self.attempts.iter().map(|tried| (&*tried.key, tried.day));
+        rows.chain(marks).chain(tried)
+    }
 }
 
 /// The keys of a whole snapshot: all that the API has for a day.
@@ -90,7 +129,12 @@ pub(super) struct PartitionWork {
 
 impl Table {
     /// Sorts what is new by partition.
-    pub(super) fn plan(&mut self, upserts: Vec<Rows>, touched: &mut Touched) -> Result<Work> {
+    pub(super) fn plan(
+        &mut self,
+        upserts: Vec<Rows>,
+        known: &Known,
+        touched: &mut Touched,
+    ) -> Result<Work> {
         let mut upserts = self.widen_all(upserts)?;
         if self.endpoint.dated == Dated::Window {
             keep_first_day(&mut upserts);
@@ -103,7 +147,8 @@ impl Table {
                 if last.get(&rows.facts[row].key) != Some(&(piece, row)) {
                     continue;
                 }
-                if let Some(partition) = self.admit(&mut rows.facts[row], &mut work, touched) {
+                if let Some(partition) = self.admit(&mut rows.facts[row], known, &mut work, touched)
+                {
                     places.entry(partition).or_default().push(u32::try_from(row).unwrap_or(0));
                 }
             }
@@ -118,10 +163,12 @@ impl Table {
     fn admit(
         &self,
         facts: &mut RowFacts,
+        known: &Known,
         work: &mut Work,
         touched: &mut Touched,
     ) -> Option<Partition> {
-        let old = self.index.get(&facts.key).filter(|old| old.in_lake);
+        let entry = known.get(&facts.key).map(|(_, entry)| entry);
+        let old = entry.filter(|old| old.in_lake);
         let old = old.filter(|old| self.endpoint.dated != Dated::Run || old.day == facts.day);
         if let Some(old) = old {
             facts.day = self.lasting_day(old, facts.day);
@@ -147,7 +194,7 @@ impl Table {
             fetched_at: facts.fetched_at,
             status: facts.status.clone(),
             deleted_at: facts.deleted_at,
-            attempt: self.index.get(&facts.key).and_then(|old| old.attempt.clone()),
+            attempt: entry.and_then(|old| old.attempt.clone()),
         };
         touched.insert(facts.key.clone(), entry);
         Some(partition)
@@ -164,36 +211,43 @@ impl Table {
 
     /// Takes out what a snapshot of the same day had and this one has not.
     pub(super) fn plan_snapshot(
-        &self,
+        &mut self,
         snapshot: &SnapshotKeys,
+        known: &mut Known,
         work: &mut Work,
         touched: &mut Touched,
-    ) {
+    ) -> Result<()> {
         let partition = self.partition(Some(snapshot.day));
         // A snapshot of nothing is an object too.
-        let is_due = self.endpoint.dated == Dated::Run;
-        if is_due && !self.manifest.partitions.contains_key(&partition.to_string()) {
+        let by_run = self.endpoint.dated == Dated::Run;
+        if by_run && !self.manifest.partitions.contains_key(&partition.to_string()) {
             work.entry(partition).or_default();
         }
-        for (key, entry) in &self.index {
-            if entry.day == Some(snapshot.day) && entry.in_lake && !snapshot.keys.contains(key) {
-                let partition = work.entry(partition).or_default();
-                partition.drop.insert(key.clone());
-                partition.deleted += 1;
+        let is_of_it = |entry: &IndexEntry| by_run || entry.day == Some(snapshot.day);
+        for (key, entry) in self.piece(partition)? {
+            if entry.in_lake && is_of_it(entry) && !snapshot.keys.contains(key) {
+                let partition_work = work.entry(partition).or_default();
+                partition_work.drop.insert(key.clone());
+                partition_work.deleted += 1;
                 touched.insert(key.clone(), IndexEntry::default());
+                known.insert(key.clone(), (partition, entry.clone()));
             }
         }
+        Ok(())
     }
 
     /// Marks rows whose records are gone, or back.
     pub(super) fn plan_marks(
         &self,
-        marks: Vec<(Box<str>, Option<i64>)>,
+        marks: Vec<Mark>,
+        known: &Known,
         work: &mut Work,
         touched: &mut Touched,
     ) {
-        for (key, deleted_at) in marks {
-            let Some(entry) = self.index.get(&key).filter(|entry| entry.in_lake) else { continue };
+        for Mark { key, deleted_at, .. } in marks {
+            let Some((_, entry)) = known.get(&key).filter(|known| known.1.in_lake) else {
+                continue;
+            };
             let is_news = entry.deleted_at.is_some() != deleted_at.is_some();
             if is_news && !touched.contains_key(&key) {
                 let work = work.entry(self.partition(entry.day)).or_default();
@@ -216,11 +270,21 @@ impl Table {
         }
     }
 
-    pub(super) fn note_attempts(&self, attempts: Vec<(Box<str>, Attempt)>, touched: &mut Touched) {
-        for (key, attempt) in attempts {
-            let known = || self.index.get(&key).cloned().unwrap_or_default();
-            let entry = touched.entry(key.clone()).or_insert_with(known);
+    /// Notes what requests by key found. What another run settled meanwhile stays settled.
+    pub(super) fn note_attempts(attempts: Vec<Tried>, known: &Known, touched: &mut Touched) {
+        for Tried { key, day, attempt } in attempts {
+            let before = || known.get(&key).map(|known| known.1.clone()).unwrap_or_default();
+            let entry = touched.entry(key.clone()).or_insert_with(before);
+            let is_settled = entry.attempt.as_ref().is_some_and(|before| {
+                before.reason.is_none() && before.parent_hash == attempt.parent_hash
+            });
+            if is_settled && attempt.reason.is_some() {
+                continue;
+            }
             entry.attempt = Some(attempt);
+            if !entry.in_lake {
+                entry.day = day;
+            }
         }
     }
 }

@@ -1,177 +1,186 @@
-//! The index: what the lake knows of each key, as a base and deltas beside the manifest.
+//! The index: what a table knows of its keys, one piece for each partition, read when it is asked
+//! for.
 //!
-//! Enters: entries. Leaves: Parquet bytes, and entries again. Never here: which files are the
-//! newest; that is the manifest's.
+//! Enters: keys, with the partition where each is likely to be. Leaves: what is known of them, and
+//! where they really are. Never here: more pieces in memory than were asked for lately, or a piece
+//! that the newest manifest does not name.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, FixedSizeBinaryBuilder, Int64Array,
-    RecordBatch, StringArray,
-};
-use arrow::datatypes::{Date32Type, Int64Type};
-use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-
+use super::change::Touched;
+use super::keys::{Keys, key_hash};
+use super::piece::{self, Entries};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{Attempt, IndexEntry, Manifest};
+use crate::manifest::{IndexEntry, IndexFile, Manifest};
+use crate::partition::Partition;
+use crate::window::day_of;
 
-/// What the lake knows of each key.
-pub type Index = HashMap<Box<str>, IndexEntry>;
+/// How many entries are kept in memory; one takes some 200 bytes.
+const KEPT: usize = 100_000;
 
-/// The entries as a Parquet file.
-pub(super) fn write<'e>(
-    entries: impl Iterator<Item = (&'e str, &'e IndexEntry)>,
-) -> Result<Vec<u8>> {
-    let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable_by_key(|(key, _)| *key);
-    let batch = to_batch(&entries)?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_dictionary_enabled(false)
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
-    Ok(writer.into_inner()?)
+/// What is known of some keys, and in which partition's piece it stands.
+pub type Known = HashMap<Box<str>, (Partition, IndexEntry)>;
+
+/// The pieces of a table's index that are in memory.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pieces: HashMap<Partition, Piece>,
+    keys: Keys,
+    uses: u64,
 }
 
-/// Reads the index that a manifest refers to.
-pub(super) fn read_all(store: &Store, manifest: &Manifest) -> Result<Index> {
-    let mut index = Index::new();
-    for file in &manifest.index {
-        let missing = || Error::new(ErrorKind::Corrupt, format!("{} is missing", file.object));
-        read(store.read(&file.object)?.ok_or_else(missing)?, &mut index)?;
+#[derive(Debug)]
+struct Piece {
+    object: String,
+    entries: Entries,
+    used: u64,
+}
+
+/// What becomes of one piece: entries to put in, or keys to take out.
+pub(super) type PieceChange = BTreeMap<Box<str>, Option<IndexEntry>>;
+
+impl Index {
+    /// What is known of one partition's keys.
+    pub(super) fn piece(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        partition: Partition,
+    ) -> Result<&Entries> {
+        self.uses += 1;
+        let file = manifest.index.get(&partition.to_string());
+        let object = file.map_or("", |file| file.object.as_str());
+        let is_current = self.pieces.get(&partition).is_some_and(|piece| piece.object == object);
+        if !is_current {
+            self.make_room(file.map_or(0, |file| file.entries));
+            let mut entries = Entries::new();
+            if let Some(file) = file {
+                piece::read(read(store, file)?, &mut entries)?;
+            }
+            self.pieces
+                .insert(partition, Piece { object: object.to_owned(), entries, used: self.uses });
+        }
+        let missing = || Error::new(ErrorKind::Internal, "a piece was read and is not there");
+        let piece = self.pieces.get_mut(&partition).ok_or_else(missing)?;
+        piece.used = self.uses;
+        Ok(&piece.entries)
     }
-    Ok(index)
-}
 
-/// Reads a file that [`write`] made into `index`, over what it says.
-fn read(bytes: Vec<u8>, index: &mut Index) -> Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?.build()?;
-    for batch in reader {
-        from_batch(&batch?, index)?;
+    /// What is known of these keys, each given with the partition in which it is likely to be.
+    /// With `everywhere`, those that are not there are sought in all others.
+    pub(super) fn find<'k>(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        wanted: impl IntoIterator<Item = (&'k str, Partition)>,
+        everywhere: bool,
+    ) -> Result<Known> {
+        let mut known = Known::new();
+        let elsewhere = self.find_in(store, manifest, wanted, &mut known)?;
+        if !everywhere || elsewhere.is_empty() || manifest.keys.is_empty() {
+            return Ok(known);
+        }
+        let hashes = elsewhere.iter().map(|key| key_hash(key)).collect();
+        let days = self.keys.locate(store, &manifest.keys, hashes)?;
+        let placed = elsewhere.into_iter().filter_map(|key| {
+            let day = days.get(&key_hash(key))?;
+            Some((key, Partition::of(*day, manifest.granularity)))
+        });
+        self.find_in(store, manifest, placed.collect::<Vec<_>>(), &mut known)?;
+        Ok(known)
     }
-    Ok(())
-}
 
-fn to_batch(entries: &[(&str, &IndexEntry)]) -> Result<RecordBatch> {
-    let int64 = |of: &dyn Fn(&IndexEntry) -> Option<i64>| -> ArrayRef {
-        Arc::new(entries.iter().map(|(_, entry)| of(entry)).collect::<Int64Array>())
-    };
-    let hash = |of: &dyn Fn(&IndexEntry) -> Option<u128>| -> Result<ArrayRef> {
-        let mut builder = FixedSizeBinaryBuilder::with_capacity(entries.len(), 16);
-        for (_, entry) in entries {
-            match of(entry) {
-                Some(hash) => builder.append_value(hash.to_be_bytes())?,
-                None => builder.append_null(),
+    /// Adds what the pieces say of these keys; the keys that are not in theirs.
+    fn find_in<'k>(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        wanted: impl IntoIterator<Item = (&'k str, Partition)>,
+        known: &mut Known,
+    ) -> Result<Vec<&'k str>> {
+        let mut by_partition: BTreeMap<Partition, Vec<&str>> = BTreeMap::new();
+        for (key, partition) in wanted {
+            by_partition.entry(partition).or_default().push(key);
+        }
+        let mut elsewhere = Vec::new();
+        for (partition, keys) in by_partition {
+            let entries = self.piece(store, manifest, partition)?;
+            for key in keys {
+                match entries.get(key) {
+                    Some(entry) => {
+                        known.insert(key.into(), (partition, entry.clone()));
+                    }
+                    None => elsewhere.push(key),
+                }
             }
         }
-        Ok(Arc::new(builder.finish()))
-    };
-    let attempt =
-        |of: fn(&Attempt) -> i64| int64(&move |entry: &IndexEntry| entry.attempt.as_ref().map(of));
-    let in_lake: BooleanArray = entries.iter().map(|(_, entry)| Some(entry.in_lake)).collect();
-    let days: Date32Array = entries.iter().map(|(_, entry)| entry.day).collect();
-    let status: StringArray = entries.iter().map(|(_, entry)| entry.status.as_deref()).collect();
-    let reason: StringArray = entries
-        .iter()
-        .map(|(_, entry)| entry.attempt.as_ref().and_then(|attempt| attempt.reason.as_deref()))
-        .collect();
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("key", Arc::new(entries.iter().map(|(key, _)| Some(*key)).collect::<StringArray>())),
-        ("in_lake", Arc::new(in_lake)),
-        ("day", Arc::new(days)),
-        ("hash", hash(&|entry| Some(entry.hash))?),
-        ("fetched_at", int64(&|entry| Some(entry.fetched_at))),
-        ("status", Arc::new(status)),
-        ("deleted_at", int64(&|entry| entry.deleted_at)),
-        ("parent_hash", hash(&|entry| entry.attempt.as_ref().map(|it| it.parent_hash))?),
-        ("reason", Arc::new(reason)),
-        ("failures", attempt(|it| i64::from(it.failures))),
-        ("first_failed_at", attempt(|it| it.first_failed_at)),
-        ("next_try_at", attempt(|it| it.next_try_at)),
-    ];
-    Ok(RecordBatch::try_from_iter(columns)?)
-}
-
-fn from_batch(batch: &RecordBatch, index: &mut Index) -> Result<()> {
-    let column = |name: &str| {
-        let missing = || Error::new(ErrorKind::Corrupt, format!("an index file lacks `{name}`"));
-        batch.column_by_name(name).ok_or_else(missing)
-    };
-    let int64 = |name| column(name).map(arrow::array::AsArray::as_primitive::<Int64Type>);
-    let keys = column("key")?.as_string::<i32>();
-    let in_lake = column("in_lake")?.as_boolean();
-    let days = column("day")?.as_primitive::<Date32Type>();
-    let hashes = column("hash")?.as_fixed_size_binary();
-    let (fetched_at, deleted_at) = (int64("fetched_at")?, int64("deleted_at")?);
-    let status = column("status")?.as_string::<i32>();
-    let parent_hashes = column("parent_hash")?.as_fixed_size_binary();
-    let reasons = column("reason")?.as_string::<i32>();
-    let failures = int64("failures")?;
-    let (first_failed_at, next_try_at) = (int64("first_failed_at")?, int64("next_try_at")?);
-    for row in 0..batch.num_rows() {
-        let attempt = parent_hashes.is_valid(row).then(|| Attempt {
-            parent_hash: hash_of(parent_hashes.value(row)),
-            reason: reasons.is_valid(row).then(|| reasons.value(row).into()),
-            failures: u32::try_from(failures.value(row)).unwrap_or(u32::MAX),
-            first_failed_at: first_failed_at.value(row),
-            next_try_at: next_try_at.value(row),
-        });
-        let entry = IndexEntry {
-            in_lake: in_lake.value(row),
-            day: days.is_valid(row).then(|| days.value(row)),
-            hash: hash_of(hashes.value(row)),
-            fetched_at: fetched_at.value(row),
-            status: status.is_valid(row).then(|| status.value(row).into()),
-            deleted_at: deleted_at.is_valid(row).then(|| deleted_at.value(row)),
-            attempt,
-        };
-        index.insert(keys.value(row).into(), entry);
+        Ok(elsewhere)
     }
-    Ok(())
-}
 
-fn hash_of(bytes: &[u8]) -> u128 {
-    bytes.iter().fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_are_read_back_and_later_files_win() {
-        let plain = IndexEntry {
-            in_lake: true,
-            day: Some(20_000),
-            hash: u128::MAX - 5,
-            ..IndexEntry::default()
-        };
-        let attempt = Attempt {
-            parent_hash: 7,
-            reason: Some("404".into()),
-            failures: 2,
-            first_failed_at: 1,
-            next_try_at: 9,
-        };
-        let pending = IndexEntry {
-            attempt: Some(attempt),
-            status: Some("PROCESSED".into()),
-            deleted_at: Some(4),
-            fetched_at: 3,
-            ..IndexEntry::default()
-        };
-        let mut index = Index::new();
-        read(write([("a", &plain), ("b", &plain)].into_iter()).unwrap(), &mut index).unwrap();
-        read(write([("b", &pending)].into_iter()).unwrap(), &mut index).unwrap();
-        assert_eq!(index.len(), 2);
-        assert_eq!(index["a"], plain);
-        assert_eq!(index["b"], pending);
+    /// The piece of a partition with these changes.
+    pub(super) fn changed(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        partition: Partition,
+        change: PieceChange,
+    ) -> Result<Entries> {
+        let mut entries = self.piece(store, manifest, partition)?.clone();
+        for (key, entry) in change {
+            match entry {
+                Some(entry) => entries.insert(key, entry),
+                None => entries.remove(&key),
+            };
+        }
+        Ok(entries)
     }
+
+    /// Keeps a piece that was just written.
+    pub(super) fn keep(&mut self, partition: Partition, object: String, entries: Entries) {
+        self.make_room(entries.len() as u64);
+        self.pieces.insert(partition, Piece { object, entries, used: self.uses });
+    }
+
+    /// Lets go of the pieces that were not used for the longest time.
+    fn make_room(&mut self, entries: u64) {
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        let mut total: usize = self.pieces.values().map(|piece| piece.entries.len()).sum();
+        while total.saturating_add(entries) > KEPT {
+            let oldest = self.pieces.iter().min_by_key(|(_, piece)| piece.used);
+            let Some(oldest) = oldest.map(|(partition, _)| *partition) else { return };
+            total -= self.pieces.remove(&oldest).map_or(0, |piece| piece.entries.len());
+        }
+    }
+}
+
+/// The bytes of a file of the index.
+pub(super) fn read(store: &Store, file: &IndexFile) -> Result<Vec<u8>> {
+    let missing = || Error::new(ErrorKind::Corrupt, format!("{} is missing", file.object));
+    store.read(&file.object)?.ok_or_else(missing)
+}
+
+/// What a change makes of each piece, and which keys are in another partition than before.
+pub(super) fn distribute(
+    touched: Touched,
+    known: &Known,
+    place: impl Fn(&IndexEntry) -> Partition,
+) -> (BTreeMap<Partition, PieceChange>, Vec<(i64, Option<i32>)>) {
+    let mut pieces: BTreeMap<Partition, PieceChange> = BTreeMap::new();
+    let mut moved = Vec::new();
+    for (key, entry) in touched {
+        let is_gone = !entry.in_lake && entry.attempt.is_none();
+        let (before, now) = (known.get(&key).map(|known| known.0), place(&entry));
+        if let Some(before) = before.filter(|before| is_gone || *before != now) {
+            pieces.entry(before).or_default().insert(key.clone(), None);
+        }
+        if is_gone {
+            continue;
+        }
+        if before != Some(now) {
+            moved.push((key_hash(&key), now.date().map(day_of)));
+        }
+        pieces.entry(now).or_default().insert(key, Some(entry));
+    }
+    (pieces, moved)
 }

@@ -3,7 +3,7 @@
 //! Enters: a store and an endpoint's name. Leaves: manifests. Never here: what one means, or one
 //! manifest in the place of another.
 
-use super::store::{Listed, Store};
+use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FORMAT, Manifest};
 
@@ -17,18 +17,19 @@ fn manifest_path(endpoint: &str, version: u64) -> String {
 /// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
 pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>> {
     let folder = format!("_manifest/{endpoint}");
-    let listed = store.list(&folder)?;
-    let is_manifest = |object: &&Listed| object.path.strip_suffix(".json").is_some();
-    let mut manifests = listed.iter().filter(is_manifest).rev();
+    let mut names = store.names(&folder)?;
+    names.retain(|name| name.strip_suffix(".json").is_some());
+    let mut manifests = names.iter().rev().map(|name| format!("{folder}/{name}"));
     let Some(newest) = manifests.next() else { return Ok(None) };
+    let newest = &newest;
     let mut found = read_manifest(store, newest);
     // A manifest that cannot be read, as a disk may leave it, is passed over for the one before;
     // what that one does not know of is adopted.
     while found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
         let Some(older) = manifests.next() else { break };
-        let number = number_of(&newest.path);
+        let number = number_of(newest);
         found =
-            read_manifest(store, older).map(|manifest| Manifest { version: number, ..manifest });
+            read_manifest(store, &older).map(|manifest| Manifest { version: number, ..manifest });
     }
     found.map(Some)
 }
@@ -39,9 +40,9 @@ fn number_of(path: &str) -> u64 {
     name.and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
-fn read_manifest(store: &Store, listed: &Listed) -> Result<Manifest> {
-    let bytes = store.read(&listed.path)?.unwrap_or_default();
-    parse_manifest(&listed.path, &bytes)
+fn read_manifest(store: &Store, path: &str) -> Result<Manifest> {
+    let bytes = store.read(path)?.unwrap_or_default();
+    parse_manifest(path, &bytes)
 }
 
 fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
@@ -61,13 +62,18 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
         );
         return Err(Error::new(ErrorKind::Newer, message));
     }
-    serde_json::from_slice(bytes).map_err(corrupt)
+    let mut manifest: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if let Some(fields) = manifest.as_object_mut().filter(|_| head.format == 1) {
+        let index = fields.remove("index").unwrap_or_default();
+        fields.insert("flat_index".to_owned(), index);
+    }
+    serde_json::from_value(manifest).map_err(corrupt)
 }
 
 /// Creates the manifest, which says its own number, unless somebody else was faster.
 pub(super) fn create(store: &Store, manifest: &Manifest) -> Result<()> {
     let path = manifest_path(&manifest.endpoint, manifest.version);
-    let text = serde_json::to_vec_pretty(manifest).map_err(|error| {
+    let text = serde_json::to_vec(manifest).map_err(|error| {
         Error::new(ErrorKind::Internal, "a manifest cannot be written").with_source(error)
     })?;
     if store.create(&path, &text)? {

@@ -5,17 +5,24 @@
 
 mod adopt;
 mod audit;
+mod chain;
 mod change;
 mod index;
+mod keys;
 mod manifests;
+mod mend;
 mod merge;
 mod object;
+mod piece;
 mod store;
 mod table;
 
 pub use audit::{Finding, audit, tables};
-pub use change::{Change, Committed, PartitionChange, SnapshotKeys};
-pub use index::Index;
+pub use chain::{Chain, Link};
+pub use change::{Change, Committed, Mark, PartitionChange, SnapshotKeys, Tried};
+pub use index::Known;
+pub use keys::key_hash;
 pub use manifests::newest_manifest;
+pub use piece::Entries;
 pub use store::{Breakdown, Store};
 pub use table::Table;

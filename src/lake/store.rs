@@ -173,6 +173,25 @@ impl Store {
         Ok(listed)
     }
 
+    /// The names of the objects that are in a folder itself, sorted; none when there is no such
+    /// folder.
+    pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            Err(error) => return Err(self.failed("list", folder, error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| self.failed("list", folder, error))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// An object's bytes, or `None` when it does not exist.
     pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         match fs::read(self.root.join(path)) {

@@ -9,19 +9,21 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::change::{Change, Committed, PartitionChange, PartitionWork, Touched, Work};
-use super::index::{self, Index};
+use super::index::{self, Index, Known};
 use super::manifests;
 use super::merge::{self, Merge};
-use super::object;
+use super::piece::Entries;
 use super::store::{Store, Written};
+use super::{keys, object, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Dated, Endpoint, RecordPath};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest, PartitionEntry};
 use crate::partition::Partition;
 
-/// The index is folded into one base when its deltas reach this part of it.
+/// The key map is folded into one base when its deltas reach this part of it, or this number.
 const FOLD_AT: u64 = 10;
+const MOST_DELTAS: usize = 16;
 
 /// One endpoint's partitions, manifest and index.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub struct Table {
     pub(super) manifest: Manifest,
     pub(super) index: Index,
     pub(super) decoder: RecordDecoder,
+    /// The instant that commits name: when the table was opened, or last committed to.
+    now: DateTime<Utc>,
+    /// Whether an index that cannot be read is made anew.
+    pub(super) mends: bool,
 }
 
 impl Table {
@@ -48,25 +54,33 @@ impl Table {
         watch: Option<String>,
         now: DateTime<Utc>,
     ) -> Result<Self> {
+        let mut table = Self::read(store, endpoint, granularity, run, watch, now)?;
+        table.mends = true;
+        table.adopt_strangers()?;
+        Ok(table)
+    }
+
+    /// A table as its newest manifest says, or a new one; nothing is written, and what a run that
+    /// died left is not looked for.
+    ///
+    /// # Errors
+    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
+    pub fn read(
+        store: Arc<Store>,
+        endpoint: Arc<Endpoint>,
+        granularity: Granularity,
+        run: &str,
+        watch: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
         let newest = manifests::newest_manifest(&store, &endpoint.name)?;
         let manifest =
             newest.unwrap_or_else(|| Manifest::new(&endpoint.name, endpoint.schema(), granularity));
         let schema = Arc::new(manifest.schema.clone());
         let decoder = RecordDecoder::new(Arc::clone(&endpoint), schema, manifest.settled, watch);
-        let mut manifest = manifest;
-        let index = match index::read_all(&store, &manifest) {
-            // Without an index every object is a stranger, and is read.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                manifest.partitions.clear();
-                manifest.index.clear();
-                Index::new()
-            }
-            index => index?,
-        };
         let run = run.to_owned();
-        let mut table = Self { store, endpoint, run, manifest, index, decoder };
-        table.adopt_strangers(now)?;
-        Ok(table)
+        let index = Index::default();
+        Ok(Self { store, endpoint, run, manifest, index, decoder, now, mends: false })
     }
 
     /// The newest manifest; its version is 0 if nothing was ever committed.
@@ -75,22 +89,45 @@ impl Table {
         &self.manifest
     }
 
-    /// What the table knows of each key.
-    #[must_use]
-    pub fn index(&self) -> &Index {
-        &self.index
+    /// The partitions of which the index knows something, oldest first.
+    pub fn indexed(&self) -> impl DoubleEndedIterator<Item = Partition> {
+        self.manifest.index.keys().filter_map(|name| name.parse().ok())
+    }
+
+    /// What is known of one partition's keys.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of the index cannot be read.
+    pub fn entries(&mut self, partition: Partition) -> Result<&Entries> {
+        self.mend_if_needed(|table| table.piece(partition).map(|_| ()))?;
+        self.piece(partition)
+    }
+
+    /// What is known of these keys, each given with the day that is likely to date its row.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of the index cannot be read.
+    pub fn find(&mut self, wanted: &[(&str, Option<i32>)]) -> Result<Known> {
+        self.mend_if_needed(|table| table.look_up(wanted.iter().copied()))
+    }
+
+    /// The rows, by their places, that would change something.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of the index cannot be read.
+    pub fn news(&mut self, facts: &[RowFacts]) -> Result<Vec<u32>> {
+        let wanted: Vec<_> = facts.iter().map(|facts| (&*facts.key, facts.day)).collect();
+        let known = self.find(&wanted)?;
+        let is_news = |facts: &RowFacts| {
+            known.get(&facts.key).is_none_or(|(_, entry)| !self.is_same(entry, facts))
+        };
+        Ok((0u32..).zip(facts).filter(|(_, facts)| is_news(facts)).map(|(row, _)| row).collect())
     }
 
     /// A decoder of the endpoint's replies, into the table's schema.
     #[must_use]
     pub fn decoder(&self) -> RecordDecoder {
         self.decoder.another()
-    }
-
-    /// Whether a row with these facts would change nothing.
-    #[must_use]
-    pub fn has(&self, facts: &RowFacts) -> bool {
-        self.index.get(&facts.key).is_some_and(|entry| self.is_same(entry, facts))
     }
 
     /// Commits a change: objects first, then the manifest that names them.
@@ -101,31 +138,40 @@ impl Table {
     pub fn commit(&mut self, change: Change, now: DateTime<Utc>) -> Result<Committed> {
         let store = Arc::clone(&self.store);
         let _lock = store.lock()?;
-        if let Some(schema) = change.schema.filter(|_| !self.manifest.settled) {
-            self.decoder.set_schema(schema, false);
+        self.now = now;
+        if let Some(schema) = change.schema.as_ref().filter(|_| !self.manifest.settled) {
+            self.decoder.set_schema(Arc::clone(schema), false);
         }
         self.refresh()?;
+        let mut known = self.mend(|table| table.look_up(change.keys()))?;
         self.write_quarantine(&change.quarantined)?;
         let mut next = self.manifest.clone();
         change.coverage.iter().for_each(|window| next.coverage.add(*window));
         change.goal.iter().chain(&change.coverage).for_each(|window| next.goal.add(*window));
         next.watermark = next.watermark.max(change.watermark);
-        let mut touched = Touched::new();
-        let mut work = self.plan(change.upserts, &mut touched)?;
-        for snapshot in &change.snapshots {
-            self.plan_snapshot(snapshot, &mut work, &mut touched);
+        change.backfill.iter().for_each(|window| next.backfill.add(*window));
+        for (parents, checked) in change.checked {
+            match checked {
+                Some(checked) => next.checked.insert(parents, checked),
+                None => next.checked.remove(&parents),
+            };
         }
-        self.plan_marks(change.marks, &mut work, &mut touched);
-        self.note_attempts(change.attempts, &mut touched);
+        let mut touched = Touched::new();
+        let mut work = self.plan(change.upserts, &known, &mut touched)?;
+        for snapshot in &change.snapshots {
+            self.plan_snapshot(snapshot, &mut known, &mut work, &mut touched)?;
+        }
+        self.plan_marks(change.marks, &known, &mut work, &mut touched);
+        Self::note_attempts(change.attempts, &known, &mut touched);
         if change.settle && !next.settled {
             next.settled = true;
             self.plan_stale(&mut work);
         }
         next.schema = self.decoder.schema().as_ref().clone();
         let changed = self.write_partitions(work, &mut next)?;
-        self.write_index(touched, &mut next)?;
+        self.write_index(touched, &known, &mut next)?;
         if next != self.manifest {
-            self.write_manifest(next, now)?;
+            self.write_manifest(next)?;
         }
         let settled = self.manifest.settled;
         self.decoder.set_schema(Arc::new(self.manifest.schema.clone()), settled);
@@ -160,7 +206,6 @@ impl Table {
         if newest.settled || newest.schema != self.manifest.schema {
             self.decoder.set_schema(Arc::new(newest.schema.clone()), newest.settled);
         }
-        self.index = index::read_all(&self.store, &newest)?;
         self.manifest = newest;
         Ok(())
     }
@@ -228,55 +273,94 @@ impl Table {
         Ok(PartitionEntry { object: path, rows, bytes, etag, sha256, schema })
     }
 
-    /// Writes what changed of the index: a delta, or a new base where deltas have piled up.
-    pub(super) fn write_index(&mut self, touched: Touched, next: &mut Manifest) -> Result<()> {
-        if touched.is_empty() {
-            return Ok(());
+    /// What the index says of one partition's keys.
+    pub(super) fn piece(&mut self, partition: Partition) -> Result<&Entries> {
+        self.index.piece(&self.store, &self.manifest, partition)
+    }
+
+    /// What the index says of these keys, each given with the day that is likely to date its row.
+    pub(super) fn look_up<'k>(
+        &mut self,
+        wanted: impl Iterator<Item = (&'k str, Option<i32>)>,
+    ) -> Result<Known> {
+        let granularity = self.manifest.granularity;
+        let wanted = wanted.map(|(key, day)| (key, Partition::of(day, granularity)));
+        // A snapshot's keys are those of its day, and no other day's matter.
+        let everywhere = self.endpoint.dated != Dated::Run;
+        self.index.find(&self.store, &self.manifest, wanted, everywhere)
+    }
+
+    /// Writes what changed of the index: the pieces of partitions whose keys changed, and which
+    /// keys are elsewhere than before.
+    pub(super) fn write_index(
+        &mut self,
+        touched: Touched,
+        known: &Known,
+        next: &mut Manifest,
+    ) -> Result<()> {
+        let (pieces, moved) = index::distribute(touched, known, |entry| self.partition(entry.day));
+        for (partition, change) in pieces {
+            let entries = self.index.changed(&self.store, &self.manifest, partition, change)?;
+            let name = partition.to_string();
+            if entries.is_empty() {
+                next.index.remove(&name);
+                continue;
+            }
+            let file = self.write_index_file(&name, &piece::write(&entries)?, entries.len())?;
+            self.index.keep(partition, file.object.clone(), entries);
+            next.index.insert(name, file);
         }
-        let base = next.index.first().map_or(0, |file| file.entries);
-        let deltas: u64 = next.index.iter().skip(1).map(|file| file.entries).sum();
-        let fold =
-            self.endpoint.dated == Dated::Run || (deltas + touched.len() as u64) * FOLD_AT >= base;
-        let object = format!(
-            "_manifest/{}/index-{:020}-{}.parquet",
-            self.endpoint.name,
-            next.version + 1,
-            self.run
-        );
-        let as_file = |entries: &mut dyn Iterator<Item = (&Box<str>, &IndexEntry)>| {
-            index::write(entries.map(|(key, entry)| (&**key, entry)))
-        };
-        let delta = if fold { Vec::new() } else { as_file(&mut touched.iter())? };
-        let mut entries = touched.len();
-        self.index.extend(touched);
-        if fold {
-            self.drop_forgotten();
-            next.index.clear();
-            entries = self.index.len();
+        if self.endpoint.dated == Dated::Run {
+            // What earlier snapshots had is never asked for again.
+            let newest = next.index.keys().next_back().cloned();
+            next.index.retain(|name, _| Some(name) == newest.as_ref());
+        } else if !moved.is_empty() {
+            self.write_keys(moved, next)?;
         }
-        let bytes = if fold { as_file(&mut self.index.iter())? } else { delta };
-        self.store.overwrite(&object, &bytes)?;
-        next.index.push(IndexFile { object, entries: entries as u64 });
         Ok(())
     }
 
-    /// Entries that say nothing any more: keys that were taken out, snapshots of other days.
-    fn drop_forgotten(&mut self) {
-        let newest = self.index.values().filter_map(|entry| entry.day).max();
-        let by_run = self.endpoint.dated == Dated::Run;
-        self.index.retain(|_, entry| {
-            let is_old_snapshot = by_run && entry.in_lake && entry.day != newest;
-            (entry.in_lake && !is_old_snapshot) || entry.attempt.is_some()
-        });
+    /// Adds places to the key map, as a delta or in a new base.
+    fn write_keys(&mut self, moved: Vec<keys::Place>, next: &mut Manifest) -> Result<()> {
+        let base = next.keys.first().map_or(0, |file| file.entries);
+        let deltas: u64 = next.keys.iter().skip(1).map(|file| file.entries).sum();
+        let is_due = (deltas + moved.len() as u64) * FOLD_AT >= base;
+        let places = if is_due || next.keys.len() > MOST_DELTAS {
+            let read = |file: &IndexFile| keys::read_all(&self.store, &file.object);
+            let mut files = next.keys.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter();
+            let base = files.next().unwrap_or_default();
+            next.keys.clear();
+            keys::fold(base, files.chain([moved]))
+        } else {
+            moved
+        };
+        let count = places.len();
+        let file = self.write_index_file("keys", &keys::write(places)?, count)?;
+        next.keys.push(file);
+        Ok(())
+    }
+
+    /// Writes a file of the index under a name that no other commit uses.
+    pub(super) fn write_index_file(
+        &self,
+        of: &str,
+        bytes: &[u8],
+        entries: usize,
+    ) -> Result<IndexFile> {
+        let (version, run) = (self.manifest.version + 1, &self.run);
+        let endpoint = &self.endpoint.name;
+        let object = format!("_manifest/{endpoint}/index/{version:020}-{run}-{of}.parquet");
+        self.store.overwrite(&object, bytes)?;
+        Ok(IndexFile { object, entries: entries as u64 })
     }
 
     /// Commits the next manifest, which is what makes everything before it true.
-    pub(super) fn write_manifest(&mut self, mut next: Manifest, now: DateTime<Utc>) -> Result<()> {
+    pub(super) fn write_manifest(&mut self, mut next: Manifest) -> Result<()> {
         next.format = FORMAT;
         next.version = self.manifest.version + 1;
         next.run.clone_from(&self.run);
         env!("CARGO_PKG_VERSION").clone_into(&mut next.tool);
-        next.committed_at = now;
+        next.committed_at = self.now;
         manifests::create(&self.store, &next)?;
         self.manifest = next;
         Ok(())

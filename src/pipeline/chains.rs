@@ -1,6 +1,6 @@
 //! Chains: records that are asked for one by one, by the ids of another endpoint's.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,7 +13,7 @@ use crate::decode::Origin;
 use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
-use crate::lake::Table;
+use crate::lake::{Chain, Link, Mark, Table, Tried};
 use crate::manifest::{Attempt, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
@@ -33,129 +33,190 @@ struct Wanted {
     before: Option<Attempt>,
 }
 
-/// Asks for every record whose parent changed since it was asked for last.
+/// The chain of the run, shared with the threads that read its tables.
+type SharedChain = Arc<std::sync::Mutex<Chain>>;
+
+/// Asks for every record whose parent changed since it was asked for last, the newest first.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let Some(parent) = &table.endpoint.parent else { return Ok(()) };
-    let parents = open(export, &parent.endpoint).await?;
-    follow_deletes(&parents, table).await;
-    settle_presumed(&parents, table).await?;
-    let (wanted, mut counts) = wanted(parent, &parents, table).await;
-    export.progress.update(&table.endpoint.name, |live| live.planned += wanted.len() as u64);
-    let fetches = wanted.iter().map(|wanted| fetch(export, table, wanted));
-    let mut fetches = futures::stream::iter(fetches).buffer_unordered(export.concurrency);
+    let chain = Chain::new(open(export, &parent.endpoint).await?, parent.clone());
+    let chain: SharedChain = Arc::new(std::sync::Mutex::new(chain));
+    let survey = survey(&chain, table).await?;
+    let planned = survey.due.iter().map(|due| due.1).sum::<u64>();
+    export.progress.update(&table.endpoint.name, |live| live.planned += planned);
+    let wanted = futures::stream::iter(&survey.due)
+        .then(|(partition, _)| wanted(&chain, table, *partition))
+        .flat_map(|wanted| {
+            let (wanted, failed) = match wanted {
+                Ok(wanted) => (wanted, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            futures::stream::iter(wanted.into_iter().map(Ok).chain(failed))
+        });
+    let mut fetches = std::pin::pin!(
+        wanted
+            .map(async |wanted| fetch(export, table, wanted?).await)
+            .buffer_unordered(export.concurrency)
+    );
     let mut batch = Batch::default();
     while let Some(fetched) = fetches.next().await {
-        match fetched? {
-            Fetched::Reply(wanted, body, origin) => batch.push(wanted, body, origin),
-            Fetched::Due(due) => count(&mut counts, due),
+        if let Fetched::Reply(wanted, body, origin) = fetched? {
+            batch.push(wanted, body, origin);
         }
         if batch.is_full() {
-            std::mem::take(&mut batch).decode(table, &mut counts).await?;
+            std::mem::take(&mut batch).decode(table).await?;
         }
         export.progress.update(&table.endpoint.name, |live| live.done += 1);
     }
-    drop(fetches);
-    batch.decode(table, &mut counts).await?;
+    batch.decode(table).await?;
     let complete = !table.state().await.has_problems();
     table.commit(|change| change.settle = complete).await?;
-    report(parent, &parents, table, counts).await;
-    Ok(())
+    conclude_partitions(&chain, table, survey.open).await
+}
+
+/// What there is to do, partition by partition of the parents.
+struct Survey {
+    /// The partitions that must be looked at.
+    open: Vec<Partition>,
+    /// Those with records to ask for, and how many; the newest first.
+    due: Vec<(Partition, u64)>,
+}
+
+/// Looks at what changed, and takes over what needs no request: what is gone is gone here too, and
+/// what a run brought and did not live to note is settled.
+async fn survey(chain: &SharedChain, table: &TableRun<'_>) -> Result<Survey> {
+    let (chain, now) = (Arc::clone(chain), clock::now_micros());
+    let ((survey, presumed), _) = table
+        .with_state(move |state| {
+            let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let open = chain.open(state.table.manifest(), now);
+            let mut due = Vec::new();
+            let mut presumed = Vec::new();
+            for partition in &open {
+                let links = chain.links(&mut state.table, *partition)?;
+                state.change().marks.extend(links.iter().filter_map(followed_delete));
+                presumed.extend(links.iter().filter_map(settled_presumption));
+                let count = links.iter().filter(|link| is_due(&chain, link, now)).count();
+                due.extend((count > 0).then_some((*partition, count as u64)));
+            }
+            Ok((Survey { open, due }, presumed))
+        })
+        .await?;
+    if !presumed.is_empty() {
+        table.commit(|change| change.attempts.extend(presumed)).await?;
+    }
+    Ok(survey)
 }
 
 /// What is gone is gone here too, and what is back is back.
-async fn follow_deletes(parents: &Table, table: &TableRun<'_>) {
-    let marks: Vec<(Box<str>, Option<i64>)> = {
-        let state = table.state().await;
-        let rows = state.table.index().iter().filter(|(_, entry)| entry.in_lake);
-        let differs = rows.filter_map(|(id, entry)| {
-            let deleted_at = parents.index().get(id)?.deleted_at;
-            let differs = deleted_at.is_some() != entry.deleted_at.is_some();
-            differs.then(|| (id.clone(), deleted_at))
-        });
-        differs.collect()
-    };
-    table.add(|change| change.marks.extend(marks)).await;
+fn followed_delete(link: &Link) -> Option<Mark> {
+    let own = link.own.as_ref().filter(|own| own.in_lake)?;
+    let deleted_at = link.parent.deleted_at;
+    let differs = deleted_at.is_some() != own.deleted_at.is_some();
+    differs.then(|| Mark { key: link.id.clone(), day: own.day, deleted_at })
 }
 
-/// Records that a run brought and did not live to note: they are of the parent's present version
-/// if they were fetched after it.
-async fn settle_presumed(parents: &Table, table: &TableRun<'_>) -> Result<()> {
-    let state = table.state().await;
-    let presumed = state.table.index().iter().filter_map(|(id, entry)| {
-        let attempt = entry.attempt.as_ref().filter(|it| it.parent_hash == UNKNOWN_PARENT)?;
-        let parent = parents.index().get(id)?;
-        let is_of_present = attempt.reason.is_none() && entry.fetched_at >= parent.fetched_at;
-        let settled = Attempt { parent_hash: parent.hash, ..Attempt::default() };
-        is_of_present.then(|| (id.clone(), settled))
-    });
-    let presumed: Vec<_> = presumed.collect();
-    drop(state);
-    if presumed.is_empty() {
-        return Ok(());
-    }
-    table.commit(|change| change.attempts.extend(presumed)).await
+/// A record that a run brought and did not live to note is of the parent's present version if it
+/// was fetched after it.
+fn settled_presumption(link: &Link) -> Option<Tried> {
+    let own = link.own.as_ref()?;
+    let presumed = own.attempt.as_ref().filter(|it| it.parent_hash == UNKNOWN_PARENT)?;
+    let is_of_present = presumed.reason.is_none() && own.fetched_at >= link.parent.fetched_at;
+    let attempt = Attempt { parent_hash: link.parent.hash, ..Attempt::default() };
+    is_of_present.then(|| Tried { key: link.id.clone(), day: own.day, attempt })
 }
 
-/// Who is due, the newest first; the others are counted.
-async fn wanted(parent: &Parent, parents: &Table, table: &TableRun<'_>) -> (Vec<Wanted>, Queue) {
-    let now = clock::now_micros();
-    let state = table.state().await;
-    let known = state.table.index();
-    let mut counts = Queue::default();
-    let mut wanted = Vec::new();
-    for (id, entry) in parents.index().iter().filter(|(_, entry)| parent.selects(entry)) {
-        let before = known.get(id).and_then(|entry| entry.attempt.clone());
-        match queue::due(before.as_ref(), entry.hash, now) {
-            Due::Settled => counts.settled += 1,
-            Due::Later => counts.parked += 1,
-            Due::Never => counts.unavailable += 1,
-            Due::Now => {
-                let (id, hash, day) = (id.clone(), entry.hash, entry.day);
-                wanted.push(Wanted { id, hash, day, before });
-            }
-        }
-    }
+fn is_due(chain: &Chain, link: &Link, now: i64) -> bool {
+    let is_presumed = settled_presumption(link).is_some();
+    let due = queue::due(link.attempt(), link.parent.hash, now);
+    chain.selects(link) && due == Due::Now && !is_presumed
+}
+
+/// Who is due in one partition of the parents, the newest first.
+async fn wanted(
+    chain: &SharedChain,
+    table: &TableRun<'_>,
+    partition: Partition,
+) -> Result<Vec<Wanted>> {
+    let (chain, now) = (Arc::clone(chain), clock::now_micros());
+    let (mut wanted, _) = table
+        .with_state(move |state| {
+            let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let links = chain.links(&mut state.table, partition)?;
+            let due = links.into_iter().filter(|link| is_due(&chain, link, now));
+            let wanted = |link: Link| Wanted {
+                id: link.id,
+                hash: link.parent.hash,
+                day: link.parent.day,
+                before: link.own.and_then(|own| own.attempt),
+            };
+            Ok(due.map(wanted).collect::<Vec<_>>())
+        })
+        .await?;
     wanted.sort_unstable_by(|a, b| (b.day, &b.id).cmp(&(a.day, &a.id)));
-    (wanted, counts)
+    Ok(wanted)
+}
+
+/// Says how far the records have come, and remembers the partitions where nothing is left to do.
+async fn conclude_partitions(
+    chain: &SharedChain,
+    table: &TableRun<'_>,
+    open: Vec<Partition>,
+) -> Result<()> {
+    let (chain, now) = (Arc::clone(chain), clock::now_micros());
+    let ((queue, checked), _) = table
+        .with_state(move |state| {
+            let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut whole = chain.closed(state.table.manifest(), &open);
+            let mut news = Vec::new();
+            for partition in open {
+                let (queue, checked) = chain.tally(&mut state.table, partition, now)?;
+                whole += queue;
+                let name = partition.to_string();
+                if state.table.manifest().checked.get(&name) != checked.as_ref() {
+                    news.push((name, checked));
+                }
+            }
+            Ok((whole, news))
+        })
+        .await?;
+    if !checked.is_empty() {
+        table.commit(|change| change.checked = checked).await?;
+    }
+    report(table, queue).await;
+    Ok(())
 }
 
 /// What came of one request.
-enum Fetched<'a> {
-    Reply(&'a Wanted, Bytes, Origin),
-    Due(Due),
+enum Fetched {
+    Reply(Wanted, Bytes, Origin),
+    Nothing,
 }
 
 /// Asks for one record; a failure is noted at once, a reply is decoded with others.
-async fn fetch<'a>(
-    export: &Export,
-    table: &TableRun<'_>,
-    wanted: &'a Wanted,
-) -> Result<Fetched<'a>> {
+async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Fetched> {
     let asked = Asked { parent: Some(&wanted.id), ..Asked::default() };
-    let due = match table.fetch(&request(&table.endpoint, &asked)).await {
+    match table.fetch(&request(&table.endpoint, &asked)).await {
         Ok((body, origin)) => return Ok(Fetched::Reply(wanted, body, origin)),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
             Some(reason) => conclude(table, wanted, Some(reason)).await,
             None => refuse(export, table, failure, error).await,
         },
-        Err(halted) => {
-            table.fail(None, halted).await;
-            Due::Now
-        }
-    };
-    Ok(Fetched::Due(due))
+        Err(halted) => table.fail(None, halted).await,
+    }
+    Ok(Fetched::Nothing)
 }
 
 /// Replies that wait to be decoded together.
 #[derive(Default)]
-struct Batch<'a> {
-    wanted: Vec<&'a Wanted>,
+struct Batch {
+    wanted: Vec<Wanted>,
     bodies: Vec<(Bytes, Origin)>,
     bytes: usize,
 }
 
-impl<'a> Batch<'a> {
-    fn push(&mut self, wanted: &'a Wanted, body: Bytes, origin: Origin) {
+impl Batch {
+    fn push(&mut self, wanted: Wanted, body: Bytes, origin: Origin) {
         self.bytes += body.len();
         self.wanted.push(wanted);
         self.bodies.push((body, origin));
@@ -165,7 +226,7 @@ impl<'a> Batch<'a> {
         self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
     }
 
-    async fn decode(self, table: &TableRun<'_>, counts: &mut Queue) -> Result<()> {
+    async fn decode(self, table: &TableRun<'_>) -> Result<()> {
         if self.bodies.is_empty() {
             return Ok(());
         }
@@ -176,29 +237,17 @@ impl<'a> Batch<'a> {
                 (true, false) => Some(queue::EMPTY),
                 (false, _) => Some("the reply holds no usable record"),
             };
-            let due = conclude(table, wanted, reason).await;
-            count(counts, due);
+            conclude(table, wanted, reason).await;
         }
         Ok(())
     }
 }
 
 /// Remembers what a request found.
-async fn conclude(table: &TableRun<'_>, wanted: &Wanted, reason: Option<&str>) -> Due {
-    let now = clock::now_micros();
-    let attempt = queue::attempt(wanted.before.as_ref(), wanted.hash, reason, now);
-    let due = queue::due(Some(&attempt), wanted.hash, now);
-    table.add(|change| change.attempts.push((wanted.id.clone(), attempt))).await;
-    due
-}
-
-fn count(counts: &mut Queue, due: Due) {
-    match due {
-        Due::Settled => counts.settled += 1,
-        Due::Now => counts.pending += 1,
-        Due::Later => counts.parked += 1,
-        Due::Never => counts.unavailable += 1,
-    }
+async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
+    let Wanted { id: key, hash, day, before } = wanted;
+    let attempt = queue::attempt(before.as_ref(), hash, reason, clock::now_micros());
+    table.add(|change| change.attempts.push(Tried { key, day, attempt })).await;
 }
 
 /// Why a record is put off, if it is not simply asked for again in the next run.
@@ -212,32 +261,28 @@ fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
     }
 }
 
-async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: Error) -> Due {
+async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: Error) {
     if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
         let halted = export.client.halt(error);
         table.fail(None, halted).await;
     } else if failure != Failure::Broken {
         table.fail(None, FetchError::Failed(failure, error)).await;
     }
-    Due::Now
 }
 
 /// Says what is still missing.
-async fn report(parent: &Parent, parents: &Table, table: &TableRun<'_>, counts: Queue) {
+async fn report(table: &TableRun<'_>, queue: Queue) {
     let mut state = table.state().await;
-    state.set_queue(counts);
-    let ready = parents.index().iter().filter(|(_, entry)| parent.selects(entry));
-    let known = state.table.index();
-    let failed = ready.filter_map(|(id, _)| known.get(id)?.attempt.as_ref());
-    let missing = failed.filter(|it| queue::is_missing(it)).count();
-    if counts.pending > 0 && !state.has_problems() {
+    state.set_queue(queue);
+    if queue.pending > 0 && !state.has_problems() {
         let message =
-            format!("{} could not be read and are asked for again in the next run", counts.pending);
+            format!("{} could not be read and are asked for again in the next run", queue.pending);
         state.push_problem(problem(&table.endpoint, message));
     }
-    if missing > 0 {
+    if queue.missing > 0 {
         let message = format!(
-            "{missing} are not to be had yet (see the queue) and are asked for again later"
+            "{} are not to be had yet (see the queue) and are asked for again later",
+            queue.missing
         );
         state.push_problem(problem(&table.endpoint, message));
     }

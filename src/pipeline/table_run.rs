@@ -14,7 +14,7 @@ use crate::decode::{Decoded, DecodedMany, Origin, RecordDecoder, Rows, Undecodab
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
-use crate::lake::{Change, Committed, Table};
+use crate::lake::{Change, Committed, Table, key_hash};
 use crate::page::Page;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
 use crate::window::{Coverage, Window};
@@ -46,7 +46,7 @@ pub(super) struct State {
     server_date: Option<DateTime<Utc>>,
     /// The windows that were listed completely in this run, and the keys that came.
     pub(super) listed: Coverage,
-    pub(super) seen: HashSet<Box<str>>,
+    pub(super) seen: HashSet<i64>,
     pub(super) absent: bool,
     answered: bool,
     halted: Option<Error>,
@@ -184,17 +184,17 @@ impl<'e> TableRun<'e> {
 
     /// Takes in rows, and commits what has gathered when it is much or old.
     pub(super) async fn absorb(&self, rows: Rows) -> Result<()> {
-        let mut state = self.state.lock().await;
-        if self.endpoint.deletes && self.endpoint.parent.is_none() {
-            state.seen.extend(rows.facts.iter().map(|facts| facts.key.clone()));
-        }
-        let new: Vec<u32> = (0u32..)
-            .zip(&rows.facts)
-            .filter(|(_, facts)| !state.table.has(facts))
-            .map(|(row, _)| row)
-            .collect();
-        if !new.is_empty() {
-            let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
+        let by_list = self.endpoint.deletes && self.endpoint.parent.is_none();
+        let (rows, mut state) = self
+            .with_state(move |state| {
+                if by_list {
+                    state.seen.extend(rows.facts.iter().map(|facts| key_hash(&facts.key)));
+                }
+                let new = state.table.news(&rows.facts)?;
+                if new.len() == rows.len() { Ok(rows) } else { rows.take(&new) }
+            })
+            .await?;
+        if !rows.is_empty() {
             state.pending_bytes += rows.batch.get_array_memory_size();
             state.pending.upserts.push(rows);
         }
@@ -202,6 +202,19 @@ impl<'e> TableRun<'e> {
             state.pending_bytes > BUFFER_BYTES || state.last_commit.elapsed() > BUFFER_TIME;
         drop(state);
         if is_due { self.commit(|_| {}).await } else { Ok(()) }
+    }
+
+    /// Does what may wait for the disk with the state, and gives it back.
+    pub(super) async fn with_state<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut State) -> Result<T> + Send + 'static,
+    ) -> Result<(T, OwnedMutexGuard<State>)> {
+        let mut state = Arc::clone(&self.state).lock_owned().await;
+        blocking(move || {
+            let done = work(&mut state)?;
+            Ok((done, state))
+        })
+        .await
     }
 
     /// Adds to what the next commit says.
@@ -315,6 +328,11 @@ impl State {
         let latest = self.latest_change.and_then(DateTime::from_timestamp_micros)?;
         let server = self.server_date.unwrap_or(now);
         Some(latest.min(now).min(server))
+    }
+
+    /// What the next commit says.
+    pub(super) fn change(&mut self) -> &mut Change {
+        &mut self.pending
     }
 
     pub(super) fn has_problems(&self) -> bool {

@@ -4,7 +4,7 @@
 //! whether to ask. Never here: the request, or the list of what is pending, which follows from
 //! the indexes.
 
-use crate::manifest::Attempt;
+use crate::manifest::{Attempt, Queue};
 
 /// Why a record that is in the lake is asked for again: its settling field was still empty.
 pub const EMPTY: &str = "nothing in it yet";
@@ -60,6 +60,31 @@ pub fn attempt(
         first_failed_at: before.map_or(now, |it| it.first_failed_at),
         next_try_at: now + delay,
     }
+}
+
+/// How far records have come, each given by what was found for it and its parent's content hash,
+/// and when the first of those that are put off is due.
+#[must_use]
+pub fn tally<'a>(
+    records: impl Iterator<Item = (Option<&'a Attempt>, u128)>,
+    now: i64,
+) -> (Queue, Option<i64>) {
+    let mut queue = Queue::default();
+    let mut due_at: Option<i64> = None;
+    for (attempt, parent_hash) in records {
+        match due(attempt, parent_hash, now) {
+            Due::Settled => queue.settled += 1,
+            Due::Now => queue.pending += 1,
+            Due::Never => queue.unavailable += 1,
+            Due::Later => {
+                queue.parked += 1;
+                let next = attempt.map_or(now, |attempt| attempt.next_try_at);
+                due_at = Some(due_at.map_or(next, |due_at| due_at.min(next)));
+            }
+        }
+        queue.missing += u64::from(attempt.is_some_and(is_missing));
+    }
+    (queue, due_at)
 }
 
 /// Whether a record is still missing that may yet be had.

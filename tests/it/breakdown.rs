@@ -36,7 +36,7 @@ fn ids(site: &Site, table: &str) -> BTreeSet<String> {
 }
 
 fn assert_verified(site: &Site) {
-    let store = Store::open(&site.lake.location()).unwrap();
+    let store = std::sync::Arc::new(Store::open(&site.lake.location()).unwrap());
     let found = verify(&store, &Catalogue::built_in().unwrap()).unwrap();
     assert_eq!(found.findings, [], "P12: what is complete passes");
 }

@@ -15,6 +15,7 @@ mod cli;
 mod crash;
 mod faults;
 mod floors;
+mod formats;
 mod idempotent;
 mod quarantine;
 mod requests;

@@ -1,0 +1,117 @@
+//! Chains: a chained table held against the table of its parents.
+//!
+//! Enters: both tables. Leaves: of each parent what both know of it, partition by partition, and
+//! which partitions need not be looked at. Never here: a request.
+
+use super::table::Table;
+use crate::endpoint::Parent;
+use crate::error::Result;
+use crate::manifest::{Attempt, Checked, IndexEntry, Manifest, Queue};
+use crate::partition::Partition;
+use crate::plan::queue;
+
+/// The parents of a chained table.
+#[derive(Debug)]
+pub struct Chain {
+    parents: Table,
+    rule: Parent,
+}
+
+/// A parent, and what is known of the record that its id drives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The parent's id.
+    pub id: Box<str>,
+    /// What the parents' table knows of it.
+    pub parent: IndexEntry,
+    /// What the chained table knows of it.
+    pub own: Option<IndexEntry>,
+}
+
+impl Chain {
+    /// The chain from the parents' table, by the rule that chooses among them.
+    #[must_use]
+    pub fn new(parents: Table, rule: Parent) -> Self {
+        Self { parents, rule }
+    }
+
+    /// The partitions of the parents that must be looked at, newest first: those whose index
+    /// changed since they were, and those with records that are due.
+    #[must_use]
+    pub fn open(&self, own: &Manifest, now: i64) -> Vec<Partition> {
+        let is_open = |partition: &Partition| {
+            let checked = own.checked.get(&partition.to_string());
+            checked.is_none_or(|checked| {
+                let is_due = checked.due_at.is_some_and(|due_at| due_at <= now);
+                is_due || checked.parents != self.stamp(*partition)
+            })
+        };
+        self.parents.indexed().rev().filter(is_open).collect()
+    }
+
+    /// How far the records of all partitions but the open ones have come.
+    #[must_use]
+    pub fn closed(&self, own: &Manifest, open: &[Partition]) -> Queue {
+        let mut queue = Queue::default();
+        for partition in self.parents.indexed().filter(|partition| !open.contains(partition)) {
+            if let Some(checked) = own.checked.get(&partition.to_string()) {
+                queue += checked.queue;
+            }
+        }
+        queue
+    }
+
+    /// How far the records of one partition have come, and what to remember of it if none is due.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of an index cannot be read.
+    pub fn tally(
+        &mut self,
+        own: &mut Table,
+        partition: Partition,
+        now: i64,
+    ) -> Result<(Queue, Option<Checked>)> {
+        let links = self.links(own, partition)?;
+        let selected = links.iter().filter(|link| self.selects(link));
+        let (queue, due_at) = queue::tally(selected.map(|it| (it.attempt(), it.parent.hash)), now);
+        let parents = self.stamp(partition);
+        Ok((queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at })))
+    }
+
+    /// Whether the parent's record is to be had at all.
+    #[must_use]
+    pub fn selects(&self, link: &Link) -> bool {
+        self.rule.selects(&link.parent)
+    }
+
+    /// The parents of one partition, and what `own` knows of each one's record.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of an index cannot be read.
+    pub fn links(&mut self, own: &mut Table, partition: Partition) -> Result<Vec<Link>> {
+        let parents = self.parents.entries(partition)?;
+        let wanted: Vec<_> = parents.iter().map(|(id, entry)| (&**id, entry.day)).collect();
+        let mut known = own.find(&wanted)?;
+        let link = |(id, parent): (&Box<str>, &IndexEntry)| Link {
+            id: id.clone(),
+            parent: parent.clone(),
+            own: known.remove(id).map(|known| known.1),
+        };
+        Ok(parents.iter().map(link).collect())
+    }
+
+    fn stamp(&self, partition: Partition) -> String {
+        let file = self.parents.manifest().index.get(&partition.to_string());
+        let object = file.and_then(|file| file.object.rsplit('/').next()).unwrap_or_default();
+        let rule = xxhash_rust::xxh3::xxh3_64(format!("{:?}", self.rule.when).as_bytes());
+        format!("{object}#{rule:08x}")
+    }
+}
+
+impl Link {
+    /// What the last request for the record found.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.own.as_ref().and_then(|own| own.attempt.as_ref())
+    }
+}
