@@ -1,19 +1,21 @@
 //! The client: one request at a time from each caller, retried where that can help.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Response, Url};
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue};
+use reqwest::Url;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Stop;
 use super::throttle::Throttle;
+use super::transport::{Break, Exchanged, Get, Network, Severed, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::{Failure, RetryPolicy};
 use crate::secret::Credentials;
@@ -21,12 +23,8 @@ use crate::secret::Credentials;
 /// The API as its vendor publishes it.
 pub const BASE_URL: &str = "https://rest-api.copilot.clari.com";
 
-/// No reply is larger (the API's own cap is 6 MB): one that never ends is cut off here.
-const MAX_BODY: usize = 64 << 20;
 /// How many requests in a row may each be too large to be answered.
 const MOST_EXHAUSTED: u32 = 3;
-/// How much of a failed reply's body is looked at.
-const MAX_FAILURE_BODY: usize = 4 << 10;
 
 /// How to reach the API, and how fast.
 #[derive(Debug, Clone)]
@@ -110,10 +108,11 @@ impl From<FetchError> for Error {
 }
 
 /// Sends requests.
-#[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    transport: Arc<dyn Transport>,
+    headers: HeaderMap,
     base_url: Url,
+    timeout: Duration,
     throttle: Throttle,
     slots: Semaphore,
     retry: RetryPolicy,
@@ -126,31 +125,35 @@ pub struct Client {
     halted: OnceLock<(ErrorKind, String)>,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("requests", &self.requests).finish_non_exhaustive()
+    }
+}
+
 impl Client {
-    /// A client that has not sent anything yet.
+    /// A client over the network that has not sent anything yet.
     ///
     /// # Errors
     /// `Config` when the base URL is none.
     pub fn new(settings: &ClientSettings, stop: Stop) -> Result<Self> {
-        // Fails only if a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let base_url = parse_base_url(&settings.base_url)?;
-        let http = reqwest::Client::builder()
-            .default_headers(headers(&settings.credentials)?)
-            .user_agent(concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .redirect(Policy::none())
-            .timeout(settings.timeout)
-            .connect_timeout(Duration::from_secs(10))
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| {
-                Error::new(ErrorKind::Config, "the HTTP client could not be set up")
-                    .with_source(error)
-            })?;
+        Self::over(Arc::new(Network::new()?), settings, stop)
+    }
+
+    /// A client over another transport.
+    ///
+    /// # Errors
+    /// `Config` when the base URL is none.
+    pub fn over(
+        transport: Arc<dyn Transport>,
+        settings: &ClientSettings,
+        stop: Stop,
+    ) -> Result<Self> {
         Ok(Self {
-            http,
-            base_url,
+            transport,
+            headers: headers(&settings.credentials)?,
+            base_url: parse_base_url(&settings.base_url)?,
+            timeout: settings.timeout,
             throttle: Throttle::new(settings.rate),
             slots: Semaphore::new(settings.concurrency.max(1)),
             retry: settings.retry,
@@ -231,17 +234,10 @@ impl Client {
         }
         self.check()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let response = match self.http.get(self.url(request)).send().await {
-            Ok(response) => response,
-            Err(error) => return Ok(Err(failed(error))),
-        };
-        let status = response.status().as_u16();
-        if status == 200 {
-            return Ok(read_body(response).await);
-        }
-        let body = read_start(response).await;
-        let failure = Failure::of_status(status, &body);
-        Ok(Err((failure, describe(failure, status))))
+        let get = Get { url: self.url(request), headers: self.headers.clone() };
+        let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
+        let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
+        Ok(exchanged.map_err(failed).and_then(judge))
     }
 
     fn check(&self) -> Result<(), FetchError> {
@@ -330,44 +326,29 @@ fn headers(credentials: &Credentials) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-async fn read_body(mut response: Response) -> Result<Reply, (Failure, Error)> {
-    let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
+/// What a whole exchange means; a failed reply's body is only looked at, never shown.
+fn judge(exchanged: Exchanged) -> Result<Reply, (Failure, Error)> {
+    let status = exchanged.status().as_u16();
+    if status != 200 {
+        let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
+        return Err((failure, describe(failure, status)));
+    }
+    let date = exchanged.headers().get(DATE).and_then(|value| value.to_str().ok());
     let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()).map(|it| it.to_utc());
-    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = BytesMut::with_capacity(length.unwrap_or(64 << 10).min(MAX_BODY));
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            let error = Error::new(ErrorKind::Data, "the reply is larger than 64 MiB");
-            return Err((Failure::TooLarge, error));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Reply { body: body.freeze(), date })
+    Ok(Reply { body: exchanged.into_body(), date })
 }
 
-/// The beginning of a failed reply's body, as far as it comes; it is only looked at, never shown.
-async fn read_start(mut response: Response) -> String {
-    let mut start = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        start.extend_from_slice(&chunk[..chunk.len().min(MAX_FAILURE_BODY)]);
-        if start.len() >= MAX_FAILURE_BODY {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&start).into_owned()
-}
-
-fn failed(error: reqwest::Error) -> (Failure, Error) {
-    let failure = if error.is_timeout() { Failure::TooLarge } else { Failure::Broken };
-    let message = if error.is_timeout() {
-        "no answer in time"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "the connection broke"
+fn failed(severed: Severed) -> (Failure, Error) {
+    let (failure, kind) = match severed.at {
+        Break::NoAnswer => (Failure::TooLarge, ErrorKind::Unavailable),
+        Break::Endless => (Failure::TooLarge, ErrorKind::Data),
+        Break::NoConnection | Break::Torn => (Failure::Broken, ErrorKind::Unavailable),
     };
-    // The URL names ids in its query: not for logs.
-    let error = Error::new(ErrorKind::Unavailable, message).with_source(error.without_url());
+    let error = Error::new(kind, severed.at.to_string());
+    let error = match severed.source {
+        Some(source) => error.with_source(source),
+        None => error,
+    };
     (failure, error)
 }
 

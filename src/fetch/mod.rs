@@ -5,7 +5,11 @@
 
 mod client;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod throttle;
+mod transport;
 
 pub use client::{BASE_URL, Client, ClientSettings, FetchError, Reply, Request, Unreadable};
 pub use stop::Stop;
+pub use transport::{Break, Exchanged, Get, Severed, Transport};

@@ -1,9 +1,9 @@
 //! The embedded API simulator: a Clari Copilot workspace that never was.
 //!
 //! [`Options`] enter and become a [`Workspace`], equal for equal seeds;
-//! [`Settings`] say how its API behaves; a [`Server`] answers HTTP on the
-//! loopback interface with every trap that the real API is known or feared to
-//! have, and keeps a ledger of who asked for what.
+//! [`Settings`] say how its [`Api`] behaves, with every trap that the real one is
+//! known or feared to have; a ledger keeps who asked for what. A [`Server`]
+//! serves it over HTTP on the loopback interface.
 //!
 //! What never happens here: nothing is shared with the exporter, not a type and
 //! not a rule, since a simulator that shares the exporter's code agrees with its
@@ -19,6 +19,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod api;
 mod birth;
 mod catalogue;
 mod change;
@@ -46,6 +47,7 @@ mod workspace;
 #[cfg(test)]
 mod tests;
 
+pub use api::Api;
 pub use faults::{Fault, Faults};
 pub use ledger::{Request, Violations};
 pub use options::{Dense, Options};

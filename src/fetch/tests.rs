@@ -1,0 +1,78 @@
+//! The client over functions that answer, in paused time: minutes pass in milliseconds.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    Break, Client, ClientSettings, Exchanged, FetchError, Get, Request, Severed, Stop, Transport,
+};
+use crate::error::ErrorKind;
+use crate::retry::Failure;
+use crate::secret::Credentials;
+
+fn settings() -> ClientSettings {
+    let credentials = Credentials::new("a key", "a password").unwrap();
+    ClientSettings { rate: 0.0, ..ClientSettings::new(credentials) }
+}
+
+fn client(transport: impl Transport + 'static) -> Client {
+    Client::over(Arc::new(transport), &settings(), Stop::default()).unwrap()
+}
+
+fn request() -> Request {
+    let query = vec![("id".to_owned(), "a b&c".to_owned())];
+    Request { path: "/call-details".to_owned(), query, shrinkable: false }
+}
+
+fn answered(status: u16, body: &'static str) -> Ready<Result<Exchanged, Severed>> {
+    let reply = http::Response::builder().status(status).body(Bytes::from_static(body.as_bytes()));
+    ready(Ok(reply.unwrap()))
+}
+
+async fn outcome(client: &Client, attempts: &mut u64) -> Result<String, FetchError> {
+    let read = |reply: &super::Reply| Ok(String::from_utf8_lossy(&reply.body).into_owned());
+    client.get(&request(), attempts, read).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_a_transport_and_gets_the_url_and_credentials_that_do_not_show() {
+    let client = client(|get: Get| {
+        assert_eq!(get.url.as_str(), "https://rest-api.copilot.clari.com/call-details?id=a+b%26c");
+        assert_eq!(get.headers["x-api-key"], "a key");
+        assert_eq!(get.headers["x-api-password"], "a password");
+        assert!(!format!("{get:?}").contains("a password"), "P8");
+        answered(200, "{}")
+    });
+    let mut attempts = 0;
+    assert_eq!(outcome(&client, &mut attempts).await.unwrap(), "{}");
+    assert_eq!((attempts, client.requests()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_ends_the_run_after_two_minutes_and_nothing_is_sent_any_more() {
+    let client = client(|_: Get| answered(500, ""));
+    let begun = Instant::now();
+    let ended = outcome(&client, &mut 0).await.unwrap_err();
+    assert!(matches!(ended, FetchError::Halted(error) if error.kind() == ErrorKind::Unavailable));
+    assert!((120..200).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let sent = client.requests();
+    assert!(matches!(outcome(&client, &mut 0).await, Err(FetchError::Halted(_))));
+    assert_eq!(client.requests(), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clients_patience_ends_and_is_taken_for_a_reply_that_is_too_large() {
+    let client = client(|_: Get| async {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        Err(Break::Torn.into())
+    });
+    let asked = Request { shrinkable: true, ..request() };
+    let begun = Instant::now();
+    let ended = client.get(&asked, &mut 0, |_| Ok(())).await.unwrap_err();
+    assert!(matches!(ended, FetchError::Failed(Failure::TooLarge, _)));
+    assert_eq!(begun.elapsed(), settings().timeout);
+}

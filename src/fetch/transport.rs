@@ -1,0 +1,168 @@
+//! The exchange itself: a GET goes out, and a reply comes back or something broke.
+//!
+//! Enters: a URL and headers. Leaves: status, headers and body. Never here: another method than
+//! GET, a second attempt, a pause, or what a status means.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use reqwest::redirect::Policy;
+use reqwest::{Response, Url};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// No reply is larger (the API's own cap is 6 MB): one that never ends is cut off here.
+const MAX_BODY: usize = 64 << 20;
+/// How much of a failed reply's body is read.
+const MAX_FAILURE_BODY: usize = 4 << 10;
+
+/// What is sent; it is always a GET.
+#[derive(Debug, Clone)]
+pub struct Get {
+    /// The whole URL, query included.
+    pub url: Url,
+    /// The credentials, marked as sensitive.
+    pub headers: HeaderMap,
+}
+
+/// A reply, its body decompressed and whole; of one that is not 200, the body's beginning.
+pub type Exchanged = http::Response<Bytes>;
+
+/// Carries a request to whoever answers. The network is one; any function that answers is another,
+/// so that a test needs no socket and no real time.
+///
+/// A transport need not watch the time: its future is dropped when the client's patience ends.
+pub trait Transport: Send + Sync {
+    /// Sends a request, once, and brings the reply.
+    fn get(&self, request: Get) -> BoxFuture<'_, Result<Exchanged, Severed>>;
+}
+
+impl<F, A> Transport for F
+where
+    F: Fn(Get) -> A + Send + Sync,
+    A: Future<Output = Result<Exchanged, Severed>> + Send + 'static,
+{
+    fn get(&self, request: Get) -> BoxFuture<'_, Result<Exchanged, Severed>> {
+        Box::pin(self(request))
+    }
+}
+
+/// How an exchange broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Nobody could be reached.
+    NoConnection,
+    /// No answer came in time.
+    NoAnswer,
+    /// The connection ended before the reply did.
+    Torn,
+    /// The reply does not end.
+    Endless,
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoConnection => "no connection",
+            Self::NoAnswer => "no answer in time",
+            Self::Torn => "the connection broke",
+            Self::Endless => "the reply is larger than 64 MiB",
+        })
+    }
+}
+
+/// An exchange that brought no reply, or not the whole of it.
+#[derive(Debug)]
+pub struct Severed {
+    /// How it broke off.
+    pub at: Break,
+    /// What the library below says of it; no URL, which would name ids.
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl From<Break> for Severed {
+    fn from(at: Break) -> Self {
+        Self { at, source: None }
+    }
+}
+
+impl From<reqwest::Error> for Severed {
+    fn from(error: reqwest::Error) -> Self {
+        let at = if error.is_timeout() {
+            Break::NoAnswer
+        } else if error.is_connect() {
+            Break::NoConnection
+        } else {
+            Break::Torn
+        };
+        Self { at, source: Some(Box::new(error.without_url())) }
+    }
+}
+
+/// HTTP over the network.
+#[derive(Debug)]
+pub(super) struct Network(reqwest::Client);
+
+impl Network {
+    /// A transport that has no connection yet.
+    pub(super) fn new() -> Result<Self> {
+        // Fails only if a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .redirect(Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Config, "the HTTP client could not be set up")
+                    .with_source(error)
+            })?;
+        Ok(Self(http))
+    }
+}
+
+impl Transport for Network {
+    fn get(&self, request: Get) -> BoxFuture<'_, Result<Exchanged, Severed>> {
+        Box::pin(async move {
+            let mut response = self.0.get(request.url).headers(request.headers).send().await?;
+            let body = match response.status().as_u16() {
+                200 => read_whole(&mut response).await?,
+                _ => read_start(&mut response).await,
+            };
+            let mut exchanged = Exchanged::new(body);
+            *exchanged.status_mut() = response.status();
+            std::mem::swap(exchanged.headers_mut(), response.headers_mut());
+            Ok(exchanged)
+        })
+    }
+}
+
+async fn read_whole(response: &mut Response) -> Result<Bytes, Severed> {
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(length.unwrap_or(64 << 10).min(MAX_BODY));
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(Break::Endless.into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The beginning of a body, as far as it comes.
+async fn read_start(response: &mut Response) -> Bytes {
+    let mut start = BytesMut::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        start.extend_from_slice(&chunk[..chunk.len().min(MAX_FAILURE_BODY)]);
+        if start.len() >= MAX_FAILURE_BODY {
+            break;
+        }
+    }
+    start.freeze()
+}
