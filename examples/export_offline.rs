@@ -11,6 +11,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use chrono::Utc;
+use clari_lake::clock::Clock;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
 use clari_lake::lake::Store;
@@ -45,6 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         concurrency: 16,
         progress: Arc::new(Progress::default()),
         stop,
+        clock: Clock::system(),
         command: "export".to_owned(),
     };
 

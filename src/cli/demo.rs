@@ -10,7 +10,7 @@ use super::Exit;
 use super::args::DemoArgs;
 use super::export::{conclude, perform};
 use super::output::{Printer, number, size};
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
@@ -52,6 +52,7 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
         concurrency: 16,
         progress: Arc::new(Progress::default()),
         stop,
+        clock: Clock::system(),
         command: "demo".to_owned(),
     };
     let (report, signal) = perform(&export, &[], printer)?;

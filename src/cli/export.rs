@@ -10,7 +10,7 @@ use super::Exit;
 use super::args::{ApiArgs, ExportArgs};
 use super::output::{Printer, summary};
 use super::progress::Display;
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
@@ -45,6 +45,7 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
         concurrency: usize::from(args.api.concurrency),
         progress: Arc::new(Progress::default()),
         stop,
+        clock: Clock::system(),
         command: "export".to_owned(),
     };
     let (report, signal) = perform(&export, &args.endpoints, printer)?;

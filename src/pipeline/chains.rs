@@ -8,7 +8,6 @@ use futures::StreamExt;
 use super::requests::{Asked, request};
 use super::table_run::{TableRun, blocking};
 use super::{Export, means_absent};
-use crate::clock;
 use crate::decode::Origin;
 use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
@@ -85,7 +84,7 @@ struct Survey {
 /// Looks at what changed, and takes over what needs no request: what is gone is gone here too, and
 /// what a run brought and did not live to note is settled.
 async fn survey(chain: &SharedChain, table: &TableRun<'_>) -> Result<Survey> {
-    let (chain, now) = (Arc::clone(chain), clock::now_micros());
+    let (chain, now) = (Arc::clone(chain), table.export().clock.now_micros());
     let ((survey, presumed), _) = table
         .with_state(move |state| {
             let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +137,7 @@ async fn wanted(
     table: &TableRun<'_>,
     partition: Partition,
 ) -> Result<Vec<Wanted>> {
-    let (chain, now) = (Arc::clone(chain), clock::now_micros());
+    let (chain, now) = (Arc::clone(chain), table.export().clock.now_micros());
     let (mut wanted, _) = table
         .with_state(move |state| {
             let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,7 +162,7 @@ async fn conclude_partitions(
     table: &TableRun<'_>,
     open: Vec<Partition>,
 ) -> Result<()> {
-    let (chain, now) = (Arc::clone(chain), clock::now_micros());
+    let (chain, now) = (Arc::clone(chain), table.export().clock.now_micros());
     let ((queue, checked), _) = table
         .with_state(move |state| {
             let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,7 +245,7 @@ impl Batch {
 /// Remembers what a request found.
 async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
     let Wanted { id: key, hash, day, before } = wanted;
-    let attempt = queue::attempt(before.as_ref(), hash, reason, clock::now_micros());
+    let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().clock.now_micros());
     table.add(|change| change.attempts.push(Tried { key, day, attempt })).await;
 }
 
@@ -293,7 +292,8 @@ async fn open(export: &Export, name: &str) -> Result<Table> {
     let endpoint = Arc::new(export.catalogue.find(name)?.clone());
     let (store, granularity) = (Arc::clone(&export.store), export.granularity);
     let watch = export.catalogue.watched_field(name).map(str::to_owned);
-    blocking(move || Table::open(store, endpoint, granularity, "reader", watch, clock::now())).await
+    let now = export.clock.now();
+    blocking(move || Table::open(store, endpoint, granularity, "reader", watch, now)).await
 }
 
 /// The ids that drive a snapshot: those of today's snapshot of the parent, or of all its rows;

@@ -6,7 +6,6 @@ use futures::StreamExt;
 use super::Export;
 use super::requests::{Asked, request};
 use super::table_run::TableRun;
-use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::fetch::FetchError;
@@ -37,7 +36,7 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let checked = missing.into_iter().map(|missing| check(export, details, missing));
     let mut checked = futures::stream::iter(checked).buffer_unordered(export.concurrency);
     while let Some((missing, found)) = checked.next().await {
-        let now = clock::now_micros();
+        let now = export.clock.now_micros();
         match found {
             Some(false) => {
                 let Missing { id: key, day, .. } = missing;
@@ -70,7 +69,7 @@ struct Missing {
 /// The records of days that were listed completely, which did not come.
 async fn missing(export: &Export, table: &TableRun<'_>) -> Result<Vec<Missing>> {
     let now = export.settings.now;
-    let asked_before = clock::now_micros();
+    let asked_before = export.clock.now_micros();
     let (missing, _) = table
         .with_state(move |state| {
             let listed = std::mem::take(&mut state.listed);

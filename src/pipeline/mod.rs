@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use self::table_run::TableRun;
-use crate::clock;
+use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Request, Stop};
@@ -49,6 +49,8 @@ pub struct Export {
     pub progress: Arc<Progress>,
     /// The wish to stop.
     pub stop: Stop,
+    /// Who says when a record was fetched and a manifest committed.
+    pub clock: Clock,
     /// The command that the report names.
     pub command: String,
 }
@@ -72,7 +74,7 @@ impl Export {
     /// `Corrupt` or `Unavailable` when the lake cannot be read or written. That the API failed
     /// halfway is no error: the report says what is missing.
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
-        let started_at = clock::now();
+        let started_at = self.clock.now();
         let run = run_name(started_at);
         if endpoints.iter().all(|endpoint| endpoint.experimental) || self.store.is_empty()? {
             self.check_credentials().await?;
@@ -163,7 +165,7 @@ impl Export {
             command: self.command.clone(),
             lake: self.store.location(),
             started_at,
-            finished_at: clock::now(),
+            finished_at: self.clock.now(),
             now: self.settings.now,
             complete: problems.is_empty(),
             requests: self.client.requests(),

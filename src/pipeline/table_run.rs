@@ -9,7 +9,6 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{Export, Ran};
-use crate::clock;
 use crate::decode::{Decoded, DecodedMany, Origin, RecordDecoder, Rows, Undecodable, is_json};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,9 +73,8 @@ impl<'e> TableRun<'e> {
         let watch = export.catalogue.watched_field(&endpoint.name).map(str::to_owned);
         let (store, run) = (Arc::clone(&export.store), run.to_owned());
         let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
-        let table =
-            blocking(move || Table::open(store, of, granularity, &run, watch, clock::now()))
-                .await?;
+        let now = export.clock.now();
+        let table = blocking(move || Table::open(store, of, granularity, &run, watch, now)).await?;
         let report =
             EndpointReport { endpoint: endpoint.name.clone(), ..EndpointReport::default() };
         let state = State {
@@ -116,7 +114,7 @@ impl<'e> TableRun<'e> {
     ) -> Result<Answer, FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
-            let origin = Origin { fetched_at: clock::now_micros(), ..origin.clone() };
+            let origin = Origin { fetched_at: self.export.clock.now_micros(), ..origin.clone() };
             let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
             let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
             Ok((decoded, reply.date))
@@ -137,7 +135,7 @@ impl<'e> TableRun<'e> {
     pub(super) async fn fetch(&self, request: &Request) -> Result<(Bytes, Origin), FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
-            let origin = Origin { fetched_at: clock::now_micros(), ..Origin::default() };
+            let origin = Origin { fetched_at: self.export.clock.now_micros(), ..Origin::default() };
             if is_json(&reply.body) {
                 Ok((reply.body.clone(), origin))
             } else {
@@ -229,8 +227,9 @@ impl<'e> TableRun<'e> {
         addition(&mut change);
         change.schema = Some(Arc::clone(self.lock_decoder().schema()));
         state.pending_bytes = 0;
+        let now = self.export.clock.now();
         let (committed, state) = blocking(move || {
-            let committed = state.table.commit(change, clock::now())?;
+            let committed = state.table.commit(change, now)?;
             Ok((committed, state))
         })
         .await?;

@@ -136,6 +136,14 @@ fn values_and_decisions_know_no_clock_files_environment_randomness_or_network() 
 }
 
 #[test]
+fn only_the_street_door_asks_the_system_what_time_it_is() {
+    for source in sources().iter().filter(|source| source.room() != "clock") {
+        let asks = source.code.contains("clock::now(");
+        assert!(!asks || source.room() == "cli", "{} asks", source.path.display());
+    }
+}
+
+#[test]
 fn the_reader_of_imports_sees_through_tests_comments_and_depth() {
     let text = "// use crate::cli;\nuse crate::error::Error;\n#[cfg(test)]\nmod tests;\n\
         fn f() { super::super::window::g() }\n#[cfg(test)]\nmod tests {\n    use crate::lake;\n}\n";

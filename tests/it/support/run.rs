@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clari_lake::clock::Clock;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::Error;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
@@ -163,6 +164,7 @@ impl Run {
                 concurrency: self.concurrency,
                 progress: Arc::new(Progress::default()),
                 stop,
+                clock: Clock::system(),
                 command: "export".to_owned(),
             };
             let endpoints = export.catalogue.select(&self.endpoints)?;
