@@ -56,6 +56,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod decode;
 pub mod endpoint;
 pub mod error;
@@ -66,11 +67,13 @@ pub mod page;
 pub mod paginate;
 pub mod partition;
 pub mod pipeline;
+pub mod place;
 pub mod plan;
 pub mod report;
 pub mod retry;
 pub mod schema;
 pub mod secret;
 pub mod simulator;
+pub mod span;
 pub mod verify;
 pub mod window;

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::config::{Concurrency, Rate};
 use crate::manifest::Granularity;
+use crate::span::Span;
 
 /// Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
 ///
@@ -47,6 +49,8 @@ pub(super) enum Command {
     Endpoints(EndpointsArgs),
     /// Show an endpoint's columns and types
     Schema(SchemaArgs),
+    /// Check the configuration, or show every setting and where it came from
+    Config(ConfigArgs),
     /// Serve the embedded simulator of the API, for trying things out
     Simulate(SimulateArgs),
 }
@@ -70,9 +74,8 @@ pub(super) struct DemoArgs {
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools, reason = "flags are bools")]
 pub(super) struct ExportArgs {
-    /// The lake: a folder; it is made if it does not exist
-    #[arg(env = "CLARI_LAKE")]
-    pub(super) lake: String,
+    /// The lake: a folder; it is made if it does not exist [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
     /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
@@ -82,46 +85,68 @@ pub(super) struct ExportArgs {
     /// Export as if the run had begun at this UTC date or RFC 3339 instant
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) to: Option<DateTime<Utc>>,
-    /// How far back records are listed again, to find silent edits (such as 12h, 7d, 4w)
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
-    pub(super) lookback: TimeDelta,
     /// List all that is in the lake again
     #[arg(long)]
     pub(super) full: bool,
-    /// Export private calls too
-    #[arg(long)]
-    pub(super) include_private: bool,
-    /// How much time a partition of a new table holds
-    #[arg(long, value_name = "day|month", default_value = "day", value_parser = granularity)]
-    pub(super) partition_by: Granularity,
+    #[command(flatten)]
+    pub(super) table: TableArgs,
     #[command(flatten)]
     pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
     /// Print the run report as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
 }
 
-#[derive(Debug, clap::Args)]
+/// How tables are filled; the configuration file can say it too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct TableArgs {
+    /// How far back records are listed again, to find silent edits (such as 12h, 4w) [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub(super) lookback: Option<Span>,
+    /// Export private calls too
+    #[arg(long)]
+    pub(super) include_private: bool,
+    /// How much time a partition of a new table holds [default: day]
+    #[arg(long, value_name = "day|month", value_parser = granularity)]
+    pub(super) partition_by: Option<Granularity>,
+}
+
+/// How the API is asked; the configuration file can say it too.
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ApiArgs {
-    /// Where the API is
-    #[arg(long, value_name = "URL", env = "CLARI_BASE_URL", default_value = crate::fetch::BASE_URL)]
-    pub(super) base_url: String,
-    /// Requests a second, at most; 0 for as fast as they go
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = rate)]
-    pub(super) rate: f64,
-    /// Requests under way at once, at most
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(super) concurrency: u16,
+    /// Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
+    #[arg(long, value_name = "URL")]
+    pub(super) base_url: Option<String>,
+    /// Requests a second, at most; 0 for as fast as they go [default: 10]
+    #[arg(long, value_name = "N")]
+    pub(super) rate: Option<Rate>,
+    /// Requests under way at once, at most [default: 16]
+    #[arg(long, value_name = "N")]
+    pub(super) concurrency: Option<Concurrency>,
+}
+
+/// The files that say what flags do not.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct FileArgs {
+    /// The configuration file [default: clari-lake.toml in this folder, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// A folder of endpoint files: your own endpoints, and changes to those that are built in
+    #[arg(long = "endpoints", value_name = "DIR")]
+    pub(super) endpoints_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
-    /// The lake
-    #[arg(env = "CLARI_LAKE")]
-    pub(super) lake: String,
+    /// The lake [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
     /// First make manifests anew that are lost; what they covered is listed again by the next runs
     #[arg(long)]
     pub(super) rebuild: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
     /// Print what was found as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -129,6 +154,8 @@ pub(super) struct VerifyArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EndpointsArgs {
+    #[command(flatten)]
+    pub(super) files: FileArgs,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -140,6 +167,46 @@ pub(super) struct SchemaArgs {
     pub(super) endpoint: String,
     /// A lake: its table's columns, inferred ones too; without it, the declared ones
     pub(super) lake: Option<String>,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(super) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check the configuration and endpoint files, and say what is wrong
+    Check(ConfigCheckArgs),
+    /// Show every setting, and where it came from
+    Show(Box<ConfigShowArgs>),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ConfigCheckArgs {
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ConfigShowArgs {
+    /// The lake, as if it were exported to
+    pub(super) lake: Option<String>,
+    #[command(flatten)]
+    pub(super) table: TableArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -197,33 +264,12 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     })
 }
 
-fn duration(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || "expected a number and a unit, such as 90m, 12h, 7d or 4w".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
-    let minutes = match unit {
-        'm' => 1,
-        'h' => 60,
-        'd' => 24 * 60,
-        'w' => 7 * 24 * 60,
-        _ => return Err(wrong()),
-    };
-    let total = number.checked_mul(minutes).filter(|total| (0..=60 * 24 * 36_525).contains(total));
-    total.and_then(TimeDelta::try_minutes).ok_or_else(wrong)
-}
-
 fn granularity(text: &str) -> Result<Granularity, String> {
     match text {
         "day" => Ok(Granularity::Day),
         "month" => Ok(Granularity::Month),
         _ => Err("expected day or month".to_owned()),
     }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    let sensible = rate == 0.0 || (0.001..=10_000.0).contains(&rate);
-    if sensible { Ok(rate) } else { Err("expected 0, or from 0.001 to 10000".to_owned()) }
 }
 
 #[cfg(test)]
@@ -235,14 +281,5 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("7d").unwrap(), TimeDelta::days(7));
-        assert_eq!(duration("90m").unwrap(), TimeDelta::minutes(90));
-        for wrong in ["", "7", "d", "-1d", "7y", "99999999999999999w", "1é"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

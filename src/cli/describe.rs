@@ -7,13 +7,14 @@ use serde_json::json;
 use super::Exit;
 use super::args::{EndpointsArgs, SchemaArgs};
 use super::output::Printer;
-use crate::endpoint::{Catalogue, Dated, Endpoint};
+use super::settings::{Flags, Settings};
+use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::lake::{Store, newest_manifest};
 use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
 
 pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> {
-    let catalogue = Catalogue::built_in()?;
+    let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
     if args.json {
         let all: Vec<_> = catalogue.endpoints().iter().map(to_json).collect();
         printer.data(&serde_json::to_string_pretty(&all)?);
@@ -67,7 +68,7 @@ fn remark(endpoint: &Endpoint) -> &'static str {
 }
 
 pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
-    let catalogue = Catalogue::built_in()?;
+    let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
     let endpoint = catalogue.find(&args.endpoint)?;
     let schema = match &args.lake {
         Some(lake) => lake_schema(lake, &endpoint.name)?,

@@ -7,23 +7,24 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use super::Exit;
-use super::args::{ApiArgs, ExportArgs};
+use super::args::ExportArgs;
 use super::output::{Printer, summary};
 use super::progress::Display;
+use super::settings::{Flags, Settings};
 use crate::clock::{self, Clock};
-use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
-use crate::fetch::{Client, ClientSettings, Stop};
-use crate::lake::Store;
+use crate::fetch::{Client, Stop};
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{Progress, Report};
-use crate::secret::Credentials;
 
 pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
-    let stop = Stop::default();
-    let catalogue = Arc::new(Catalogue::built_in()?);
+    let flags = Flags { lake: args.lake.clone(), api: args.api.clone(), table: args.table.clone() };
+    let settings = Settings::load(&args.files, &flags)?;
+    let catalogue = Arc::new(settings.catalogue()?);
     catalogue.select(&args.endpoints)?;
+    let store = Arc::new(settings.store()?);
+    let stop = Stop::default();
     let now = frozen_now(args.to, clock::now())?;
     if args.from.is_some_and(|from| from >= now) {
         return Err(
@@ -31,18 +32,13 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
         );
     }
     let export = Export {
-        client: Arc::new(Client::new(&client_settings(&args.api)?, stop.clone())?),
-        store: Arc::new(Store::open(&args.lake)?),
+        client: Arc::new(Client::new(&settings.client()?, stop.clone())?),
+        store,
         catalogue,
-        settings: RunSettings {
-            from: args.from,
-            lookback: args.lookback,
-            full: args.full,
-            ..RunSettings::new(now)
-        },
-        granularity: args.partition_by,
-        include_private: args.include_private,
-        concurrency: usize::from(args.api.concurrency),
+        settings: RunSettings { from: args.from, full: args.full, ..settings.run(now) },
+        granularity: settings.partition_by.value,
+        include_private: settings.include_private.value,
+        concurrency: usize::from(settings.concurrency.value.0),
         progress: Arc::new(Progress::default()),
         stop,
         clock: Clock::system(),
@@ -118,33 +114,6 @@ fn frozen_now(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateTime<
         );
     }
     Ok(DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end))
-}
-
-fn client_settings(args: &ApiArgs) -> Result<ClientSettings, Error> {
-    let credentials = Credentials::new(&secret("CLARI_API_KEY")?, &secret("CLARI_API_PASSWORD")?)?;
-    Ok(ClientSettings {
-        base_url: args.base_url.clone(),
-        rate: args.rate,
-        concurrency: usize::from(args.concurrency),
-        ..ClientSettings::new(credentials)
-    })
-}
-
-/// A secret from the environment, or from the file that `…_FILE` names.
-fn secret(name: &str) -> Result<String, Error> {
-    let file = format!("{name}_FILE");
-    match (std::env::var(name), std::env::var(&file)) {
-        (Ok(value), _) => Ok(value),
-        (Err(_), Ok(path)) => std::fs::read_to_string(&path).map_err(|error| {
-            Error::new(ErrorKind::Config, format!("cannot read the file that {file} names"))
-                .with_source(error)
-        }),
-        (Err(_), Err(_)) => Err(Error::new(ErrorKind::Config, format!("{name} is not set"))
-            .with_hint(format!(
-                "set {name}, or {file} to a file that holds it; the pair is in the workspace's \
-                 settings > integrations > Clari Copilot API; `clari-lake demo` needs neither"
-            ))),
-    }
 }
 
 /// The first signal asks the run to stop, the second ends the process at once; both are safe.

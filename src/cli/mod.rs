@@ -6,11 +6,13 @@
 #![expect(clippy::disallowed_methods, reason = "settings and credentials are read here")]
 
 mod args;
+mod config;
 mod demo;
 mod describe;
 mod export;
 mod output;
 mod progress;
+mod settings;
 mod simulate;
 mod verify;
 
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),
+        Command::Config(args) => config::run(&args, printer),
         Command::Simulate(args) => simulate::run(&args, printer),
     };
     match outcome {

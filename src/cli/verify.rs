@@ -7,10 +7,10 @@ use anyhow::Result;
 use super::Exit;
 use super::args::VerifyArgs;
 use super::output::{Printer, number};
+use super::settings::{Flags, Settings};
 use crate::clock;
-use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
-use crate::lake::{Store, tables};
+use crate::lake::tables;
 use crate::manifest::Granularity;
 use crate::verify::{rebuild, verify};
 
@@ -18,8 +18,10 @@ use crate::verify::{rebuild, verify};
 const TOLD: usize = 50;
 
 pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
-    let store = Arc::new(Store::open(&args.lake)?);
-    let catalogue = Catalogue::built_in()?;
+    let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
+    let settings = Settings::load(&args.files, &flags)?;
+    let store = Arc::new(settings.store()?);
+    let catalogue = settings.catalogue()?;
     if tables(&store)?.is_empty() {
         let message = format!("there is no lake at {}", store.location());
         return Err(Error::new(ErrorKind::Config, message).into());

@@ -2,8 +2,9 @@
 
 use include_dir::{Dir, include_dir};
 
-use super::Endpoint;
+use super::{Endpoint, Overrides};
 use crate::error::{Error, ErrorKind, Result};
+use crate::place::Mistake;
 
 /// Endpoints by name, parents before the endpoints that they drive.
 #[derive(Debug, Clone, Default)]
@@ -32,11 +33,95 @@ impl Catalogue {
     /// they drive, documented ones before experimental ones, by name.
     #[must_use]
     pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
-        endpoints.sort_by(|a, b| {
-            let rank = |it: &Endpoint| (!it.on, it.parent.is_some(), it.experimental);
-            rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
-        });
-        Self(endpoints)
+        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        let rank = |it: &Endpoint| (!it.on, depth(&endpoints, it), it.experimental);
+        let ranks: Vec<_> = endpoints.iter().map(rank).collect();
+        let mut ranked: Vec<_> = ranks.into_iter().zip(endpoints).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        Self(ranked.into_iter().map(|(_, endpoint)| endpoint).collect())
+    }
+
+    /// The same endpoints and one more, or one changed, as a file of the user's says. A file with
+    /// a `description` is a whole endpoint, and takes the place of a built-in one of its name;
+    /// any other changes the endpoint of its name.
+    ///
+    /// # Errors
+    /// `Config`, naming the line and column.
+    pub fn with_file(self, name: &str, text: &str) -> Result<Self> {
+        let wrong = |message: String| {
+            Error::new(ErrorKind::Config, message).with_context(format!("endpoint {name}"))
+        };
+        check_name(name).map_err(wrong)?;
+        let parsed = |error: toml::de::Error| wrong(error.to_string().trim_end().to_owned());
+        let table: toml::Table = toml::from_str(text).map_err(parsed)?;
+        if table.contains_key("description") {
+            let Self(mut endpoints) = self;
+            let endpoint = Endpoint::from_toml(name, text)?;
+            endpoints.retain(|it| it.name != name);
+            endpoints.push(endpoint);
+            return Ok(Self::new(endpoints));
+        }
+        if self.find(name).is_err() {
+            let message = format!(
+                "`{name}` is not built in, so its file needs a `description` and all that makes \
+                 an endpoint"
+            );
+            return Err(wrong(message));
+        }
+        let overrides: Overrides = toml::from_str(text).map_err(parsed)?;
+        let changed = self.with_overrides(name, &overrides);
+        changed.map_err(|mut mistake| {
+            mistake.path.remove(0);
+            wrong(mistake.shown_in(text))
+        })
+    }
+
+    /// What only the whole catalogue shows: every parent exists, and no chain bites its tail.
+    ///
+    /// # Errors
+    /// `Config`, naming the endpoint.
+    pub fn check(&self) -> Result<()> {
+        for endpoint in &self.0 {
+            let wrong = |message: String| {
+                let context = format!("endpoint {}", endpoint.name);
+                Err(Error::new(ErrorKind::Config, message).with_context(context))
+            };
+            let Some(parent) = &endpoint.parent else { continue };
+            if self.find(&parent.endpoint).is_err() {
+                return wrong(format!("its parent `{}` does not exist", parent.endpoint));
+            }
+            if self.depth(endpoint).is_none() {
+                return wrong("its parents form a circle".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many parents stand above an endpoint; `None` when they form a circle.
+    #[must_use]
+    pub fn depth(&self, endpoint: &Endpoint) -> Option<usize> {
+        depth(&self.0, endpoint)
+    }
+
+    /// The same endpoints, one of them changed by what the user says of it.
+    ///
+    /// # Errors
+    /// When no endpoint has this name, or what results is none; the mistake is at the name, or at
+    /// one of the keys below it.
+    pub fn with_overrides(self, name: &str, overrides: &Overrides) -> Result<Self, Mistake> {
+        let Self(mut endpoints) = self;
+        let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.name == name) else {
+            return Err(Mistake::at([name], format!("there is no endpoint `{name}`")));
+        };
+        overrides.apply(endpoint).map_err(|mistake| mistake.below([name]))?;
+        Ok(Self::new(endpoints))
+    }
+
+    /// The same endpoints, all of which list again as far back as the run says.
+    #[must_use]
+    pub fn without_lookbacks(mut self) -> Self {
+        self.0.iter_mut().for_each(|endpoint| endpoint.lookback = None);
+        self
     }
 
     /// All endpoints, parents first.
@@ -76,6 +161,28 @@ impl Catalogue {
         };
         Ok(self.0.iter().filter(wanted).collect())
     }
+}
+
+/// How many parents stand above an endpoint; `None` when they form a circle.
+fn depth(endpoints: &[Endpoint], endpoint: &Endpoint) -> Option<usize> {
+    let above = |endpoint: &&Endpoint| {
+        let parent = endpoint.parent.as_ref()?;
+        endpoints.iter().find(|it| it.name == parent.endpoint)
+    };
+    let chain = std::iter::successors(Some(endpoint), above).take(endpoints.len() + 1);
+    Some(chain.count() - 1).filter(|depth| *depth < endpoints.len())
+}
+
+/// A table's folder has this name, in every store and in every engine.
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
+    let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
+    if begins_well && name.chars().all(plain) && name.len() <= 64 {
+        return Ok(());
+    }
+    Err("an endpoint's file is named with lower-case letters, digits and `_`, a letter first, at \
+         most 64 of them: it is the name of its table"
+        .to_owned())
 }
 
 #[cfg(test)]

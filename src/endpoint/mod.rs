@@ -4,17 +4,25 @@
 //! right by construction. Never here: a request, a record, or a special case for one endpoint.
 
 mod catalogue;
+mod overrides;
 mod path;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, IntoDeserializer as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::catalogue::Catalogue;
+pub use self::overrides::Overrides;
 pub use self::path::{RecordPath, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::IndexEntry;
+use crate::place::Mistake;
 use crate::schema::{AddedColumns, Column, ColumnType, DAY, Schema};
+use crate::span::Span;
 
 /// One kind of record and how to ask for it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -42,6 +50,9 @@ pub struct Endpoint {
     /// Whether its records can be deleted at the source, which is found out and marked.
     #[serde(default)]
     pub deletes: bool,
+    /// How far back its records are listed again, where that is not what the run says.
+    #[serde(default)]
+    pub lookback: Option<Span>,
     /// Query parameters of every request; values may hold `{parent.id}`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
@@ -196,8 +207,8 @@ impl Parent {
     }
 }
 
-/// One value or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// One text, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum OneOrMany<T> {
     /// One.
@@ -217,6 +228,32 @@ impl<T> OneOrMany<T> {
     }
 }
 
+/// Reads one text or a list, and tells a wrong one in its own words, which serde's untagged enums
+/// do not.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
+    }
+}
+
+struct OneOrManyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+    type Value = OneOrMany<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::deserialize(text.into_deserializer()).map(OneOrMany::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(items)).map(OneOrMany::Many)
+    }
+}
+
 impl Endpoint {
     /// Reads an endpoint file.
     ///
@@ -229,7 +266,7 @@ impl Endpoint {
         let mut endpoint: Self =
             toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         name.clone_into(&mut endpoint.name);
-        endpoint.check().map_err(wrong)?;
+        endpoint.check().map_err(|mistake| wrong(mistake.shown_in(text)))?;
         // A key must never be null, even where an id comes as a number.
         let is_key = |column: &&mut Column| endpoint.key.contains(&column.name);
         endpoint.columns.iter_mut().filter(is_key).for_each(|column| column.convert = true);
@@ -270,15 +307,17 @@ impl Endpoint {
         parent.into_iter().chain(self.key.iter().map(String::as_str))
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What no type rules out.
+    fn check(&self) -> Result<(), Mistake> {
         if self.key.is_empty() {
-            return Err("`key` needs at least one field".to_owned());
+            return Err(Mistake::at(["key"], "`key` needs at least one field"));
         }
         for key in self.key.iter().filter(|key| !self.is_day(key)) {
             let is_text =
                 |column: &Column| column.name == *key && column.column_type == ColumnType::String;
             if !self.columns.iter().any(is_text) {
-                return Err(format!("key `{key}` needs a [[column]] of type string"));
+                let message = format!("key `{key}` needs a [[column]] of type string");
+                return Err(Mistake::at(["key"], message));
             }
         }
         if let Some(field) = self.time_field() {
@@ -286,29 +325,38 @@ impl Endpoint {
                 column.name == field && column.column_type == ColumnType::Timestamp
             };
             if !self.columns.iter().any(is_time) {
-                return Err(format!("date field `{field}` needs a [[column]] of type timestamp"));
+                let message = format!("date field `{field}` needs a [[column]] of type timestamp");
+                return Err(Mistake::at(["dated", "field"], message));
             }
         }
         if self.dated == Dated::Window && self.window.is_none() {
-            return Err("rows dated by window need a [window]".to_owned());
+            return Err(Mistake::at(["dated"], "rows dated by window need a [window]"));
         }
-        check_names(&self.columns)
+        if let Paging::SkipLimit(SkipLimit { page_size, reach, .. }) = &self.paging
+            && (*page_size == 0 || page_size > reach)
+        {
+            let message = format!("a page has at least 1 record and at most {reach}, the reach");
+            return Err(Mistake::at(["paging", "page_size"], message));
+        }
+        check_names(&self.columns, &["column".to_owned()])
     }
 }
 
 /// No two names that differ only in case, at any depth: engines that fold case would mix them up.
-fn check_names(columns: &[Column]) -> Result<(), String> {
+fn check_names(columns: &[Column], path: &[String]) -> Result<(), Mistake> {
     for (at, column) in columns.iter().enumerate() {
+        let place = |name: &str| [path, &[at.to_string(), name.to_owned()]].concat();
         let twin = columns[..at].iter().find(|other| other.name.eq_ignore_ascii_case(&column.name));
         if let Some(twin) = twin {
-            return Err(format!("columns `{}` and `{}` collide", twin.name, column.name));
+            let message = format!("columns `{}` and `{}` collide", twin.name, column.name);
+            return Err(Mistake { path: place("name"), message });
         }
         let mut inner = &column.column_type;
         while let ColumnType::List(element) = inner {
             inner = element;
         }
         if let ColumnType::Struct(fields) = inner {
-            check_names(fields)?;
+            check_names(fields, &place("fields"))?;
         }
     }
     Ok(())

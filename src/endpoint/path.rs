@@ -1,10 +1,10 @@
 //! Plain `JSONPath`s, as endpoint files spell them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A plain `JSONPath`: `$`, then names, `[*]` after any of them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RecordPath {
     steps: Vec<Step>,
     text: String,
@@ -30,6 +30,12 @@ impl RecordPath {
 impl std::fmt::Display for RecordPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl From<RecordPath> for String {
+    fn from(path: RecordPath) -> Self {
+        path.text
     }
 }
 

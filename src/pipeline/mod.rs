@@ -79,10 +79,13 @@ impl Export {
         if endpoints.iter().all(|endpoint| endpoint.experimental) || self.store.is_empty()? {
             self.check_credentials().await?;
         }
-        let (chained, independent): (Vec<_>, Vec<_>) =
-            endpoints.iter().copied().partition(|endpoint| endpoint.parent.is_some());
-        let mut ran = self.run_all(&independent, &run).await?;
-        ran.extend(self.run_all(&chained, &run).await?);
+        let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
+        let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
+        let mut ran = Vec::new();
+        for level in 0..=deepest {
+            let level: Vec<_> = endpoints.iter().copied().filter(|it| depth(it) == level).collect();
+            ran.extend(self.run_all(&level, &run).await?);
+        }
         let order = |name: &str| endpoints.iter().position(|endpoint| endpoint.name == name);
         ran.sort_by_key(|ran| order(&ran.report.endpoint));
         let report = self.report(run, started_at, ran)?;

@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::Manifest;
+use crate::span::Span;
 use crate::window::Window;
 use crate::window::day_of;
 
@@ -90,7 +91,7 @@ pub fn export(
     if endpoint.dated == Dated::Run {
         return snapshot(manifest, settings);
     }
-    let ranges = ranges(manifest, settings);
+    let ranges = ranges(endpoint, manifest, settings);
     if endpoint.dated == Dated::Window {
         let mut days: Vec<Task> = ranges.into_iter().flat_map(days).collect();
         days.dedup();
@@ -112,12 +113,12 @@ pub fn goal(
 ) -> Vec<Window> {
     match endpoint.dated {
         Dated::Run => Vec::new(),
-        Dated::Field { .. } | Dated::Window => ranges(manifest, settings),
+        Dated::Field { .. } | Dated::Window => ranges(endpoint, manifest, settings),
     }
 }
 
 /// The ranges to list: the re-list, what is missing of older goals, and what was asked for.
-fn ranges(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
+fn ranges(endpoint: &Endpoint, manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
     let now = settings.now;
     let Some(manifest) = manifest.filter(|it| !it.goal.is_empty() || !it.coverage.is_empty())
     else {
@@ -127,7 +128,7 @@ fn ranges(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
     let relist = if let (true, Some(first)) = (settings.full, manifest.coverage.windows().first()) {
         first.from
     } else {
-        let lookback = now - settings.lookback;
+        let lookback = now - endpoint.lookback.map_or(settings.lookback, Span::delta);
         manifest.coverage.end().map_or(lookback, |end| end.min(lookback))
     };
     let goals = manifest.goal.windows().iter();

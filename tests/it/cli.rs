@@ -42,6 +42,7 @@ fn help_names_every_command_and_every_exit_code() {
       verify     Check every promise that can be checked from the lake alone
       endpoints  Show the endpoints: what can be exported, and how each is asked for
       schema     Show an endpoint's columns and types
+      config     Check the configuration, or show every setting and where it came from
       simulate   Serve the embedded simulator of the API, for trying things out
       help       Print this message or the help of the given subcommand(s)
 
@@ -71,10 +72,10 @@ fn the_flags_of_export_are_these() {
     0
     Export what changed since the last run (the first run: the last 30 days)
 
-    Usage: clari-lake export [OPTIONS] <LAKE>
+    Usage: clari-lake export [OPTIONS] [LAKE]
 
     Arguments:
-      <LAKE>  The lake: a folder; it is made if it does not exist [env: CLARI_LAKE=]
+      [LAKE]  The lake: a folder; it is made if it does not exist [env: `CLARI_LAKE`]
 
     Options:
           --endpoint <NAME>           Only this endpoint (repeatable); default: all but the per-id CRM
@@ -83,17 +84,20 @@ fn the_flags_of_export_are_these() {
                                       listed before
           --to <D>                    Export as if the run had begun at this UTC date or RFC 3339
                                       instant
-          --lookback <TIME>           How far back records are listed again, to find silent edits (such
-                                      as 12h, 7d, 4w) [default: 7d]
           --full                      List all that is in the lake again
+          --lookback <TIME>           How far back records are listed again, to find silent edits (such
+                                      as 12h, 4w) [default: 7d]
           --include-private           Export private calls too
           --partition-by <day|month>  How much time a partition of a new table holds [default: day]
+          --base-url <URL>            Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
       -q, --quiet                     Say nothing but errors
-          --base-url <URL>            Where the API is [env: CLARI_BASE_URL=] [default:
-                                      https://rest-api.copilot.clari.com]
-      -v, --verbose                   Say more about what is happening
           --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
+      -v, --verbose                   Say more about what is happening
           --concurrency <N>           Requests under way at once, at most [default: 16]
+          --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
+                                      if it is there]
+          --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
+                                      those that are built in
           --json                      Print the run report as JSON on stdout
       -h, --help                      Print help
       -V, --version                   Print version
@@ -356,4 +360,73 @@ fn as_process(command: &Command) -> Process {
     process.env_clear().args(command.get_args());
     process.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     process
+}
+
+/// A folder with a configuration file, where a command is run.
+fn configured(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("clari-lake.toml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn a_configuration_is_shown_with_where_each_setting_came_from() {
+    let folder = configured(
+        "lake = \"data\"\nrate = 5\nbase_url = \"https://me:canary@example.com\"\n\
+         [endpoint.calls]\npage_size = 25\n",
+    );
+    let mut show = clari_lake(&["config", "show", "--concurrency", "3", "--json"]);
+    show.current_dir(&folder).env("CLARI_LAKE", "/elsewhere").env("CLARI_API_KEY", "canary");
+    let text = said(show);
+    assert!(text.starts_with("0\n") && !text.contains("canary"), "{text}");
+    let shown: Value = serde_json::from_str(&text[2..]).unwrap();
+    let setting = |key: &str| {
+        let setting = &shown[key];
+        (setting["value"].clone(), setting["origin"].as_str().unwrap().to_owned())
+    };
+    let file = || "clari-lake.toml".to_owned();
+    assert_eq!(setting("lake"), ("/elsewhere".into(), "environment: CLARI_LAKE".to_owned()));
+    assert_eq!(setting("rate"), (5.0.into(), file()));
+    assert_eq!(setting("concurrency"), (3.into(), "--concurrency".to_owned()));
+    assert_eq!(setting("lookback"), ("7d".into(), "default".to_owned()));
+    assert_eq!(setting("endpoint.calls.page_size"), (25.into(), file()));
+    assert_eq!(setting("base_url"), ("https://***@example.com".into(), file()));
+    assert_eq!(setting("CLARI_API_KEY").0, "***");
+    assert_eq!(setting("CLARI_API_PASSWORD").0, "not set");
+}
+
+#[test]
+fn a_wrong_configuration_ends_every_command_with_2_and_its_place() {
+    let folder = configured("lake = \"data\"\n[endpoint.calls]\npage_sise = 25\n");
+    for args in [&["config", "check"][..], &["export"], &["verify"], &["endpoints"]] {
+        let mut command = clari_lake(args);
+        command.current_dir(&folder);
+        let text = said(command);
+        assert!(text.starts_with("2\n"), "{text}");
+        assert!(text.contains("line 3, column 1") && text.contains("page_sise"), "{text}");
+    }
+    let mut other = clari_lake(&["config", "check", "--config", "no-such.toml"]);
+    other.current_dir(&folder);
+    assert!(said(other).contains("cannot read the configuration file no-such.toml"));
+}
+
+#[test]
+fn an_export_is_steered_by_its_configuration() {
+    let workspace = Workspace::generate(&Options { calls: 60, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let text = format!(
+        "lake = \"data\"\nbase_url = \"{}\"\nrate = 0\n[endpoint.calls]\npage_size = 10\n\
+         query = {{ filterStatus = \"POST_PROCESSING_DONE\" }}\n[endpoint.users]\non = false\n",
+        server.base_url()
+    );
+    let folder = configured(&text);
+    let mut command = clari_lake(&["export", "--to", &now().to_rfc3339()]);
+    command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", PASSWORD)]);
+    command.current_dir(&folder).assert().code(0);
+    let requests = server.requests();
+    let asked: Vec<_> = requests.iter().map(|request| format!("{request:?}")).collect();
+    let lists = asked.iter().filter(|it| it.contains("/calls"));
+    assert!(lists.clone().count() > 6, "{asked:#?}");
+    assert!(folder.path().join("data/calls").is_dir());
+    assert!(!folder.path().join("data/users").exists());
 }

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 /// The rooms of each floor, words first, street door last; `simulator` stands beside the house.
 /// Rooms that the design has and the house has not yet are here already.
 const FLOORS: [&[&str]; 5] = [
-    &["endpoint", "schema", "window", "page", "manifest", "report", "config", "secret", "error"],
+    &[
+        "endpoint", "schema", "window", "span", "page", "manifest", "report", "config", "place",
+        "secret", "error",
+    ],
     &["plan", "paginate", "quota", "retry", "decode", "partition"],
     &["fetch", "lake", "clock"],
     &["pipeline", "verify", "evolve", "status", "sample", "sql"],
