@@ -41,6 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         store: Arc::new(Store::open(&folder.to_string_lossy())?),
         catalogue: Arc::new(Catalogue::built_in()?),
         settings: RunSettings::new(now),
+        limits: None,
+        max_time: None,
         granularity: Granularity::Day,
         include_private: false,
         concurrency: 16,

@@ -95,9 +95,9 @@ pub enum Deletes {
 #[serde(rename_all = "lowercase")]
 pub enum FullRelist {
     /// Once a month.
-    #[default]
     Monthly,
     /// Only by `--full`.
+    #[default]
     Never,
 }
 

@@ -69,6 +69,7 @@ pub mod partition;
 pub mod pipeline;
 pub mod place;
 pub mod plan;
+pub mod quota;
 pub mod report;
 pub mod retry;
 pub mod schema;

@@ -28,6 +28,19 @@ pub enum Granularity {
     Month,
 }
 
+/// What requests are for.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// What changed, and what was never seen: all of the week's quota may be spent on it.
+    #[default]
+    Nightly,
+    /// Years of history, which take no more than their share.
+    Backfill,
+}
+
 /// What one commit says of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -165,6 +178,9 @@ pub struct IndexEntry {
 
 /// Stands for the parent's content hash where a run died before it could be noted.
 pub const UNKNOWN_PARENT: u128 = 0;
+
+/// Stands for the parent's content hash where the record is to be asked for again.
+pub const ASK_AGAIN: u128 = 1;
 
 /// What the last request by a key found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

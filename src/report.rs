@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 pub use crate::manifest::Queue;
@@ -33,12 +33,32 @@ pub struct Report {
     pub complete: bool,
     /// How many requests were sent.
     pub requests: u64,
+    /// What the week has taken, by the lake's ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub week: Option<Week>,
     /// Endpoint by endpoint, in the order of the catalogue.
     pub endpoints: Vec<EndpointReport>,
     /// The partitions that changed, for whatever runs downstream.
     pub changed: Vec<Changed>,
     /// Why the run is not complete.
     pub problems: Vec<Problem>,
+}
+
+/// What a week has taken of its quota.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Week {
+    /// The Sunday on which it began.
+    pub begins: NaiveDate,
+    /// When the next one begins.
+    pub renewed_at: DateTime<Utc>,
+    /// Requests that it may take.
+    pub quota: u64,
+    /// Those of them that backfills may take.
+    pub backfill_quota: u64,
+    /// Requests that it has taken, those of runs that died counted as sent.
+    pub spent: u64,
+    /// Those of them that backfills have taken.
+    pub spent_on_backfill: u64,
 }
 
 /// How an endpoint came out.

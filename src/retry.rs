@@ -25,6 +25,8 @@ pub enum Failure {
     Refused(u16),
     /// 502, 504 or no answer in time, as for a reply that grew too large.
     TooLarge,
+    /// Not sent: what pays for it is used up for now.
+    Deferred,
     /// The server failed, the connection broke, or the body was no JSON.
     Broken,
 }

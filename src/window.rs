@@ -107,6 +107,13 @@ impl Coverage {
         gaps
     }
 
+    /// What of `window` is in the set, oldest first.
+    #[must_use]
+    pub fn common(&self, window: Window) -> Vec<Window> {
+        let cut = |own: &Window| Window::new(own.from.max(window.from), own.to.min(window.to));
+        self.0.iter().map(cut).filter(|cut| !cut.is_empty()).collect()
+    }
+
     /// Whether all of `window` is in the set.
     #[must_use]
     pub fn covers(&self, window: Window) -> bool {
@@ -176,6 +183,8 @@ mod tests {
             let mut coverage: Coverage = windows.into_iter().map(|(from, length)| window(from, from + length)).collect();
             let whole = window(0, 100);
             let gaps = coverage.gaps(whole);
+            let tiles: Coverage = gaps.iter().copied().chain(coverage.common(whole)).collect();
+            prop_assert_eq!(tiles.windows(), [whole]);
             for gap in &gaps {
                 prop_assert!(coverage.gaps(*gap) == vec![*gap]);
             }

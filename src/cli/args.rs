@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::config::{Concurrency, Rate};
+use crate::config::{Concurrency, Rate, Share};
 use crate::manifest::Granularity;
 use crate::span::Span;
 
@@ -43,6 +43,8 @@ pub(super) enum Command {
     Demo(DemoArgs),
     /// Export what changed since the last run (the first run: the last 30 days)
     Export(Box<ExportArgs>),
+    /// Export a history, newest first, within its share of the week's quota; resumable
+    Backfill(Box<BackfillArgs>),
     /// Check every promise that can be checked from the lake alone
     Verify(VerifyArgs),
     /// Show the endpoints: what can be exported, and how each is asked for
@@ -93,6 +95,37 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     pub(super) api: ApiArgs,
     #[command(flatten)]
+    pub(super) quota: QuotaArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print the run report as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BackfillArgs {
+    /// The lake; it is made if it does not exist [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Only this endpoint (repeatable); default: all that have a history
+    #[arg(long = "endpoint", value_name = "NAME")]
+    pub(super) endpoints: Vec<String>,
+    /// How far back to go: a UTC date or RFC 3339 instant
+    #[arg(long, value_name = "D", value_parser = instant)]
+    pub(super) from: DateTime<Utc>,
+    /// Where to begin, going back from there [default: now]
+    #[arg(long, value_name = "D", value_parser = instant)]
+    pub(super) to: Option<DateTime<Utc>>,
+    /// Ask again for the details of the range's calls, also of those that are there
+    #[arg(long)]
+    pub(super) refetch: bool,
+    #[command(flatten)]
+    pub(super) table: TableArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) quota: QuotaArgs,
+    #[command(flatten)]
     pub(super) files: FileArgs,
     /// Print the run report as JSON on stdout
     #[arg(long)]
@@ -111,6 +144,21 @@ pub(super) struct TableArgs {
     /// How much time a partition of a new table holds [default: day]
     #[arg(long, value_name = "day|month", value_parser = granularity)]
     pub(super) partition_by: Option<Granularity>,
+}
+
+/// What a run may take; the configuration file can say it too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct QuotaArgs {
+    /// Requests a week, at most, of all runs on this lake; a week begins on Sunday 00:00 UTC
+    /// [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub(super) weekly_quota: Option<u64>,
+    /// The part of the week's quota that backfills may take, from 0 to 1 [default: 0.7]
+    #[arg(long, value_name = "SHARE")]
+    pub(super) quota_share: Option<Share>,
+    /// How long the run may take (such as 90m, 6h); what is complete by then is committed
+    #[arg(long, value_name = "TIME")]
+    pub(super) max_time: Option<Span>,
 }
 
 /// How the API is asked; the configuration file can say it too.
@@ -205,6 +253,8 @@ pub(super) struct ConfigShowArgs {
     pub(super) table: TableArgs,
     #[command(flatten)]
     pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) quota: QuotaArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
     /// Print as JSON

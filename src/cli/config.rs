@@ -34,7 +34,7 @@ fn check(args: &ConfigCheckArgs, printer: Printer) -> Result<Exit> {
 }
 
 fn show(args: &ConfigShowArgs, printer: Printer) -> Result<Exit> {
-    let flags = Flags { lake: args.lake.clone(), api: args.api.clone(), table: args.table.clone() };
+    let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
     settings.catalogue()?;
     let mut lines = lines(&settings);

@@ -47,6 +47,8 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
         store: Arc::new(Store::open(dir)?),
         catalogue: Arc::new(Catalogue::built_in()?),
         settings: RunSettings::new(now),
+        limits: None,
+        max_time: None,
         granularity: Granularity::Day,
         include_private: false,
         concurrency: 16,

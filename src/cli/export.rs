@@ -7,45 +7,57 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use super::Exit;
-use super::args::ExportArgs;
+use super::args::{BackfillArgs, ExportArgs};
 use super::output::{Printer, summary};
 use super::progress::Display;
 use super::settings::{Flags, Settings};
-use crate::clock::{self, Clock};
+use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::fetch::{Client, Stop};
+use crate::fetch::Stop;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
-use crate::report::{Progress, Report};
+use crate::report::Report;
+use crate::window::Window;
 
 pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
-    let flags = Flags { lake: args.lake.clone(), api: args.api.clone(), table: args.table.clone() };
+    let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
-    let catalogue = Arc::new(settings.catalogue()?);
-    catalogue.select(&args.endpoints)?;
-    let store = Arc::new(settings.store()?);
-    let stop = Stop::default();
     let now = frozen_now(args.to, clock::now())?;
-    if args.from.is_some_and(|from| from >= now) {
-        return Err(
-            Error::new(ErrorKind::Config, "--from is not before the end of the range").into()
-        );
+    check_range(args.from, now)?;
+    let run = RunSettings { from: args.from, full: args.full, ..settings.run(now) };
+    perform_and_conclude(&settings, run, "export", &args.endpoints, args.json, printer)
+}
+
+/// `backfill`: a history, newest first.
+pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
+    let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
+    let settings = Settings::load(&args.files, &flags)?;
+    let now = frozen_now(None, clock::now())?;
+    let to = frozen_now(args.to, now)?;
+    check_range(Some(args.from), to)?;
+    let window = Window::new(args.from, to);
+    let run = RunSettings { backfill: Some(window), refetch: args.refetch, ..settings.run(now) };
+    perform_and_conclude(&settings, run, "backfill", &args.endpoints, args.json, printer)
+}
+
+fn check_range(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<(), Error> {
+    if from.is_some_and(|from| from >= to) {
+        return Err(Error::new(ErrorKind::Config, "--from is not before the end of the range"));
     }
-    let export = Export {
-        client: Arc::new(Client::new(&settings.client()?, stop.clone())?),
-        store,
-        catalogue,
-        settings: RunSettings { from: args.from, full: args.full, ..settings.run(now) },
-        granularity: settings.partition_by.value,
-        include_private: settings.include_private.value,
-        concurrency: usize::from(settings.concurrency.value.0),
-        progress: Arc::new(Progress::default()),
-        stop,
-        clock: Clock::system(),
-        command: "export".to_owned(),
-    };
-    let (report, signal) = perform(&export, &args.endpoints, printer)?;
-    conclude(&report, args.json, signal, printer)
+    Ok(())
+}
+
+fn perform_and_conclude(
+    settings: &Settings,
+    run: RunSettings,
+    command: &str,
+    endpoints: &[String],
+    json: bool,
+    printer: Printer,
+) -> Result<Exit> {
+    let export = settings.export(run, command)?;
+    let (report, signal) = perform(&export, endpoints, printer)?;
+    conclude(&report, json, signal, printer)
 }
 
 /// Runs an export with a progress display, and stops it on a signal; which signal came, if any.

@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Demo(args) => demo::run(&args, printer),
         Command::Export(args) => export::run(&args, printer),
+        Command::Backfill(args) => export::backfill(&args, printer),
         Command::Verify(args) => verify::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),

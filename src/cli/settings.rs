@@ -6,17 +6,22 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::args::{ApiArgs, FileArgs, TableArgs};
+use super::args::{ApiArgs, FileArgs, QuotaArgs, TableArgs};
+use crate::clock::Clock;
 use crate::config::{Concurrency, Conditional, Config, Deletes, FullRelist, Rate, Share};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{BASE_URL, ClientSettings};
+use crate::fetch::{BASE_URL, Client, ClientSettings, Stop};
 use crate::lake::Store;
 use crate::manifest::Granularity;
+use crate::pipeline::Export;
 use crate::plan::RunSettings;
+use crate::quota::Limits;
+use crate::report::Progress;
 use crate::secret::Credentials;
 use crate::span::Span;
 
@@ -56,6 +61,19 @@ pub(super) struct Flags {
     pub(super) lake: Option<String>,
     pub(super) api: ApiArgs,
     pub(super) table: TableArgs,
+    pub(super) quota: QuotaArgs,
+}
+
+impl Flags {
+    pub(super) fn new(
+        lake: Option<&String>,
+        table: &TableArgs,
+        api: &ApiArgs,
+        quota: &QuotaArgs,
+    ) -> Self {
+        let (table, api, quota) = (table.clone(), api.clone(), quota.clone());
+        Self { lake: lake.cloned(), api, table, quota }
+    }
 }
 
 /// One value for each setting. A flag beats the environment, which beats the file.
@@ -100,7 +118,7 @@ impl Settings {
         file: Option<String>,
         config: Config,
     ) -> Self {
-        let Flags { lake, api, table } = flags.clone();
+        let Flags { lake, api, table, quota } = flags.clone();
         let from = Sources { environment, file: file.as_deref().unwrap_or(FILE) };
         let here = |path: &String| beside(from.file, path);
         let base_url =
@@ -115,10 +133,14 @@ impl Settings {
             concurrency: from
                 .of("--concurrency", api.concurrency, config.concurrency)
                 .or(Concurrency(16)),
-            weekly_quota: from.of("--weekly-quota", None, config.weekly_quota).or(100_000),
-            quota_share: from.of("--quota-share", None, config.quota_share).or(Share(0.7)),
+            weekly_quota: from
+                .of("--weekly-quota", quota.weekly_quota, config.weekly_quota)
+                .or(100_000),
+            quota_share: from
+                .of("--quota-share", quota.quota_share, config.quota_share)
+                .or(Share(0.7)),
             lookback: from.of("--lookback", table.lookback, config.lookback).or(Span::days(7)),
-            max_time: from.of("--max-time", None, config.max_time),
+            max_time: from.of("--max-time", quota.max_time, config.max_time),
             include_private: from
                 .of("--include-private", private, config.include_private)
                 .or(false),
@@ -208,6 +230,40 @@ impl Settings {
             rate: self.rate.value.0,
             concurrency: usize::from(self.concurrency.value.0),
             ..ClientSettings::new(credentials)
+        })
+    }
+
+    /// What the week's quota allows.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            weekly: self.weekly_quota.value,
+            share: self.quota_share.value.0,
+            rate: self.rate.value.0,
+        }
+    }
+
+    /// What a run needs that the lake's endpoints are read by.
+    ///
+    /// # Errors
+    /// `Config` when something is missing or wrong.
+    pub(super) fn export(&self, settings: RunSettings, command: &str) -> Result<Export> {
+        let stop = Stop::default();
+        let catalogue = Arc::new(self.catalogue()?);
+        let store = Arc::new(self.store()?);
+        Ok(Export {
+            client: Arc::new(Client::new(&self.client()?, stop.clone())?),
+            store,
+            catalogue,
+            settings,
+            limits: Some(self.limits()),
+            max_time: self.max_time.value.and_then(|time| time.delta().to_std().ok()),
+            granularity: self.partition_by.value,
+            include_private: self.include_private.value,
+            concurrency: usize::from(self.concurrency.value.0),
+            progress: Arc::new(Progress::default()),
+            stop,
+            clock: Clock::system(),
+            command: command.to_owned(),
         })
     }
 

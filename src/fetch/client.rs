@@ -14,9 +14,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Stop;
-use super::throttle::Throttle;
+use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Exchanged, Get, Network, Severed, Transport};
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Purpose;
 use crate::retry::{Failure, RetryPolicy};
 use crate::secret::Credentials;
 
@@ -70,6 +71,8 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// Whether the caller can ask for less: then a reply that seems too large is not tried again.
     pub shrinkable: bool,
+    /// What it is for, which decides what pays for it.
+    pub purpose: Purpose,
 }
 
 /// An answer.
@@ -113,16 +116,21 @@ pub struct Client {
     headers: HeaderMap,
     base_url: Url,
     timeout: Duration,
-    throttle: Throttle,
+    throttle: OnceLock<Throttle>,
+    rate: f64,
     slots: Semaphore,
     retry: RetryPolicy,
     outage: Duration,
     stop: Stop,
     requests: AtomicU64,
     last_success: Mutex<Instant>,
+    /// When the first request failed since one succeeded.
+    failing_since: Mutex<Option<Instant>>,
     /// How many requests in a row got no reply but 502, 504 or silence, however often tried.
     exhausted: AtomicU32,
     halted: OnceLock<(ErrorKind, String)>,
+    /// Why nothing more is sent for backfills.
+    deferred: OnceLock<String>,
 }
 
 impl fmt::Debug for Client {
@@ -154,16 +162,35 @@ impl Client {
             headers: headers(&settings.credentials)?,
             base_url: parse_base_url(&settings.base_url)?,
             timeout: settings.timeout,
-            throttle: Throttle::new(settings.rate),
+            throttle: OnceLock::new(),
+            rate: settings.rate,
             slots: Semaphore::new(settings.concurrency.max(1)),
             retry: settings.retry,
             outage: settings.outage,
             stop,
             requests: AtomicU64::new(0),
             last_success: Mutex::new(Instant::now()),
+            failing_since: Mutex::default(),
             exhausted: AtomicU32::new(0),
             halted: OnceLock::new(),
+            deferred: OnceLock::new(),
         })
+    }
+
+    /// From here on `allowance` says what may be sent, and when; to be said before anything is.
+    pub fn allow(&self, allowance: Arc<dyn Allowance>) {
+        let _ = self.throttle.set(Throttle::new(allowance));
+    }
+
+    /// Gives back what was granted and not sent.
+    ///
+    /// # Errors
+    /// When whoever grants it cannot take it.
+    pub async fn give_back(&self) -> Result<()> {
+        match self.throttle.get() {
+            Some(throttle) => throttle.give_back().await,
+            None => Ok(()),
+        }
     }
 
     /// How many requests were sent.
@@ -206,6 +233,9 @@ impl Client {
             if failure == Failure::QuotaSpent {
                 return Err(self.halt(error));
             }
+            if failure.is_transient() {
+                self.note_failure();
+            }
             let shrink = request.shrinkable && failure == Failure::TooLarge;
             match self.delay(failure, attempt, begun) {
                 Some(delay) if !shrink => self.pause(delay).await?,
@@ -227,17 +257,50 @@ impl Client {
     async fn send(&self, request: &Request) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
-        tokio::select! {
-            biased;
-            () = self.stop.requested() => {}
-            () = self.throttle.ready() => {}
-        }
         self.check()?;
+        self.check_purpose(request.purpose)?;
+        let ready = tokio::select! {
+            biased;
+            () = self.stop.requested() => Ok(()),
+            ready = self.throttle().ready(request.purpose) => ready,
+        };
+        self.check()?;
+        ready.map_err(|refusal| self.refused(request.purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let get = Get { url: self.url(request), headers: self.headers.clone() };
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
         Ok(exchanged.map_err(failed).and_then(judge))
+    }
+
+    /// Whether requests for this purpose are still sent.
+    pub fn is_open(&self, purpose: Purpose) -> bool {
+        self.check().is_ok() && self.check_purpose(purpose).is_ok()
+    }
+
+    /// What ended a purpose is said to all later requests for it, without asking anew.
+    fn check_purpose(&self, purpose: Purpose) -> Result<(), FetchError> {
+        match self.deferred.get() {
+            Some(message) if purpose == Purpose::Backfill => {
+                let error = Error::new(ErrorKind::Exhausted, message.clone());
+                Err(FetchError::Failed(Failure::Deferred, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self, purpose: Purpose, refusal: Refusal) -> FetchError {
+        match refusal {
+            Refusal::Deferred(error) if purpose == Purpose::Backfill => {
+                let _ = self.deferred.set(error.to_string());
+                FetchError::Failed(Failure::Deferred, error)
+            }
+            Refusal::Deferred(error) | Refusal::Spent(error) => self.halt(error),
+        }
+    }
+
+    fn throttle(&self) -> &Throttle {
+        self.throttle.get_or_init(|| Throttle::new(Arc::new(Rate::new(self.rate))))
     }
 
     fn check(&self) -> Result<(), FetchError> {
@@ -292,10 +355,18 @@ impl Client {
     fn note_success(&self) {
         self.exhausted.store(0, Ordering::Relaxed);
         *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes a failure that time may mend; waiting for a slot is none.
+    fn note_failure(&self) {
+        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(Instant::now);
     }
 
     fn is_out(&self) -> bool {
-        self.last_success().elapsed() >= self.outage
+        let since = *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() >= self.outage)
     }
 }
 
@@ -364,7 +435,7 @@ fn describe(failure: Failure, status: u16) -> Error {
         Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
         Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
         Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
-        Failure::TooLarge | Failure::Broken => {
+        Failure::Deferred | Failure::TooLarge | Failure::Broken => {
             (ErrorKind::Unavailable, format!("the API failed ({status})"))
         }
     };

@@ -12,4 +12,5 @@ mod transport;
 
 pub use client::{BASE_URL, Client, ClientSettings, FetchError, Reply, Request, Unreadable};
 pub use stop::Stop;
+pub use throttle::{Allowance, Refusal, Slot};
 pub use transport::{Break, Exchanged, Get, Severed, Transport};

@@ -25,7 +25,7 @@ fn client(transport: impl Transport + 'static) -> Client {
 
 fn request() -> Request {
     let query = vec![("id".to_owned(), "a b&c".to_owned())];
-    Request { path: "/call-details".to_owned(), query, shrinkable: false }
+    Request { path: "/call-details".to_owned(), query, ..Request::default() }
 }
 
 fn answered(status: u16, body: &'static str) -> Ready<Result<Exchanged, Severed>> {

@@ -1,34 +1,262 @@
-//! The rate: requests evenly spaced, a little slower than allowed.
+//! The throttle: each request waits for its place in a slot that was paid for.
+//!
+//! Enters: slots. Leaves: the moment at which the next request may be sent. Never here: a request
+//! that nobody allowed, or two closer together than the rate says.
 
-use std::num::NonZeroU32;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// The part of the allowed rate that is used: the server's second is not ours.
-const SHARE: f64 = 0.98;
+use crate::error::Error;
+use crate::manifest::Purpose;
+use crate::quota::{MOST_IN_BLOCK, spacing};
 
-/// Spaces requests out.
+/// Requests that are paid, and the time in which they may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// How many requests.
+    pub requests: u32,
+    /// When the first may be sent.
+    pub from: Instant,
+    /// How much time lies between two; none where there is no rate.
+    pub spacing: Duration,
+}
+
+impl Slot {
+    /// When the next slot begins.
+    fn to(&self) -> Instant {
+        self.from + self.spacing * self.requests
+    }
+}
+
+/// Why nothing may be sent.
 #[derive(Debug)]
-pub(super) struct Throttle(Option<(DefaultDirectRateLimiter, DefaultClock)>);
+pub enum Refusal {
+    /// Nothing for this purpose; for others there may be.
+    Deferred(Error),
+    /// Nothing at all.
+    Spent(Error),
+}
 
-impl Throttle {
-    /// A throttle at `rate` requests a second; 0 lets everything through.
+/// Who says what may be sent, and when.
+///
+/// What it grants is paid: it counts as sent, whatever becomes of the process.
+pub trait Allowance: Send + Sync {
+    /// The next slot. `carried` requests are paid already: their slot passed before they could be
+    /// sent.
+    fn claim(&self, purpose: Purpose, carried: u32) -> BoxFuture<'_, Result<Slot, Refusal>>;
+
+    /// Takes back requests that were granted and not sent.
+    fn give_back(&self, purpose: Purpose, unused: u32) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// A rate, and nothing else that anybody shares.
+#[derive(Debug)]
+pub(super) struct Rate {
+    spacing: Duration,
+    end: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Rate {
     pub(super) fn new(rate: f64) -> Self {
-        let period = (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / (rate * SHARE)));
-        let quota = period.and_then(Quota::with_period);
-        Self(quota.map(|quota| {
-            let limiter = RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN));
-            (limiter, DefaultClock::default())
-        }))
+        let spacing = spacing(rate).to_std().unwrap_or_default();
+        Self { spacing, end: std::sync::Mutex::default() }
+    }
+}
+
+impl Allowance for Rate {
+    fn claim(&self, _: Purpose, _: u32) -> BoxFuture<'_, Result<Slot, Refusal>> {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let from = end.map_or(now, |end| end.max(now));
+        let slot = Slot { requests: MOST_IN_BLOCK, from, spacing: self.spacing };
+        *end = Some(slot.to());
+        Box::pin(std::future::ready(Ok(slot)))
     }
 
-    /// Waits for the next slot.
-    pub(super) async fn ready(&self) {
-        let Some((limiter, clock)) = &self.0 else { return };
-        while let Err(not_until) = limiter.check() {
-            tokio::time::sleep(not_until.wait_time_from(clock.now())).await;
+    fn give_back(&self, _: Purpose, _: u32) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Spaces requests out, each in a slot of its purpose.
+pub(super) struct Throttle {
+    allowance: Arc<dyn Allowance>,
+    nightly: Mutex<Lane>,
+    backfill: Mutex<Lane>,
+}
+
+/// The slots of one purpose.
+#[derive(Default)]
+struct Lane {
+    slot: Option<Slot>,
+    used: u32,
+    last: Option<Instant>,
+    /// Requests that are paid and whose slot has passed.
+    spare: u32,
+    /// The slot behind this one, which is claimed before it is needed.
+    ahead: Option<JoinHandle<Result<Slot, Refusal>>>,
+}
+
+impl Throttle {
+    pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
+        Self { allowance, nightly: Mutex::default(), backfill: Mutex::default() }
+    }
+
+    /// Waits until the next request may be sent.
+    pub(super) async fn ready(&self, purpose: Purpose) -> Result<(), Refusal> {
+        let at = {
+            let mut lane = self.lane(purpose).lock().await;
+            loop {
+                if let Some(at) = lane.next(Instant::now()) {
+                    if lane.is_nearly_used() && lane.ahead.is_none() {
+                        lane.ahead = Some(self.claim_ahead(purpose, lane.take_spare()));
+                    }
+                    break at;
+                }
+                lane.slot = Some(self.next_slot(purpose, &mut lane).await?);
+                lane.used = 0;
+            }
+        };
+        if at > Instant::now() {
+            tokio::time::sleep_until(at).await;
         }
+        Ok(())
+    }
+
+    /// Gives back what was paid and not sent.
+    pub(super) async fn give_back(&self) -> Result<(), Error> {
+        for purpose in [Purpose::Nightly, Purpose::Backfill] {
+            let mut lane = self.lane(purpose).lock().await;
+            if let Some(Ok(Ok(slot))) = join(&mut lane.ahead).await {
+                lane.spare += slot.requests;
+            }
+            let unused = lane.take_spare_and_slot();
+            if unused > 0 {
+                self.allowance.give_back(purpose, unused).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lane(&self, purpose: Purpose) -> &Mutex<Lane> {
+        match purpose {
+            Purpose::Nightly => &self.nightly,
+            Purpose::Backfill => &self.backfill,
+        }
+    }
+
+    async fn next_slot(&self, purpose: Purpose, lane: &mut Lane) -> Result<Slot, Refusal> {
+        match join(&mut lane.ahead).await {
+            Some(Ok(slot)) => slot,
+            // A claim that was cut off is made again.
+            _ => self.allowance.claim(purpose, lane.take_spare()).await,
+        }
+    }
+
+    fn claim_ahead(&self, purpose: Purpose, carried: u32) -> JoinHandle<Result<Slot, Refusal>> {
+        let allowance = Arc::clone(&self.allowance);
+        tokio::spawn(async move { allowance.claim(purpose, carried).await })
+    }
+}
+
+async fn join<T>(handle: &mut Option<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
+    match handle.take() {
+        Some(handle) => Some(handle.await),
+        None => None,
+    }
+}
+
+impl Lane {
+    /// When the next request of the slot may be sent; `None` when the slot is used up or over.
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        let slot = self.slot?;
+        if self.used >= slot.requests {
+            self.slot = None;
+            return None;
+        }
+        let planned = slot.from + slot.spacing * self.used;
+        // Somebody who is late may catch up, but not beyond the rate that was agreed.
+        let closest = slot.spacing - slot.spacing / 100;
+        let apart = self.last.map_or(planned, |last| last + closest);
+        let at = planned.max(apart).max(now);
+        if at >= slot.to() && !slot.spacing.is_zero() {
+            self.spare += slot.requests - self.used;
+            self.slot = None;
+            return None;
+        }
+        self.used += 1;
+        self.last = Some(at);
+        Some(at)
+    }
+
+    fn is_nearly_used(&self) -> bool {
+        self.slot.is_some_and(|slot| slot.requests - self.used <= (slot.requests / 2).min(16))
+    }
+
+    fn take_spare(&mut self) -> u32 {
+        std::mem::take(&mut self.spare)
+    }
+
+    fn take_spare_and_slot(&mut self) -> u32 {
+        let unused = self.slot.take().map_or(0, |slot| slot.requests - self.used);
+        self.used = 0;
+        self.take_spare() + unused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttle(rate: f64) -> Throttle {
+        Throttle::new(Arc::new(Rate::new(rate)))
+    }
+
+    /// P7: at most the rate in any second, and hardly fewer, over the seams of slots too.
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_evenly_spaced() {
+        let throttle = throttle(10.0);
+        let begun = tokio::time::Instant::now();
+        let mut sent = Vec::new();
+        for _ in 0..1_000 {
+            throttle.ready(Purpose::Nightly).await.unwrap();
+            sent.push(begun.elapsed());
+        }
+        for window in sent.windows(11) {
+            assert!(window[10] - window[0] >= Duration::from_secs(1), "{window:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(104), "{:?}", begun.elapsed());
+    }
+
+    /// Whoever comes late finds the slot over, and no burst makes up for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_not_made_up_for() {
+        let throttle = throttle(10.0);
+        let mut sent = Vec::new();
+        for round in 0..300 {
+            if round % 70 == 0 {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+            }
+            throttle.ready(Purpose::Nightly).await.unwrap();
+            sent.push(tokio::time::Instant::now());
+        }
+        for window in sent.windows(11) {
+            assert!(window[10] - window[0] >= Duration::from_secs(1), "{window:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_nothing_waits() {
+        let throttle = throttle(0.0);
+        let begun = tokio::time::Instant::now();
+        for _ in 0..1_000 {
+            throttle.ready(Purpose::Backfill).await.unwrap();
+        }
+        assert!(begun.elapsed().is_zero());
     }
 }

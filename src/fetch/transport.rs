@@ -16,7 +16,7 @@ use reqwest::{Response, Url};
 use crate::error::{Error, ErrorKind, Result};
 
 /// No reply is larger (the API's own cap is 6 MB): one that never ends is cut off here.
-const MAX_BODY: usize = 64 << 20;
+const MAX_BODY: usize = 16 << 20;
 /// How much of a failed reply's body is read.
 const MAX_FAILURE_BODY: usize = 4 << 10;
 
@@ -70,7 +70,7 @@ impl fmt::Display for Break {
             Self::NoConnection => "no connection",
             Self::NoAnswer => "no answer in time",
             Self::Torn => "the connection broke",
-            Self::Endless => "the reply is larger than 64 MiB",
+            Self::Endless => "the reply is larger than 16 MiB",
         })
     }
 }

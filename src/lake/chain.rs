@@ -3,12 +3,15 @@
 //! Enters: both tables. Leaves: of each parent what both know of it, partition by partition, and
 //! which partitions need not be looked at. Never here: a request.
 
+use chrono::{NaiveTime, TimeDelta};
+
 use super::table::Table;
 use crate::endpoint::Parent;
 use crate::error::Result;
-use crate::manifest::{Attempt, Checked, IndexEntry, Manifest, Queue};
+use crate::manifest::{ASK_AGAIN, Attempt, Checked, IndexEntry, Manifest, Purpose, Queue};
 use crate::partition::Partition;
 use crate::plan::queue;
+use crate::window::{Window, date_of};
 
 /// The parents of a chained table.
 #[derive(Debug)]
@@ -49,6 +52,17 @@ impl Chain {
         self.parents.indexed().rev().filter(is_open).collect()
     }
 
+    /// The partitions of the parents, of a day or of a month, that may hold days of a window; newest
+    /// first.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Vec<Partition> {
+        let touches = |partition: &Partition| {
+            let from = partition.date().map(|date| date.and_time(NaiveTime::MIN).and_utc());
+            from.is_some_and(|from| from < window.to && window.from < from + TimeDelta::days(31))
+        };
+        self.parents.indexed().rev().filter(touches).collect()
+    }
+
     /// How far the records of all partitions but the open ones have come.
     #[must_use]
     pub fn closed(&self, own: &Manifest, open: &[Partition]) -> Queue {
@@ -76,6 +90,21 @@ impl Chain {
         let (queue, due_at) = queue::tally(selected.map(|it| (it.attempt(), it.parent.hash)), now);
         let parents = self.stamp(partition);
         Ok((queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at })))
+    }
+
+    /// What pays for asking for a record: the backfill's share, if a backfill brought its parent and
+    /// it was never asked for.
+    #[must_use]
+    pub fn purpose(&self, link: &Link) -> Purpose {
+        let from =
+            link.parent.day.and_then(date_of).map(|it| it.and_time(NaiveTime::MIN).and_utc());
+        let backfill = &self.parents.manifest().backfill;
+        let is_in_backfill = from.is_some_and(|from| {
+            !backfill.common(Window::new(from, from + TimeDelta::days(1))).is_empty()
+        });
+        let is_asked_again = link.attempt().is_some_and(|it| it.parent_hash == ASK_AGAIN);
+        let is_of_backfill = is_asked_again || (is_in_backfill && link.own.is_none());
+        if is_of_backfill { Purpose::Backfill } else { Purpose::Nightly }
     }
 
     /// Whether the parent's record is to be had at all.

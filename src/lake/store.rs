@@ -13,6 +13,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -20,12 +21,16 @@ use crate::error::{Error, ErrorKind, Result};
 
 const STAGING: &str = "_staging";
 const LOCK: &str = "_manifest/lock";
+/// Begins the name of what is staged without the lock, and how long that may take.
+const LOOSE: &str = "loose-";
+const LOOSE_TIME: Duration = Duration::from_secs(60);
+/// Numbers what this process stages, in whatever lake.
+static STAGED: AtomicU64 = AtomicU64::new(0);
 
 /// A lake's objects.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    staged: AtomicU64,
     breakdown: Option<Breakdown>,
 }
 
@@ -105,7 +110,7 @@ impl Store {
             ));
         }
         let root = PathBuf::from(location.strip_prefix("file://").unwrap_or(location));
-        Ok(Self { root, staged: AtomicU64::new(0), breakdown: None })
+        Ok(Self { root, breakdown: None })
     }
 
     /// The same store, which breaks down as told: for rehearsing crashes.
@@ -126,7 +131,8 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.list("_manifest")?.is_empty())
+        let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
+        Ok(!self.folders("_manifest")?.iter().any(is_table))
     }
 
     /// What runs that died left in the staging folder.
@@ -135,6 +141,23 @@ impl Store {
     /// When the folder cannot be listed.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         Ok(self.list(STAGING)?.into_iter().map(|left| left.path).collect())
+    }
+
+    /// Removes what was written before it was known that there is nothing to write.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear_traces(&self) -> Result<()> {
+        if !self.is_empty()? {
+            return Ok(());
+        }
+        self.delete_folder("_manifest/quota")?;
+        self.delete(LOCK)?;
+        for folder in [STAGING, "_manifest", ""] {
+            // One that holds something stays.
+            let _ = fs::remove_dir(self.root.join(folder));
+        }
+        Ok(())
     }
 
     /// Keeps a run's report, under its own name and as the latest.
@@ -208,8 +231,12 @@ impl Store {
 
     /// Begins a new object. The caller holds the lock.
     pub(crate) fn stage(&self) -> Result<Staged> {
-        let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{STAGING}/{}-{number}.tmp", std::process::id());
+        self.stage_as("")
+    }
+
+    fn stage_as(&self, kind: &str) -> Result<Staged> {
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{STAGING}/{kind}{}-{number}.tmp", std::process::id());
         let path = self.root.join(&name);
         self.make_parent(&path)?;
         let file = File::create_new(&path).map_err(|error| self.failed("create", &name, error))?;
@@ -227,6 +254,10 @@ impl Store {
     pub(crate) fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         let mut staged = self.stage()?;
         staged.write_all(bytes).map_err(|error| self.failed("write", path, error))?;
+        self.create_from(staged, path)
+    }
+
+    fn create_from(&self, staged: Staged, path: &str) -> Result<bool> {
         let created = self.publish(staged, path, |from, to| match fs::hard_link(from, to) {
             Ok(()) => fs::remove_file(from).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -235,6 +266,50 @@ impl Store {
             Err(error) => Err(error),
         })?;
         Ok(created.is_some())
+    }
+
+    /// The same without the lock, for small objects that no other object depends on.
+    pub(crate) fn create_loose(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        let mut staged = self.stage_as(LOOSE)?;
+        staged.write_all(bytes).map_err(|error| self.failed("write", path, error))?;
+        self.create_from(staged, path)
+    }
+
+    /// The names of the folders in a folder, sorted; none when there is no such folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed("list", folder, error)),
+        };
+        let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter(is_folder)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes a folder and what is in it.
+    pub(crate) fn delete_folder(&self, folder: &str) -> Result<()> {
+        match fs::remove_dir_all(self.root.join(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("delete", folder, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes an object, if it is there.
+    pub(crate) fn delete(&self, path: &str) -> Result<()> {
+        match fs::remove_file(self.root.join(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("delete", path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts `bytes` in the place of whatever is at `path`.
@@ -284,7 +359,13 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.failed("list", STAGING, error)),
         };
-        for entry in entries.flatten() {
+        let is_under_way = |entry: &fs::DirEntry| {
+            let is_loose = entry.file_name().to_string_lossy().starts_with(LOOSE);
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            is_loose && age.is_none_or(|age| age < LOOSE_TIME)
+        };
+        for entry in entries.flatten().filter(|entry| !is_under_way(entry)) {
             fs::remove_file(entry.path()).map_err(|error| self.failed("clear", STAGING, error))?;
         }
         Ok(())

@@ -3,7 +3,9 @@
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
+use chrono::NaiveTime;
 use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::requests::{Asked, request};
 use super::table_run::{TableRun, blocking};
@@ -13,16 +15,20 @@ use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::lake::{Chain, Link, Mark, Table, Tried};
-use crate::manifest::{Attempt, UNKNOWN_PARENT};
+use crate::manifest::{ASK_AGAIN, Attempt, Purpose, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
 use crate::report::{Problem, Queue};
 use crate::retry::Failure;
+use crate::window::{Window, date_of};
 
 /// How many replies are decoded together, at most, by size and by number: large enough to share
 /// the cost of their columns, small enough to stay in a core's cache.
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_REPLIES: usize = 256;
+
+/// How many replies may wait to be decoded for each that is under way.
+const WAITING: usize = 4;
 
 /// A parent whose record is to be asked for.
 struct Wanted {
@@ -30,6 +36,7 @@ struct Wanted {
     hash: u128,
     day: Option<i32>,
     before: Option<Attempt>,
+    purpose: Purpose,
 }
 
 /// The chain of the run, shared with the threads that read its tables.
@@ -40,11 +47,71 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let Some(parent) = &table.endpoint.parent else { return Ok(()) };
     let chain = Chain::new(open(export, &parent.endpoint).await?, parent.clone());
     let chain: SharedChain = Arc::new(std::sync::Mutex::new(chain));
+    if let Some(window) = export.settings.backfill.filter(|_| export.settings.refetch) {
+        ask_again(&chain, table, window).await?;
+    }
     let survey = survey(&chain, table).await?;
     let planned = survey.due.iter().map(|due| due.1).sum::<u64>();
     export.progress.update(&table.endpoint.name, |live| live.planned += planned);
-    let wanted = futures::stream::iter(&survey.due)
-        .then(|(partition, _)| wanted(&chain, table, *partition))
+    let (sender, receiver) = mpsc::unbounded_channel();
+    // Both go on at once: a reply that is being decoded keeps no request waiting, and nobody waits
+    // for a lock that is granted to somebody who is not polled.
+    futures::try_join!(
+        fetch_all(export, table, &chain, &survey.due, sender),
+        decode_all(export, table, receiver)
+    )?;
+    let complete = !table.state().await.has_failed();
+    table.commit(|change| change.settle = complete).await?;
+    conclude_partitions(&chain, table, survey.open).await
+}
+
+/// Notes that the records of a range are to be asked for again, so that any later run goes on with
+/// them.
+async fn ask_again(chain: &SharedChain, table: &TableRun<'_>, window: Window) -> Result<()> {
+    let chain = Arc::clone(chain);
+    let ((attempts, checked), _) = table
+        .with_state(move |state| {
+            let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut attempts = Vec::new();
+            let mut checked = Vec::new();
+            for partition in chain.within(window) {
+                let is_in_range = |day: i32| {
+                    let date = date_of(day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
+                    date.is_some_and(|date| window.contains(date))
+                };
+                let links = chain.links(&mut state.table, partition)?;
+                let again = links
+                    .into_iter()
+                    .filter(|link| link.own.is_some() && link.parent.day.is_some_and(is_in_range));
+                let attempt = Attempt { parent_hash: ASK_AGAIN, ..Attempt::default() };
+                attempts.extend(again.map(|link| Tried {
+                    day: link.own.and_then(|own| own.day).or(link.parent.day),
+                    key: link.id,
+                    attempt: attempt.clone(),
+                }));
+                checked.push((partition.to_string(), None));
+            }
+            Ok((attempts, checked))
+        })
+        .await?;
+    table
+        .commit(|change| {
+            change.attempts.extend(attempts);
+            change.checked.extend(checked);
+        })
+        .await
+}
+
+/// Asks for everything that is due, partition by partition.
+async fn fetch_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    chain: &SharedChain,
+    due: &[(Partition, u64)],
+    sender: mpsc::UnboundedSender<Waiting>,
+) -> Result<()> {
+    let wanted = futures::stream::iter(due)
+        .then(|(partition, _)| wanted(chain, table, *partition))
         .flat_map(|wanted| {
             let (wanted, failed) = match wanted {
                 Ok(wanted) => (wanted, None),
@@ -52,14 +119,30 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
             };
             futures::stream::iter(wanted.into_iter().map(Ok).chain(failed))
         });
-    let mut fetches = std::pin::pin!(
-        wanted
-            .map(async |wanted| fetch(export, table, wanted?).await)
-            .buffer_unordered(export.concurrency)
-    );
-    let mut batch = Batch::default();
+    let room = Arc::new(Semaphore::new(export.concurrency * WAITING));
+    let fetch_one = async |wanted: Result<Wanted>| {
+        // The semaphore is never closed.
+        let place = Arc::clone(&room).acquire_owned().await.ok();
+        Ok::<_, Error>((fetch(export, table, wanted?).await?, place))
+    };
+    let mut fetches = std::pin::pin!(wanted.map(fetch_one).buffer_unordered(export.concurrency));
     while let Some(fetched) = fetches.next().await {
-        if let Fetched::Reply(wanted, body, origin) = fetched? {
+        if sender.send(fetched?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Decodes what came, several replies at once.
+async fn decode_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    mut receiver: mpsc::UnboundedReceiver<Waiting>,
+) -> Result<()> {
+    let mut batch = Batch::default();
+    while let Some((fetched, _place)) = receiver.recv().await {
+        if let Fetched::Reply(wanted, body, origin) = fetched {
             batch.push(wanted, body, origin);
         }
         if batch.is_full() {
@@ -67,10 +150,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
         }
         export.progress.update(&table.endpoint.name, |live| live.done += 1);
     }
-    batch.decode(table).await?;
-    let complete = !table.state().await.has_problems();
-    table.commit(|change| change.settle = complete).await?;
-    conclude_partitions(&chain, table, survey.open).await
+    batch.decode(table).await
 }
 
 /// What there is to do, partition by partition of the parents.
@@ -144,6 +224,7 @@ async fn wanted(
             let links = chain.links(&mut state.table, partition)?;
             let due = links.into_iter().filter(|link| is_due(&chain, link, now));
             let wanted = |link: Link| Wanted {
+                purpose: chain.purpose(&link),
                 id: link.id,
                 hash: link.parent.hash,
                 day: link.parent.day,
@@ -152,6 +233,7 @@ async fn wanted(
             Ok(due.map(wanted).collect::<Vec<_>>())
         })
         .await?;
+    wanted.retain(|wanted| table.export().client.is_open(wanted.purpose));
     wanted.sort_unstable_by(|a, b| (b.day, &b.id).cmp(&(a.day, &a.id)));
     Ok(wanted)
 }
@@ -182,7 +264,8 @@ async fn conclude_partitions(
     if !checked.is_empty() {
         table.commit(|change| change.checked = checked).await?;
     }
-    report(table, queue).await;
+    let waits = !table.export().client.is_open(Purpose::Backfill);
+    report(table, queue, waits).await;
     Ok(())
 }
 
@@ -192,9 +275,13 @@ enum Fetched {
     Nothing,
 }
 
+/// What came of one request, and its place among those that wait to be decoded.
+type Waiting = (Fetched, Option<OwnedSemaphorePermit>);
+
 /// Asks for one record; a failure is noted at once, a reply is decoded with others.
 async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Fetched> {
-    let asked = Asked { parent: Some(&wanted.id), ..Asked::default() };
+    let purpose = wanted.purpose;
+    let asked = Asked { parent: Some(&wanted.id), purpose, ..Asked::default() };
     match table.fetch(&request(&table.endpoint, &asked)).await {
         Ok((body, origin)) => return Ok(Fetched::Reply(wanted, body, origin)),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
@@ -244,7 +331,7 @@ impl Batch {
 
 /// Remembers what a request found.
 async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
-    let Wanted { id: key, hash, day, before } = wanted;
+    let Wanted { id: key, hash, day, before, .. } = wanted;
     let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().clock.now_micros());
     table.add(|change| change.attempts.push(Tried { key, day, attempt })).await;
 }
@@ -270,12 +357,12 @@ async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: 
 }
 
 /// Says what is still missing.
-async fn report(table: &TableRun<'_>, queue: Queue) {
+async fn report(table: &TableRun<'_>, queue: Queue, waits: bool) {
     let mut state = table.state().await;
     state.set_queue(queue);
     if queue.pending > 0 && !state.has_problems() {
-        let message =
-            format!("{} could not be read and are asked for again in the next run", queue.pending);
+        let why = if waits { "wait for the week's quota" } else { "could not be read" };
+        let message = format!("{} {why} and are asked for again in a later run", queue.pending);
         state.push_problem(problem(&table.endpoint, message));
     }
     if queue.missing > 0 {

@@ -1,6 +1,7 @@
 //! Lists: windows, days and snapshots, page by page.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -8,79 +9,110 @@ use futures::StreamExt;
 use super::pages::Pages;
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
-use super::{Export, means_absent, plan_of};
+use super::{Export, means_absent};
 use crate::decode::Rows;
 use crate::endpoint::{Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
-use crate::lake::SnapshotKeys;
+use crate::lake::{Change, SnapshotKeys};
+use crate::manifest::Purpose;
 use crate::paginate::Step;
-use crate::plan::{self, Task};
+use crate::plan::{self, Planned, Task};
 use crate::retry::Failure;
 use crate::window::Window;
+
+/// How many windows of a backfill are under way at once: few, so that little is asked for again
+/// after a crash, and each partition is written by few commits.
+const BACKFILL_WINDOWS: usize = 4;
+/// How long what is complete of a backfill may wait for its commit.
+const CHECKPOINT: Duration = Duration::from_secs(1);
 
 /// Runs an endpoint's tasks, and commits what they completed.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let endpoint = &table.endpoint;
-    let (tasks, mut goal, is_first) = {
+    let (planned, mut goal, is_first) = {
         let state = table.state().await;
         let manifest = state.table.manifest();
-        let goal =
-            plan::goal(endpoint, Some(manifest).filter(|it| it.version > 0), &export.settings);
+        let known = Some(manifest).filter(|it| it.version > 0);
+        let goal = plan::goal(endpoint, known, &export.settings);
         let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
         let goal = if is_known { Vec::new() } else { goal };
-        (plan_of(export, endpoint, manifest), goal, manifest.watermark.is_none())
+        (plan::tasks(endpoint, known, &export.settings), goal, manifest.watermark.is_none())
     };
+    let is_backfill = export.settings.backfill.is_some();
     // An endpoint that may be absent gets no table before it has answered.
     if !goal.is_empty() && !endpoint.experimental {
-        table.commit(|change| change.goal = std::mem::take(&mut goal)).await?;
+        table.commit(|change| aim(change, std::mem::take(&mut goal), is_backfill)).await?;
     }
-    let looks_for_changes = is_first || tasks.iter().any(|it| matches!(it, Task::Modified { .. }));
-    export.progress.update(&endpoint.name, |live| live.planned += tasks.len() as u64);
+    export.progress.update(&endpoint.name, |live| live.planned += planned.len() as u64);
     // The first task alone tells whether the endpoint is there at all.
-    let mut tasks = tasks.into_iter();
-    if let Some(first) = tasks.next() {
+    let mut planned = planned.into_iter();
+    if let Some(first) = planned.next() {
         run_task(export, table, first).await?;
     }
     if !table.state().await.absent {
-        let mut rest = futures::stream::iter(tasks.map(|task| run_task(export, table, task)))
-            .buffer_unordered(export.concurrency);
-        while let Some(done) = rest.next().await {
-            done?;
+        let (nightly, backfill): (Vec<_>, Vec<_>) =
+            planned.partition(|planned| planned.purpose == Purpose::Nightly);
+        let at_once = export.concurrency;
+        for (planned, at_once) in [(nightly, at_once), (backfill, at_once.min(BACKFILL_WINDOWS))] {
+            let tasks = planned.into_iter().map(|planned| run_task(export, table, planned));
+            let mut running = futures::stream::iter(tasks).buffer_unordered(at_once);
+            while let Some(done) = running.next().await {
+                done?;
+            }
         }
     }
-    table.add(|change| change.goal.extend(goal)).await;
+    table.add(|change| aim(change, goal, is_backfill)).await;
     super::missing::mark(export, table).await?;
-    close(export, table, looks_for_changes).await
+    close(export, table, is_first && !is_backfill).await
+}
+
+/// Notes what the run is to complete.
+fn aim(change: &mut Change, goal: Vec<Window>, is_backfill: bool) {
+    if is_backfill {
+        change.backfill.extend(&goal);
+    }
+    change.goal.extend(goal);
 }
 
 /// Commits what is left, with the watermark and the settled schema if all is complete.
-async fn close(export: &Export, table: &TableRun<'_>, looks_for_changes: bool) -> Result<()> {
+async fn close(export: &Export, table: &TableRun<'_>, is_first: bool) -> Result<()> {
     let (watermark, complete) = {
         let state = table.state().await;
         if state.absent {
             return Ok(());
         }
-        (state.watermark(export.settings.now), !state.has_problems())
+        let complete = !state.has_failed();
+        let is_known = state.changes_complete || (is_first && complete);
+        (state.watermark(export.settings.now).filter(|_| is_known), complete)
     };
     table
         .commit(|change| {
             change.settle = complete;
-            change.watermark = watermark.filter(|_| complete && looks_for_changes);
+            change.watermark = watermark;
         })
         .await
 }
 
-async fn run_task(export: &Export, table: &TableRun<'_>, task: Task) -> Result<()> {
+async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Result<()> {
+    let Planned { task, purpose } = planned;
     match task {
-        Task::List(window) => list(table, window, None, None).await?,
-        Task::Day { window, day } if is_of_the_day(&table.endpoint) => {
-            whole_day(table, window, day).await?;
+        Task::List(window) => {
+            list(table, window, None, None, purpose).await?;
+            if purpose == Purpose::Backfill {
+                table.checkpoint(CHECKPOINT).await?;
+            }
         }
-        Task::Day { window, day } => list(table, window, None, Some(day)).await?,
+        Task::Day { window, day } if is_of_the_day(&table.endpoint) => {
+            whole_day(table, window, day, purpose).await?;
+        }
+        Task::Day { window, day } => {
+            list(table, window, None, Some(day), purpose).await?;
+        }
         Task::Modified { since, before } => {
             let window = Window::new(DateTime::UNIX_EPOCH, before);
-            list(table, window, Some(since), None).await?;
+            let complete = list(table, window, Some(since), None, purpose).await?;
+            table.state().await.changes_complete = complete;
         }
         Task::Snapshot { day } => snapshot(export, table, day).await?,
     }
@@ -94,9 +126,9 @@ fn is_of_the_day(endpoint: &Endpoint) -> bool {
 }
 
 /// Reads what there is of one day, which replaces what there was.
-async fn whole_day(table: &TableRun<'_>, window: Window, day: i32) -> Result<()> {
+async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purpose) -> Result<()> {
     let mut keys = HashSet::new();
-    let scan = Scan { window: Some(window), day: Some(day), ..Scan::default() };
+    let scan = Scan { window: Some(window), day: Some(day), purpose, ..Scan::default() };
     if matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete) {
         table
             .add(|change| {
@@ -108,16 +140,19 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32) -> Result<()>
     Ok(())
 }
 
-/// Reads a window, and the windows that it falls into when it is too large.
+/// Reads a window, and the windows that it falls into when it is too large; whether all of it was
+/// read.
 async fn list(
     table: &TableRun<'_>,
     window: Window,
     modified_since: Option<DateTime<Utc>>,
     day: Option<i32>,
-) -> Result<()> {
+    purpose: Purpose,
+) -> Result<bool> {
     let mut windows = vec![window];
+    let mut complete = true;
     while let Some(window) = windows.pop() {
-        let scan = Scan { window: Some(window), modified_since, day, parent: None };
+        let scan = Scan { window: Some(window), modified_since, day, parent: None, purpose };
         let complete_to = match read(table, &scan, None).await? {
             Read::Complete => Some(window.to),
             Read::Split(rest) => {
@@ -127,14 +162,26 @@ async fn list(
             }
             Read::Failed => None,
         };
+        complete &= complete_to.is_some();
         let covered = complete_to.map(|to| Window::new(window.from, to));
         let covered = covered.filter(|it| modified_since.is_none() && !it.is_empty());
         if let Some(covered) = covered {
-            table.state().await.listed.add(covered);
+            cover(table, covered).await;
         }
-        table.add(|change| change.coverage.extend(covered)).await;
     }
-    Ok(())
+    Ok(complete)
+}
+
+/// Notes that a window is complete. The first one of a table brings a watermark with it: what
+/// changes after it was listed must be found by whichever run comes next.
+async fn cover(table: &TableRun<'_>, window: Window) {
+    let mut state = table.state().await;
+    state.listed.add(window);
+    let is_first = table.endpoint.modified.is_some() && state.table.manifest().watermark.is_none();
+    let watermark = state.watermark(table.export().settings.now).filter(|_| is_first);
+    let change = state.change();
+    change.coverage.push(window);
+    change.watermark = change.watermark.max(watermark);
 }
 
 /// One list to read: of a window, of a parent, or all there is.
@@ -144,6 +191,7 @@ pub(super) struct Scan<'a> {
     pub(super) modified_since: Option<DateTime<Utc>>,
     pub(super) day: Option<i32>,
     pub(super) parent: Option<&'a str>,
+    pub(super) purpose: Purpose,
 }
 
 /// How a list came out.

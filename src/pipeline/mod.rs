@@ -10,22 +10,26 @@ mod missing;
 mod pages;
 mod requests;
 mod snapshots;
+mod spending;
 mod table_run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
+use self::spending::Spending;
 use self::table_run::TableRun;
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Request, Stop};
-use crate::lake::Store;
+use crate::lake::{Ledger, Store};
 use crate::manifest::Granularity;
-use crate::plan::{self, RunSettings, Task};
-use crate::report::{EndpointReport, Outcome, Problem, Progress, Report};
+use crate::plan::RunSettings;
+use crate::quota::{self, Limits};
+use crate::report::{EndpointReport, Outcome, Problem, Progress, Report, Week};
 use crate::retry::Failure;
 
 /// What an export needs.
@@ -39,6 +43,10 @@ pub struct Export {
     pub catalogue: Arc<Catalogue>,
     /// What to ask for.
     pub settings: RunSettings,
+    /// What the week's quota allows, by the lake's ledger; without it nothing is counted.
+    pub limits: Option<Limits>,
+    /// How long the run may take.
+    pub max_time: Option<Duration>,
     /// How much time a partition of a new table holds.
     pub granularity: Granularity,
     /// Whether private records are asked for too.
@@ -76,22 +84,48 @@ impl Export {
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
         let started_at = self.clock.now();
         let run = run_name(started_at);
-        if endpoints.iter().all(|endpoint| endpoint.experimental) || self.store.is_empty()? {
-            self.check_credentials().await?;
+        if let Some(limits) = self.limits {
+            let ledger = Ledger::new(Arc::clone(&self.store), &run);
+            self.client.allow(Arc::new(Spending::new(ledger, limits, self.clock.clone())));
         }
-        let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
-        let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
-        let mut ran = Vec::new();
-        for level in 0..=deepest {
-            let level: Vec<_> = endpoints.iter().copied().filter(|it| depth(it) == level).collect();
-            ran.extend(self.run_all(&level, &run).await?);
+        let timer =
+            self.max_time.map(|time| tokio::spawn(end_after(Arc::clone(&self.client), time)));
+        let ran = self.run_levels(endpoints, &run).await;
+        if let Some(timer) = timer {
+            timer.abort();
         }
+        // What was paid and not sent is given back whatever became of the run.
+        let given_back = self.client.give_back().await;
+        let mut ran = ran?;
+        given_back?;
         let order = |name: &str| endpoints.iter().position(|endpoint| endpoint.name == name);
         ran.sort_by_key(|ran| order(&ran.report.endpoint));
         let report = self.report(run, started_at, ran)?;
         let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
         self.store.write_report(&report.run, &text)?;
         Ok(report)
+    }
+
+    /// Runs the endpoints, parents before those that they drive.
+    async fn run_levels(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
+        let is_new = self.store.is_empty()?;
+        if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
+            let checked = self.check_credentials().await;
+            let is_denied = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Denied);
+            if is_denied && is_new {
+                self.client.give_back().await?;
+                self.store.clear_traces()?;
+            }
+            checked?;
+        }
+        let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
+        let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
+        let mut ran = Vec::new();
+        for level in 0..=deepest {
+            let level: Vec<_> = endpoints.iter().copied().filter(|it| depth(it) == level).collect();
+            ran.extend(self.run_all(&level, run).await?);
+        }
+        Ok(ran)
     }
 
     async fn run_all(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
@@ -141,6 +175,21 @@ impl Export {
         }
     }
 
+    /// What the week has taken so far.
+    fn week(&self) -> Result<Option<Week>> {
+        let Some(limits) = self.limits else { return Ok(None) };
+        let now = self.clock.now();
+        let last = Ledger::new(Arc::clone(&self.store), "").last(&limits, now)?;
+        Ok(Some(Week {
+            begins: quota::week_of(now),
+            renewed_at: quota::renewed_at(now),
+            quota: limits.weekly,
+            backfill_quota: limits.backfill(),
+            spent: last.as_ref().map_or(0, |last| last.spent),
+            spent_on_backfill: last.as_ref().map_or(0, |last| last.spent_on_backfill),
+        }))
+    }
+
     fn report(&self, run: String, started_at: DateTime<Utc>, ran: Vec<Ran>) -> Result<Report> {
         let mut problems: Vec<Problem> = Vec::new();
         let mut changed = Vec::new();
@@ -162,7 +211,9 @@ impl Export {
             endpoints.push(ran.report);
         }
         changed.sort();
+        let week = self.week()?;
         Ok(Report {
+            week,
             run,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             command: self.command.clone(),
@@ -185,14 +236,11 @@ fn means_absent(endpoint: &Endpoint, failure: Failure) -> bool {
     endpoint.experimental && none
 }
 
-/// What an endpoint's tasks are, and the goal to commit before the first.
-fn plan_of(
-    export: &Export,
-    endpoint: &Endpoint,
-    manifest: &crate::manifest::Manifest,
-) -> Vec<Task> {
-    let known = (manifest.version > 0).then_some(manifest);
-    plan::export(endpoint, known, &export.settings)
+/// Ends the run when its time is over: what is under way is finished and committed.
+async fn end_after(client: Arc<Client>, time: Duration) {
+    tokio::time::sleep(time).await;
+    let message = format!("the time that the run may take is over ({} s)", time.as_secs());
+    client.halt(Error::new(ErrorKind::Exhausted, message));
 }
 
 fn run_name(started_at: DateTime<Utc>) -> String {

@@ -41,6 +41,7 @@ impl<'a> Pages<'a> {
             parent: self.scan.parent,
             get,
             private: table.export().include_private,
+            purpose: self.scan.purpose,
         };
         let origin =
             Origin { fetched_at: 0, parent: self.scan.parent.map(Into::into), day: self.scan.day };

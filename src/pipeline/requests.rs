@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::endpoint::{Endpoint, SkipLimit, TimeFormat, WindowParameters};
 use crate::fetch::Request;
+use crate::manifest::Purpose;
 use crate::paginate::{Get, Order};
 use crate::window::Window;
 
@@ -15,6 +16,7 @@ pub(super) struct Asked<'a> {
     pub(super) parent: Option<&'a str>,
     pub(super) get: Option<(Get, &'a SkipLimit)>,
     pub(super) private: bool,
+    pub(super) purpose: Purpose,
 }
 
 /// The request that asks `endpoint` for this.
@@ -42,6 +44,7 @@ pub(super) fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
         path: fill(&endpoint.path, true),
         query,
         shrinkable: asked.get.is_some_and(|(get, _)| get.limit > 1),
+        purpose: asked.purpose,
     }
 }
 

@@ -16,12 +16,13 @@ use crate::fetch::{FetchError, Reply, Request, Unreadable};
 use crate::lake::{Change, Committed, Table, key_hash};
 use crate::page::Page;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
+use crate::retry::Failure;
 use crate::window::{Coverage, Window};
 
 /// How much decoded data waits in memory for its commit.
 const BUFFER_BYTES: usize = 48 << 20;
 /// How long it waits.
-const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(120);
+const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// One table during one run.
 pub(super) struct TableRun<'e> {
@@ -47,6 +48,12 @@ pub(super) struct State {
     pub(super) listed: Coverage,
     pub(super) seen: HashSet<i64>,
     pub(super) absent: bool,
+    /// Whether the scan for changes is complete.
+    pub(super) changes_complete: bool,
+    /// Whether something is missing that was to be had.
+    failed: bool,
+    /// Whether something waits for the backfill's share of the quota.
+    deferred: bool,
     answered: bool,
     halted: Option<Error>,
 }
@@ -90,6 +97,9 @@ impl<'e> TableRun<'e> {
             listed: Coverage::default(),
             seen: HashSet::new(),
             absent: false,
+            changes_complete: false,
+            failed: false,
+            deferred: false,
             answered: false,
             halted: None,
         };
@@ -215,6 +225,13 @@ impl<'e> TableRun<'e> {
         .await
     }
 
+    /// Commits what has gathered since a while, so that what is complete is not asked for again
+    /// whatever becomes of the run.
+    pub(super) async fn checkpoint(&self, since: std::time::Duration) -> Result<()> {
+        let is_due = self.state.lock().await.last_commit.elapsed() >= since;
+        if is_due { self.commit(|_| {}).await } else { Ok(()) }
+    }
+
     /// Adds to what the next commit says.
     pub(super) async fn add(&self, addition: impl FnOnce(&mut Change)) {
         addition(&mut self.state.lock().await.pending);
@@ -265,10 +282,19 @@ impl<'e> TableRun<'e> {
         let mut state = self.state.lock().await;
         let endpoint = self.endpoint.name.clone();
         match error {
+            FetchError::Failed(Failure::Deferred, error) => {
+                if !state.deferred {
+                    state.deferred = true;
+                    let message = describe(&error);
+                    state.problems.push(Problem { endpoint, window: None, message });
+                }
+            }
             FetchError::Failed(_, error) => {
+                state.failed = true;
                 state.problems.push(Problem { endpoint, window, message: describe(&error) });
             }
             FetchError::Halted(error) if state.halted.is_none() => {
+                state.failed = true;
                 state.problems.push(Problem { endpoint, window, message: describe(&error) });
                 state.halted = Some(error);
             }
@@ -334,8 +360,14 @@ impl State {
         &mut self.pending
     }
 
+    /// Whether something is missing, whatever it waits for.
     pub(super) fn has_problems(&self) -> bool {
         !self.problems.is_empty()
+    }
+
+    /// Whether something is missing, but for what waits for the backfill's share of the quota.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(super) fn set_queue(&mut self, queue: Queue) {
@@ -343,6 +375,7 @@ impl State {
     }
 
     pub(super) fn push_problem(&mut self, problem: Problem) {
+        self.failed = true;
         self.problems.push(problem);
     }
 }

@@ -6,13 +6,12 @@
 
 pub mod queue;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 
 use crate::endpoint::{Dated, Endpoint};
-use crate::manifest::Manifest;
+use crate::manifest::{Granularity, Manifest, Purpose};
 use crate::span::Span;
-use crate::window::Window;
-use crate::window::day_of;
+use crate::window::{Coverage, Window, day_of};
 
 /// What the user asked of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +26,10 @@ pub struct RunSettings {
     pub first_range: TimeDelta,
     /// List all coverage again.
     pub full: bool,
+    /// Complete this range, and what earlier backfills left, in place of an export.
+    pub backfill: Option<Window>,
+    /// Ask again for records by key, as far as their parents are in the backfill's range.
+    pub refetch: bool,
 }
 
 impl RunSettings {
@@ -35,7 +38,7 @@ impl RunSettings {
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         let (lookback, first_range) = (TimeDelta::days(7), TimeDelta::days(30));
-        Self { now, from: None, lookback, first_range, full: false }
+        Self { now, from: None, lookback, first_range, full: false, backfill: None, refetch: false }
     }
 }
 
@@ -76,32 +79,47 @@ impl Task {
     }
 }
 
+/// A task, and what pays for its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planned {
+    /// What to ask for.
+    pub task: Task,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
 /// How much the modified scan reaches back behind the watermark.
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// How much time one window holds before anything is known of its density.
 const WINDOW: TimeDelta = TimeDelta::days(7);
 
-/// What an export asks of `endpoint`, whose newest manifest is `manifest`.
+/// What a run asks of `endpoint`, whose newest manifest is `manifest`: what changed and what is new
+/// first, then what backfills left to do, the newest first.
 #[must_use]
-pub fn export(
+pub fn tasks(
     endpoint: &Endpoint,
     manifest: Option<&Manifest>,
     settings: &RunSettings,
-) -> Vec<Task> {
+) -> Vec<Planned> {
     if endpoint.dated == Dated::Run {
-        return snapshot(manifest, settings);
+        return if settings.backfill.is_some() { Vec::new() } else { snapshot(manifest, settings) };
     }
-    let ranges = ranges(endpoint, manifest, settings);
-    if endpoint.dated == Dated::Window {
-        let mut days: Vec<Task> = ranges.into_iter().flat_map(days).collect();
-        days.dedup();
-        return days;
-    }
-    let modified = manifest.filter(|_| endpoint.modified.is_some()).and_then(|it| it.watermark);
-    let modified =
-        modified.map(|since| Task::Modified { since: since - OVERLAP, before: settings.now });
-    let lists = ranges.into_iter().flat_map(pieces).map(Task::List);
-    modified.into_iter().chain(lists).collect()
+    let granularity = manifest.map_or(Granularity::Day, |manifest| manifest.granularity);
+    let nightly: Coverage = nightly(endpoint, manifest, settings).into_iter().collect();
+    let left = left_of_backfills(manifest, &nightly, settings);
+    let lists = |windows: &[Window]| -> Vec<Task> {
+        let newest_first = windows.iter().rev().copied();
+        if endpoint.dated == Dated::Window {
+            newest_first.flat_map(|window| days(window).into_iter().rev()).collect()
+        } else {
+            newest_first.flat_map(|window| pieces(window, granularity)).map(Task::List).collect()
+        }
+    };
+    let nightly =
+        modified(endpoint, manifest, settings).into_iter().chain(lists(nightly.windows()));
+    let nightly = nightly.map(|task| Planned { task, purpose: Purpose::Nightly });
+    let left = lists(left.windows()).into_iter();
+    nightly.chain(left.map(|task| Planned { task, purpose: Purpose::Backfill })).collect()
 }
 
 /// What the run will have covered when it is complete, to be committed before its first request.
@@ -113,13 +131,35 @@ pub fn goal(
 ) -> Vec<Window> {
     match endpoint.dated {
         Dated::Run => Vec::new(),
-        Dated::Field { .. } | Dated::Window => ranges(endpoint, manifest, settings),
+        Dated::Field { .. } | Dated::Window => match settings.backfill {
+            Some(window) => non_empty(vec![Window::new(window.from, window.to.min(settings.now))]),
+            None => nightly(endpoint, manifest, settings),
+        },
     }
 }
 
-/// The ranges to list: the re-list, what is missing of older goals, and what was asked for.
-fn ranges(endpoint: &Endpoint, manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Window> {
+/// The scan for changes, once there is something that can change.
+fn modified(
+    endpoint: &Endpoint,
+    manifest: Option<&Manifest>,
+    settings: &RunSettings,
+) -> Option<Task> {
+    let is_export = endpoint.modified.is_some() && settings.backfill.is_none();
+    let since = manifest.filter(|_| is_export)?.watermark? - OVERLAP;
+    Some(Task::Modified { since, before: settings.now })
+}
+
+/// The ranges that an export lists: the re-list, what is missing of older goals, and what was asked
+/// for. A backfill leaves them to the next export.
+fn nightly(
+    endpoint: &Endpoint,
+    manifest: Option<&Manifest>,
+    settings: &RunSettings,
+) -> Vec<Window> {
     let now = settings.now;
+    if settings.backfill.is_some() {
+        return Vec::new();
+    }
     let Some(manifest) = manifest.filter(|it| !it.goal.is_empty() || !it.coverage.is_empty())
     else {
         let from = settings.from.unwrap_or(now - settings.first_range);
@@ -131,23 +171,45 @@ fn ranges(endpoint: &Endpoint, manifest: Option<&Manifest>, settings: &RunSettin
         let lookback = now - endpoint.lookback.map_or(settings.lookback, Span::delta);
         manifest.coverage.end().map_or(lookback, |end| end.min(lookback))
     };
-    let goals = manifest.goal.windows().iter();
-    let missing = goals.flat_map(|goal| manifest.coverage.gaps(*goal));
-    let missing = missing.map(|gap| Window::new(gap.from, gap.to.min(now)));
+    let missing = missing(manifest, now).into_iter().flat_map(|gap| manifest.backfill.gaps(gap));
     let asked = settings.from.map(|from| Window::new(from, now));
     // Whole days, so that what a complete list lacks is known by its day.
     let relist = Window::new(relist.date_naive().and_time(NaiveTime::MIN).and_utc(), now);
     let all = missing.chain(asked).chain([relist]).filter(|window| !window.is_empty());
-    all.collect::<crate::window::Coverage>().windows().to_vec()
+    all.collect::<Coverage>().windows().to_vec()
 }
 
-fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Task> {
+/// What backfills were asked for and is neither covered nor listed by this export anyway.
+fn left_of_backfills(
+    manifest: Option<&Manifest>,
+    nightly: &Coverage,
+    settings: &RunSettings,
+) -> Coverage {
+    let now = settings.now;
+    let asked = settings.backfill.map(|window| Window::new(window.from, window.to.min(now)));
+    let Some(manifest) = manifest else { return asked.into_iter().collect() };
+    let asked = asked.into_iter().flat_map(|window| manifest.coverage.gaps(window));
+    let left = missing(manifest, now).into_iter().flat_map(|gap| manifest.backfill.common(gap));
+    left.chain(asked).flat_map(|window| nightly.gaps(window)).collect()
+}
+
+/// What was asked for, has begun, and is not covered.
+fn missing(manifest: &Manifest, now: DateTime<Utc>) -> Vec<Window> {
+    let gaps = manifest.goal.windows().iter().flat_map(|goal| manifest.coverage.gaps(*goal));
+    non_empty(gaps.map(|gap| Window::new(gap.from, gap.to.min(now))).collect())
+}
+
+fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Planned> {
     let today = settings.now.date_naive();
     let newest = manifest.and_then(|it| it.partitions.keys().next_back().cloned());
     let newer = newest.is_some_and(|newest| newest > today.format("%Y-%m-%d").to_string());
     // A past `--to` never writes a snapshot behind the newest: it would show today's state as
     // that of a day gone by.
-    if newer { Vec::new() } else { vec![Task::Snapshot { day: day_of(today) }] }
+    if newer {
+        return Vec::new();
+    }
+    let task = Task::Snapshot { day: day_of(today) };
+    vec![Planned { task, purpose: Purpose::Nightly }]
 }
 
 fn days(window: Window) -> Vec<Task> {
@@ -165,11 +227,21 @@ fn days(window: Window) -> Vec<Task> {
     }
 }
 
-fn pieces(range: Window) -> Vec<Window> {
+/// The range in calendar windows, the newest first, so that a partition is filled by few of them:
+/// weeks of whole days, or months where a partition holds a month.
+fn pieces(range: Window, granularity: Granularity) -> Vec<Window> {
     let mut pieces = Vec::new();
     let mut to = range.to;
     while range.from < to {
-        let from = (to - WINDOW).max(range.from);
+        let begin = match granularity {
+            Granularity::Day => (to - WINDOW).date_naive(),
+            Granularity::Month => {
+                let last = (to - TimeDelta::microseconds(1)).date_naive();
+                last.with_day(1).unwrap_or(last)
+            }
+        };
+        let begin = begin.and_time(NaiveTime::MIN).and_utc();
+        let from = if begin < to { begin.max(range.from) } else { range.from };
         pieces.push(Window::new(from, to));
         to = from;
     }
@@ -188,11 +260,17 @@ fn whole_second(instant: DateTime<Utc>) -> DateTime<Utc> {
 mod tests {
     use super::*;
     use crate::endpoint::Catalogue;
-    use crate::manifest::Granularity;
-    use crate::window::Coverage;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    fn export(
+        endpoint: &Endpoint,
+        manifest: Option<&Manifest>,
+        settings: &RunSettings,
+    ) -> Vec<Task> {
+        tasks(endpoint, manifest, settings).into_iter().map(|planned| planned.task).collect()
     }
 
     fn settings(now: &str) -> RunSettings {
@@ -258,7 +336,7 @@ mod tests {
         let scorecards = catalogue.find("scorecards").unwrap();
         let tasks = export(scorecards, None, &settings("2026-11-23T12:00:00Z"));
         assert_eq!(tasks.len(), 31);
-        let last = tasks.last().and_then(Task::covers).unwrap();
+        let last = tasks.first().and_then(Task::covers).unwrap();
         assert_eq!(last, Window::new(at("2026-11-23T00:00:00Z"), at("2026-11-23T12:00:00Z")));
         let users = catalogue.find("users").unwrap();
         let mut manifest = manifest(users, &[]);
@@ -273,5 +351,53 @@ mod tests {
         manifest.partitions.insert("2026-11-22".to_owned(), entry);
         assert_eq!(export(users, Some(&manifest), &settings("2026-11-23T12:00:00Z")).len(), 1);
         assert_eq!(export(users, Some(&manifest), &settings("2026-11-21T12:00:00Z")).len(), 0);
+    }
+
+    fn covered_by(planned: &[Planned], purpose: Purpose) -> Coverage {
+        let of = planned.iter().filter(|planned| planned.purpose == purpose);
+        of.filter_map(|planned| planned.task.covers()).collect()
+    }
+
+    /// P7: a backfill asks for its range but for what is covered, newest first, and an export goes
+    /// on with the rest from the backfill's share.
+    #[test]
+    fn a_backfill_asks_for_what_is_not_covered_and_an_export_goes_on_with_it() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let calls = catalogue.find("calls").unwrap();
+        let now = "2026-11-23T12:00:00Z";
+        let range = Window::new(at("2025-01-01T00:00:00Z"), at(now));
+        let backfill = RunSettings { backfill: Some(range), ..settings(now) };
+        let known = manifest(calls, &[("2026-10-01T00:00:00Z", now)]);
+        let planned = tasks(calls, Some(&known), &backfill);
+        assert!(covered_by(&planned, Purpose::Nightly).is_empty());
+        let left = Window::new(range.from, at("2026-10-01T00:00:00Z"));
+        assert_eq!(covered_by(&planned, Purpose::Backfill).windows(), [left]);
+        let ends: Vec<_> =
+            planned.iter().filter_map(|it| it.task.covers()).map(|it| it.to).collect();
+        assert!(ends.is_sorted_by(|a, b| a > b), "the newest first");
+        let mut stopped = known;
+        stopped.goal.add(range);
+        stopped.backfill.add(range);
+        stopped.coverage.add(Window::new(at("2026-05-01T00:00:00Z"), at("2026-10-01T00:00:00Z")));
+        let planned = tasks(calls, Some(&stopped), &settings(now));
+        let left = Window::new(range.from, at("2026-05-01T00:00:00Z"));
+        assert_eq!(covered_by(&planned, Purpose::Backfill).windows(), [left]);
+        let relist = Window::new(at("2026-11-16T00:00:00Z"), at(now));
+        assert_eq!(covered_by(&planned, Purpose::Nightly).windows(), [relist]);
+    }
+
+    /// Windows of a range tile it, whatever its edges, and never cut a day or month in two but there.
+    #[test]
+    fn pieces_tile_their_range_along_the_calendar() {
+        let range = Window::new(at("2024-02-03T10:30:00Z"), at("2026-11-23T12:00:01Z"));
+        for (granularity, count) in [(Granularity::Day, 147), (Granularity::Month, 34)] {
+            let pieces = pieces(range, granularity);
+            assert_eq!(pieces.iter().copied().collect::<Coverage>().windows(), [range]);
+            assert_eq!(pieces.len(), count);
+            for pair in pieces.windows(2) {
+                assert_eq!(pair[0].from, pair[1].to);
+                assert_eq!(pair[0].from.time(), NaiveTime::MIN);
+            }
+        }
     }
 }

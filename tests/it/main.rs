@@ -9,6 +9,7 @@
     reason = "tests touch files and end where they fail"
 )]
 
+mod backfill;
 mod breakdown;
 mod changes;
 mod cli;

@@ -12,10 +12,12 @@ use clari_lake::lake::{Breakdown, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::pipeline::Export;
 use clari_lake::plan::RunSettings;
+use clari_lake::quota::Limits;
 use clari_lake::report::{Progress, Report};
 use clari_lake::retry::RetryPolicy;
 use clari_lake::secret::Credentials;
 use clari_lake::simulator::Settings;
+use clari_lake::window::Window;
 
 /// An export that has not begun.
 #[derive(Debug, Clone)]
@@ -25,6 +27,7 @@ pub(crate) struct Run {
     credentials: Credentials,
     endpoints: Vec<String>,
     settings: RunSettings,
+    limits: Limits,
     private: bool,
     granularity: Granularity,
     concurrency: usize,
@@ -48,6 +51,7 @@ impl Run {
             credentials: Credentials::new(&api_key, &api_password).unwrap(),
             endpoints: Vec::new(),
             settings: RunSettings::new(now),
+            limits: Limits { rate: 0.0, ..Limits::default() },
             private: false,
             granularity: Granularity::Day,
             concurrency: 8,
@@ -72,6 +76,24 @@ impl Run {
     /// Lists again from this instant.
     pub(crate) fn from(mut self, from: DateTime<Utc>) -> Self {
         self.settings.from = Some(from);
+        self
+    }
+
+    /// Completes this range in place of an export.
+    pub(crate) fn backfilling(mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
+        self.settings.backfill = Some(Window::new(from, to));
+        self
+    }
+
+    /// Asks again for the details of the backfill's range.
+    pub(crate) fn refetching(mut self) -> Self {
+        self.settings.refetch = true;
+        self
+    }
+
+    /// Within this week's quota, and this share of it for backfills.
+    pub(crate) fn with_quota(mut self, weekly: u64, share: f64) -> Self {
+        self.limits = Limits { weekly, share, ..self.limits };
         self
     }
 
@@ -159,6 +181,8 @@ impl Run {
                 store: Arc::new(store),
                 catalogue: Arc::new(Catalogue::built_in()?),
                 settings: self.settings,
+                limits: Some(self.limits),
+                max_time: None,
                 granularity: self.granularity,
                 include_private: self.private,
                 concurrency: self.concurrency,

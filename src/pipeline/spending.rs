@@ -1,0 +1,69 @@
+//! Spending: every request is paid from the lake's ledger before it is sent.
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::table_run::blocking;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::fetch::{Allowance, Refusal, Slot};
+use crate::lake::Ledger;
+use crate::manifest::Purpose;
+use crate::quota::{self, Claim, Limits};
+
+/// Pays from a ledger, within limits.
+pub(super) struct Spending {
+    ledger: Ledger,
+    limits: Limits,
+    clock: Clock,
+}
+
+impl Spending {
+    pub(super) fn new(ledger: Ledger, limits: Limits, clock: Clock) -> Self {
+        Self { ledger, limits, clock }
+    }
+
+    fn slot(&self, slot: quota::Slot) -> Slot {
+        let wait = (slot.from - self.clock.now()).to_std().unwrap_or_default();
+        let spacing = slot.spacing.to_std().unwrap_or_default();
+        Slot { requests: slot.requests, from: Instant::now() + wait, spacing }
+    }
+}
+
+impl Allowance for Spending {
+    fn claim(&self, purpose: Purpose, carried: u32) -> BoxFuture<'_, Result<Slot, Refusal>> {
+        let (ledger, limits, now) = (self.ledger.clone(), self.limits, self.clock.now());
+        Box::pin(async move {
+            match blocking(move || ledger.claim(&limits, purpose, carried, now)).await {
+                Ok(Claim::Block(_, slot)) => Ok(self.slot(slot)),
+                Ok(Claim::Spent { limit, renewed_at }) => {
+                    Err(refusal(purpose, limit, renewed_at, now))
+                }
+                Err(error) => Err(Refusal::Spent(error)),
+            }
+        })
+    }
+
+    fn give_back(&self, purpose: Purpose, unused: u32) -> BoxFuture<'_, Result<(), Error>> {
+        let (ledger, limits, now) = (self.ledger.clone(), self.limits, self.clock.now());
+        Box::pin(blocking(move || ledger.give_back(&limits, purpose, unused, now)))
+    }
+}
+
+fn refusal(purpose: Purpose, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>) -> Refusal {
+    let when = renewed_at.format("%A %Y-%m-%d %H:%M UTC");
+    let hours = (renewed_at - now).num_hours();
+    let error = |whose: &str| {
+        let message = format!(
+            "{whose} {limit} requests for this week are spent; go on from {when} (in {hours} hours)"
+        );
+        Error::new(ErrorKind::Exhausted, message).with_hint(
+            "run the same command again then, or raise --weekly-quota if the API allows more",
+        )
+    };
+    match purpose {
+        Purpose::Nightly => Refusal::Spent(error("all")),
+        Purpose::Backfill => Refusal::Deferred(error("the backfill's")),
+    }
+}
