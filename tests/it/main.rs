@@ -20,5 +20,6 @@ mod formats;
 mod idempotent;
 mod quarantine;
 mod requests;
+mod simulation;
 mod support;
 mod truth;

@@ -54,6 +54,12 @@ impl Lake {
         Self { folder: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap() }
     }
 
+    /// A lake in memory, where this machine has a folder for it: nothing waits for a disk.
+    pub(crate) fn in_memory() -> Self {
+        let folder = TempDir::new_in("/dev/shm");
+        folder.map_or_else(|_| Self::new(), |folder| Self { folder })
+    }
+
     /// A lake for as long as the process lives. Nothing removes it then, so those of processes
     /// that ended long ago go now.
     pub(crate) fn lasting() -> Self {

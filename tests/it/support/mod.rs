@@ -13,4 +13,6 @@ pub(crate) use json::normal;
 pub(crate) use lake::{Lake, Row};
 pub(crate) use plain::get;
 pub(crate) use run::Run;
-pub(crate) use site::{Site, assert_same, at, now, small};
+pub(crate) use site::{
+    Site, assert_calls, assert_same, assert_scorecards, assert_snapshot, at, now, small,
+};

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
+use clari_lake::config::Deletes;
+use clari_lake::endpoint::{Catalogue, Paging};
 use clari_lake::error::Error;
-use clari_lake::fetch::{Client, ClientSettings, Stop};
+use clari_lake::fetch::{Client, ClientSettings, Stop, Transport};
 use clari_lake::lake::{Breakdown, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::pipeline::Export;
@@ -20,9 +21,12 @@ use clari_lake::simulator::Settings;
 use clari_lake::window::Window;
 
 /// An export that has not begun.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Run {
     base_url: String,
+    transport: Option<Arc<dyn Transport>>,
+    retry: RetryPolicy,
+    page_size: Option<u32>,
     lake: String,
     credentials: Credentials,
     endpoints: Vec<String>,
@@ -34,6 +38,8 @@ pub(crate) struct Run {
     timeout: Duration,
     outage: Duration,
     breakdown: Option<(u64, bool)>,
+    stop: Stop,
+    clock: Clock,
 }
 
 /// Retries as often as in earnest, without the waiting.
@@ -47,6 +53,9 @@ impl Run {
         let Settings { api_key, api_password, .. } = Settings::default();
         Self {
             base_url,
+            transport: None,
+            retry: quick(),
+            page_size: None,
             lake,
             credentials: Credentials::new(&api_key, &api_password).unwrap(),
             endpoints: Vec::new(),
@@ -58,6 +67,21 @@ impl Run {
             timeout: Duration::from_secs(20),
             outage: Duration::from_secs(20),
             breakdown: None,
+            stop: Stop::default(),
+            clock: Clock::system(),
+        }
+    }
+
+    /// An export by `clock`, whose requests this transport carries and which waits as in earnest.
+    pub(crate) fn over(transport: Arc<dyn Transport>, lake: String, clock: &Clock) -> Self {
+        let now = DateTime::from_timestamp(clock.now().timestamp(), 0).unwrap();
+        Self {
+            transport: Some(transport),
+            retry: RetryPolicy::default(),
+            clock: clock.clone(),
+            timeout: Duration::from_secs(60),
+            outage: Duration::from_secs(120),
+            ..Self::new("http://simulated".to_owned(), lake, now)
         }
     }
 
@@ -65,6 +89,11 @@ impl Run {
     pub(crate) fn only(mut self, endpoints: &[&str]) -> Self {
         self.endpoints = endpoints.iter().map(|name| (*name).to_owned()).collect();
         self
+    }
+
+    /// Whether it is told which endpoints to export.
+    pub(crate) fn has_chosen(&self) -> bool {
+        !self.endpoints.is_empty()
     }
 
     /// As if it began at this instant.
@@ -100,6 +129,29 @@ impl Run {
     /// Lists all coverage again.
     pub(crate) fn full(mut self) -> Self {
         self.settings.full = true;
+        self
+    }
+
+    pub(crate) fn with_lookback(mut self, lookback: TimeDelta) -> Self {
+        self.settings.lookback = lookback;
+        self
+    }
+
+    /// Asks for calls in pages of this size.
+    pub(crate) fn with_page_size(mut self, page_size: u32) -> Self {
+        self.page_size = Some(page_size);
+        self
+    }
+
+    /// Is asked to stop when this is.
+    pub(crate) fn with_stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Takes out what is gone, and does not just mark it.
+    pub(crate) fn dropping_deletes(mut self) -> Self {
+        self.settings.deletes = Deletes::Drop;
         self
     }
 
@@ -161,38 +213,57 @@ impl Run {
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let stop = Stop::default();
-            let client = ClientSettings {
-                base_url: self.base_url,
-                rate: 0.0,
-                concurrency: self.concurrency,
-                retry: quick(),
-                timeout: self.timeout,
-                outage: self.outage,
-                ..ClientSettings::new(self.credentials)
-            };
-            let mut store = Store::open(&self.lake)?;
-            if let Some((write, lands)) = self.breakdown {
-                store = store.with_breakdown(Breakdown::at(write, lands));
-            }
-            let export = Export {
-                client: Arc::new(Client::new(&client, stop.clone())?),
-                store: Arc::new(store),
-                catalogue: Arc::new(Catalogue::built_in()?),
-                settings: self.settings,
-                limits: Some(self.limits),
-                max_time: None,
-                granularity: self.granularity,
-                include_private: self.private,
-                concurrency: self.concurrency,
-                progress: Arc::new(Progress::default()),
-                stop,
-                clock: Clock::system(),
-                command: "export".to_owned(),
-            };
-            let endpoints = export.catalogue.select(&self.endpoints)?;
-            export.run(&endpoints).await
-        })
+        runtime.block_on(self.perform())
     }
+
+    /// The same, in the runtime of whoever awaits it.
+    pub(crate) async fn perform(self) -> Result<Report, Error> {
+        let settings = ClientSettings {
+            base_url: self.base_url,
+            rate: 0.0,
+            concurrency: self.concurrency,
+            retry: self.retry,
+            timeout: self.timeout,
+            outage: self.outage,
+            ..ClientSettings::new(self.credentials)
+        };
+        let client = match self.transport {
+            Some(transport) => Client::over(transport, &settings, self.stop.clone())?,
+            None => Client::new(&settings, self.stop.clone())?,
+        };
+        let mut store = Store::open(&self.lake)?;
+        if let Some((write, lands)) = self.breakdown {
+            store = store.with_breakdown(Breakdown::at(write, lands));
+        }
+        let export = Export {
+            client: Arc::new(client),
+            store: Arc::new(store),
+            catalogue: Arc::new(catalogue(self.page_size)?),
+            settings: self.settings,
+            limits: Some(self.limits),
+            max_time: None,
+            granularity: self.granularity,
+            include_private: self.private,
+            concurrency: self.concurrency,
+            progress: Arc::new(Progress::default()),
+            stop: self.stop,
+            clock: self.clock,
+            command: "export".to_owned(),
+        };
+        let endpoints = export.catalogue.select(&self.endpoints)?;
+        export.run(&endpoints).await
+    }
+}
+
+/// The built-in endpoints, those that are paged in pages of this size.
+fn catalogue(page_size: Option<u32>) -> Result<Catalogue, Error> {
+    let built_in = Catalogue::built_in()?;
+    let Some(size) = page_size else { return Ok(built_in) };
+    let resized = built_in.endpoints().iter().cloned().map(|mut endpoint| {
+        if let Paging::SkipLimit(paging) = &mut endpoint.paging {
+            paging.page_size = size;
+        }
+        endpoint
+    });
+    Ok(Catalogue::new(resized.collect()))
 }

@@ -1,0 +1,71 @@
+//! The way between the exporter and the API: it takes time, and not everything arrives.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use clari_lake::clock::Clock;
+use clari_lake::fetch::{Break, Exchanged, Get, Severed, Transport};
+use clari_lake::simulator::{Api, Fault, Settings, Workspace};
+use fastrand::Rng;
+
+/// A way to an API that lives in this process.
+pub(super) struct Wire {
+    pub(super) api: Api,
+    /// The server's clock.
+    pub(super) clock: Clock,
+    /// Whether the workspace goes on living while it is read.
+    pub(super) lives: bool,
+    /// While nobody can be reached.
+    pub(super) outage: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    rng: Mutex<Rng>,
+}
+
+impl Wire {
+    pub(super) fn new(workspace: &Workspace, settings: Settings, clock: &Clock, rng: Rng) -> Self {
+        let api = Api::new(workspace.clone(), settings);
+        Self { api, clock: clock.clone(), lives: true, outage: None, rng: Mutex::new(rng) }
+    }
+
+    pub(super) fn transport(self: &Arc<Self>) -> Arc<dyn Transport> {
+        let wire = Arc::clone(self);
+        Arc::new(move |get: Get| Arc::clone(&wire).exchange(get))
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::from_micros(self.rng.lock().unwrap().u64(500..40_000))
+    }
+
+    async fn exchange(self: Arc<Self>, get: Get) -> Result<Exchanged, Severed> {
+        tokio::time::sleep(self.latency()).await;
+        let now = self.clock.now();
+        if self.outage.is_some_and(|(from, to)| from <= now && now < to) {
+            return Err(Break::NoConnection.into());
+        }
+        if self.lives {
+            self.api.workspace().advance(now);
+        }
+        let (mut reply, fault) = self.api.answer(&head(get));
+        tokio::time::sleep(self.latency()).await;
+        match fault {
+            Some(Fault::Reset) => return Err(Break::Torn.into()),
+            Some(Fault::Stall) => tokio::time::sleep(Duration::from_secs(90)).await,
+            _ => {}
+        }
+        let date = self.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        reply.headers_mut().insert("date", date.parse().unwrap());
+        Ok(reply)
+    }
+}
+
+fn head(get: Get) -> http::Request<Bytes> {
+    let mut head = http::Request::new(Bytes::new());
+    let target = match get.url.query() {
+        Some(query) => format!("{}?{query}", get.url.path()),
+        None => get.url.path().to_owned(),
+    };
+    *head.uri_mut() = target.parse().unwrap();
+    *head.headers_mut() = get.headers;
+    head
+}
