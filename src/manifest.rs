@@ -61,12 +61,18 @@ pub struct Manifest {
     /// Up to where changes are complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
+    /// When the first listing began. Until there is a watermark, changes are looked for from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<DateTime<Utc>>,
     /// What was asked for, whether or not it is complete.
     #[serde(default)]
     pub goal: Coverage,
     /// What is completely in the lake.
     #[serde(default)]
     pub coverage: Coverage,
+    /// When everything that is covered was last listed anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relisted_at: Option<DateTime<Utc>>,
     /// The columns.
     pub schema: Schema,
     /// Whether the first export is complete, so that only `evolve` changes the schema.
@@ -176,6 +182,14 @@ pub struct IndexEntry {
     pub attempt: Option<Attempt>,
 }
 
+impl IndexEntry {
+    /// Whether the row was taken out because its record is gone, or has not begun any more.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        !self.in_lake && self.deleted_at.is_some()
+    }
+}
+
 /// Stands for the parent's content hash where a run died before it could be noted.
 pub const UNKNOWN_PARENT: u128 = 0;
 
@@ -218,7 +232,9 @@ impl Manifest {
             index: BTreeMap::new(),
             keys: Vec::new(),
             checked: BTreeMap::new(),
+            begun_at: None,
             backfill: Coverage::default(),
+            relisted_at: None,
             flat_index: Vec::new(),
         }
     }

@@ -105,6 +105,10 @@ pub struct EndpointReport {
     pub duplicate_members: u64,
     /// Halves of surrogate pairs, replaced.
     pub lone_surrogates: u64,
+    /// Partitions whose objects had vanished: what was in them is asked for again, but for old
+    /// snapshots, which nobody can give back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
     /// How far the records that are asked for one by one have come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,

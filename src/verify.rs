@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Chain, Finding, Store, Table, audit, tables};
+use crate::lake::{Chain, Finding, Store, Table, audit};
 use crate::manifest::{Granularity, Manifest};
 use crate::plan::queue;
 
@@ -42,7 +42,7 @@ pub struct VerifiedTable {
 /// `Newer` or `Corrupt` when a manifest cannot be read at all, or when the store fails.
 pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification> {
     let mut verification = Verification::default();
-    let present = tables(store)?;
+    let present = store.tables()?;
     for left in store.leftovers()? {
         let message = "left behind by a run that died; the next export clears it".to_owned();
         verification.findings.push(Finding {
@@ -87,7 +87,7 @@ pub fn rebuild(
     granularity: Granularity,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let present = tables(store)?;
+    let present = store.tables()?;
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
         let watch = watched(catalogue, endpoint);
         let endpoint = Arc::new(endpoint.clone());

@@ -87,6 +87,19 @@ impl Coverage {
         self.0.insert(at, merged);
     }
 
+    /// Takes a window out.
+    pub fn remove(&mut self, window: Window) {
+        if window.is_empty() {
+            return;
+        }
+        let parts = self.0.iter().flat_map(|own| {
+            let before = Window::new(own.from, own.to.min(window.from));
+            let after = Window::new(own.from.max(window.to), own.to);
+            [before, after]
+        });
+        self.0 = parts.filter(|part| !part.is_empty()).collect();
+    }
+
     /// What of `window` is not in the set, oldest first.
     #[must_use]
     pub fn gaps(&self, window: Window) -> Vec<Window> {
@@ -188,10 +201,12 @@ mod tests {
             for gap in &gaps {
                 prop_assert!(coverage.gaps(*gap) == vec![*gap]);
             }
-            for gap in gaps {
-                coverage.add(gap);
+            for gap in &gaps {
+                coverage.add(*gap);
             }
             prop_assert!(coverage.covers(whole));
+            gaps.iter().for_each(|gap| coverage.remove(*gap));
+            prop_assert_eq!(coverage.gaps(whole), gaps);
         }
     }
 }

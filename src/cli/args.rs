@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::config::{Concurrency, Rate, Share};
+use crate::config::{Concurrency, Deletes, Rate, Share};
 use crate::manifest::Granularity;
 use crate::span::Span;
 
@@ -45,6 +45,10 @@ pub(super) enum Command {
     Export(Box<ExportArgs>),
     /// Export a history, newest first, within its share of the week's quota; resumable
     Backfill(Box<BackfillArgs>),
+    /// Show what an export (or a backfill, with --from) would ask for: windows, requests, quota, time
+    Plan(Box<PlanArgs>),
+    /// Show what the lake holds: coverage, freshness, sizes, quota, the last runs
+    Status(StatusArgs),
     /// Check every promise that can be checked from the lake alone
     Verify(VerifyArgs),
     /// Show the endpoints: what can be exported, and how each is asked for
@@ -144,6 +148,9 @@ pub(super) struct TableArgs {
     /// How much time a partition of a new table holds [default: day]
     #[arg(long, value_name = "day|month", value_parser = granularity)]
     pub(super) partition_by: Option<Granularity>,
+    /// What becomes of rows whose calls are gone: marked, or taken out [default: mark]
+    #[arg(long, value_name = "mark|drop", value_parser = deletes)]
+    pub(super) deletes: Option<Deletes>,
 }
 
 /// What a run may take; the configuration file can say it too.
@@ -184,6 +191,54 @@ pub(super) struct FileArgs {
     /// A folder of endpoint files: your own endpoints, and changes to those that are built in
     #[arg(long = "endpoints", value_name = "DIR")]
     pub(super) endpoints_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    /// The lake; one that does not exist yet is planned for too [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
+    #[arg(long = "endpoint", value_name = "NAME")]
+    pub(super) endpoints: Vec<String>,
+    /// Plan a backfill from here on: a UTC date or RFC 3339 instant
+    #[arg(long, value_name = "D", value_parser = instant)]
+    pub(super) from: Option<DateTime<Utc>>,
+    /// Where the backfill begins, going back from there [default: now]
+    #[arg(long, value_name = "D", value_parser = instant, requires = "from")]
+    pub(super) to: Option<DateTime<Utc>>,
+    /// Plan an export that lists all that is in the lake again
+    #[arg(long, conflicts_with = "from")]
+    pub(super) full: bool,
+    /// Ask the API for nothing: guess the number of records from those in the lake
+    #[arg(long)]
+    pub(super) offline: bool,
+    #[command(flatten)]
+    pub(super) table: TableArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) quota: QuotaArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// The lake [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Exit with 1 when a table is staler than this (such as 26h), for monitoring
+    #[arg(long, value_name = "TIME")]
+    pub(super) max_age: Option<Span>,
+    #[command(flatten)]
+    pub(super) quota: QuotaArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -312,6 +367,14 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc()).map_err(|_| {
         "expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z".to_owned()
     })
+}
+
+fn deletes(text: &str) -> Result<Deletes, String> {
+    match text {
+        "mark" => Ok(Deletes::Mark),
+        "drop" => Ok(Deletes::Drop),
+        _ => Err("expected mark or drop".to_owned()),
+    }
 }
 
 fn granularity(text: &str) -> Result<Granularity, String> {

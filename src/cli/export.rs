@@ -40,7 +40,7 @@ pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
     perform_and_conclude(&settings, run, "backfill", &args.endpoints, args.json, printer)
 }
 
-fn check_range(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<(), Error> {
+pub(super) fn check_range(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<(), Error> {
     if from.is_some_and(|from| from >= to) {
         return Err(Error::new(ErrorKind::Config, "--from is not before the end of the range"));
     }
@@ -117,7 +117,10 @@ pub(super) fn conclude(
 }
 
 /// The instant from which a run counts, in whole seconds, which is what the API can be asked for.
-fn frozen_now(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+pub(super) fn frozen_now(
+    to: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Error> {
     let end = to.unwrap_or(now);
     if end > now {
         let message = format!("--to {} is in the future", end.format("%Y-%m-%dT%H:%M:%SZ"));

@@ -11,9 +11,11 @@ mod demo;
 mod describe;
 mod export;
 mod output;
+mod plan;
 mod progress;
 mod settings;
 mod simulate;
+mod status;
 mod verify;
 
 use std::process::ExitCode;
@@ -57,6 +59,8 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, printer),
         Command::Export(args) => export::run(&args, printer),
         Command::Backfill(args) => export::backfill(&args, printer),
+        Command::Plan(args) => plan::run(&args, printer),
+        Command::Status(args) => status::run(&args, printer),
         Command::Verify(args) => verify::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),

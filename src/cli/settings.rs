@@ -145,7 +145,7 @@ impl Settings {
                 .of("--include-private", private, config.include_private)
                 .or(false),
             partition_by: granularity.or(Granularity::Day),
-            deletes: from.of("--deletes", None, config.deletes).or_default(),
+            deletes: from.of("--deletes", table.deletes, config.deletes).or_default(),
             evolve: from.of("--evolve", None, config.evolve).or(false),
             full_relist: from.of("--full", None, config.full_relist).or_default(),
             conditional: from.of("", None, config.store.conditional).or_default(),
@@ -269,7 +269,12 @@ impl Settings {
 
     /// What a run asks for that counts from `now`.
     pub(super) fn run(&self, now: DateTime<Utc>) -> RunSettings {
-        RunSettings { lookback: self.lookback.value.delta(), ..RunSettings::new(now) }
+        RunSettings {
+            lookback: self.lookback.value.delta(),
+            full_relist: self.full_relist.value,
+            deletes: self.deletes.value,
+            ..RunSettings::new(now)
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use super::output::{Printer, number};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::error::{Error, ErrorKind};
-use crate::lake::tables;
 use crate::manifest::Granularity;
 use crate::verify::{rebuild, verify};
 
@@ -22,7 +21,7 @@ pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::load(&args.files, &flags)?;
     let store = Arc::new(settings.store()?);
     let catalogue = settings.catalogue()?;
-    if tables(&store)?.is_empty() {
+    if store.tables()?.is_empty() {
         let message = format!("there is no lake at {}", store.location());
         return Err(Error::new(ErrorKind::Config, message).into());
     }

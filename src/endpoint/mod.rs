@@ -160,6 +160,12 @@ pub struct SkipLimit {
     /// The query that sorts by the date field, newest first.
     #[serde(default)]
     pub newest_first: BTreeMap<String, String>,
+    /// The query that makes a reply say how many records a window holds.
+    #[serde(default)]
+    pub count: BTreeMap<String, String>,
+    /// Where that number stands.
+    #[serde(default)]
+    pub matched: Option<RecordPath>,
 }
 
 impl Default for SkipLimit {
@@ -171,6 +177,8 @@ impl Default for SkipLimit {
             reach: ten_thousand(),
             oldest_first: BTreeMap::new(),
             newest_first: BTreeMap::new(),
+            count: BTreeMap::new(),
+            matched: None,
         }
     }
 }

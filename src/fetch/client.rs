@@ -1,7 +1,7 @@
 //! The client: one request at a time from each caller, retried where that can help.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub struct Reply {
     pub body: Bytes,
     /// The server's clock.
     pub date: Option<DateTime<Utc>>,
+    /// When it was asked for: what changed at the source since may not be in it.
+    pub asked_at: Instant,
 }
 
 /// Why a caller could not read a reply.
@@ -124,6 +126,7 @@ pub struct Client {
     stop: Stop,
     requests: AtomicU64,
     last_success: Mutex<Instant>,
+    succeeded: AtomicBool,
     /// When the first request failed since one succeeded.
     failing_since: Mutex<Option<Instant>>,
     /// How many requests in a row got no reply but 502, 504 or silence, however often tried.
@@ -170,6 +173,7 @@ impl Client {
             stop,
             requests: AtomicU64::new(0),
             last_success: Mutex::new(Instant::now()),
+            succeeded: AtomicBool::new(false),
             failing_since: Mutex::default(),
             exhausted: AtomicU32::new(0),
             halted: OnceLock::new(),
@@ -210,6 +214,7 @@ impl Client {
         mut read: impl FnMut(&Reply) -> Result<T, Unreadable>,
     ) -> Result<T, FetchError> {
         let begun = Instant::now();
+        let mut too_large = 0;
         for attempt in 1u32.. {
             let sent = self.send(request).await?;
             *attempts += 1;
@@ -237,7 +242,10 @@ impl Client {
                 self.note_failure();
             }
             let shrink = request.shrinkable && failure == Failure::TooLarge;
-            match self.delay(failure, attempt, begun) {
+            // Only what seems too large again and again is taken for it.
+            too_large += u32::from(failure == Failure::TooLarge);
+            let tries = if failure == Failure::TooLarge { too_large } else { attempt };
+            match self.delay(failure, tries, begun) {
                 Some(delay) if !shrink => self.pause(delay).await?,
                 _ if self.is_out() => return Err(self.halt(outage(self.outage, error))),
                 _ => return Err(FetchError::Failed(failure, error)),
@@ -267,15 +275,21 @@ impl Client {
         self.check()?;
         ready.map_err(|refusal| self.refused(request.purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let asked_at = Instant::now();
         let get = Get { url: self.url(request), headers: self.headers.clone() };
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
-        Ok(exchanged.map_err(failed).and_then(judge))
+        Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at)))
     }
 
     /// Whether requests for this purpose are still sent.
     pub fn is_open(&self, purpose: Purpose) -> bool {
-        self.check().is_ok() && self.check_purpose(purpose).is_ok()
+        self.closed(purpose).is_none()
+    }
+
+    /// Why no more requests for this purpose are sent, if that is so.
+    pub fn closed(&self, purpose: Purpose) -> Option<FetchError> {
+        self.check().and_then(|()| self.check_purpose(purpose)).err()
     }
 
     /// What ended a purpose is said to all later requests for it, without asking anew.
@@ -334,8 +348,10 @@ impl Client {
         if let Some(delay) = self.retry.delay(failure, attempt, random) {
             return Some(delay);
         }
-        // One reply may be too large for ever; several in a row are an outage.
+        // One reply may be too large for ever; several in a row are an outage, and so is the first
+        // of all.
         let is_alone = failure == Failure::TooLarge
+            && self.succeeded.load(Ordering::Relaxed)
             && self.exhausted.fetch_add(1, Ordering::Relaxed) < MOST_EXHAUSTED;
         let nothing_since = failure.is_transient() && self.last_success() <= begun;
         (nothing_since && !is_alone).then_some(self.retry.longest)
@@ -353,6 +369,7 @@ impl Client {
     }
 
     fn note_success(&self) {
+        self.succeeded.store(true, Ordering::Relaxed);
         self.exhausted.store(0, Ordering::Relaxed);
         *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -372,7 +389,9 @@ impl Client {
 
 fn parse_base_url(text: &str) -> Result<Url> {
     let wrong = || {
-        Error::new(ErrorKind::Config, format!("`{text}` is no base URL"))
+        // Somebody may have put a password into it.
+        let shown = if text.contains('@') { "what was given" } else { text };
+        Error::new(ErrorKind::Config, format!("`{shown}` is no base URL"))
             .with_hint(format!("it looks like {BASE_URL}"))
     };
     let url = Url::parse(text).map_err(|_| wrong())?;
@@ -398,7 +417,7 @@ fn headers(credentials: &Credentials) -> Result<HeaderMap> {
 }
 
 /// What a whole exchange means; a failed reply's body is only looked at, never shown.
-fn judge(exchanged: Exchanged) -> Result<Reply, (Failure, Error)> {
+fn judge(exchanged: Exchanged, asked_at: Instant) -> Result<Reply, (Failure, Error)> {
     let status = exchanged.status().as_u16();
     if status != 200 {
         let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
@@ -406,7 +425,7 @@ fn judge(exchanged: Exchanged) -> Result<Reply, (Failure, Error)> {
     }
     let date = exchanged.headers().get(DATE).and_then(|value| value.to_str().ok());
     let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()).map(|it| it.to_utc());
-    Ok(Reply { body: exchanged.into_body(), date })
+    Ok(Reply { body: exchanged.into_body(), date, asked_at })
 }
 
 fn failed(severed: Severed) -> (Failure, Error) {

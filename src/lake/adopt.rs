@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use chrono::{Months, NaiveTime, TimeDelta};
+
 use super::change::{Touched, Work};
 use super::index::Known;
 use super::merge;
@@ -14,8 +16,9 @@ use super::table::Table;
 use crate::decode::RowFacts;
 use crate::endpoint::Dated;
 use crate::error::Result;
-use crate::manifest::{Attempt, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
+use crate::manifest::{Attempt, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
 use crate::partition::Partition;
+use crate::window::Window;
 
 /// How many rows are adopted in one commit, about.
 const ADOPTED_ROWS: u64 = 200_000;
@@ -36,7 +39,7 @@ impl Table {
     /// Reads objects that the manifest does not know: a run wrote them and died. They are
     /// adopted, and of a key that now stands in two partitions the later fetched row stays.
     pub(super) fn adopt_strangers(&mut self) -> Result<()> {
-        if self.strangers()?.is_empty() {
+        if self.differences()?.is_none() {
             return Ok(());
         }
         let store = Arc::clone(&self.store);
@@ -47,7 +50,10 @@ impl Table {
 
     /// The same, for whoever holds the lock. Each commit adopts about as much as fits in memory.
     pub(super) fn adopt_all(&mut self) -> Result<()> {
-        let mut strangers = self.strangers()?;
+        let Some((mut strangers, lost)) = self.differences()? else { return Ok(()) };
+        if !lost.is_empty() {
+            self.forget_lost(lost)?;
+        }
         if let Some(first) =
             strangers.values().next().filter(|_| self.manifest.partitions.is_empty())
         {
@@ -80,11 +86,17 @@ impl Table {
     ) -> Result<()> {
         let facts = merge::read_facts(self.store.file(&object.path)?, &mut self.decoder)?;
         let present: HashSet<&str> = facts.iter().map(|row| &*row.key).collect();
+        // A row that is in no other partition either was taken out, and stays known as gone.
+        let gone_at = self.endpoint.deletes.then(|| self.now.timestamp_micros());
         for (key, entry) in self.piece(partition)? {
             if entry.in_lake && !present.contains(&**key) && !adoption.touched.contains_key(key) {
-                adoption
-                    .touched
-                    .insert(key.clone(), IndexEntry { in_lake: false, ..entry.clone() });
+                let gone = IndexEntry {
+                    in_lake: false,
+                    deleted_at: gone_at,
+                    attempt: None,
+                    ..entry.clone()
+                };
+                adoption.touched.insert(key.clone(), gone);
                 adoption.known.insert(key.clone(), (partition, entry.clone()));
             }
         }
@@ -152,25 +164,47 @@ impl Table {
         Ok(())
     }
 
-    /// The objects in the table's folder that are not as the manifest says.
-    fn strangers(&self) -> Result<Strangers> {
+    /// The objects in the table's folder that are not as the manifest says, and the partitions whose
+    /// objects are not there; `None` when all is as it should be.
+    fn differences(&self) -> Result<Option<(Strangers, Vec<String>)>> {
         let prefix = format!("{}/dt=", self.endpoint.name);
         let partition_of = |path: &str| {
             let name = path.strip_prefix(&prefix)?.strip_suffix("/part-0.parquet")?;
             name.parse::<Partition>().ok()
         };
-        let is_known = |name: &str, etag: &str| {
-            self.manifest.partitions.get(name).is_some_and(|entry| entry.etag == etag)
-        };
         let mut strangers = Strangers::new();
+        let mut lost = self.manifest.partitions.clone();
         for object in self.store.list(&self.endpoint.name)? {
-            if let Some(partition) = partition_of(&object.path)
-                && !is_known(&partition.to_string(), &object.etag)
-            {
+            let Some(partition) = partition_of(&object.path) else { continue };
+            let known = lost.remove(&partition.to_string());
+            if known.is_none_or(|entry| entry.etag != object.etag) {
                 strangers.insert(partition, object);
             }
         }
-        Ok(strangers)
+        let lost: Vec<String> = lost.into_keys().collect();
+        Ok((!strangers.is_empty() || !lost.is_empty()).then_some((strangers, lost)))
+    }
+
+    /// Takes partitions out of the manifest whose objects have vanished, so that what was in them is
+    /// asked for again.
+    fn forget_lost(&mut self, lost: Vec<String>) -> Result<()> {
+        let mut next = self.manifest.clone();
+        next.checked.clear();
+        for name in &lost {
+            next.partitions.remove(name);
+            next.index.remove(name);
+            let date = name.parse::<Partition>().ok().and_then(|partition| partition.date());
+            let Some(from) = date.map(|date| date.and_time(NaiveTime::MIN).and_utc()) else {
+                continue;
+            };
+            let to = match next.granularity {
+                Granularity::Day => from + TimeDelta::days(1),
+                Granularity::Month => from + Months::new(1),
+            };
+            next.coverage.remove(Window::new(from, to));
+        }
+        self.lost.extend(lost);
+        self.write_manifest(next)
     }
 }
 

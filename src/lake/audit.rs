@@ -34,22 +34,6 @@ pub struct Finding {
     pub message: String,
 }
 
-/// The tables that a lake has, by their folders or their manifests.
-///
-/// # Errors
-/// When the store cannot be listed.
-pub fn tables(store: &Store) -> Result<BTreeSet<String>> {
-    let folder = |path: &str| path.split('/').next().map(str::to_owned);
-    let manifests = store.list("_manifest")?;
-    let manifests = manifests.iter().filter_map(|it| folder(it.path.strip_prefix("_manifest/")?));
-    let objects = store.list("")?;
-    let objects = objects.iter().filter_map(|object| folder(&object.path));
-    Ok(manifests
-        .filter(|name| !["lock", "runs", "quota"].contains(&name.as_str()))
-        .chain(objects.filter(|name| !name.starts_with('_')))
-        .collect())
-}
-
 /// Holds a table's objects against its manifest and index; the manifest, if there is one.
 ///
 /// # Errors

@@ -27,6 +27,8 @@ pub struct Change {
     pub snapshots: Vec<SnapshotKeys>,
     /// Keys whose records are known to be gone since an instant, or to be there after all.
     pub marks: Vec<Mark>,
+    /// Keys whose rows are to be taken out, and which stay known as gone.
+    pub removals: Vec<Removal>,
     /// What the requests by key found that have no row to show for it, or not yet a whole one.
     pub attempts: Vec<Tried>,
     /// Of a chained table, the parents' partitions that were held against it; `None` for those
@@ -40,6 +42,10 @@ pub struct Change {
     pub backfill: Vec<Window>,
     /// Up to where changes are complete with these upserts and those before.
     pub watermark: Option<DateTime<Utc>>,
+    /// When everything that is covered was listed anew.
+    pub relisted_at: Option<DateTime<Utc>>,
+    /// When the listing began of which this is the first commit.
+    pub begun_at: Option<DateTime<Utc>>,
     /// Whether the table's first export is complete, which settles its schema.
     pub settle: bool,
     /// The schema as the records so far made it grow, while it is not settled.
@@ -59,6 +65,17 @@ pub struct Mark {
     pub deleted_at: Option<i64>,
 }
 
+/// A record whose row is to be taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Its key.
+    pub key: Box<str>,
+    /// The day that dates its row, days since 1970.
+    pub day: Option<i32>,
+    /// When it was found that the row does not belong there, microseconds since 1970.
+    pub at: i64,
+}
+
 /// A request by key, and what it found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
@@ -76,8 +93,9 @@ impl Change {
         let rows = self.upserts.iter().flat_map(|rows| &rows.facts);
         let rows = rows.map(|facts| (&*facts.key, facts.day));
         let marks = self.marks.iter().map(|mark| (&*mark.key, mark.day));
+        let removals = self.removals.iter().map(|removal| (&*removal.key, removal.day));
         let tried = self.attempts.iter().map(|tried| (&*tried.key, tried.day));
-        rows.chain(marks).chain(tried)
+        rows.chain(marks).chain(removals).chain(tried)
     }
 }
 
@@ -127,6 +145,43 @@ pub(super) struct PartitionWork {
     pub(super) deleted: u64,
 }
 
+/// The writes in such an order that a row that moves is written where it goes before it is taken
+/// from where it was. Where partitions exchange rows, one is written twice: it gains, then loses.
+pub(super) fn in_order(mut work: Work) -> Vec<(Partition, PartitionWork)> {
+    let goes = destinations(&work);
+    let (mut ordered, mut last) = (Vec::new(), Vec::new());
+    while !work.is_empty() {
+        let is_to_come = |key: &str, at: &Partition| {
+            goes.get(key).is_some_and(|to| to != at && work.contains_key(to))
+        };
+        let waits =
+            |at: &Partition, it: &PartitionWork| it.drop.iter().any(|key| is_to_come(key, at));
+        let mut free: Vec<_> =
+            work.iter().filter(|(at, it)| !waits(at, it)).map(|(at, _)| *at).collect();
+        if free.is_empty() {
+            let gaining = work.iter_mut().find(|(_, it)| !it.upserts.is_empty());
+            free.extend(gaining.map(|(at, it)| {
+                let drop = std::mem::take(&mut it.drop);
+                last.push((*at, PartitionWork { drop, ..PartitionWork::default() }));
+                *at
+            }));
+        }
+        ordered.extend(free.into_iter().filter_map(|at| work.remove_entry(&at)));
+    }
+    ordered.extend(last);
+    ordered
+}
+
+/// Where the rows go that are taken from one partition and put into another.
+fn destinations(work: &Work) -> HashMap<Box<str>, Partition> {
+    let dropped: HashSet<&str> = work.values().flat_map(|it| &it.drop).map(|key| &**key).collect();
+    let gained = work.iter().flat_map(|(at, it)| {
+        it.upserts.iter().flat_map(|rows| &rows.facts).map(move |facts| (&facts.key, *at))
+    });
+    let moved = gained.filter(|(key, _)| dropped.contains(&***key));
+    moved.map(|(key, at)| (key.clone(), at)).collect()
+}
+
 impl Table {
     /// Sorts what is new by partition.
     pub(super) fn plan(
@@ -168,6 +223,9 @@ impl Table {
         touched: &mut Touched,
     ) -> Option<Partition> {
         let entry = known.get(&facts.key).map(|(_, entry)| entry);
+        if entry.is_some_and(|old| old.is_removed() && old.fetched_at > facts.fetched_at) {
+            return None;
+        }
         let old = entry.filter(|old| old.in_lake);
         let old = old.filter(|old| self.endpoint.dated != Dated::Run || old.day == facts.day);
         if let Some(old) = old {
@@ -249,7 +307,8 @@ impl Table {
                 continue;
             };
             let is_news = entry.deleted_at.is_some() != deleted_at.is_some();
-            if is_news && !touched.contains_key(&key) {
+            let is_newer = self.is_newer(entry, deleted_at);
+            if is_news && !is_newer && !touched.contains_key(&key) {
                 let work = work.entry(self.partition(entry.day)).or_default();
                 work.deleted += u64::from(deleted_at.is_some());
                 work.updated += u64::from(deleted_at.is_none());
@@ -257,6 +316,42 @@ impl Table {
                 touched.insert(key, IndexEntry { deleted_at, ..entry.clone() });
             }
         }
+    }
+
+    /// Takes out rows, and keeps in mind that they are gone.
+    pub(super) fn plan_removals(
+        &self,
+        removals: Vec<Removal>,
+        known: &Known,
+        work: &mut Work,
+        touched: &mut Touched,
+    ) {
+        for Removal { key, at, .. } in removals {
+            let Some((_, entry)) = known.get(&key).filter(|known| known.1.in_lake) else {
+                continue;
+            };
+            if self.is_newer(entry, Some(at)) || touched.contains_key(&key) {
+                continue;
+            }
+            let work = work.entry(self.partition(entry.day)).or_default();
+            work.deleted += 1;
+            work.drop.insert(key.clone());
+            let removed = IndexEntry {
+                in_lake: false,
+                fetched_at: at,
+                deleted_at: Some(at),
+                attempt: None,
+                ..entry.clone()
+            };
+            touched.insert(key, removed);
+        }
+    }
+
+    /// Whether a row was fetched after its record was found to be gone: then whoever found that
+    /// woke up late. A chained table only follows its parents'.
+    fn is_newer(&self, entry: &IndexEntry, gone_at: Option<i64>) -> bool {
+        let has_parent = self.endpoint.parent.is_some();
+        !has_parent && gone_at.is_some_and(|gone_at| entry.fetched_at > gone_at)
     }
 
     /// Rewrites what was written before the schema had grown.

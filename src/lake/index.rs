@@ -169,7 +169,7 @@ pub(super) fn distribute(
     let mut pieces: BTreeMap<Partition, PieceChange> = BTreeMap::new();
     let mut moved = Vec::new();
     for (key, entry) in touched {
-        let is_gone = !entry.in_lake && entry.attempt.is_none();
+        let is_gone = !entry.in_lake && !entry.is_removed() && entry.attempt.is_none();
         let (before, now) = (known.get(&key).map(|known| known.0), place(&entry));
         if let Some(before) = before.filter(|before| is_gone || *before != now) {
             pieces.entry(before).or_default().insert(key.clone(), None);

@@ -7,7 +7,8 @@ use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FORMAT, Manifest};
 
-fn manifest_path(endpoint: &str, version: u64) -> String {
+/// Where a manifest stands.
+pub(super) fn path(endpoint: &str, version: u64) -> String {
     format!("_manifest/{endpoint}/{version:020}.json")
 }
 
@@ -32,6 +33,17 @@ pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>
             read_manifest(store, &older).map(|manifest| Manifest { version: number, ..manifest });
     }
     found.map(Some)
+}
+
+/// The numbers of a table's manifests, oldest first.
+pub(super) fn versions(store: &Store, endpoint: &str) -> Result<Vec<u64>> {
+    let names = store.names(&format!("_manifest/{endpoint}"))?;
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect())
+}
+
+/// One manifest of a table.
+pub(super) fn of_version(store: &Store, endpoint: &str, version: u64) -> Result<Manifest> {
+    read_manifest(store, &path(endpoint, version))
 }
 
 /// The number in a manifest's name.
@@ -72,7 +84,7 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
 
 /// Creates the manifest, which says its own number, unless somebody else was faster.
 pub(super) fn create(store: &Store, manifest: &Manifest) -> Result<()> {
-    let path = manifest_path(&manifest.endpoint, manifest.version);
+    let path = path(&manifest.endpoint, manifest.version);
     let text = serde_json::to_vec(manifest).map_err(|error| {
         Error::new(ErrorKind::Internal, "a manifest cannot be written").with_source(error)
     })?;

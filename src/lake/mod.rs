@@ -16,11 +16,12 @@ mod merge;
 mod object;
 mod piece;
 mod store;
+mod sweep;
 mod table;
 
-pub use audit::{Finding, audit, tables};
+pub use audit::{Finding, audit};
 pub use chain::{Chain, Link};
-pub use change::{Change, Committed, Mark, PartitionChange, SnapshotKeys, Tried};
+pub use change::{Change, Committed, Mark, PartitionChange, Removal, SnapshotKeys, Tried};
 pub use index::Known;
 pub use keys::key_hash;
 pub use ledger::Ledger;

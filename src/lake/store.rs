@@ -8,6 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the room that touches files")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
@@ -135,12 +136,24 @@ impl Store {
         Ok(!self.folders("_manifest")?.iter().any(is_table))
     }
 
+    /// The tables that have a folder or a manifest.
+    ///
+    /// # Errors
+    /// When the folders cannot be listed.
+    pub fn tables(&self) -> Result<BTreeSet<String>> {
+        let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
+        let manifests = self.folders("_manifest")?.into_iter().filter(is_table);
+        let folders = self.folders("")?.into_iter().filter(|name| !name.starts_with('_'));
+        Ok(manifests.chain(folders).collect())
+    }
+
     /// What runs that died left in the staging folder.
     ///
     /// # Errors
     /// When the folder cannot be listed.
     pub fn leftovers(&self) -> Result<Vec<String>> {
-        Ok(self.list(STAGING)?.into_iter().map(|left| left.path).collect())
+        let names = self.staged_and_left()?.into_iter();
+        Ok(names.map(|name| format!("{STAGING}/{name}")).collect())
     }
 
     /// Removes what was written before it was known that there is nothing to write.
@@ -168,6 +181,18 @@ impl Store {
         let _lock = self.lock()?;
         self.overwrite(&format!("_manifest/runs/{run}.json"), text)?;
         self.overwrite("_manifest/runs/latest.json", text)
+    }
+
+    /// The texts of the last reports, the newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn reports(&self, most: usize) -> Result<Vec<Vec<u8>>> {
+        let mut names = self.names("_manifest/runs")?;
+        names.retain(|name| name != "latest.json");
+        let newest = names.iter().rev().take(most);
+        let texts = newest.map(|name| self.read(&format!("_manifest/runs/{name}")));
+        Ok(texts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// Waits for the right to write.
@@ -354,21 +379,22 @@ impl Store {
 
     /// Removes what a process that died left in the staging folder. The caller holds the lock.
     fn clear_staging(&self) -> Result<()> {
-        let entries = match fs::read_dir(self.root.join(STAGING)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.failed("list", STAGING, error)),
-        };
-        let is_under_way = |entry: &fs::DirEntry| {
-            let is_loose = entry.file_name().to_string_lossy().starts_with(LOOSE);
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
-            is_loose && age.is_none_or(|age| age < LOOSE_TIME)
-        };
-        for entry in entries.flatten().filter(|entry| !is_under_way(entry)) {
-            fs::remove_file(entry.path()).map_err(|error| self.failed("clear", STAGING, error))?;
+        for name in self.staged_and_left()? {
+            self.delete(&format!("{STAGING}/{name}"))?;
         }
         Ok(())
+    }
+
+    /// The names of what stands in the staging folder and belongs to nobody who is at work.
+    fn staged_and_left(&self) -> Result<Vec<String>> {
+        let mut names = self.names(STAGING)?;
+        names.retain(|name| {
+            let modified = fs::metadata(self.root.join(STAGING).join(name))
+                .and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            !name.starts_with(LOOSE) || age.is_some_and(|age| age >= LOOSE_TIME)
+        });
+        Ok(names)
     }
 
     fn walk(&self, folder: &Path, listed: &mut Vec<Listed>) -> io::Result<()> {

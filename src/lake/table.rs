@@ -3,12 +3,12 @@
 //! Enters: a [`Change`]. Leaves: the next manifest, committed after the objects that it names.
 //! Never here: a watermark or coverage ahead of the data that it stands for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::change::{Change, Committed, PartitionChange, PartitionWork, Touched, Work};
+use super::change::{Change, Committed, PartitionChange, PartitionWork, Touched, Work, in_order};
 use super::index::{self, Index, Known};
 use super::manifests;
 use super::merge::{self, Merge};
@@ -35,9 +35,11 @@ pub struct Table {
     pub(super) index: Index,
     pub(super) decoder: RecordDecoder,
     /// The instant that commits name: when the table was opened, or last committed to.
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
     /// Whether an index that cannot be read is made anew.
     pub(super) mends: bool,
+    /// The partitions whose objects had vanished.
+    pub(super) lost: Vec<String>,
 }
 
 impl Table {
@@ -80,13 +82,20 @@ impl Table {
         let decoder = RecordDecoder::new(Arc::clone(&endpoint), schema, manifest.settled, watch);
         let run = run.to_owned();
         let index = Index::default();
-        Ok(Self { store, endpoint, run, manifest, index, decoder, now, mends: false })
+        let (mends, lost) = (false, Vec::new());
+        Ok(Self { store, endpoint, run, manifest, index, decoder, now, mends, lost })
     }
 
     /// The newest manifest; its version is 0 if nothing was ever committed.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The partitions, by their value of `dt`, whose objects had vanished when the table was opened.
+    #[must_use]
+    pub fn lost(&self) -> &[String] {
+        &self.lost
     }
 
     /// The partitions of which the index knows something, oldest first.
@@ -149,6 +158,8 @@ impl Table {
         change.coverage.iter().for_each(|window| next.coverage.add(*window));
         change.goal.iter().chain(&change.coverage).for_each(|window| next.goal.add(*window));
         next.watermark = next.watermark.max(change.watermark);
+        next.begun_at = next.begun_at.or(change.begun_at);
+        next.relisted_at = next.relisted_at.max(change.relisted_at);
         change.backfill.iter().for_each(|window| next.backfill.add(*window));
         for (parents, checked) in change.checked {
             match checked {
@@ -162,6 +173,7 @@ impl Table {
             self.plan_snapshot(snapshot, &mut known, &mut work, &mut touched)?;
         }
         self.plan_marks(change.marks, &known, &mut work, &mut touched);
+        self.plan_removals(change.removals, &known, &mut work, &mut touched);
         Self::note_attempts(change.attempts, &known, &mut touched);
         if change.settle && !next.settled {
             next.settled = true;
@@ -227,24 +239,22 @@ impl Table {
         if keeps_first { entry.day.min(day) } else { day }
     }
 
-    /// Writes every partition that changes: those that gain rows before those that only lose
-    /// some, so that a row that moves is never in neither.
+    /// Writes every partition that changes, so that a row that moves is never in none.
     pub(super) fn write_partitions(
         &mut self,
         work: Work,
         next: &mut Manifest,
     ) -> Result<Vec<PartitionChange>> {
-        let (gaining, losing): (Vec<_>, Vec<_>) =
-            work.into_iter().partition(|(_, work)| !work.upserts.is_empty());
-        let mut changed = Vec::new();
-        for (partition, work) in gaining.into_iter().chain(losing) {
+        let mut changed: BTreeMap<Partition, PartitionChange> = BTreeMap::new();
+        for (partition, work) in in_order(work) {
             let PartitionWork { inserted, updated, deleted, .. } = work;
             let name = partition.to_string();
             let entry = self.write_partition(&name, work)?;
             next.partitions.insert(name, entry);
-            changed.push(PartitionChange { partition, inserted, updated, deleted });
+            let change = PartitionChange { partition, inserted, updated, deleted };
+            changed.entry(partition).or_insert(change);
         }
-        Ok(changed)
+        Ok(changed.into_values().collect())
     }
 
     fn write_partition(&mut self, name: &str, work: PartitionWork) -> Result<PartitionEntry> {

@@ -14,7 +14,7 @@ use crate::decode::Origin;
 use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
-use crate::lake::{Chain, Link, Mark, Table, Tried};
+use crate::lake::{Chain, Link, Mark, Removal, Table, Tried};
 use crate::manifest::{ASK_AGAIN, Attempt, Purpose, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
@@ -164,7 +164,7 @@ struct Survey {
 /// Looks at what changed, and takes over what needs no request: what is gone is gone here too, and
 /// what a run brought and did not live to note is settled.
 async fn survey(chain: &SharedChain, table: &TableRun<'_>) -> Result<Survey> {
-    let (chain, now) = (Arc::clone(chain), table.export().clock.now_micros());
+    let (chain, now) = (Arc::clone(chain), table.export().queue_now());
     let ((survey, presumed), _) = table
         .with_state(move |state| {
             let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,6 +174,7 @@ async fn survey(chain: &SharedChain, table: &TableRun<'_>) -> Result<Survey> {
             for partition in &open {
                 let links = chain.links(&mut state.table, *partition)?;
                 state.change().marks.extend(links.iter().filter_map(followed_delete));
+                state.change().removals.extend(links.iter().filter_map(followed_removal));
                 presumed.extend(links.iter().filter_map(settled_presumption));
                 let count = links.iter().filter(|link| is_due(&chain, link, now)).count();
                 due.extend((count > 0).then_some((*partition, count as u64)));
@@ -189,10 +190,16 @@ async fn survey(chain: &SharedChain, table: &TableRun<'_>) -> Result<Survey> {
 
 /// What is gone is gone here too, and what is back is back.
 fn followed_delete(link: &Link) -> Option<Mark> {
-    let own = link.own.as_ref().filter(|own| own.in_lake)?;
+    let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.in_lake)?;
     let deleted_at = link.parent.deleted_at;
     let differs = deleted_at.is_some() != own.deleted_at.is_some();
     differs.then(|| Mark { key: link.id.clone(), day: own.day, deleted_at })
+}
+
+/// What was taken out is taken out here too.
+fn followed_removal(link: &Link) -> Option<Removal> {
+    let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.is_removed())?;
+    Some(Removal { key: link.id.clone(), day: own.day, at: link.parent.deleted_at? })
 }
 
 /// A record that a run brought and did not live to note is of the parent's present version if it
@@ -217,7 +224,7 @@ async fn wanted(
     table: &TableRun<'_>,
     partition: Partition,
 ) -> Result<Vec<Wanted>> {
-    let (chain, now) = (Arc::clone(chain), table.export().clock.now_micros());
+    let (chain, now) = (Arc::clone(chain), table.export().queue_now());
     let (mut wanted, _) = table
         .with_state(move |state| {
             let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +251,7 @@ async fn conclude_partitions(
     table: &TableRun<'_>,
     open: Vec<Partition>,
 ) -> Result<()> {
-    let (chain, now) = (Arc::clone(chain), table.export().clock.now_micros());
+    let (chain, now) = (Arc::clone(chain), table.export().queue_now());
     let ((queue, checked), _) = table
         .with_state(move |state| {
             let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,8 +271,11 @@ async fn conclude_partitions(
     if !checked.is_empty() {
         table.commit(|change| change.checked = checked).await?;
     }
-    let waits = !table.export().client.is_open(Purpose::Backfill);
-    report(table, queue, waits).await;
+    let closed = table.export().client.closed(Purpose::Backfill);
+    if let Some(closed) = closed.filter(|_| queue.pending > 0) {
+        table.fail(None, closed).await;
+    }
+    report(table, queue).await;
     Ok(())
 }
 
@@ -332,7 +342,7 @@ impl Batch {
 /// Remembers what a request found.
 async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
     let Wanted { id: key, hash, day, before, .. } = wanted;
-    let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().clock.now_micros());
+    let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().queue_now());
     table.add(|change| change.attempts.push(Tried { key, day, attempt })).await;
 }
 
@@ -342,7 +352,7 @@ fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
         _ if means_absent(endpoint, failure) => None,
         Failure::NotFound => Some("not found (404)"),
         Failure::Refused(_) => Some("refused (400)"),
-        Failure::TooLarge => Some("no answer in time, or too large for one (502, 504)"),
+        Failure::TooLarge => Some(queue::TOO_LARGE),
         _ => None,
     }
 }
@@ -357,18 +367,19 @@ async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: 
 }
 
 /// Says what is still missing.
-async fn report(table: &TableRun<'_>, queue: Queue, waits: bool) {
+async fn report(table: &TableRun<'_>, queue: Queue) {
     let mut state = table.state().await;
     state.set_queue(queue);
     if queue.pending > 0 && !state.has_problems() {
-        let why = if waits { "wait for the week's quota" } else { "could not be read" };
-        let message = format!("{} {why} and are asked for again in a later run", queue.pending);
+        let message =
+            format!("{} could not be read and are asked for again in the next run", queue.pending);
         state.push_problem(problem(&table.endpoint, message));
     }
-    if queue.missing > 0 {
+    let put_off = queue.missing.min(queue.parked);
+    if put_off > 0 {
         let message = format!(
-            "{} are not to be had yet (see the queue) and are asked for again later",
-            queue.missing
+            "{put_off} could not be had in several tries and are asked for again later (`clari-lake \
+             status` counts them)"
         );
         state.push_problem(problem(&table.endpoint, message));
     }

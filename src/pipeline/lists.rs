@@ -30,19 +30,27 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// Runs an endpoint's tasks, and commits what they completed.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let endpoint = &table.endpoint;
-    let (planned, mut goal, is_first) = {
+    let (planned, mut goal, is_first, lists_all) = {
         let state = table.state().await;
         let manifest = state.table.manifest();
         let known = Some(manifest).filter(|it| it.version > 0);
         let goal = plan::goal(endpoint, known, &export.settings);
         let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
         let goal = if is_known { Vec::new() } else { goal };
-        (plan::tasks(endpoint, known, &export.settings), goal, manifest.watermark.is_none())
+        let lists_all = !manifest.settled || plan::lists_all(known, &export.settings);
+        let planned = plan::tasks(endpoint, known, &export.settings);
+        (planned, goal, manifest.watermark.is_none(), lists_all)
     };
     let is_backfill = export.settings.backfill.is_some();
     // An endpoint that may be absent gets no table before it has answered.
     if !goal.is_empty() && !endpoint.experimental {
-        table.commit(|change| aim(change, std::mem::take(&mut goal), is_backfill)).await?;
+        let begun_at = Some(export.settings.now);
+        table
+            .commit(|change| {
+                aim(change, std::mem::take(&mut goal), is_backfill);
+                change.begun_at = begun_at;
+            })
+            .await?;
     }
     export.progress.update(&endpoint.name, |live| live.planned += planned.len() as u64);
     // The first task alone tells whether the endpoint is there at all.
@@ -64,7 +72,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     }
     table.add(|change| aim(change, goal, is_backfill)).await;
     super::missing::mark(export, table).await?;
-    close(export, table, is_first && !is_backfill).await
+    close(export, table, is_first && !is_backfill, lists_all && !is_backfill).await
 }
 
 /// Notes what the run is to complete.
@@ -76,7 +84,13 @@ fn aim(change: &mut Change, goal: Vec<Window>, is_backfill: bool) {
 }
 
 /// Commits what is left, with the watermark and the settled schema if all is complete.
-async fn close(export: &Export, table: &TableRun<'_>, is_first: bool) -> Result<()> {
+async fn close(
+    export: &Export,
+    table: &TableRun<'_>,
+    is_first: bool,
+    lists_all: bool,
+) -> Result<()> {
+    let now = export.settings.now;
     let (watermark, complete) = {
         let state = table.state().await;
         if state.absent {
@@ -84,11 +98,12 @@ async fn close(export: &Export, table: &TableRun<'_>, is_first: bool) -> Result<
         }
         let complete = !state.has_failed();
         let is_known = state.changes_complete || (is_first && complete);
-        (state.watermark(export.settings.now).filter(|_| is_known), complete)
+        (state.watermark(now).filter(|_| is_known), complete)
     };
     table
         .commit(|change| {
             change.settle = complete;
+            change.relisted_at = (complete && lists_all).then_some(now);
             change.watermark = watermark;
         })
         .await
@@ -172,16 +187,11 @@ async fn list(
     Ok(complete)
 }
 
-/// Notes that a window is complete. The first one of a table brings a watermark with it: what
-/// changes after it was listed must be found by whichever run comes next.
+/// Notes that a window is complete.
 async fn cover(table: &TableRun<'_>, window: Window) {
     let mut state = table.state().await;
     state.listed.add(window);
-    let is_first = table.endpoint.modified.is_some() && state.table.manifest().watermark.is_none();
-    let watermark = state.watermark(table.export().settings.now).filter(|_| is_first);
-    let change = state.change();
-    change.coverage.push(window);
-    change.watermark = change.watermark.max(watermark);
+    state.change().coverage.push(window);
 }
 
 /// One list to read: of a window, of a parent, or all there is.

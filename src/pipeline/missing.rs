@@ -1,15 +1,19 @@
 //! Records that a complete list lacks: gone, or just not listed any more.
 
-use chrono::{NaiveTime, TimeDelta};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 use super::Export;
 use super::requests::{Asked, request};
-use super::table_run::TableRun;
+use super::table_run::{State, TableRun};
+use crate::config::Deletes;
+use crate::decode::{Origin, RecordDecoder};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::fetch::FetchError;
-use crate::lake::{Mark, Tried, key_hash};
+use crate::fetch::{FetchError, Reply, Unreadable};
+use crate::lake::{Change, Mark, Removal, Tried, key_hash};
 use crate::manifest::Attempt;
 use crate::partition::Partition;
 use crate::retry::Failure;
@@ -18,11 +22,11 @@ use crate::window::{Coverage, Window, date_of};
 /// Why a record that is not listed is kept: it was rescheduled, or made private.
 const UNLISTED: &str = "not in the list, and not gone";
 
-/// How long that answer holds for the same content, in microseconds.
-const ASK_AGAIN: i64 = 7 * 86_400_000_000;
+/// How long that answer holds for the same content, in microseconds: until the next night.
+const ASK_AGAIN: i64 = 20 * 3_600_000_000;
 
-/// Marks as deleted what a complete list lacks and whose details answer 404. Missing alone proves
-/// nothing: a rescheduled record has left the window, a private one the list.
+/// Marks as deleted, or takes out, what a complete list lacks and whose details answer 404.
+/// Missing alone proves nothing: a rescheduled record has left the window, a private one the list.
 pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     if !table.endpoint.deletes || table.endpoint.parent.is_some() {
         return Ok(());
@@ -32,31 +36,31 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
         endpoint.deletes && parent == Some(table.endpoint.name.as_str())
     };
     let Some(details) = export.catalogue.endpoints().iter().find(by_id) else { return Ok(()) };
-    let missing = missing(export, table).await?;
-    let checked = missing.into_iter().map(|missing| check(export, details, missing));
+    let (survey, missing) = survey(export, table).await?;
+    let check = Check::new(export, details);
+    let checked = missing.into_iter().map(async |missing| {
+        let found = check.ask(&missing).await;
+        (missing, found)
+    });
     let mut checked = futures::stream::iter(checked).buffer_unordered(export.concurrency);
     while let Some((missing, found)) = checked.next().await {
         let now = export.clock.now_micros();
-        match found {
-            Some(false) => {
-                let Missing { id: key, day, .. } = missing;
-                table.add(|it| it.marks.push(Mark { key, day, deleted_at: Some(now) })).await;
-            }
-            Some(true) => {
-                let attempt = Attempt {
-                    parent_hash: missing.hash,
-                    reason: Some(UNLISTED.into()),
-                    failures: 1,
-                    first_failed_at: now,
-                    next_try_at: now + ASK_AGAIN,
-                };
-                let Missing { id: key, day, .. } = missing;
-                table.add(|change| change.attempts.push(Tried { key, day, attempt })).await;
-            }
-            None => {}
-        }
+        table.add(|change| survey.conclude(missing, &found, now, change)).await;
     }
     Ok(())
+}
+
+/// What the lists of this run say of whoever is not in them.
+struct Survey {
+    /// What was listed completely.
+    listed: Coverage,
+    /// Whatever begins from here on was listed by nobody.
+    unlisted_from: DateTime<Utc>,
+    deletes: Deletes,
+    /// Whether everything is listed again.
+    full: bool,
+    /// The instant from which the run counts, microseconds since 1970.
+    begun_at: i64,
 }
 
 /// A record that should have been listed.
@@ -66,60 +70,143 @@ struct Missing {
     hash: u128,
 }
 
+/// What the details of a missing record say.
+enum Found {
+    /// There are none.
+    Gone,
+    /// It is there, at this time.
+    There(Option<DateTime<Utc>>),
+    /// That cannot be told.
+    Unknown,
+}
+
 /// The records of days that were listed completely, which did not come.
-async fn missing(export: &Export, table: &TableRun<'_>) -> Result<Vec<Missing>> {
-    let now = export.settings.now;
-    let asked_before = export.clock.now_micros();
-    let (missing, _) = table
+async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Missing>)> {
+    let begun_at = export.queue_now();
+    let (now, full, deletes) = (export.settings.now, export.settings.full, export.settings.deletes);
+    let (found, _) = table
         .with_state(move |state| {
             let listed = std::mem::take(&mut state.listed);
-            let was_listed = |day: i32| {
-                let from = date_of(day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
-                from.is_some_and(|from| {
-                    let to = (from + TimeDelta::days(1)).min(now);
-                    from < to && listed.covers(Window::new(from, to))
-                })
-            };
+            let covered = state.table.manifest().coverage.end();
+            let unlisted_from = covered.map_or(now, |end| end.max(now));
+            let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
             let mut missing = Vec::new();
-            for partition in
-                state.table.indexed().filter(|it| may_hold(*it, &listed)).collect::<Vec<_>>()
-            {
-                for (id, entry) in state.table.entries(partition)? {
-                    let is_candidate = entry.in_lake
-                        && entry.deleted_at.is_none()
-                        && entry.day.is_some_and(was_listed)
-                        && !state.seen.contains(&key_hash(id));
-                    let is_answered = entry.attempt.as_ref().is_some_and(|attempt| {
-                        attempt.parent_hash == entry.hash && attempt.next_try_at > asked_before
-                    });
-                    if is_candidate && !is_answered {
-                        let (id, day, hash) = (id.clone(), entry.day, entry.hash);
-                        missing.push(Missing { id, day, hash });
-                    }
-                }
+            let may_hold = |partition: &Partition| survey.may_hold(*partition);
+            for partition in state.table.indexed().filter(may_hold).collect::<Vec<_>>() {
+                survey.look_through(partition, state, &mut missing)?;
             }
-            Ok(missing)
+            Ok((survey, missing))
         })
         .await?;
-    Ok(missing)
+    Ok(found)
 }
 
-/// Whether a partition, of a day or of a month, can hold days of these windows.
-fn may_hold(partition: Partition, listed: &Coverage) -> bool {
-    let Some(date) = partition.date() else { return false };
-    let from = date.and_time(NaiveTime::MIN).and_utc();
-    let whole = Window::new(from, from + TimeDelta::days(31));
-    listed.gaps(whole) != [whole]
+impl Survey {
+    /// Notes who of one partition did not come. Whoever came is not unlisted any more.
+    fn look_through(
+        &self,
+        partition: Partition,
+        state: &mut State,
+        missing: &mut Vec<Missing>,
+    ) -> Result<()> {
+        let mut listed_again = Vec::new();
+        let State { table, seen, .. } = state;
+        for (id, entry) in table.entries(partition)? {
+            if !entry.in_lake || entry.deleted_at.is_some() {
+                continue;
+            }
+            let (key, day) = (id.clone(), entry.day);
+            let unlisted = entry.attempt.as_ref().filter(|it| it.reason.is_some());
+            if seen.contains(&key_hash(id)) {
+                let attempt = Attempt { parent_hash: entry.hash, ..Attempt::default() };
+                listed_again.extend(unlisted.map(|_| Tried { key, day, attempt }));
+                continue;
+            }
+            // Who asks for everything wants to know everything, but not twice in one night.
+            let is_answered = unlisted.is_some_and(|it| {
+                let holds_to = if self.full { it.first_failed_at + 1 } else { it.next_try_at };
+                it.parent_hash == entry.hash && holds_to > self.begun_at
+            });
+            if day.is_some_and(|day| self.was_listed(day)) && !is_answered {
+                missing.push(Missing { id: key, day, hash: entry.hash });
+            }
+        }
+        state.change().attempts.extend(listed_again);
+        Ok(())
+    }
+
+    /// What the answer means for the lake.
+    fn conclude(&self, missing: Missing, found: &Found, now: i64, change: &mut Change) {
+        let Missing { id: key, day, hash } = missing;
+        let removal = |key, day| Removal { key, day, at: now };
+        match found {
+            Found::Gone if self.deletes == Deletes::Drop => change.removals.push(removal(key, day)),
+            Found::Gone => change.marks.push(Mark { key, day, deleted_at: Some(now) }),
+            // It has not begun any more, and comes back when it has.
+            Found::There(Some(time)) if *time >= self.unlisted_from => {
+                change.removals.push(removal(key, day));
+            }
+            Found::There(_) => {
+                let attempt = Attempt {
+                    parent_hash: hash,
+                    reason: Some(UNLISTED.into()),
+                    failures: 1,
+                    first_failed_at: self.begun_at,
+                    next_try_at: self.begun_at + ASK_AGAIN,
+                };
+                change.attempts.push(Tried { key, day, attempt });
+            }
+            Found::Unknown => {}
+        }
+    }
+
+    fn was_listed(&self, day: i32) -> bool {
+        let from = date_of(day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
+        from.is_some_and(|from| {
+            let to = (from + TimeDelta::days(1)).min(self.unlisted_from);
+            from < to && self.listed.covers(Window::new(from, to))
+        })
+    }
+
+    /// Whether a partition, of a day or of a month, can hold days that were listed.
+    fn may_hold(&self, partition: Partition) -> bool {
+        let Some(date) = partition.date() else { return false };
+        let from = date.and_time(NaiveTime::MIN).and_utc();
+        let whole = Window::new(from, from + TimeDelta::days(31));
+        self.listed.gaps(whole) != [whole]
+    }
 }
 
-/// Whether the record is still there; `None` when that cannot be told.
-async fn check(export: &Export, details: &Endpoint, missing: Missing) -> (Missing, Option<bool>) {
-    let asked = Asked { parent: Some(&missing.id), ..Asked::default() };
-    let request = request(details, &asked);
-    let found = match export.client.get(&request, &mut 0, |_| Ok(())).await {
-        Ok(()) => Some(true),
-        Err(FetchError::Failed(Failure::NotFound, _)) => Some(false),
-        Err(_) => None,
-    };
-    (missing, found)
+/// Asks for the details of missing records.
+struct Check<'e> {
+    export: &'e Export,
+    details: &'e Endpoint,
+    decoder: Mutex<RecordDecoder>,
+}
+
+impl<'e> Check<'e> {
+    fn new(export: &'e Export, details: &'e Endpoint) -> Self {
+        let schema = Arc::new(details.schema());
+        let decoder = RecordDecoder::new(Arc::new(details.clone()), schema, true, None);
+        Self { export, details, decoder: Mutex::new(decoder) }
+    }
+
+    async fn ask(&self, missing: &Missing) -> Found {
+        let asked = Asked { parent: Some(&missing.id), ..Asked::default() };
+        let request = request(self.details, &asked);
+        match self.export.client.get(&request, &mut 0, |reply| self.time_in(reply)).await {
+            Ok(time) => Found::There(time),
+            Err(FetchError::Failed(Failure::NotFound, _)) => Found::Gone,
+            Err(_) => Found::Unknown,
+        }
+    }
+
+    /// The record's time, which is all that is wanted of it.
+    fn time_in(&self, reply: &Reply) -> Result<Option<DateTime<Utc>>, Unreadable> {
+        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let decoded = decoder.decode(&reply.body, &Origin::default());
+        let decoded = decoded.map_err(super::table_run::unreadable)?;
+        let time = decoded.rows.facts.first().and_then(|facts| facts.time);
+        Ok(time.and_then(DateTime::from_timestamp_micros))
+    }
 }

@@ -5,6 +5,7 @@
 //! takes; this is the one room that joins the others.
 
 mod chains;
+mod count;
 mod lists;
 mod missing;
 mod pages;
@@ -20,12 +21,12 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use self::spending::Spending;
-use self::table_run::TableRun;
+use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Request, Stop};
-use crate::lake::{Ledger, Store};
+use crate::lake::{Ledger, Store, Table};
 use crate::manifest::Granularity;
 use crate::plan::RunSettings;
 use crate::quota::{self, Limits};
@@ -84,10 +85,7 @@ impl Export {
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
         let started_at = self.clock.now();
         let run = run_name(started_at);
-        if let Some(limits) = self.limits {
-            let ledger = Ledger::new(Arc::clone(&self.store), &run);
-            self.client.allow(Arc::new(Spending::new(ledger, limits, self.clock.clone())));
-        }
+        self.pay_from_ledger(&run);
         let timer =
             self.max_time.map(|time| tokio::spawn(end_after(Arc::clone(&self.client), time)));
         let ran = self.run_levels(endpoints, &run).await;
@@ -106,6 +104,20 @@ impl Export {
         Ok(report)
     }
 
+    /// From here on every request is paid from the lake's ledger.
+    fn pay_from_ledger(&self, run: &str) {
+        if let Some(limits) = self.limits {
+            let ledger = Ledger::new(Arc::clone(&self.store), run);
+            self.client.allow(Arc::new(Spending::new(ledger, limits, self.clock.clone())));
+        }
+    }
+
+    /// The time that decides which records are due: that from which the run counts, so that a
+    /// run of a past `--to` asks for what was due then.
+    fn queue_now(&self) -> i64 {
+        self.settings.now.timestamp_micros()
+    }
+
     /// Runs the endpoints, parents before those that they drive.
     async fn run_levels(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
         let is_new = self.store.is_empty()?;
@@ -118,6 +130,7 @@ impl Export {
             }
             checked?;
         }
+        self.repair_others(endpoints, run).await?;
         let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
         let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
         let mut ran = Vec::new();
@@ -126,6 +139,23 @@ impl Export {
             ran.extend(self.run_all(&level, run).await?);
         }
         Ok(ran)
+    }
+
+    /// Adopts what runs that died left in the tables that this run does not export.
+    async fn repair_others(&self, endpoints: &[&Endpoint], run: &str) -> Result<()> {
+        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let present = blocking(move || store.tables()).await?;
+        let is_other = |endpoint: &&Endpoint| {
+            let is_chosen = endpoints.iter().any(|chosen| chosen.name == endpoint.name);
+            present.contains(&endpoint.name) && !is_chosen
+        };
+        for endpoint in self.catalogue.endpoints().iter().filter(is_other) {
+            let watch = self.catalogue.watched_field(&endpoint.name).map(str::to_owned);
+            let (store, endpoint) = (Arc::clone(&self.store), Arc::new(endpoint.clone()));
+            let (run, granularity) = (run.to_owned(), self.granularity);
+            blocking(move || Table::open(store, endpoint, granularity, &run, watch, now)).await?;
+        }
+        Ok(())
     }
 
     async fn run_all(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {

@@ -82,8 +82,11 @@ impl<'e> TableRun<'e> {
         let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
         let now = export.clock.now();
         let table = blocking(move || Table::open(store, of, granularity, &run, watch, now)).await?;
-        let report =
-            EndpointReport { endpoint: endpoint.name.clone(), ..EndpointReport::default() };
+        let report = EndpointReport {
+            endpoint: endpoint.name.clone(),
+            lost: table.lost().to_vec(),
+            ..EndpointReport::default()
+        };
         let state = State {
             table,
             pending: Change::default(),
@@ -124,7 +127,7 @@ impl<'e> TableRun<'e> {
     ) -> Result<Answer, FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
-            let origin = Origin { fetched_at: self.export.clock.now_micros(), ..origin.clone() };
+            let origin = Origin { fetched_at: self.fetched_at(reply), ..origin.clone() };
             let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
             let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
             Ok((decoded, reply.date))
@@ -141,11 +144,17 @@ impl<'e> TableRun<'e> {
         Ok(state.note(decoded))
     }
 
+    /// When a reply was asked for. However late it is read, it says no more than what was so then.
+    fn fetched_at(&self, reply: &Reply) -> i64 {
+        let age = i64::try_from(reply.asked_at.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.export.clock.now_micros().saturating_sub(age)
+    }
+
     /// Asks for a reply whose decoding can wait for others'.
     pub(super) async fn fetch(&self, request: &Request) -> Result<(Bytes, Origin), FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
-            let origin = Origin { fetched_at: self.export.clock.now_micros(), ..Origin::default() };
+            let origin = Origin { fetched_at: self.fetched_at(reply), ..Origin::default() };
             if is_json(&reply.body) {
                 Ok((reply.body.clone(), origin))
             } else {
@@ -304,6 +313,8 @@ impl<'e> TableRun<'e> {
 
     /// Closes the table's part of the report.
     pub(super) async fn finish(self) -> Result<Ran> {
+        let now = self.export.clock.now();
+        self.with_state(move |state| state.table.sweep(now)).await?;
         let mut state = self.state.lock().await;
         let manifest = state.table.manifest();
         let (rows, bytes) = (manifest.rows(), manifest.bytes());
@@ -420,7 +431,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     })
 }
 
-fn unreadable(error: Undecodable) -> Unreadable {
+/// What a reply is worth that could not be decoded.
+pub(super) fn unreadable(error: Undecodable) -> Unreadable {
     match error {
         Undecodable::NotJson(why) => Unreadable::NotJson(why),
         Undecodable::NoRecords(path) => Unreadable::Final(

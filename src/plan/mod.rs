@@ -8,6 +8,7 @@ pub mod queue;
 
 use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 
+use crate::config::{Deletes, FullRelist};
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::{Granularity, Manifest, Purpose};
 use crate::span::Span;
@@ -30,6 +31,10 @@ pub struct RunSettings {
     pub backfill: Option<Window>,
     /// Ask again for records by key, as far as their parents are in the backfill's range.
     pub refetch: bool,
+    /// How often it is done without being asked for.
+    pub full_relist: FullRelist,
+    /// What becomes of rows whose records are gone.
+    pub deletes: Deletes,
 }
 
 impl RunSettings {
@@ -37,8 +42,17 @@ impl RunSettings {
     /// again.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
-        let (lookback, first_range) = (TimeDelta::days(7), TimeDelta::days(30));
-        Self { now, from: None, lookback, first_range, full: false, backfill: None, refetch: false }
+        Self {
+            now,
+            from: None,
+            lookback: TimeDelta::days(7),
+            first_range: TimeDelta::days(30),
+            full: false,
+            full_relist: FullRelist::Never,
+            deletes: Deletes::Mark,
+            backfill: None,
+            refetch: false,
+        }
     }
 }
 
@@ -90,6 +104,8 @@ pub struct Planned {
 
 /// How much the modified scan reaches back behind the watermark.
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
+/// After how long everything is listed again.
+const MONTH: TimeDelta = TimeDelta::days(30);
 /// How much time one window holds before anything is known of its density.
 const WINDOW: TimeDelta = TimeDelta::days(7);
 
@@ -145,8 +161,23 @@ fn modified(
     settings: &RunSettings,
 ) -> Option<Task> {
     let is_export = endpoint.modified.is_some() && settings.backfill.is_none();
-    let since = manifest.filter(|_| is_export)?.watermark? - OVERLAP;
+    let known = manifest.filter(|_| is_export)?;
+    // A first listing that took several runs: what it saw in the first may have changed since.
+    let since = known.watermark.or(known.begun_at)? - OVERLAP;
     Some(Task::Modified { since, before: settings.now })
+}
+
+/// Whether a run lists everything that the table covers: because it was asked to, or because that
+/// was last done a month ago, which bounds for how long a silent edit can go unseen.
+#[must_use]
+pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
+    let is_due = |manifest: &Manifest| {
+        let is_old = |last: DateTime<Utc>| settings.now - last >= MONTH;
+        // A first export that is not complete goes on where it ended.
+        manifest.settled && manifest.relisted_at.is_none_or(is_old)
+    };
+    let is_monthly = settings.full_relist == FullRelist::Monthly;
+    settings.full || (is_monthly && manifest.is_some_and(is_due))
 }
 
 /// The ranges that an export lists: the re-list, what is missing of older goals, and what was asked
@@ -165,11 +196,15 @@ fn nightly(
         let from = settings.from.unwrap_or(now - settings.first_range);
         return non_empty(vec![Window::new(whole_second(from), now)]);
     };
-    let relist = if let (true, Some(first)) = (settings.full, manifest.coverage.windows().first()) {
+    let full = lists_all(Some(manifest), settings);
+    let relist = if let (true, Some(first)) = (full, manifest.coverage.windows().first()) {
         first.from
     } else {
         let lookback = now - endpoint.lookback.map_or(settings.lookback, Span::delta);
-        manifest.coverage.end().map_or(lookback, |end| end.min(lookback))
+        // Without anything covered, a first export is still to come, whatever else was asked for.
+        let first = || now - settings.first_range;
+        let goal_end = || manifest.goal.end().map_or(first(), |end| end.min(first()));
+        manifest.coverage.end().unwrap_or_else(goal_end).min(lookback)
     };
     let missing = missing(manifest, now).into_iter().flat_map(|gap| manifest.backfill.gaps(gap));
     let asked = settings.from.map(|from| Window::new(from, now));
@@ -327,6 +362,20 @@ mod tests {
         let mut covered: Coverage = tasks.iter().filter_map(Task::covers).collect();
         broken.coverage.windows().iter().for_each(|window| covered.add(*window));
         assert!(covered.covers(whole));
+    }
+
+    /// P1: a goal of somebody else's, of which nothing is covered yet, is no reason to list less than
+    /// a first export does.
+    #[test]
+    fn a_first_export_beside_another_lists_up_to_what_the_other_lists() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let calls = catalogue.find("calls").unwrap();
+        let mut beside = manifest(calls, &[]);
+        beside.goal.add(Window::new(at("2026-09-14T00:00:00Z"), at("2026-10-20T00:00:00Z")));
+        let tasks = export(calls, Some(&beside), &settings("2026-11-23T12:00:00Z"));
+        let covered: Coverage = tasks.iter().filter_map(Task::covers).collect();
+        let whole = Window::new(at("2026-09-14T00:00:00Z"), at("2026-11-23T12:00:00Z"));
+        assert_eq!(covered.windows(), [whole]);
     }
 
     /// A day is one window, today's ends now, and no snapshot is dated before the newest.

@@ -9,8 +9,13 @@ use crate::manifest::{Attempt, Queue};
 /// Why a record that is in the lake is asked for again: its settling field was still empty.
 pub const EMPTY: &str = "nothing in it yet";
 
+/// Why a record is not there whose reply never came: the API may just have been out.
+pub const TOO_LARGE: &str = "no answer in time, or too large for one (502, 504)";
+
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
+/// After how many runs a reply that never came is taken for one that is too large.
+const EAGER: u32 = 2;
 /// For how long a record that is not there is asked for.
 const PATIENCE: i64 = 14 * DAY;
 
@@ -52,7 +57,11 @@ pub fn attempt(
     let Some(reason) = reason else { return Attempt { parent_hash, ..Attempt::default() } };
     let before = before.filter(|it| it.parent_hash == parent_hash && it.reason.is_some());
     let failures = before.map_or(0, |it| it.failures) + 1;
-    let delay = (15 * MINUTE).saturating_mul(1 << (failures - 1).min(10)).min(DAY);
+    let eager = if reason == TOO_LARGE { EAGER } else { 0 };
+    let delay = match failures.saturating_sub(eager) {
+        0 => 0,
+        tries => (15 * MINUTE).saturating_mul(1 << (tries - 1).min(10)).min(DAY),
+    };
     Attempt {
         parent_hash,
         reason: Some(reason.into()),
@@ -109,6 +118,18 @@ mod tests {
         assert_eq!(due(Some(&settled), 7, i64::MAX), Due::Settled);
         assert_eq!(due(Some(&settled), 8, 0), Due::Now);
         assert_eq!(due(None, 8, 0), Due::Now);
+    }
+
+    /// Section 6.7: what failed in passing is asked for again in the next run, and only what fails
+    /// so in several runs is put off.
+    #[test]
+    fn a_reply_that_never_came_is_due_in_the_next_two_runs() {
+        let first = attempt(None, 7, Some(TOO_LARGE), 0);
+        assert_eq!(due(Some(&first), 7, 0), Due::Now);
+        let second = attempt(Some(&first), 7, Some(TOO_LARGE), 1);
+        assert_eq!(due(Some(&second), 7, 1), Due::Now);
+        let third = attempt(Some(&second), 7, Some(TOO_LARGE), 2);
+        assert_eq!(due(Some(&third), 7, 3), Due::Later);
     }
 
     /// Tries grow rare, and end after two weeks.

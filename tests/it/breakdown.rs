@@ -65,3 +65,32 @@ fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
     }
     assert!(write > 10, "only {write} writes are there to rehearse");
 }
+
+/// Two calls that change days with each other, and one that follows: whichever partition is
+/// written first, each row stands somewhere at every moment.
+#[test]
+fn p1_calls_that_change_days_with_each_other_are_never_gone() {
+    let mut site = Site::exported();
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let (first, second) = (site.a_call(6, 5), site.a_call(3, 2));
+    let third = site.ids(6, 5).into_iter().find(|id| *id != first).unwrap();
+    let day = |days| site.now - TimeDelta::days(days);
+    assert!(site.workspace.reschedule(&first, day(2), true));
+    assert!(site.workspace.reschedule(&second, day(5), true));
+    assert!(site.workspace.reschedule(&third, day(2), true));
+    let later = site.now + TimeDelta::hours(1);
+    let before = std::mem::replace(&mut site.lake, crate::support::Lake::new());
+    for write in 0.. {
+        site.lake = before.twin();
+        let known = ids(&site, "calls");
+        let run = || site.export().only(&["calls"]).at(later);
+        let survived = run().breaking_down_at(write, write % 2 == 1).attempt().is_ok();
+        assert!(ids(&site, "calls").is_superset(&known), "write {write}: a call is gone");
+        if survived {
+            break;
+        }
+    }
+    site.calls_and_details().at(later).complete();
+    site.assert_calls(later);
+    assert_verified(&site);
+}

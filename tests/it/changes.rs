@@ -38,6 +38,43 @@ fn a_change_of_status_is_found_however_old_the_call_is() {
     });
 }
 
+/// The first listing ends halfway; what it had seen by then changes before the next goes on.
+#[test]
+fn a_change_of_status_is_found_after_a_first_export_that_took_two_runs() {
+    let site = Site::new(&small());
+    let lists = || site.export().only(&["calls"]).with_concurrency(1);
+    let api = site.server.clone();
+    site.server.before("/calls", 2, move |_| api.fail_next("/calls", Fault::QuotaSpent, 1));
+    assert!(!lists().run().complete);
+    let call = site.a_call(13, 8);
+    assert!(!site.lake.row("calls", &call).deleted, "the first run has listed it");
+    let later = site.now + TimeDelta::hours(30);
+    site.workspace.advance(later - TimeDelta::minutes(5));
+    assert!(site.workspace.set_status(&call, "PROCESSED", site.workspace.now()));
+    lists().at(later).complete();
+    site.assert_list_is(&site.workspace.calls_before(later, false));
+}
+
+/// What nobody can see changing is seen once a month.
+#[test]
+fn a_silent_edit_before_the_lookback_is_found_when_a_month_has_passed() {
+    let (site, later) = exported();
+    let call = site.a_call(28, 15);
+    assert!(site.workspace.edit_silently(&call, "title", json!("another title")));
+    let month = site.now + TimeDelta::days(30);
+    run(&site).monthly().at(later).complete();
+    run(&site).monthly().at(month - TimeDelta::hours(1)).complete();
+    assert_ne!(site.lake.row("calls", &call).record["title"], "another title");
+    run(&site).monthly().at(month).complete();
+    assert_eq!(site.lake.row("calls", &call).record["title"], "another title");
+    // And not again the night after.
+    site.server.clear();
+    run(&site).monthly().at(month + TimeDelta::days(1)).complete();
+    let after = site.server.count("/calls");
+    run(&site).monthly().at(month + TimeDelta::days(1)).full().complete();
+    assert!(site.server.count("/calls") - after > after, "{after} requests list a week");
+}
+
 #[test]
 fn a_silent_edit_is_found_within_the_lookback() {
     assert_follows(|site, _| {
@@ -99,17 +136,79 @@ fn p11_a_call_that_is_rescheduled_silently_out_of_the_lookback_is_not_taken_for_
     site.assert_calls(later);
 }
 
+/// A call is in the lake once it has begun, so one that has not begun any more is not.
 #[test]
-fn p11_a_call_that_is_rescheduled_into_the_future_is_kept_and_moves_once_it_has_begun() {
+fn a_call_that_is_rescheduled_into_the_future_is_taken_out_until_it_begins() {
+    for silently in [false, true] {
+        let (site, later) = exported();
+        let call = site.a_call(6, 1);
+        assert!(site.workspace.reschedule(&call, later + TimeDelta::days(2), silently));
+        run(&site).at(later).complete();
+        site.assert_calls(later);
+        // Nor is it asked for every night, or anything written.
+        let before = site.lake.data();
+        site.server.clear();
+        run(&site).at(later).complete();
+        assert!(site.lake.data() == before, "P4");
+        assert_eq!(site.server.count("/call-details"), 0);
+        let begun = later + TimeDelta::days(3);
+        run(&site).at(begun).complete();
+        assert_eq!(site.lake.row("calls", &call).dt, "2025-11-22");
+        assert!(!site.lake.row("call_details", &call).deleted);
+    }
+}
+
+/// An export of last month says nothing of calls that moved to this month.
+#[test]
+fn p1_an_export_up_to_a_past_day_takes_out_nothing_that_later_ones_have_listed() {
+    let (site, later) = exported();
+    let call = site.a_call(12, 10);
+    assert!(site.workspace.reschedule(&call, site.now - TimeDelta::days(8), true));
+    run(&site).at(site.now - TimeDelta::days(9)).complete();
+    assert_eq!(site.lake.row("calls", &call).dt, "2025-11-09");
+    run(&site).at(later).full().complete();
+    site.assert_calls(later);
+}
+
+#[test]
+fn p11_a_call_that_was_unlisted_and_listed_again_is_marked_as_soon_as_it_is_deleted() {
     let (site, later) = exported();
     let call = site.a_call(6, 1);
-    assert!(site.workspace.reschedule(&call, later + TimeDelta::days(2), false));
+    assert!(site.workspace.set_private(&call, true));
     run(&site).at(later).complete();
-    assert!(!site.lake.row("calls", &call).deleted);
-    let begun = later + TimeDelta::days(3);
-    run(&site).at(begun).complete();
-    assert_eq!(site.lake.row("calls", &call).dt, "2025-11-22");
-    assert!(!site.lake.row("call_details", &call).deleted);
+    assert!(site.workspace.set_private(&call, false));
+    run(&site).at(later).complete();
+    assert!(site.workspace.delete_call(&call));
+    run(&site).at(later).complete();
+    assert!(site.lake.row("calls", &call).deleted);
+    site.assert_calls(later);
+}
+
+#[test]
+fn p11_with_drop_a_deleted_call_is_taken_out_and_comes_back_only_if_the_source_has_it() {
+    let (site, later) = exported();
+    let call = site.a_call(6, 1);
+    let record = site.workspace.details(&call).unwrap();
+    assert!(site.workspace.delete_call(&call));
+    let report = run(&site).at(later).dropping_deletes().complete();
+    let gone = |table: &str| site.lake.rows(table).iter().all(|row| row.record["id"] != call);
+    assert!(gone("calls") && gone("call_details"));
+    let deleted = |report: &clari_lake::report::Report| {
+        report.endpoints.iter().map(|it| it.deleted).collect::<Vec<_>>()
+    };
+    assert_eq!(deleted(&report), [1, 1], "the report counts it in both tables");
+    site.assert_calls(later);
+    // And that is that: nothing is written or asked again, and `mark` brings nothing back.
+    let before = site.lake.data();
+    site.server.clear();
+    run(&site).at(later).dropping_deletes().full().complete();
+    run(&site).at(later).complete();
+    assert!(site.lake.data() == before);
+    assert_eq!(site.server.count("/call-details"), 0);
+    assert!(site.workspace.insert_call(record, false));
+    run(&site).at(later).dropping_deletes().complete();
+    site.assert_calls(later);
+    assert!(!gone("calls") && !gone("call_details"));
 }
 
 #[test]

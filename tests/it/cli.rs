@@ -89,10 +89,12 @@ fn the_flags_of_export_are_these() {
                                       as 12h, 4w) [default: 7d]
           --include-private           Export private calls too
           --partition-by <day|month>  How much time a partition of a new table holds [default: day]
-          --base-url <URL>            Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
+          --deletes <mark|drop>       What becomes of rows whose calls are gone: marked, or taken out
+                                      [default: mark]
       -q, --quiet                     Say nothing but errors
-          --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
+          --base-url <URL>            Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
       -v, --verbose                   Say more about what is happening
+          --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
           --concurrency <N>           Requests under way at once, at most [default: 16]
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]

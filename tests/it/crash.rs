@@ -139,3 +139,32 @@ fn p2_p10_two_runs_at_once_equal_the_truth() {
     both(later(&site));
     site.assert_calls(later(&site));
 }
+
+/// Section 2: a call that moved may stand on both days after a crash; the next run repairs it
+/// whatever it exports.
+#[test]
+fn p2_a_run_of_any_scope_heals_what_another_left() {
+    let (site, aside, _) = changed();
+    site.lake.put_back(&aside, Path::new("_manifest"));
+    site.export().only(&["users"]).at(later(&site)).complete();
+    let mut ids: Vec<_> =
+        site.lake.rows("calls").iter().map(|row| row.record["id"].to_string()).collect();
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "P2: one row per call");
+}
+
+/// P12: an object that somebody removed is missed, said, and asked for again.
+#[test]
+fn p12_an_object_that_vanished_is_asked_for_again() {
+    let site = Site::exported();
+    for table in ["calls", "call_details"] {
+        let objects = site.lake.objects(table);
+        fs::remove_file(&objects[objects.len() / 2]).unwrap();
+    }
+    let report = run(&site).complete();
+    assert_eq!(report.endpoints[0].lost.len(), 1);
+    assert_eq!(report.endpoints[1].lost.len(), 1);
+    site.assert_calls(site.now);
+}

@@ -92,10 +92,13 @@ fn details_that_are_too_large_for_good_are_parked_and_end_nothing_else() {
     assert!(site.workspace.edit_silently(&call, "transcript", turns));
     assert!(site.workspace.edit_silently(&call, "title", json!("a long one")));
     let run = || site.calls_and_details().with_outage(Duration::from_secs(1));
-    let report = run().run();
-    assert!(!report.complete);
-    let queue = report.endpoints[1].queue.unwrap();
-    assert_eq!((queue.parked, queue.pending), (1, 0), "{:?}", report.problems);
+    for expected in [(0, 1), (0, 1), (1, 0)] {
+        // The API may just have been out, so the next run asks again.
+        let report = run().run();
+        assert!(!report.complete);
+        let queue = report.endpoints[1].queue.unwrap();
+        assert_eq!((queue.parked, queue.pending), expected, "{:?}", report.problems);
+    }
     site.server.clear();
     run().run();
     assert_eq!(site.server.count("/call-details"), 0, "not due yet");

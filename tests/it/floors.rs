@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["plan", "paginate", "quota", "retry", "decode", "partition"],
     &["fetch", "lake", "clock"],
-    &["pipeline", "verify", "evolve", "status", "sample", "sql"],
+    &["pipeline", "verify", "evolve", "forecast", "status", "sample", "sql"],
     &["main", "cli"],
 ];
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::config::Deletes;
+use clari_lake::config::FullRelist;
 use clari_lake::endpoint::{Catalogue, Paging};
 use clari_lake::error::Error;
 use clari_lake::fetch::{Client, ClientSettings, Stop, Transport};
@@ -105,6 +106,12 @@ impl Run {
     /// Lists again from this instant.
     pub(crate) fn from(mut self, from: DateTime<Utc>) -> Self {
         self.settings.from = Some(from);
+        self
+    }
+
+    /// Lists all coverage again when a month has passed.
+    pub(crate) fn monthly(mut self) -> Self {
+        self.settings.full_relist = FullRelist::Monthly;
         self
     }
 

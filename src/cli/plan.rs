@@ -1,0 +1,131 @@
+//! `plan`: what a run would ask for, before it does.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::Exit;
+use super::args::PlanArgs;
+use super::export::{check_range, frozen_now};
+use super::output::{Printer, number, size};
+use super::settings::{Flags, Settings};
+use super::status::duration;
+use crate::clock;
+use crate::endpoint::Endpoint;
+use crate::error::ErrorKind;
+use crate::forecast::{Counted, Forecast, forecast, windows};
+use crate::lake::Store;
+use crate::plan::RunSettings;
+use crate::window::Window;
+
+pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
+    let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
+    let settings = Settings::load(&args.files, &flags)?;
+    let catalogue = settings.catalogue()?;
+    let endpoints = catalogue.select(&args.endpoints)?;
+    let store = Arc::new(settings.store()?);
+    let now = frozen_now(None, clock::now())?;
+    let to = frozen_now(args.to, now)?;
+    check_range(args.from, to)?;
+    let backfill = args.from.map(|from| Window::new(from, to));
+    let run = RunSettings { backfill, full: args.full, ..settings.run(now) };
+    let counted = if args.offline {
+        Counted::new()
+    } else {
+        count(&settings, &store, &endpoints, &run, printer)?
+    };
+    let limits = settings.limits();
+    let forecast = forecast(&store, &catalogue, &endpoints, &run, &limits, &counted)?;
+    if args.json {
+        printer.data(&serde_json::to_string_pretty(&forecast)?);
+    } else {
+        printer.data(&text(&forecast));
+    }
+    Ok(Exit::Complete)
+}
+
+fn text(forecast: &Forecast) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["endpoint", "windows", "records", "requests", "of which backfill", "size"]);
+    let about = |is_guess: bool| if is_guess { "about " } else { "" };
+    for of in &forecast.endpoints {
+        table.add_row([
+            of.endpoint.clone(),
+            number(of.windows.len() as u64),
+            of.records.map_or("not known".to_owned(), |it| {
+                format!("{}{}", about(of.is_guess), number(it))
+            }),
+            format!("{}{}", about(of.is_guess), number(of.requests)),
+            number(of.requests_for_backfill),
+            of.bytes.map_or("not known".to_owned(), |bytes| format!("about {}", size(bytes))),
+        ]);
+    }
+    for column in 1..=5 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n\n{}", summary(forecast))
+}
+
+fn summary(forecast: &Forecast) -> String {
+    let about = if forecast.is_guess { "about " } else { "" };
+    let nightly = forecast.requests - forecast.requests_for_backfill;
+    let seconds = i64::try_from(forecast.seconds).unwrap_or(i64::MAX);
+    let mut text = format!(
+        "{about}{} requests, {} at the rate; this week may still take {} of {}\n",
+        number(forecast.requests),
+        duration(seconds),
+        number(forecast.week_left),
+        number(forecast.weekly_quota),
+    );
+    if forecast.requests_for_backfill > 0 {
+        text.push_str(&format!(
+            "{} of them from the backfill's share, {} a week, of which {} are left this week\n",
+            number(forecast.requests_for_backfill),
+            number(forecast.weekly_quota_for_backfill),
+            number(forecast.week_left_for_backfill),
+        ));
+    }
+    if nightly > forecast.week_left {
+        text.push_str("this week's quota is too small for it: the rest follows next week\n");
+    }
+    let wait = (forecast.complete_at - forecast.now).num_seconds();
+    text.push_str(&format!(
+        "complete by {}, in {} ({:.1} weeks), if it runs whenever it may",
+        forecast.complete_at.format("%A %Y-%m-%d %H:%M UTC"),
+        duration(wait),
+        weeks(wait),
+    ));
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn weeks(seconds: i64) -> f64 {
+    seconds as f64 / 604_800.0
+}
+
+/// Asks the API how many records the windows hold, where it can tell by one small request.
+fn count(
+    settings: &Settings,
+    store: &Arc<Store>,
+    endpoints: &[&Endpoint],
+    run: &RunSettings,
+    printer: Printer,
+) -> Result<Counted> {
+    let export = settings.export(run.clone(), "plan")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut counted = Counted::new();
+    for endpoint in endpoints {
+        let windows = windows(store, &export.catalogue, endpoint, run)?;
+        match runtime.block_on(export.count(endpoint, &windows)) {
+            Ok(number) => counted.extend(number.map(|number| (endpoint.name.clone(), number))),
+            Err(error) if error.kind() == ErrorKind::Denied => return Err(error.into()),
+            Err(error) => printer.warn(&format!("not counted: {}: {error}", endpoint.name)),
+        }
+    }
+    export.store.clear_traces()?;
+    Ok(counted)
+}

@@ -1,0 +1,55 @@
+//! Counting: how many records the API says that there are, before any is read.
+
+use super::requests::{Asked, request};
+use super::{Export, run_name};
+use crate::endpoint::{Endpoint, Paging, RecordPath, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{FetchError, Reply, Unreadable};
+use crate::paginate::{Get, Order};
+use crate::window::Window;
+
+impl Export {
+    /// How many records the API counts in the range of these windows, by one request of one record;
+    /// `None` when there is no window, or the endpoint's list cannot be counted.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn count(&self, endpoint: &Endpoint, windows: &[Window]) -> Result<Option<u64>> {
+        let Paging::SkipLimit(paging) = &endpoint.paging else { return Ok(None) };
+        let Some(matched) = &paging.matched else { return Ok(None) };
+        let range = windows.iter().copied().reduce(|range, window| {
+            Window::new(range.from.min(window.from), range.to.max(window.to))
+        });
+        let Some(range) = range else { return Ok(None) };
+        self.pay_from_ledger(&run_name(self.clock.now()));
+        let get = Get { skip: 0, limit: 1, order: Order::OldestFirst };
+        let private = self.include_private;
+        let asked =
+            Asked { window: Some(range), get: Some((get, paging)), private, ..Asked::default() };
+        let mut request = request(endpoint, &asked);
+        request.query.retain(|(name, _)| !paging.count.contains_key(name));
+        request.query.extend(paging.count.clone());
+        let read = |reply: &Reply| number_in(reply, matched);
+        let counted = self.client.get(&request, &mut 0, read).await;
+        self.client.give_back().await?;
+        match counted {
+            Ok(number) => Ok(number),
+            Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
+        }
+    }
+}
+
+/// The number at a path of a reply, which is small.
+fn number_in(reply: &Reply, path: &RecordPath) -> Result<Option<u64>, Unreadable> {
+    let value: serde_json::Value = serde_json::from_slice(&reply.body)
+        .map_err(|error| Unreadable::NotJson(format!("the reply is not JSON: {error}")))?;
+    let mut at = &value;
+    for step in path.steps() {
+        let Step::Member(name) = step else {
+            let message = format!("`{path}` names no single number");
+            return Err(Unreadable::Final(Error::new(ErrorKind::Config, message)));
+        };
+        at = &at[name];
+    }
+    Ok(at.as_u64())
+}
