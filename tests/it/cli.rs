@@ -39,6 +39,10 @@ fn help_names_every_command_and_every_exit_code() {
     Commands:
       demo       Try it: the embedded simulator into a local lake, then the numbers; no credentials
       export     Export what changed since the last run (the first run: the last 30 days)
+      backfill   Export a history, newest first, within its share of the week's quota; resumable
+      plan       Show what an export (or a backfill, with --from) would ask for: windows, requests,
+                 quota, time
+      status     Show what the lake holds: coverage, freshness, sizes, quota, the last runs
       verify     Check every promise that can be checked from the lake alone
       endpoints  Show the endpoints: what can be exported, and how each is asked for
       schema     Show an endpoint's columns and types
@@ -91,11 +95,17 @@ fn the_flags_of_export_are_these() {
           --partition-by <day|month>  How much time a partition of a new table holds [default: day]
           --deletes <mark|drop>       What becomes of rows whose calls are gone: marked, or taken out
                                       [default: mark]
-      -q, --quiet                     Say nothing but errors
           --base-url <URL>            Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
-      -v, --verbose                   Say more about what is happening
           --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
           --concurrency <N>           Requests under way at once, at most [default: 16]
+      -q, --quiet                     Say nothing but errors
+      -v, --verbose                   Say more about what is happening
+          --weekly-quota <N>          Requests a week, at most, of all runs on this lake; a week begins
+                                      on Sunday 00:00 UTC [default: 100000]
+          --quota-share <SHARE>       The part of the week's quota that backfills may take, from 0 to 1
+                                      [default: 0.7]
+          --max-time <TIME>           How long the run may take (such as 90m, 6h); what is complete by
+                                      then is committed
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]
           --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
