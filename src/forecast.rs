@@ -96,7 +96,7 @@ pub fn forecast(
             Some(_) if endpoint.dated != Dated::Run => {
                 chained(store, catalogue, endpoint, table, settings, &forecasts)?
             }
-            Some(_) if settings.backfill.is_some() => continue,
+            _ if settings.backfill.is_some() && endpoint.dated == Dated::Run => continue,
             _ => listed(endpoint, table.manifest(), settings, counted),
         };
         forecasts.push(forecast);

@@ -181,16 +181,26 @@ pub fn claim(
     Claim::Block(block, slot)
 }
 
-/// The block behind `last` that gives back requests that were paid and not sent.
+/// The block behind `last` that gives back requests that were paid and not sent, and their time if
+/// nobody has taken the time behind it.
 #[must_use]
-pub fn give_back(last: &Block, purpose: Purpose, unused: u32, run: &str) -> Block {
+pub fn give_back(
+    last: &Block,
+    limits: &Limits,
+    purpose: Purpose,
+    unused: u32,
+    run: &str,
+) -> Block {
     let on_backfill = if purpose == Purpose::Backfill { u64::from(unused) } else { 0 };
+    let free = if last.run == run { last.requests.clamp(0, i64::from(unused)) } else { 0 };
+    let free = i32::try_from(free).map_or(TimeDelta::zero(), |free| limits.spacing() * free);
+    let end = (last.to - free).max(last.from);
     Block {
         run: run.to_owned(),
         purpose,
         requests: -i64::from(unused),
-        from: last.to,
-        to: last.to,
+        from: end,
+        to: end,
         spent: last.spent.saturating_sub(u64::from(unused)),
         spent_on_backfill: last.spent_on_backfill.saturating_sub(on_backfill),
     }
@@ -294,7 +304,10 @@ mod tests {
                         if before.purpose == Purpose::Backfill || i64::from(unused) > before.requests {
                             continue;
                         }
-                        last = Some(give_back(before, before.purpose, unused, "r"));
+                        let given = give_back(before, &limits, before.purpose, unused, "r");
+                        prop_assert!(given.to >= before.from && given.to <= before.to);
+                        end = given.to;
+                        last = Some(given);
                         sent -= i64::from(unused);
                     }
                 }

@@ -65,7 +65,7 @@ impl Ledger {
     ) -> Result<()> {
         self.append(limits, now, |last| {
             let block = last.filter(|_| unused > 0);
-            (block.map(|last| quota::give_back(last, purpose, unused, &self.run)), ())
+            (block.map(|last| quota::give_back(last, limits, purpose, unused, &self.run)), ())
         })
     }
 

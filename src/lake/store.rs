@@ -88,6 +88,8 @@ pub(crate) struct Staged {
     file: BufWriter<File>,
     hash: Sha256,
     bytes: u64,
+    /// Whether it must survive a power failure.
+    lasts: bool,
 }
 
 /// The right to write to the lake; dropping it gives it back.
@@ -266,7 +268,7 @@ impl Store {
         self.make_parent(&path)?;
         let file = File::create_new(&path).map_err(|error| self.failed("create", &name, error))?;
         let file = BufWriter::with_capacity(256 << 10, file);
-        Ok(Staged { path, file, hash: Sha256::new(), bytes: 0 })
+        Ok(Staged { path, file, hash: Sha256::new(), bytes: 0, lasts: kind != LOOSE })
     }
 
     /// Puts a staged object in the place of whatever is at `path`.
@@ -293,7 +295,8 @@ impl Store {
         Ok(created.is_some())
     }
 
-    /// The same without the lock, for small objects that no other object depends on.
+    /// The same without the lock, for small objects that no other object depends on: they survive
+    /// the process, and after a power failure one may be empty.
     pub(crate) fn create_loose(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         let mut staged = self.stage_as(LOOSE)?;
         staged.write_all(bytes).map_err(|error| self.failed("write", path, error))?;
@@ -358,10 +361,12 @@ impl Store {
         self.make_parent(&target)?;
         let published = (|| {
             staged.file.flush()?;
-            staged.file.get_ref().sync_all()?;
+            if staged.lasts {
+                staged.file.get_ref().sync_all()?;
+            }
             let etag = etag(&staged.file.get_ref().metadata()?);
             let placed = place(&staged.path, &target)?;
-            if let Some(parent) = target.parent() {
+            if let Some(parent) = target.parent().filter(|_| staged.lasts) {
                 File::open(parent)?.sync_all()?;
             }
             Ok(placed.then_some(etag))
