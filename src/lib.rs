@@ -19,7 +19,8 @@
 //!    values; no clock, no network, no files.
 //! 3. [`fetch`] and [`lake`]: the hands. `fetch` sends GET and nothing else; `lake` writes objects
 //!    first and the manifest that names them last.
-//! 4. [`verify`]: what can be checked from the lake alone.
+//! 4. [`verify`]: what can be checked from the lake alone; [`doctor`]: what the API and the store
+//!    really offer.
 //! 5. [`simulator`]: the API, imitated with its traps. It shares no code with the exporter.
 //!
 //! # Example
@@ -54,10 +55,12 @@
 //! Imports go down only. Words know nothing; decisions know words; hands know decisions; use cases
 //! know hands; the command line knows all, and nothing knows it.
 
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod doctor;
 pub mod endpoint;
 pub mod error;
 pub mod fetch;

@@ -51,6 +51,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Check every promise that can be checked from the lake alone
     Verify(VerifyArgs),
+    /// Try out credentials, what this workspace offers, and what the store really guarantees
+    Doctor(DoctorArgs),
     /// Show the endpoints: what can be exported, and how each is asked for
     Endpoints(EndpointsArgs),
     /// Show an endpoint's columns and types
@@ -251,6 +253,19 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     pub(super) files: FileArgs,
     /// Print what was found as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArgs {
+    /// The lake; without it the API alone is looked at [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print the checks as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
 }

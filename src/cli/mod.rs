@@ -9,6 +9,7 @@ mod args;
 mod config;
 mod demo;
 mod describe;
+mod doctor;
 mod export;
 mod output;
 mod plan;
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args, printer),
         Command::Status(args) => status::run(&args, printer),
         Command::Verify(args) => verify::run(&args, printer),
+        Command::Doctor(args) => doctor::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),
         Command::Config(args) => config::run(&args, printer),

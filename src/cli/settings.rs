@@ -172,7 +172,7 @@ impl Settings {
     /// # Errors
     /// `Config` when there is none, or it cannot be opened.
     pub(super) fn store(&self) -> Result<Store> {
-        Store::open(self.lake()?)
+        Ok(Store::open(self.lake()?)?.with_conditional(self.conditional.value))
     }
 
     /// All endpoints, as the user changed them.

@@ -11,7 +11,7 @@ use chrono::{Months, NaiveTime, TimeDelta};
 use super::change::{Touched, Work};
 use super::index::Known;
 use super::merge;
-use super::store::{self, Listed};
+use super::store::Listed;
 use super::table::Table;
 use crate::decode::RowFacts;
 use crate::endpoint::Dated;
@@ -42,10 +42,12 @@ impl Table {
         if self.differences()?.is_none() {
             return Ok(());
         }
-        let store = Arc::clone(&self.store);
-        let _lock = store.lock()?;
-        self.refresh()?;
-        self.mend(Self::adopt_all)
+        self.in_turn(|table| {
+            // Objects without a manifest may be those of a writer that is about to commit.
+            table.store.hold()?;
+            table.refresh()?;
+            table.mend(Self::adopt_all)
+        })
     }
 
     /// The same, for whoever holds the lock. Each commit adopts about as much as fits in memory.
@@ -69,7 +71,7 @@ impl Table {
                 self.adopt(partition, &object, &mut next, &mut adoption)?;
             }
             self.manifest.partitions.clone_from(&next.partitions);
-            self.write_partitions(adoption.work, &mut next)?;
+            self.write_partitions(adoption.work, &mut next, &mut Vec::new())?;
             next.schema = self.decoder.schema().as_ref().clone();
             self.write_index(adoption.touched, &adoption.known, &mut next)?;
             self.write_manifest(next)?;
@@ -80,11 +82,12 @@ impl Table {
     fn adopt(
         &mut self,
         partition: Partition,
-        object: &Listed,
+        listed: &Listed,
         next: &mut Manifest,
         adoption: &mut Adoption,
     ) -> Result<()> {
-        let facts = merge::read_facts(self.store.file(&object.path)?, &mut self.decoder)?;
+        let object = self.store.existing(&listed.path)?;
+        let facts = merge::read_facts(object.clone(), &mut self.decoder)?;
         let present: HashSet<&str> = facts.iter().map(|row| &*row.key).collect();
         // A row that is in no other partition either was taken out, and stays known as gone.
         let gone_at = self.endpoint.deletes.then(|| self.now.timestamp_micros());
@@ -108,13 +111,13 @@ impl Table {
             self.adopt_row(row, partition, adoption);
         }
         adoption.rows += facts.len() as u64;
-        let bytes = self.store.read(&object.path)?.unwrap_or_default();
+        let (bytes, sha256) = object.digest();
         let entry = PartitionEntry {
-            object: object.path.clone(),
+            object: listed.path.clone(),
             rows: facts.len() as u64,
-            bytes: bytes.len() as u64,
-            etag: object.etag.clone(),
-            sha256: store::sha256(&bytes),
+            bytes,
+            etag: object.version().etag(),
+            sha256,
             schema: self.decoder.schema().fingerprint(),
         };
         next.partitions.insert(partition.to_string(), entry);
@@ -155,7 +158,7 @@ impl Table {
 
     /// Takes the schema of the first object there is, for a table whose manifest is lost.
     fn recover_schema(&mut self, object: &Listed) -> Result<()> {
-        let file = merge::file_schema(self.store.file(&object.path)?)?;
+        let file = merge::file_schema(self.store.existing(&object.path)?)?;
         if let Some(schema) = self.manifest.schema.of_file(&file) {
             self.decoder.set_schema(Arc::new(schema.clone()), true);
             self.manifest.schema = schema;

@@ -3,7 +3,6 @@
 //! Enters: a store and an endpoint. Leaves: findings. Never here: anything written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Read;
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -14,7 +13,7 @@ use super::keys::{self, key_hash};
 use super::manifests::newest_manifest;
 use super::merge;
 use super::piece::{self, Entries};
-use super::store::{Store, sha256_of};
+use super::store::Store;
 use crate::decode::{RecordDecoder, RowFacts};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::Result;
@@ -123,23 +122,22 @@ impl Audit<'_> {
         decoder: &mut RecordDecoder,
     ) -> Result<Option<Vec<RowFacts>>> {
         let subject = Some(entry.object.as_str());
-        let Ok(mut file) = store.file(&entry.object) else {
+        let Some(object) = store.object(&entry.object)? else {
             self.found(subject, "it is missing");
             return Ok(None);
         };
-        let (bytes, digest) = sha256_of(&mut Read::by_ref(&mut file));
+        let (bytes, digest) = object.digest();
         if bytes != entry.bytes || digest != entry.sha256 {
             self.found(subject, "its bytes are not those that the manifest says");
         }
-        let Ok(builder) = ParquetRecordBatchReaderBuilder::try_new(store.file(&entry.object)?)
-        else {
+        let Ok(builder) = ParquetRecordBatchReaderBuilder::try_new(object.clone()) else {
             self.found(subject, "it is no Parquet file");
             return Ok(None);
         };
         if *builder.schema().fields() != *manifest.schema.arrow().fields() {
             self.found(subject, "its schema is not the table's");
         }
-        let Ok(facts) = merge::read_facts(store.file(&entry.object)?, decoder) else {
+        let Ok(facts) = merge::read_facts(object, decoder) else {
             self.found(subject, "its rows cannot be read");
             return Ok(None);
         };

@@ -19,7 +19,7 @@ use crate::schema::Schema;
 use crate::window::Window;
 
 /// What a run adds to a table in one commit.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Change {
     /// Rows to put in, in the order in which they were fetched; of one key the last counts.
     pub upserts: Vec<Rows>,
@@ -126,6 +126,15 @@ pub struct PartitionChange {
     pub updated: u64,
     /// Rows that are there no more.
     pub deleted: u64,
+}
+
+impl PartitionChange {
+    /// Adds what a later write did to the same partition.
+    pub(super) fn add(&mut self, later: &Self) {
+        self.inserted += later.inserted;
+        self.updated += later.updated;
+        self.deleted += later.deleted;
+    }
 }
 
 /// What is to become of each partition.

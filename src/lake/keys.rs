@@ -25,7 +25,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::store::Store;
+use super::store::{Object, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::IndexFile;
 
@@ -53,7 +53,7 @@ pub(super) struct Keys(HashMap<String, File>);
 #[derive(Debug)]
 enum File {
     Small(HashMap<i64, Option<i32>>),
-    Large { metadata: ArrowReaderMetadata, bloom: Box<Option<Sbbf>> },
+    Large { object: Object, metadata: ArrowReaderMetadata, bloom: Box<Option<Sbbf>> },
 }
 
 impl Keys {
@@ -71,7 +71,7 @@ impl Keys {
                 break;
             }
             hashes.sort_unstable();
-            found.extend(self.open(store, file)?.locate(store, &file.object, &hashes)?);
+            found.extend(self.open(store, file)?.locate(&hashes)?);
             hashes.retain(|hash| !found.contains_key(hash));
         }
         Ok(found)
@@ -91,29 +91,31 @@ impl File {
         if file.entries <= SMALL {
             return Ok(Self::Small(read_all(store, &file.object)?.into_iter().collect()));
         }
-        let object = store.file(&file.object)?;
+        let object = store.existing(&file.object)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&object, options)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(object, metadata.clone());
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(object.clone(), metadata.clone());
         let bloom = Box::new(builder.get_row_group_column_bloom_filter(0, 0)?);
-        Ok(Self::Large { metadata, bloom })
+        Ok(Self::Large { object, metadata, bloom })
     }
 
     /// Those of the hashes, which are sorted, that are in the file.
-    fn locate(&self, store: &Store, object: &str, hashes: &[i64]) -> Result<Vec<Place>> {
+    fn locate(&self, hashes: &[i64]) -> Result<Vec<Place>> {
         match self {
             Self::Small(days) => {
                 Ok(hashes.iter().filter_map(|hash| Some((*hash, *days.get(hash)?))).collect())
             }
-            Self::Large { metadata, bloom } => {
+            Self::Large { object, metadata, bloom } => {
                 let may_be = |hash: &i64| bloom.as_ref().as_ref().is_none_or(|it| it.check(hash));
                 let hashes: Vec<i64> = hashes.iter().copied().filter(may_be).collect();
                 if hashes.is_empty() {
                     return Ok(Vec::new());
                 }
-                let file = store.file(object)?;
-                let builder =
-                    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+                    object.clone(),
+                    metadata.clone(),
+                );
                 let builder = match pages(metadata, &hashes) {
                     Some(selection) => builder.with_row_selection(selection),
                     None => builder,
@@ -151,7 +153,7 @@ fn pages(metadata: &ArrowReaderMetadata, hashes: &[i64]) -> Option<RowSelection>
 
 /// All places that a file names, by hash.
 pub(super) fn read_all(store: &Store, object: &str) -> Result<Vec<Place>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(store.file(object)?)?.build()?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(store.existing(object)?)?.build()?;
     let mut places = Vec::new();
     for batch in reader {
         places.extend(from_batch(&batch?)?);
@@ -215,8 +217,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().to_str().unwrap()).unwrap();
         let file = IndexFile { object: "keys.parquet".to_owned(), entries: places.len() as u64 };
-        let _lock = store.lock().unwrap();
+        let lock = store.lock().unwrap();
         store.overwrite(&file.object, &write(places).unwrap()).unwrap();
+        drop(lock);
         (folder, store, file)
     }
 

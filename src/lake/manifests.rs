@@ -17,12 +17,24 @@ pub(super) fn path(endpoint: &str, version: u64) -> String {
 /// # Errors
 /// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
 pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>> {
+    newer_manifest(store, endpoint, 0)
+}
+
+/// The newest manifest, if its number is above that of the one that is known already.
+pub(super) fn newer_manifest(
+    store: &Store,
+    endpoint: &str,
+    known: u64,
+) -> Result<Option<Manifest>> {
     let folder = format!("_manifest/{endpoint}");
     let mut names = store.names(&folder)?;
     names.retain(|name| name.strip_suffix(".json").is_some());
     let mut manifests = names.iter().rev().map(|name| format!("{folder}/{name}"));
     let Some(newest) = manifests.next() else { return Ok(None) };
     let newest = &newest;
+    if known > 0 && number_of(newest) <= known {
+        return Ok(None);
+    }
     let mut found = read_manifest(store, newest);
     // A manifest that cannot be read, as a disk may leave it, is passed over for the one before;
     // what that one does not know of is adopted.
@@ -82,14 +94,11 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
     serde_json::from_value(manifest).map_err(corrupt)
 }
 
-/// Creates the manifest, which says its own number, unless somebody else was faster.
-pub(super) fn create(store: &Store, manifest: &Manifest) -> Result<()> {
+/// Creates the manifest, which says its own number; whether nobody else was faster.
+pub(super) fn create(store: &Store, manifest: &Manifest) -> Result<bool> {
     let path = path(&manifest.endpoint, manifest.version);
     let text = serde_json::to_vec(manifest).map_err(|error| {
         Error::new(ErrorKind::Internal, "a manifest cannot be written").with_source(error)
     })?;
-    if store.create(&path, &text)? {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Conflict, format!("{path} exists already")))
+    store.create(&path, &text)
 }

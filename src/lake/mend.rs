@@ -24,10 +24,10 @@ impl Table {
                 done => return done,
             }
         }
-        let store = std::sync::Arc::clone(&self.store);
-        let _lock = store.lock()?;
-        self.refresh()?;
-        self.mend(act)
+        self.in_turn(|table| {
+            table.refresh()?;
+            table.mend(&act)
+        })
     }
 
     /// The same, for whoever holds the lock.

@@ -4,7 +4,6 @@
 //! object, staged. Never here: the whole object in memory, or two rows of one key.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 
 use super::object::{self, RowOrder};
+use super::store::Object;
 use crate::decode::{Origin, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Endpoint, RecordPath, Step};
 use crate::error::Result;
@@ -40,7 +40,7 @@ impl Merge<'_> {
     /// Writes the next version; how many rows it has.
     pub(super) fn write<W: Write + Send>(
         mut self,
-        existing: Option<File>,
+        existing: Option<Object>,
         writer: &mut ArrowWriter<W>,
     ) -> Result<u64> {
         let upserts = match &self.upserts {
@@ -53,8 +53,8 @@ impl Merge<'_> {
         self.drop.extend(order.iter().map(|row| Box::from(row.key.as_str())));
         let mut new = NewRows { batch: upserts, order, sorted, written: 0 };
         let mut count = 0;
-        if let Some(file) = existing {
-            let (reader, is_current) = open(file, self.decoder)?;
+        if let Some(object) = existing {
+            let (reader, is_current) = open(object, self.decoder)?;
             for batch in reader {
                 count += self.write_between(batch?, is_current, &mut new, writer)?;
             }
@@ -139,8 +139,8 @@ impl NewRows {
 }
 
 /// Opens an object; whether it has the decoder's schema already.
-fn open(file: File, decoder: &RecordDecoder) -> Result<(ParquetRecordBatchReader, bool)> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+fn open(object: Object, decoder: &RecordDecoder) -> Result<(ParquetRecordBatchReader, bool)> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
     let is_current = *builder.schema().fields() == *decoder.schema().arrow().fields();
     let metadata = builder.metadata();
     let bytes: i64 = metadata
@@ -184,8 +184,8 @@ fn origins(batch: &RecordBatch, decoder: &RecordDecoder) -> Vec<Origin> {
 }
 
 /// What an object says of each of its rows.
-pub(super) fn read_facts(file: File, decoder: &mut RecordDecoder) -> Result<Vec<RowFacts>> {
-    let (reader, _) = open(file, decoder)?;
+pub(super) fn read_facts(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<RowFacts>> {
+    let (reader, _) = open(object, decoder)?;
     let mut facts = Vec::new();
     for batch in reader {
         facts.extend(widen(&batch?, decoder)?.facts);
@@ -194,18 +194,18 @@ pub(super) fn read_facts(file: File, decoder: &mut RecordDecoder) -> Result<Vec<
 }
 
 /// The Arrow schema of an object.
-pub(super) fn file_schema(file: File) -> Result<SchemaRef> {
-    Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file)?.schema()))
+pub(super) fn file_schema(object: Object) -> Result<SchemaRef> {
+    Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new(object)?.schema()))
 }
 
 /// The texts and numbers at `path` in an object's records.
 pub(super) fn read_values(
-    file: File,
+    object: Object,
     path: &RecordPath,
     decoder: &mut RecordDecoder,
     values: &mut BTreeSet<String>,
 ) -> Result<()> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
     let root = path.steps().iter().find_map(|step| match step {
         Step::Member(name) => Some(name.as_str()),
         Step::Items => None,

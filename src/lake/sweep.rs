@@ -113,7 +113,7 @@ mod tests {
         for number in 0..i32::try_from(DUE_AT).unwrap() {
             let now = begin + TimeDelta::hours(1) * number;
             let goal = vec![Window::new(begin - TimeDelta::days(30), now)];
-            table.commit(Change { goal, ..Change::default() }, now).unwrap();
+            table.commit(&Change { goal, ..Change::default() }, now).unwrap();
         }
         let now = begin + TimeDelta::hours(1) * i32::try_from(DUE_AT).unwrap();
         table.sweep(now).unwrap();

@@ -3,7 +3,7 @@
 //! Enters: a [`Change`]. Leaves: the next manifest, committed after the objects that it names.
 //! Never here: a watermark or coverage ahead of the data that it stands for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,17 +13,19 @@ use super::index::{self, Index, Known};
 use super::manifests;
 use super::merge::{self, Merge};
 use super::piece::Entries;
-use super::store::{Store, Written};
+use super::store::{Object, Store, Written};
 use super::{keys, object, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Dated, Endpoint, RecordPath};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest, PartitionEntry};
 use crate::partition::Partition;
 
 /// The key map is folded into one base when its deltas reach this part of it, or this number.
 const FOLD_AT: u64 = 10;
 const MOST_DELTAS: usize = 16;
+/// How often a change is merged again because another writer was faster.
+const MOST_RACES: u32 = 16;
 
 /// One endpoint's partitions, manifest and index.
 #[derive(Debug)]
@@ -144,10 +146,41 @@ impl Table {
     /// # Errors
     /// When the store fails; what was committed before stays true, and the next run repairs what
     /// was written after.
-    pub fn commit(&mut self, change: Change, now: DateTime<Utc>) -> Result<Committed> {
+    pub fn commit(&mut self, change: &Change, now: DateTime<Utc>) -> Result<Committed> {
+        self.now = now;
+        let mut changed = Vec::new();
+        self.in_turn(|table| table.commit_once(change.clone(), &mut changed))?;
+        Ok(Committed { changed })
+    }
+
+    /// Acts while no other writer does, on what is newest then. Where one was faster all the same,
+    /// what it wrote is taken over, and the act is done again.
+    pub(super) fn in_turn<T>(&mut self, mut act: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
         let store = Arc::clone(&self.store);
         let _lock = store.lock()?;
-        self.now = now;
+        let is_lost = |error: &Error| error.kind() == ErrorKind::Conflict;
+        let mut done = act(self);
+        for _ in 0..MOST_RACES {
+            if !done.as_ref().is_err_and(is_lost) {
+                break;
+            }
+            store.hold()?;
+            self.forget();
+            self.refresh()?;
+            let adopted = self.mend(Self::adopt_all);
+            self.forget();
+            done = adopted.and_then(|()| act(self));
+        }
+        done
+    }
+
+    /// What is known of the table no longer counts; the next look reads it again.
+    fn forget(&mut self) {
+        self.manifest.version = 0;
+        self.manifest.partitions.clear();
+    }
+
+    fn commit_once(&mut self, change: Change, changed: &mut Vec<PartitionChange>) -> Result<()> {
         if let Some(schema) = change.schema.as_ref().filter(|_| !self.manifest.settled) {
             self.decoder.set_schema(Arc::clone(schema), false);
         }
@@ -180,14 +213,14 @@ impl Table {
             self.plan_stale(&mut work);
         }
         next.schema = self.decoder.schema().as_ref().clone();
-        let changed = self.write_partitions(work, &mut next)?;
+        self.write_partitions(work, &mut next, changed)?;
         self.write_index(touched, &known, &mut next)?;
         if next != self.manifest {
             self.write_manifest(next)?;
         }
         let settled = self.manifest.settled;
         self.decoder.set_schema(Arc::new(self.manifest.schema.clone()), settled);
-        Ok(Committed { changed })
+        Ok(())
     }
 
     /// The ids at `path` in the records of the table; of a snapshot table, in those of `day`.
@@ -200,8 +233,8 @@ impl Table {
         let mut values = BTreeSet::new();
         for (name, entry) in &self.manifest.partitions {
             if !by_run || *name == wanted {
-                let file = self.store.file(&entry.object)?;
-                merge::read_values(file, path, &mut self.decoder, &mut values)?;
+                let object = self.store.existing(&entry.object)?;
+                merge::read_values(object, path, &mut self.decoder, &mut values)?;
             }
         }
         Ok(values)
@@ -209,12 +242,10 @@ impl Table {
 
     /// Takes over what another process committed meanwhile.
     pub(super) fn refresh(&mut self) -> Result<()> {
-        let Some(newest) = manifests::newest_manifest(&self.store, &self.endpoint.name)? else {
+        let (endpoint, known) = (&self.endpoint.name, self.manifest.version);
+        let Some(newest) = manifests::newer_manifest(&self.store, endpoint, known)? else {
             return Ok(());
         };
-        if newest.version <= self.manifest.version {
-            return Ok(());
-        }
         if newest.settled || newest.schema != self.manifest.schema {
             self.decoder.set_schema(Arc::new(newest.schema.clone()), newest.settled);
         }
@@ -244,25 +275,31 @@ impl Table {
         &mut self,
         work: Work,
         next: &mut Manifest,
-    ) -> Result<Vec<PartitionChange>> {
-        let mut changed: BTreeMap<Partition, PartitionChange> = BTreeMap::new();
+        changed: &mut Vec<PartitionChange>,
+    ) -> Result<()> {
         for (partition, work) in in_order(work) {
             let PartitionWork { inserted, updated, deleted, .. } = work;
             let name = partition.to_string();
-            let entry = self.write_partition(&name, work)?;
+            let entry = self.write_partition(next.partitions.get(&name), &name, work)?;
             next.partitions.insert(name, entry);
-            let change = PartitionChange { partition, inserted, updated, deleted };
-            changed.entry(partition).or_insert(change);
+            let news = PartitionChange { partition, inserted, updated, deleted };
+            match changed.iter_mut().find(|change| change.partition == partition) {
+                Some(change) => change.add(&news),
+                None => changed.push(news),
+            }
         }
-        Ok(changed.into_values().collect())
+        Ok(())
     }
 
-    fn write_partition(&mut self, name: &str, work: PartitionWork) -> Result<PartitionEntry> {
+    fn write_partition(
+        &mut self,
+        known: Option<&PartitionEntry>,
+        name: &str,
+        work: PartitionWork,
+    ) -> Result<PartitionEntry> {
         let path = format!("{}/dt={name}/part-0.parquet", self.endpoint.name);
-        let existing = match self.manifest.partitions.get(name) {
-            Some(entry) => Some(self.store.file(&entry.object)?),
-            None => None,
-        };
+        let existing = known.map(|known| self.current(known)).transpose()?;
+        let version = existing.as_ref().map(Object::version).cloned();
         let upserts =
             if work.upserts.is_empty() { None } else { Some(Rows::concat(&work.upserts)?) };
         drop(work.upserts);
@@ -278,9 +315,17 @@ impl Table {
         };
         let rows = merge.write(existing, &mut writer)?;
         writer.close()?;
-        let Written { bytes, etag, sha256 } = self.store.replace(staged, &path)?;
+        let replaced = self.store.replace(staged, &path, version.as_ref())?;
+        let Written { bytes, etag, sha256 } = replaced.ok_or_else(|| lost(&path))?;
         let schema = schema.fingerprint();
         Ok(PartitionEntry { object: path, rows, bytes, etag, sha256, schema })
+    }
+
+    /// A partition's object, if it is the one that is known.
+    fn current(&self, known: &PartitionEntry) -> Result<Object> {
+        let object = self.store.object(&known.object)?;
+        let is_known = |object: &Object| object.version().etag() == known.etag;
+        object.filter(is_known).ok_or_else(|| lost(&known.object))
     }
 
     /// What the index says of one partition's keys.
@@ -371,7 +416,9 @@ impl Table {
         next.run.clone_from(&self.run);
         env!("CARGO_PKG_VERSION").clone_into(&mut next.tool);
         next.committed_at = self.now;
-        manifests::create(&self.store, &next)?;
+        if !manifests::create(&self.store, &next)? {
+            return Err(lost("the next manifest"));
+        }
         self.manifest = next;
         Ok(())
     }
@@ -385,4 +432,9 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Another writer was faster, which `in_turn` makes good.
+fn lost(object: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("another process has written {object} meanwhile"))
 }

@@ -255,7 +255,7 @@ impl<'e> TableRun<'e> {
         state.pending_bytes = 0;
         let now = self.export.clock.now();
         let (committed, state) = blocking(move || {
-            let committed = state.table.commit(change, now)?;
+            let committed = state.table.commit(&change, now)?;
             Ok((committed, state))
         })
         .await?;

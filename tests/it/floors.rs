@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 5] = [
     &[
         "endpoint", "schema", "window", "span", "page", "manifest", "report", "config", "place",
-        "secret", "error",
+        "check", "secret", "error",
     ],
     &["plan", "paginate", "quota", "retry", "decode", "partition"],
     &["fetch", "lake", "clock"],
-    &["pipeline", "verify", "evolve", "forecast", "status", "sample", "sql"],
+    &["pipeline", "verify", "evolve", "forecast", "status", "sample", "sql", "doctor"],
     &["main", "cli"],
 ];
 

@@ -21,5 +21,6 @@ mod idempotent;
 mod quarantine;
 mod requests;
 mod simulation;
+mod stores;
 mod support;
 mod truth;

@@ -1,6 +1,7 @@
 //! What the tests share: a simulated workspace behind a server, runs against it, a reader of the
 //! lake, and the comparison of the two. Nothing here decodes or merges with the exporter's code.
 
+mod bucket;
 mod canned;
 mod json;
 mod lake;
@@ -8,6 +9,7 @@ mod plain;
 mod run;
 mod site;
 
+pub(crate) use bucket::{Bucket, Quirk};
 pub(crate) use canned::Canned;
 pub(crate) use json::normal;
 pub(crate) use lake::{Lake, Row};

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
-use clari_lake::config::Deletes;
-use clari_lake::config::FullRelist;
+use clari_lake::config::{Conditional, Deletes, FullRelist};
 use clari_lake::endpoint::{Catalogue, Paging};
 use clari_lake::error::Error;
 use clari_lake::fetch::{Client, ClientSettings, Stop, Transport};
@@ -20,6 +19,8 @@ use clari_lake::retry::RetryPolicy;
 use clari_lake::secret::Credentials;
 use clari_lake::simulator::Settings;
 use clari_lake::window::Window;
+
+use super::Bucket;
 
 /// An export that has not begun.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub(crate) struct Run {
     breakdown: Option<(u64, bool)>,
     stop: Stop,
     clock: Clock,
+    bucket: Option<Arc<Bucket>>,
+    conditional: Conditional,
 }
 
 /// Retries as often as in earnest, without the waiting.
@@ -70,6 +73,8 @@ impl Run {
             breakdown: None,
             stop: Stop::default(),
             clock: Clock::system(),
+            bucket: None,
+            conditional: Conditional::Etag,
         }
     }
 
@@ -199,6 +204,18 @@ impl Run {
         self
     }
 
+    /// Into a bucket instead of a folder, as a writer of its own.
+    pub(crate) fn into(mut self, bucket: &Arc<Bucket>) -> Self {
+        self.bucket = Some(Arc::clone(bucket));
+        self
+    }
+
+    /// With no more expected of the store than this.
+    pub(crate) fn expecting(mut self, conditional: Conditional) -> Self {
+        self.conditional = conditional;
+        self
+    }
+
     /// Runs until all is in.
     #[track_caller]
     pub(crate) fn complete(self) -> Report {
@@ -238,7 +255,10 @@ impl Run {
             Some(transport) => Client::over(transport, &settings, self.stop.clone())?,
             None => Client::new(&settings, self.stop.clone())?,
         };
-        let mut store = Store::open(&self.lake)?;
+        let mut store = match &self.bucket {
+            Some(bucket) => bucket.store().with_conditional(self.conditional),
+            None => Store::open(&self.lake)?,
+        };
         if let Some((write, lands)) = self.breakdown {
             store = store.with_breakdown(Breakdown::at(write, lands));
         }

@@ -1,0 +1,212 @@
+//! The doctor: whether an export can work here, tried out.
+//!
+//! Enters: a client, the catalogue, a store. Leaves: checks, one line each. Never here: a record's
+//! value, a secret, or anything left in the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::check::{Check, Verdict};
+use crate::clock::Clock;
+use crate::decode::{Decoded, Origin, RecordDecoder, Undecodable};
+use crate::endpoint::{Catalogue, Endpoint, Paging, TimeFormat};
+use crate::error::{Error, ErrorKind};
+use crate::fetch::{Client, FetchError, Reply, Request, Unreadable};
+use crate::lake::Store;
+use crate::retry::Failure;
+
+/// By how much this machine's clock and the API's may differ.
+const SKEW: TimeDelta = TimeDelta::seconds(60);
+
+/// Tries out the API: credentials, the clock, and each endpoint with one small request.
+pub async fn api(client: &Client, catalogue: &Catalogue, clock: &Clock) -> Vec<Check> {
+    let mut visit = Visit { client, clock, checks: Vec::new(), ids: HashMap::new(), date: None };
+    let (chained, independent): (Vec<_>, Vec<_>) = catalogue
+        .endpoints()
+        .iter()
+        .filter(|endpoint| endpoint.on)
+        .partition(|endpoint| endpoint.parent.is_some());
+    for endpoint in independent.into_iter().chain(chained) {
+        if visit.ask(endpoint).await.is_break() {
+            break;
+        }
+    }
+    let mut checks = vec![visit.credentials(), visit.skew()];
+    checks.extend(visit.checks);
+    checks
+}
+
+/// Tries out the store; it waits for the store's answers.
+#[must_use]
+pub fn store(store: &Store) -> Vec<Check> {
+    store.examine()
+}
+
+/// What is known of the API so far.
+struct Visit<'a> {
+    client: &'a Client,
+    clock: &'a Clock,
+    checks: Vec<Check>,
+    /// One id of each endpoint that had one.
+    ids: HashMap<&'a str, Box<str>>,
+    /// The API's clock and ours, at one reply.
+    date: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl<'a> Visit<'a> {
+    /// Asks for one record of an endpoint; a break when no other will fare better.
+    async fn ask(&mut self, endpoint: &'a Endpoint) -> std::ops::ControlFlow<()> {
+        let id = endpoint.parent.as_ref().map(|parent| self.ids.get(parent.endpoint.as_str()));
+        let id = match id {
+            Some(None) => {
+                let message = "not asked: there was no id to ask for";
+                self.checks.push(Check::new(&endpoint.name, Verdict::Note, message));
+                return std::ops::ControlFlow::Continue(());
+            }
+            Some(Some(id)) => Some(id.clone()),
+            None => None,
+        };
+        let now = self.clock.now();
+        let schema = Arc::new(endpoint.schema());
+        let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, true, None);
+        let read = |reply: &Reply| {
+            let decoded = decoder.decode(&reply.body, &Origin::default()).map_err(unreadable)?;
+            Ok((decoded, reply.date))
+        };
+        let request = request(endpoint, id.as_deref(), now);
+        match self.client.get(&request, &mut 0, read).await {
+            Ok((decoded, date)) => {
+                self.date = self.date.or(date.map(|date| (date, self.clock.now())));
+                if let Some(entry) = decoded.page.entries.first() {
+                    self.ids.insert(&endpoint.name, entry.key.clone());
+                }
+                self.checks.push(found(endpoint, &decoded));
+            }
+            Err(FetchError::Failed(failure, error)) => {
+                self.checks.push(refused(endpoint, failure, &error));
+            }
+            Err(FetchError::Halted(error)) => {
+                self.checks.push(Check::failed(&endpoint.name, &error));
+                return std::ops::ControlFlow::Break(());
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Credentials are good when any endpoint answered.
+    fn credentials(&self) -> Check {
+        let answered = |check: &Check| matches!(check.verdict, Verdict::Good | Verdict::Note);
+        if self.checks.iter().any(answered) && self.date.is_some() {
+            return Check::new("credentials", Verdict::Good, "the API takes them");
+        }
+        if self.checks.iter().all(|check| check.verdict == Verdict::Unavailable) {
+            let message = "not known: the API does not answer usefully";
+            return Check::new("credentials", Verdict::Unavailable, message);
+        }
+        let error = Error::new(ErrorKind::Denied, "the API refuses everything that is asked for");
+        Check::failed("credentials", &error)
+    }
+
+    fn skew(&self) -> Check {
+        let Some((theirs, ours)) = self.date else {
+            return Check::new("clock", Verdict::Note, "not compared: no reply said its date");
+        };
+        let skew = (ours - theirs).abs();
+        let seconds = skew.num_seconds();
+        if skew <= SKEW {
+            let message = format!("within {} seconds of the API's", seconds.max(1));
+            return Check::new("clock", Verdict::Good, message);
+        }
+        let direction = if ours > theirs { "ahead of" } else { "behind" };
+        let message = format!("this machine's clock is {seconds} seconds {direction} the API's");
+        Check::new("clock", Verdict::Bad, message)
+            .with_hint("set the clock, for instance with an NTP client")
+    }
+}
+
+/// The smallest request that shows whether an endpoint is there.
+fn request(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
+    let fill = |text: &str| text.replace("{parent.id}", parent.unwrap_or_default());
+    let mut query: Vec<(String, String)> =
+        endpoint.query.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+    if let Some(window) = &endpoint.window {
+        let (format, begin) = match window.format {
+            TimeFormat::Instant => ("%Y-%m-%dT%H:%M:%SZ", now - TimeDelta::days(30)),
+            TimeFormat::Day => ("%Y-%m-%d", now - TimeDelta::days(1)),
+        };
+        let end = if window.format == TimeFormat::Day { begin } else { now };
+        query.push((window.from.clone(), begin.format(format).to_string()));
+        query.push((window.to.clone(), end.format(format).to_string()));
+    }
+    if let Paging::SkipLimit(paging) = &endpoint.paging {
+        query.push((paging.limit.clone(), "1".to_owned()));
+    }
+    Request { path: fill(&endpoint.path), query, ..Request::default() }
+}
+
+fn unreadable(error: Undecodable) -> Unreadable {
+    match error {
+        Undecodable::NotJson(why) => Unreadable::NotJson(why),
+        Undecodable::NoRecords(path) => {
+            let message = format!("another shape: the reply has no records at {path}");
+            Unreadable::Final(Error::new(ErrorKind::Data, message))
+        }
+        Undecodable::Other(error) => Unreadable::Final(error),
+    }
+}
+
+/// What an endpoint that answered has.
+fn found(endpoint: &Endpoint, decoded: &Decoded) -> Check {
+    let records = decoded.page.entries.len();
+    let strange: Vec<&str> = decoded.surprises.misfits.keys().map(String::as_str).collect();
+    let unusable = decoded.quarantined.len();
+    if records > 0 && unusable == records {
+        let message =
+            format!("another shape: no record has the key `{}`", endpoint.key.join("`, `"));
+        return Check::new(&endpoint.name, Verdict::Bad, message).with_hint(
+            "`clari-lake schema` shows what is expected; an endpoint file overrides it",
+        );
+    }
+    if records == 0 {
+        return Check::new(
+            &endpoint.name,
+            Verdict::Good,
+            "available, and empty where it was asked",
+        );
+    }
+    if strange.is_empty() {
+        return Check::new(&endpoint.name, Verdict::Good, "available");
+    }
+    let message =
+        format!("available; {} fields are not declared or of another type", strange.len());
+    Check::new(&endpoint.name, Verdict::Note, message)
+}
+
+/// What it means that an endpoint did not answer.
+fn refused(endpoint: &Endpoint, failure: Failure, error: &Error) -> Check {
+    let name = &endpoint.name;
+    let may_be_absent = endpoint.experimental;
+    match failure {
+        Failure::NoSuchPath | Failure::NotFound | Failure::Forbidden if may_be_absent => {
+            Check::new(name, Verdict::Note, "absent: this workspace does not have it")
+        }
+        Failure::NotFound if endpoint.parent.is_some() => {
+            let message = "404 for the one id that was asked for, as is usual while it is fresh";
+            Check::new(name, Verdict::Note, message)
+        }
+        Failure::Forbidden | Failure::Unauthorized => Check::failed(name, error),
+        Failure::NoSuchPath | Failure::NotFound => {
+            Check::new(name, Verdict::Bad, "the API has no such path")
+                .with_hint("check the base URL; an endpoint file can override the path")
+        }
+        _ if failure.is_transient() && error.kind() == ErrorKind::Unavailable => {
+            Check::failed(name, error)
+        }
+        _ => {
+            let failed = Check::failed(name, error);
+            Check { verdict: Verdict::Bad, ..failed }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Breakdowns, to rehearse crashes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A breakdown to rehearse: the store fails at one of its writes and at all that follow, as it
+/// does for a process that is killed there.
+#[derive(Debug)]
+pub struct Breakdown {
+    writes_left: AtomicU64,
+    lands: bool,
+}
+
+impl Breakdown {
+    /// The store fails at its write number `write` (the first is 0), either before it happens or,
+    /// when it `lands`, after, so that its reply is lost.
+    #[must_use]
+    pub fn at(write: u64, lands: bool) -> Self {
+        Self { writes_left: AtomicU64::new(write), lands }
+    }
+
+    /// Whether the next write happens, and whether it is reported.
+    pub(super) fn next(&self) -> (bool, bool) {
+        let left = self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            Some(left.saturating_sub(1))
+        });
+        match left {
+            Ok(0) => (false, false),
+            Ok(1) if self.lands => (true, false),
+            _ => (true, true),
+        }
+    }
+}

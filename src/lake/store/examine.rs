@@ -1,0 +1,190 @@
+//! The examination: what a store can do, tried out for the user to read.
+//!
+//! Enters: a store. Leaves: checks. Never here: anything left behind.
+
+use std::io::Write;
+
+use super::probe::{Guarantees, RACERS, Tags};
+use super::{Kind, Remote, Store};
+use crate::check::{Check, Verdict};
+use crate::config::Conditional;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Store {
+    /// Tries out what an export needs of the store, with objects of its own.
+    #[must_use]
+    pub fn examine(&self) -> Vec<Check> {
+        let mut checks = Vec::new();
+        let listed = self.is_empty();
+        match &listed {
+            Ok(true) => checks.push(good("reading", "it answers, and holds no lake yet")),
+            Ok(false) => checks.push(good("reading", "it answers, and holds a lake")),
+            Err(error) => checks.push(Check::failed("reading", error)),
+        }
+        if listed.is_err() {
+            return checks;
+        }
+        match &self.kind {
+            Kind::Local(_) => {
+                let path = own_path();
+                let tried = self.try_locally(&path);
+                let deleted = self.delete(&path);
+                checks.push(told(
+                    "writing",
+                    tried.and(deleted).map(|()| {
+                        "files are created once, replaced whole, listed at once and deleted"
+                            .to_owned()
+                    }),
+                ));
+            }
+            Kind::Remote(remote) => self.examine_remote(remote, &mut checks),
+        }
+        checks
+    }
+
+    fn try_locally(&self, path: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        let is_new = self.create(path, b"1")?;
+        let is_new_again = self.create(path, b"2")?;
+        let version = self.existing(path)?.version().clone();
+        let mut staged = self.stage()?;
+        // What cannot be staged shows in the object that is put in place.
+        let _ = staged.write_all(b"3");
+        let replaced = self.replace(staged, path, Some(&version))?;
+        let content = self.read(path)?;
+        if is_new && !is_new_again && replaced.is_some() && content.as_deref() == Some(b"3") {
+            return Ok(());
+        }
+        let message = "the folder's file system does not create and replace files as a lake needs";
+        Err(Error::new(ErrorKind::Config, message))
+    }
+
+    fn examine_remote(&self, remote: &Remote, checks: &mut Vec<Check>) {
+        let found = match remote.probe() {
+            Ok(found) => found,
+            Err(error) => return checks.push(Check::failed("writing", &error)),
+        };
+        checks.push(good("writing", "objects are created and deleted"));
+        checks.extend(guarantees(found));
+        checks.push(told("listing", self.try_listing(remote)));
+        if found.refuses_present {
+            checks.push(race(remote.race()));
+        }
+        checks.push(conditional(found, remote.conditional()));
+        checks.push(versions(found));
+    }
+
+    /// Whether what was just written is listed, and what was just deleted is not.
+    fn try_listing(&self, remote: &Remote) -> Result<String> {
+        let folder = own_path();
+        let path = format!("{folder}/object");
+        remote.write(&path, b"1")?;
+        let written = self.list(&folder);
+        self.delete(&path)?;
+        if written?.len() != 1 || !self.list(&folder)?.is_empty() {
+            let message = "a listing does not show at once what was written or deleted";
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_hint("use a store with consistent listings; every large one has them"));
+        }
+        Ok("what was written or deleted shows at once".to_owned())
+    }
+}
+
+/// What conditional writes do, one by one.
+fn guarantees(found: Guarantees) -> Vec<Check> {
+    let create = if found.refuses_present {
+        good("create if absent", "an object that is there is not overwritten")
+    } else {
+        let message = "an object that is there is overwritten: If-None-Match is ignored";
+        Check::new("create if absent", Verdict::Bad, message)
+    };
+    let replace = match (found.replaces, found.refuses_stale) {
+        (Some(Tags::Quoted), true) => {
+            good("replace if unchanged", "only the version that was read is replaced")
+        }
+        (Some(Tags::Bare), true) => {
+            let message = "only the version that was read is replaced; the store matches its ETags \
+                           only without quotes, so they are sent without";
+            Check::new("replace if unchanged", Verdict::Note, message)
+        }
+        (Some(_), false) => {
+            let message = "another version than the one that was named is replaced: If-Match is \
+                           ignored";
+            Check::new("replace if unchanged", Verdict::Bad, message)
+        }
+        (None, _) => {
+            let message = "the very version that was named is refused: If-Match never succeeds";
+            Check::new("replace if unchanged", Verdict::Bad, message)
+        }
+    };
+    vec![create, replace]
+}
+
+fn race(winners: Result<u32>) -> Check {
+    match winners {
+        Ok(1) => good("race", &format!("of {RACERS} writers at once one wins")),
+        Ok(winners) => {
+            let message = format!(
+                "of {RACERS} writers at once {winners} won: the store looks first and writes then"
+            );
+            Check::new("race", Verdict::Bad, message)
+                .with_hint("never run two exports on this lake at once, or use another store")
+        }
+        Err(error) => Check::failed("race", &error),
+    }
+}
+
+/// Whether the store keeps what it is expected to.
+fn conditional(found: Guarantees, expected: Conditional) -> Check {
+    let subject = "store.conditional";
+    let most = found.conditional();
+    let name = |conditional| match conditional {
+        Conditional::Etag => "etag",
+        Conditional::CreateOnly => "create-only",
+        Conditional::None => "none",
+    };
+    let rank = |conditional| match conditional {
+        Conditional::Etag => 2,
+        Conditional::CreateOnly => 1,
+        Conditional::None => 0,
+    };
+    let (most_name, expected_name) = (name(most), name(expected));
+    if rank(expected) > rank(most) {
+        let message = format!("\"{expected_name}\" is more than this store keeps");
+        return Check::new(subject, Verdict::Bad, message).with_hint(format!(
+            "set store.conditional = \"{most_name}\" in clari-lake.toml, and run one export at a \
+             time; or use another store"
+        ));
+    }
+    if rank(expected) < rank(most) {
+        let message = format!("\"{expected_name}\"; this store keeps \"{most_name}\" as well");
+        return Check::new(subject, Verdict::Note, message);
+    }
+    good(subject, &format!("\"{expected_name}\", which this store keeps"))
+}
+
+fn versions(found: Guarantees) -> Check {
+    if found.keeps_versions {
+        let message = "the bucket keeps old versions: each replaced partition stays until a \
+                       lifecycle rule expires it, also after `forget`";
+        let hint = "expire noncurrent versions after some days; the README has rules";
+        return Check::new("old versions", Verdict::Note, message).with_hint(hint);
+    }
+    let message = "the bucket is not known to keep any; soft delete, where it is on, does";
+    Check::new("old versions", Verdict::Note, message)
+}
+
+fn told(subject: &str, outcome: Result<String>) -> Check {
+    match outcome {
+        Ok(message) => good(subject, &message),
+        Err(error) => Check::failed(subject, &error),
+    }
+}
+
+fn good(subject: &str, message: &str) -> Check {
+    Check::new(subject, Verdict::Good, message)
+}
+
+fn own_path() -> String {
+    format!("_manifest/probe-{:016x}", fastrand::u64(..))
+}

@@ -1,0 +1,172 @@
+//! The lease: who may write now, so that no two writers do the same work twice.
+//!
+//! Enters: a store. Leaves: a lease that is held, renewed while it is, or waited for. Never here:
+//! what keeps the lake right; that is each write's own condition, also for a writer that was
+//! paused, lost its lease, and woke up again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use object_store::path::Path;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutPayload};
+
+use super::bridge::Bridge;
+use super::object::Version;
+use super::put::{self, Condition, Manner, Put};
+use crate::config::Conditional;
+use crate::error::Result;
+
+pub(super) const LEASE: &str = "_manifest/lease";
+
+/// How long a writer that died keeps others waiting.
+pub(super) const LASTING: Duration = Duration::from_secs(30);
+/// How long another writer is waited for.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// A lease that is held, and renewed in the background.
+#[derive(Debug)]
+pub(super) struct Lease {
+    state: Arc<Mutex<State>>,
+    lasting: Duration,
+    renewal: Option<tokio::task::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    version: Version,
+    renewed: Instant,
+    lost: bool,
+}
+
+/// What a lease takes.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) manner: Manner,
+    pub(super) lasting: Duration,
+    /// Who takes it: different in every process and every time.
+    pub(super) holder: String,
+}
+
+impl Terms {
+    fn payload(&self, renewals: u64) -> PutPayload {
+        let seconds = self.lasting.as_secs_f64();
+        let text = serde_json::json!({
+            "holder": self.holder, "seconds": seconds, "renewals": renewals,
+        });
+        format!("{text}\n").into_bytes().into()
+    }
+
+    async fn put(&self, renewals: u64, condition: &Condition) -> Result<Put, StoreError> {
+        let (payload, path) = (self.payload(renewals), Path::from(LEASE));
+        put::put(&*self.store, &path, &payload, condition, self.manner).await
+    }
+
+    /// Waits for the lease; `None` when another writer held it for too long.
+    ///
+    /// A lease has run out when its object has not changed for as long as it lasts, counted from
+    /// the first look on, so that nobody's clock matters.
+    async fn acquire(&self) -> Result<Option<State>, StoreError> {
+        let begun = Instant::now();
+        let mut seen: Option<(Version, Instant)> = None;
+        while begun.elapsed() < PATIENCE {
+            let condition = match &seen {
+                Some((version, since)) if since.elapsed() > self.lasting => {
+                    Condition::Is(version.clone())
+                }
+                _ => Condition::Absent,
+            };
+            let renewed = Instant::now();
+            if let Put::Done(version) = self.put(0, &condition).await? {
+                return Ok(Some(State { version, renewed, lost: false }));
+            }
+            let Some(version) = self.look().await? else { continue };
+            let is_news = seen.as_ref().is_none_or(|(known, _)| *known != version);
+            if is_news {
+                seen = Some((version, Instant::now()));
+            }
+            pause(self.lasting / 20).await;
+        }
+        Ok(None)
+    }
+
+    async fn look(&self) -> Result<Option<Version>, StoreError> {
+        match self.store.head(&Path::from(LEASE)).await {
+            Ok(meta) => Ok(Some(put::version_of(&meta))),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Renews the lease until it is lost. A renewal that fails is tried again the next time.
+    async fn renew(self, state: Arc<Mutex<State>>) {
+        for renewals in 1_u64.. {
+            pause(self.lasting / 3).await;
+            let begun = Instant::now();
+            let version = lock(&state).version.clone();
+            match self.put(renewals, &Condition::Is(version)).await {
+                Ok(Put::Done(version)) => {
+                    let mut state = lock(&state);
+                    state.version = version;
+                    state.renewed = begun;
+                }
+                Ok(Put::Refused) => {
+                    lock(&state).lost = true;
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Waits for the lease and begins to renew it; `None` when another writer held it too long.
+    pub(super) fn take(bridge: &Bridge, terms: &Terms) -> Result<Result<Option<Self>, StoreError>> {
+        let waiting = terms.clone();
+        let acquired = bridge.wait(async move { waiting.acquire().await })?;
+        let state = match acquired {
+            Ok(Some(state)) => Arc::new(Mutex::new(state)),
+            Ok(None) => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let renewal = bridge.spawn(terms.clone().renew(Arc::clone(&state)));
+        Ok(Ok(Some(Self { state, lasting: terms.lasting, renewal })))
+    }
+
+    /// Whether nobody else can have taken it.
+    pub(super) fn is_held(&self) -> bool {
+        let state = lock(&self.state);
+        !state.lost && state.renewed.elapsed() < self.lasting
+    }
+
+    pub(super) fn stop_renewing(&self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
+    }
+
+    /// Gives the lease back. Where that fails it runs out.
+    pub(super) fn release(self, bridge: &Bridge, terms: &Terms) {
+        self.stop_renewing();
+        if self.is_held() {
+            let store = Arc::clone(&terms.store);
+            let _ = bridge.wait(async move { store.delete(&Path::from(LEASE)).await });
+        }
+    }
+}
+
+impl Manner {
+    /// Whether the lease is all that keeps two writers apart.
+    pub(super) fn needs_lease(self) -> bool {
+        self.conditional != Conditional::Etag
+    }
+}
+
+fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}

@@ -1,0 +1,248 @@
+//! Where a lake is: a folder, or a bucket and the client that reaches it.
+//!
+//! Enters: what the user typed, and the environment that the clouds' own tools read. Leaves: a
+//! folder's path, or a client rooted at the lake. Never here: a request, or a secret in an error.
+
+#![expect(clippy::disallowed_methods, reason = "the clouds' settings are in the environment")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{
+    BackoffConfig, Certificate, ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreScheme,
+    RetryConfig,
+};
+use reqwest::Url;
+
+use super::profile;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long one request may take, a large partition on a slow line included.
+const REQUEST_TIME: &str = "180s";
+const CONNECT_TIME: &str = "10s";
+
+/// Where a lake is.
+#[derive(Debug)]
+pub(super) enum Place {
+    Folder(PathBuf),
+    Bucket(Bucket),
+}
+
+/// Whose store it is, which decides what its rights are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Provider {
+    S3,
+    Gcs,
+    Azure,
+    Other,
+}
+
+/// A lake in an object store.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    /// The client, for which the lake is the root.
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// The lake, as the user named it.
+    pub(super) location: String,
+    pub(super) provider: Provider,
+    /// The bucket's or container's name.
+    pub(super) name: String,
+}
+
+impl Bucket {
+    pub(super) fn of(store: Arc<dyn ObjectStore>, location: &str) -> Self {
+        let (location, name) = (location.to_owned(), location.to_owned());
+        Self { store, location, provider: Provider::Other, name }
+    }
+}
+
+/// Reads a location.
+pub(super) fn parse(location: &str) -> Result<Place> {
+    let scheme = location.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        None => Ok(Place::Folder(PathBuf::from(location))),
+        Some("file") => Ok(Place::Folder(PathBuf::from(&location["file://".len()..]))),
+        Some(_) => bucket(location).map(Place::Bucket),
+    }
+}
+
+fn bucket(location: &str) -> Result<Bucket> {
+    let url = Url::parse(location).map_err(|error| unusable("it is no URL").with_source(error))?;
+    if url.query().is_some() || url.password().is_some() {
+        return Err(unusable("it holds a query or a password")
+            .with_hint("credentials go into the environment, where no log shows them"));
+    }
+    let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|_| unknown_scheme(&url))?;
+    // Fails only if a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let location = location.trim_end_matches('/');
+    let host = url.host_str().unwrap_or_default();
+    let name = match (url.username(), url.scheme()) {
+        ("", "https") => url.path_segments().and_then(|mut it| it.next()).unwrap_or(host),
+        ("", _) => host,
+        (container, _) => container,
+    };
+    let (store, provider) = match scheme {
+        ObjectStoreScheme::AmazonS3 => (s3(location)?, Provider::S3),
+        ObjectStoreScheme::GoogleCloudStorage => (gcs(location)?, Provider::Gcs),
+        ObjectStoreScheme::MicrosoftAzure => (azure(location)?, Provider::Azure),
+        _ => return Err(unknown_scheme(&url)),
+    };
+    let location = location.to_owned();
+    Ok(Bucket { store: rooted(store, path), location, provider, name: name.to_owned() })
+}
+
+/// The store with the lake as its root.
+fn rooted(store: Arc<dyn ObjectStore>, path: Path) -> Arc<dyn ObjectStore> {
+    if path.as_ref().is_empty() { store } else { Arc::new(PrefixStore::new(store, path)) }
+}
+
+fn s3(location: &str) -> Result<Arc<dyn ObjectStore>> {
+    let mut builder = AmazonS3Builder::from_env()
+        .with_url(location)
+        .with_client_options(client_options("aws_")?)
+        .with_retry(retries())
+        .with_conditional_put(S3ConditionalPut::ETagMatch);
+    let is_set = |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some();
+    let has_identity = is_set(AmazonS3ConfigKey::AccessKeyId)
+        || is_set(AmazonS3ConfigKey::WebIdentityTokenFile)
+        || is_set(AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
+        || is_set(AmazonS3ConfigKey::ContainerCredentialsFullUri);
+    let has_region = is_set(AmazonS3ConfigKey::Region) || is_set(AmazonS3ConfigKey::DefaultRegion);
+    if !has_identity || !has_region {
+        let profile = profile::read(!has_identity)?;
+        for (key, value) in profile.keys.into_iter().filter(|_| !has_identity) {
+            builder = builder.with_config(key, value);
+        }
+        if let Some(region) = profile.region.filter(|_| !has_region) {
+            builder = builder.with_region(region);
+        }
+    }
+    let store = builder.build().map_err(|error| unusable(&error.to_string()))?;
+    Ok(Arc::new(store))
+}
+
+fn gcs(location: &str) -> Result<Arc<dyn ObjectStore>> {
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_url(location)
+        .with_client_options(client_options("google_")?)
+        .with_retry(retries());
+    // The error may quote the key file.
+    let store = builder.build().map_err(|_| {
+        unusable("the Google credentials cannot be read").with_hint(
+            "GOOGLE_SERVICE_ACCOUNT or GOOGLE_APPLICATION_CREDENTIALS name a key file, \
+             GOOGLE_SERVICE_ACCOUNT_KEY holds one",
+        )
+    })?;
+    Ok(Arc::new(store))
+}
+
+fn azure(location: &str) -> Result<Arc<dyn ObjectStore>> {
+    let builder = MicrosoftAzureBuilder::from_env()
+        .with_url(location)
+        .with_client_options(client_options("azure_")?)
+        .with_retry(retries());
+    let store = builder.build().map_err(|_| {
+        unusable("the Azure account is not known, or its credentials cannot be read").with_hint(
+            "set AZURE_STORAGE_ACCOUNT_NAME and one of AZURE_STORAGE_ACCOUNT_KEY, \
+             AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID with its secret or token file",
+        )
+    })?;
+    Ok(Arc::new(store))
+}
+
+/// What the environment says of connections, as `AWS_ALLOW_HTTP` or `AZURE_PROXY_URL`.
+fn client_options(prefix: &str) -> Result<ClientOptions> {
+    let mut options = ClientOptions::new()
+        .with_config(ClientConfigKey::Timeout, REQUEST_TIME)
+        .with_config(ClientConfigKey::ConnectTimeout, CONNECT_TIME)
+        .with_config(ClientConfigKey::UserAgent, concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
+        // A Google key file says itself where its API is.
+        .with_allow_http(prefix == "google_");
+    for (name, value) in std::env::vars() {
+        let name = name.to_ascii_lowercase();
+        let key = name.strip_prefix(prefix).and_then(|name| name.parse().ok());
+        if let Some(key) = key {
+            options = options.with_config(key, value);
+        }
+    }
+    if let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|_| prefix == "aws_") {
+        let unreadable = || unusable("the certificates that AWS_CA_BUNDLE names cannot be read");
+        let bundle = std::fs::read(file).map_err(|error| unreadable().with_source(error))?;
+        for certificate in Certificate::from_pem_bundle(&bundle).map_err(|_| unreadable())? {
+            options = options.with_root_certificate(certificate);
+        }
+    }
+    Ok(options)
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            base: 2.0,
+        },
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(120),
+    }
+}
+
+fn unusable(why: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the lake cannot be reached: {why}"))
+}
+
+fn unknown_scheme(url: &Url) -> Error {
+    let scheme = url.scheme();
+    Error::new(ErrorKind::Config, format!("a lake cannot be at a {scheme}:// URL like this"))
+        .with_hint("a lake is a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(location: &str) -> Error {
+        parse(location).unwrap_err()
+    }
+
+    #[test]
+    fn folders_are_folders() {
+        for (location, folder) in [("./lake", "./lake"), ("/a/b", "/a/b"), ("file:///a/b", "/a/b")]
+        {
+            let Place::Folder(found) = parse(location).unwrap() else { panic!("{location}") };
+            assert_eq!(found, PathBuf::from(folder));
+        }
+    }
+
+    #[test]
+    fn buckets_and_prefixes_are_told_from_urls_of_every_form() {
+        for (location, name, provider) in [
+            ("s3://b/deep/lake", "b", Provider::S3),
+            ("s3a://b/lake/", "b", Provider::S3),
+            ("gs://b/lake", "b", Provider::Gcs),
+            ("abfs://c@account.dfs.core.windows.net/lake", "c", Provider::Azure),
+            ("abfss://c@account.dfs.core.windows.net/lake", "c", Provider::Azure),
+            ("https://account.blob.core.windows.net/c/lake", "c", Provider::Azure),
+        ] {
+            let Place::Bucket(bucket) = parse(location).unwrap() else { panic!("{location}") };
+            assert_eq!((bucket.name.as_str(), bucket.provider), (name, provider), "{location}");
+            assert!(!bucket.location.ends_with('/'));
+        }
+    }
+
+    #[test]
+    fn what_is_no_lake_is_refused_without_repeating_a_secret() {
+        for location in ["ftp://x/y", "http://x/y", "https://example.com/y", "s3://"] {
+            assert_eq!(refused(location).kind(), ErrorKind::Config, "{location}");
+        }
+        let error = refused("https://account.blob.core.windows.net/c/lake?sig=canary");
+        assert!(!format!("{error:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,348 @@
+//! The store: objects by path, written whole or not at all.
+//!
+//! Enters: bytes and paths below the lake. Leaves: objects, and what identifies each version of
+//! one. Never here: what an object means; a partial file where a reader looks for tables; a
+//! version overwritten that the writer has not seen.
+//!
+//! A local lake is written in `_staging`, synced, and renamed (or linked, where it must not exist
+//! yet) into place, under an OS lock that every writer holds while it writes. On an object store
+//! every write is one conditional PUT; a lease keeps writers from doing work that they would lose,
+//! and nothing depends on it.
+
+mod breakdown;
+mod bridge;
+mod examine;
+mod failure;
+mod lease;
+mod local;
+mod location;
+mod object;
+mod probe;
+mod profile;
+mod put;
+mod remote;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+pub use self::breakdown::Breakdown;
+use self::local::Local;
+use self::location::Place;
+pub(crate) use self::object::{Object, Staged, Version, Written};
+use self::remote::Remote;
+use crate::config::Conditional;
+use crate::error::{Error, ErrorKind, Result};
+
+const STAGING: &str = "_staging";
+
+/// A lake's objects.
+#[derive(Debug)]
+pub struct Store {
+    kind: Kind,
+    breakdown: Option<Breakdown>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Local(Local),
+    Remote(Box<Remote>),
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its path below the lake.
+    pub(crate) path: String,
+    /// What identifies this version of it.
+    pub(crate) etag: String,
+}
+
+/// The right to write to the lake; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) enum Lock<'s> {
+    /// A lock of the operating system.
+    File { _file: std::fs::File },
+    /// A lease on an object store, which is taken when something is replaced.
+    Lease { _turn: remote::Turn<'s> },
+}
+
+impl Store {
+    /// The store of a lake, by its folder or URL; nothing is made or read yet.
+    ///
+    /// # Errors
+    /// `Config` when the location is none, or what the environment says of the store is not
+    /// enough to reach it.
+    pub fn open(location: &str) -> Result<Self> {
+        let kind = match location::parse(location)? {
+            Place::Folder(folder) => Kind::Local(Local::new(folder)),
+            Place::Bucket(bucket) => Kind::Remote(Box::new(Remote::new(bucket)?)),
+        };
+        Ok(Self { kind, breakdown: None })
+    }
+
+    /// The store of a lake in an object store that was made elsewhere, such as one in memory.
+    ///
+    /// # Errors
+    /// `Internal` when no thread can be started for it.
+    pub fn on(store: Arc<dyn ObjectStore>, location: &str) -> Result<Self> {
+        let remote = Remote::new(location::Bucket::of(store, location))?;
+        Ok(Self { kind: Kind::Remote(Box::new(remote)), breakdown: None })
+    }
+
+    /// The same store, of which no more is expected than this. A local lake needs nothing of it.
+    #[must_use]
+    pub fn with_conditional(mut self, conditional: Conditional) -> Self {
+        if let Kind::Remote(remote) = &mut self.kind {
+            remote.expect(conditional);
+        }
+        self
+    }
+
+    /// The same store, whose lease outlives a writer that died by this much.
+    #[must_use]
+    pub fn with_lease(mut self, lasting: std::time::Duration) -> Self {
+        if let Kind::Remote(remote) = &mut self.kind {
+            remote.set_lease(lasting);
+        }
+        self
+    }
+
+    /// The same store, which breaks down as told: for rehearsing crashes.
+    #[must_use]
+    pub fn with_breakdown(mut self, breakdown: Breakdown) -> Self {
+        self.breakdown = Some(breakdown);
+        self
+    }
+
+    /// Where the lake is, as engines are told.
+    #[must_use]
+    pub fn location(&self) -> String {
+        match &self.kind {
+            Kind::Local(local) => local.location(),
+            Kind::Remote(remote) => remote.location().to_owned(),
+        }
+    }
+
+    /// Whether nothing was ever committed here.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn is_empty(&self) -> Result<bool> {
+        let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
+        Ok(!self.folders("_manifest")?.iter().any(is_table))
+    }
+
+    /// The tables that have a folder or a manifest.
+    ///
+    /// # Errors
+    /// When the folders cannot be listed.
+    pub fn tables(&self) -> Result<BTreeSet<String>> {
+        let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
+        let manifests = self.folders("_manifest")?.into_iter().filter(is_table);
+        let folders = self.folders("")?.into_iter().filter(|name| !name.starts_with('_'));
+        Ok(manifests.chain(folders).collect())
+    }
+
+    /// What runs that died left in the staging folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn leftovers(&self) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Local(local) => {
+                let names = local.staged_and_left()?.into_iter();
+                Ok(names.map(|name| format!("{STAGING}/{name}")).collect())
+            }
+            Kind::Remote(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Removes what was written before it was known that there is nothing to write.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear_traces(&self) -> Result<()> {
+        if !self.is_empty()? {
+            return Ok(());
+        }
+        self.delete_folder("_manifest/quota")?;
+        match &self.kind {
+            Kind::Local(local) => local.clear_traces(),
+            Kind::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Keeps a run's report, under its own name and as the latest.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn write_report(&self, run: &str, text: &[u8]) -> Result<()> {
+        let _lock = self.lock()?;
+        self.overwrite(&format!("_manifest/runs/{run}.json"), text)?;
+        self.overwrite("_manifest/runs/latest.json", text)
+    }
+
+    /// The texts of the last reports, the newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn reports(&self, most: usize) -> Result<Vec<Vec<u8>>> {
+        let mut names = self.names("_manifest/runs")?;
+        names.retain(|name| name != "latest.json");
+        let newest = names.iter().rev().take(most);
+        let texts = newest.map(|name| self.read(&format!("_manifest/runs/{name}")));
+        Ok(texts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Waits for the right to write.
+    pub(crate) fn lock(&self) -> Result<Lock<'_>> {
+        match &self.kind {
+            Kind::Local(local) => Ok(Lock::File { _file: local.lock()? }),
+            Kind::Remote(remote) => Ok(Lock::Lease { _turn: remote.turn()? }),
+        }
+    }
+
+    /// Keeps other writers out from now on, not only from the first object that is replaced. The
+    /// caller holds the lock.
+    pub(crate) fn hold(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Local(_) => Ok(()),
+            Kind::Remote(remote) => remote.hold().map(|_| ()),
+        }
+    }
+
+    /// The names of the objects that are in a folder itself, sorted; none when there is no such
+    /// folder.
+    pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Local(local) => local.names(folder),
+            Kind::Remote(remote) => remote.names(folder),
+        }
+    }
+
+    /// All objects below a folder, sorted by path; none when there is no such folder.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        match &self.kind {
+            Kind::Local(local) => local.list(folder),
+            Kind::Remote(remote) => remote.list(folder),
+        }
+    }
+
+    /// An object's bytes, or `None` when it does not exist.
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        match &self.kind {
+            Kind::Local(local) => local.read(path),
+            Kind::Remote(remote) => Ok(remote.read(path)?.map(|(bytes, _)| bytes.into())),
+        }
+    }
+
+    /// An object, opened for reading in parts, or `None` when it does not exist. What is read is
+    /// one version of it, whatever is put in its place meanwhile.
+    pub(crate) fn object(&self, path: &str) -> Result<Option<Object>> {
+        match &self.kind {
+            Kind::Local(local) => local.object(path),
+            Kind::Remote(remote) => remote.object(path),
+        }
+    }
+
+    /// An object that must be there.
+    pub(crate) fn existing(&self, path: &str) -> Result<Object> {
+        let missing = || Error::new(ErrorKind::Corrupt, format!("{path} is missing"));
+        self.object(path)?.ok_or_else(missing)
+    }
+
+    /// Begins a new object. The caller holds the lock.
+    pub(crate) fn stage(&self) -> Result<Staged> {
+        match &self.kind {
+            Kind::Local(local) => local.stage(),
+            Kind::Remote(_) => Ok(Staged::in_memory()),
+        }
+    }
+
+    /// Puts a staged object in the place of this version of it; of none, if there was none.
+    /// `None` when it is another version that is there now.
+    pub(crate) fn replace(
+        &self,
+        staged: Staged,
+        path: &str,
+        expected: Option<&Version>,
+    ) -> Result<Option<Written>> {
+        self.write(path, || match &self.kind {
+            Kind::Local(local) => local.replace(staged, path, expected),
+            Kind::Remote(remote) => remote.replace(staged, path, expected),
+        })
+    }
+
+    /// Puts `bytes` at `path` unless something is there; whether it did.
+    pub(crate) fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        self.write(path, || match &self.kind {
+            Kind::Local(local) => local.create(path, bytes),
+            Kind::Remote(remote) => remote.create(path, bytes),
+        })
+    }
+
+    /// The same without the lock, for small objects that no other object depends on.
+    pub(crate) fn create_loose(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        self.write(path, || match &self.kind {
+            Kind::Local(local) => local.create_loose(path, bytes),
+            Kind::Remote(remote) => remote.create(path, bytes),
+        })
+    }
+
+    /// The names of the folders in a folder, sorted; none when there is no such folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Local(local) => local.folders(folder),
+            Kind::Remote(remote) => remote.folders(folder),
+        }
+    }
+
+    /// Removes an object, if it is there.
+    pub(crate) fn delete(&self, path: &str) -> Result<()> {
+        match &self.kind {
+            Kind::Local(local) => local.delete(path),
+            Kind::Remote(remote) => remote.delete(path),
+        }
+    }
+
+    /// Removes a folder and what is in it.
+    pub(crate) fn delete_folder(&self, folder: &str) -> Result<()> {
+        match &self.kind {
+            Kind::Local(local) => local.delete_folder(folder),
+            Kind::Remote(remote) => {
+                let mut listed = remote.list(folder)?.into_iter();
+                listed.try_for_each(|listed| remote.delete(&listed.path))
+            }
+        }
+    }
+
+    /// Puts `bytes` in the place of whatever is at `path`.
+    pub(crate) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.write(path, || match &self.kind {
+            Kind::Local(local) => local.overwrite(path, bytes),
+            Kind::Remote(remote) => remote.overwrite(path, bytes),
+        })
+    }
+
+    /// Writes, unless a breakdown is rehearsed here.
+    fn write<T>(&self, path: &str, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (happens, is_reported) = self.breakdown.as_ref().map_or((true, true), Breakdown::next);
+        let broken = || {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("cannot write {path} in {}", self.location()),
+            )
+            .with_source(io::Error::other("rehearsed breakdown"))
+        };
+        if !happens {
+            return Err(broken());
+        }
+        let written = write()?;
+        if is_reported { Ok(written) } else { Err(broken()) }
+    }
+}

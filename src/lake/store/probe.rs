@@ -1,0 +1,182 @@
+//! The probe: what a store really does with conditional writes.
+//!
+//! Enters: a store. Leaves: what it guarantees, and an empty place. Never here: an object that a
+//! lake has, or a guarantee taken from a manual.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use object_store::path::Path;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
+
+use super::failure::{Action, is_ambiguous};
+use super::object::Version;
+use super::put::{self, Condition, Manner, Put};
+use crate::config::Conditional;
+
+/// How many writers race for one object, and how often.
+pub(super) const RACERS: u32 = 8;
+const RACES: u32 = 4;
+
+/// What a store was seen to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Guarantees {
+    /// It refuses to create what is there.
+    pub(super) refuses_present: bool,
+    /// How it must be told of a version that it replaces.
+    pub(super) replaces: Option<Tags>,
+    /// It refuses to replace another version.
+    pub(super) refuses_stale: bool,
+    /// It says which version a write became, as buckets do that keep the old ones.
+    pub(super) keeps_versions: bool,
+}
+
+/// In which form a store knows its own tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tags {
+    /// As it says them.
+    Quoted,
+    /// Without the quotes that it puts around them.
+    Bare,
+}
+
+impl Guarantees {
+    /// The most that can be built on.
+    pub(super) fn conditional(self) -> Conditional {
+        match (self.refuses_present, self.replaces.is_some() && self.refuses_stale) {
+            (true, true) => Conditional::Etag,
+            (true, false) => Conditional::CreateOnly,
+            (false, _) => Conditional::None,
+        }
+    }
+}
+
+/// How often a write is tried whose outcome is unclear.
+const TRIES: u32 = 4;
+
+/// Writes an object of its own under every condition, and takes it away. A fault must show twice:
+/// a store may refuse in a busy moment what it grants in the next.
+pub(super) async fn probe(store: Arc<dyn ObjectStore>) -> Result<Guarantees, (Action, StoreError)> {
+    let first = try_out(&*store).await?;
+    if first.conditional() == Conditional::Etag {
+        return Ok(first);
+    }
+    let second = try_out(&*store).await?;
+    Ok(Guarantees {
+        refuses_present: first.refuses_present && second.refuses_present,
+        replaces: first.replaces.or(second.replaces),
+        refuses_stale: first.refuses_stale && second.refuses_stale,
+        keeps_versions: first.keeps_versions,
+    })
+}
+
+async fn try_out(store: &dyn ObjectStore) -> Result<Guarantees, (Action, StoreError)> {
+    let path = own_path();
+    let found = look(store, &path).await;
+    let deleted = store.delete(&path).await;
+    let found = found.map_err(|error| (Action::Write, error))?;
+    match deleted {
+        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(found),
+        Err(error) => Err((Action::Delete, error)),
+    }
+}
+
+async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreError> {
+    let manner = Manner::default();
+    let first = match put::put(store, path, &text(1), &Condition::Absent, manner).await? {
+        Put::Done(version) => version,
+        Put::Refused => Version::default(),
+    };
+    let keeps_versions = first.generation.is_some();
+    let refuses_present = !accepts(store, path, 2, &Condition::Absent, manner).await?;
+    // Where the second write went through, it is that version which is there.
+    let fresh = match put::get(store, path).await? {
+        Some((_, version)) if !refuses_present => version,
+        _ => first,
+    };
+    let is_fresh = Condition::Is(fresh);
+    let bare = Manner { bare_tags: true, ..manner };
+    let replaces = if accepts(store, path, 3, &is_fresh, manner).await? {
+        Some((Tags::Quoted, manner))
+    } else if accepts(store, path, 3, &is_fresh, bare).await? {
+        Some((Tags::Bare, bare))
+    } else {
+        None
+    };
+    let refuses_stale = match replaces {
+        Some((_, manner)) => !accepts(store, path, 4, &is_fresh, manner).await?,
+        None => true,
+    };
+    Ok(Guarantees {
+        refuses_present,
+        replaces: replaces.map(|it| it.0),
+        refuses_stale,
+        keeps_versions,
+    })
+}
+
+/// Whether the store writes under a condition. Only where no reply comes is the object read.
+async fn accepts(
+    store: &dyn ObjectStore,
+    path: &Path,
+    number: u32,
+    condition: &Condition,
+    manner: Manner,
+) -> Result<bool, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let options = PutOptions::from(condition.mode(manner));
+        let error = match store.put_opts(path, text(number), options).await {
+            Ok(_) => return Ok(true),
+            Err(
+                StoreError::AlreadyExists { .. }
+                | StoreError::Precondition { .. }
+                | StoreError::NotModified { .. }
+                | StoreError::NotImplemented { .. }
+                | StoreError::NotSupported { .. },
+            ) => return Ok(false),
+            Err(error) => error,
+        };
+        if tries == TRIES || !is_ambiguous(&error) {
+            return Err(error);
+        }
+        let present = put::get(store, path).await?;
+        if present.is_some_and(|(bytes, _)| put::is_same(&text(number), &bytes)) {
+            return Ok(true);
+        }
+    }
+}
+
+/// Lets several writers create one object at once, more than once; how many won at most.
+pub(super) async fn race(store: Arc<dyn ObjectStore>) -> Result<u32, StoreError> {
+    let mut most = 0;
+    for _ in 0..RACES {
+        let path = own_path();
+        let racers: FuturesUnordered<_> = (0..RACERS)
+            .map(|racer| {
+                let (store, path) = (&store, &path);
+                async move {
+                    accepts(&**store, path, racer, &Condition::Absent, Manner::default()).await
+                }
+            })
+            .collect();
+        let ran: Vec<_> = racers.collect().await;
+        store.delete(&path).await?;
+        let mut winners = 0;
+        for won in ran {
+            winners += u32::from(won?);
+        }
+        most = most.max(winners);
+    }
+    Ok(most)
+}
+
+fn text(number: u32) -> PutPayload {
+    format!("{{\"probe\":{number}}}\n").into_bytes().into()
+}
+
+fn own_path() -> Path {
+    Path::from(format!("_manifest/probe-{:016x}", fastrand::u64(..)))
+}

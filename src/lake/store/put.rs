@@ -1,0 +1,185 @@
+//! One conditional write, and what came of it.
+//!
+//! Enters: bytes, and the version that they are to replace. Leaves: the version that they became,
+//! or that another one stands there. Never here: a lost reply taken for a lost race, or a loop
+//! without an end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    PutResult, UpdateVersion,
+};
+
+use super::failure::is_ambiguous;
+use super::object::{Version, plain};
+use crate::config::Conditional;
+
+/// How often a write is tried whose condition holds and is refused all the same.
+const TRIES: u32 = 6;
+
+/// How conditions are put to a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// What it guarantees.
+    pub(super) conditional: Conditional,
+    /// Whether it knows its own tags only without their quotes.
+    pub(super) bare_tags: bool,
+}
+
+/// Under which condition something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// There is nothing.
+    Absent,
+    /// It is this version.
+    Is(Version),
+    /// Whatever is there.
+    Any,
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It is there, as this version.
+    Done(Version),
+    /// Something else is there.
+    Refused,
+}
+
+impl Condition {
+    fn holds(&self, present: Option<&Version>) -> bool {
+        match (self, present) {
+            (Self::Any, _) | (Self::Absent, None) => true,
+            (Self::Is(expected), Some(present)) => expected.etag() == present.etag(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn mode(&self, manner: Manner) -> PutMode {
+        match self {
+            Self::Any => PutMode::Overwrite,
+            Self::Absent => PutMode::Create,
+            Self::Is(version) => PutMode::Update(UpdateVersion {
+                e_tag: version
+                    .tag
+                    .as_deref()
+                    .map(|tag| if manner.bare_tags { plain(tag) } else { tag.to_owned() }),
+                version: version.generation.clone(),
+            }),
+        }
+    }
+
+    /// Whether the store itself guards it.
+    fn is_guarded(&self, conditional: Conditional) -> bool {
+        match (self, conditional) {
+            (Self::Any, _) | (_, Conditional::Etag) => true,
+            (Self::Absent, conditional) => conditional == Conditional::CreateOnly,
+            (Self::Is(_), _) => false,
+        }
+    }
+}
+
+/// Puts `payload` at `path` if the condition holds. What a reply leaves open, because it was lost
+/// or because a repeated request met its own first write, is settled by reading back: manifests,
+/// objects and leases name the run that wrote them, so that equal bytes are one's own.
+pub(super) async fn put(
+    store: &dyn ObjectStore,
+    path: &Path,
+    payload: &PutPayload,
+    condition: &Condition,
+    manner: Manner,
+) -> Result<Put, StoreError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mode = if condition.is_guarded(manner.conditional) {
+            condition.mode(manner)
+        } else if condition.holds(head(store, path).await?.as_ref()) {
+            PutMode::Overwrite
+        } else {
+            return Ok(Put::Refused);
+        };
+        let options = PutOptions::from(mode);
+        let error = match store.put_opts(path, payload.clone(), options).await {
+            Ok(result) => return put_version(store, path, result).await.map(Put::Done),
+            Err(error) if is_ambiguous(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let (bytes, version) = get(store, path).await?.unzip();
+        if bytes.is_some_and(|bytes| is_same(payload, &bytes)) {
+            return Ok(Put::Done(version.unwrap_or_default()));
+        }
+        if !condition.holds(version.as_ref()) {
+            return Ok(Put::Refused);
+        }
+        if tries == TRIES {
+            return Err(error);
+        }
+        pause(tries).await;
+    }
+}
+
+/// Waits a little longer each time, and not as long as others do.
+async fn pause(tries: u32) {
+    let longest = 50_u64 << tries.min(6);
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(longest / 2..=longest))).await;
+}
+
+/// Whether an object holds these bytes.
+pub(super) fn is_same(payload: &PutPayload, bytes: &Bytes) -> bool {
+    let mut rest: &[u8] = bytes;
+    let parts = payload.iter();
+    let all = parts.into_iter().all(|part| match rest.split_at_checked(part.len()) {
+        Some((first, others)) if first == &part[..] => {
+            rest = others;
+            true
+        }
+        _ => false,
+    });
+    all && rest.is_empty()
+}
+
+/// An object's bytes and version, or `None` when there is none.
+pub(super) async fn get(
+    store: &dyn ObjectStore,
+    path: &Path,
+) -> Result<Option<(Bytes, Version)>, StoreError> {
+    match store.get(path).await {
+        Ok(found) => {
+            let version = version_of(&found.meta);
+            Ok(Some((found.bytes().await?, version)))
+        }
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn head(store: &dyn ObjectStore, path: &Path) -> Result<Option<Version>, StoreError> {
+    match store.head(path).await {
+        Ok(meta) => Ok(Some(version_of(&meta))),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The version that a write became; a store that does not say it is asked.
+async fn put_version(
+    store: &dyn ObjectStore,
+    path: &Path,
+    result: PutResult,
+) -> Result<Version, StoreError> {
+    let version = Version { tag: result.e_tag, generation: result.version };
+    if version.tag.is_some() {
+        return Ok(version);
+    }
+    Ok(head(store, path).await?.unwrap_or(version))
+}
+
+pub(super) fn version_of(meta: &ObjectMeta) -> Version {
+    let stamp = || format!("{}-{}", meta.last_modified.timestamp_micros(), meta.size);
+    let tag = meta.e_tag.clone().unwrap_or_else(stamp);
+    Version { tag: Some(tag), generation: meta.version.clone() }
+}

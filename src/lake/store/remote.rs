@@ -1,0 +1,318 @@
+//! A lake in an object store.
+//!
+//! Enters: bytes, paths, and the versions that were read. Leaves: objects, each written by one
+//! conditional PUT. Never here: a write that overwrites what its writer has not seen, unless the
+//! user said that the store can do no better.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{Error as StoreError, ListResult, ObjectStore, ObjectStoreExt, PutPayload};
+
+use super::Listed;
+use super::bridge::Bridge;
+use super::failure::{Action, failed};
+use super::lease::{LASTING, LEASE, Lease, Terms};
+use super::location::{Bucket, Provider};
+use super::object::{Object, Staged, Version, Written};
+use super::probe::{self, Guarantees, Tags};
+use super::put::{self, Condition, Manner, Put};
+use crate::config::Conditional;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A lake in an object store.
+#[derive(Debug)]
+pub(super) struct Remote {
+    bridge: Bridge,
+    bucket: Bucket,
+    conditional: Conditional,
+    lasting: Duration,
+    /// How conditions are put to the store, known from the first write on.
+    manner: OnceLock<Manner>,
+    /// Held by whoever writes, so that the threads of one process take turns without the store.
+    turn: Mutex<()>,
+    lease: Mutex<Option<(Lease, Terms)>>,
+}
+
+/// The turn of one of this process's threads to write.
+#[derive(Debug)]
+pub(crate) struct Turn<'s> {
+    remote: &'s Remote,
+    _turn: MutexGuard<'s, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some((lease, terms)) = self.remote.lease().take() {
+            lease.release(&self.remote.bridge, &terms);
+        }
+    }
+}
+
+impl Remote {
+    pub(super) fn new(bucket: Bucket) -> Result<Self> {
+        Ok(Self {
+            bridge: Bridge::new()?,
+            bucket,
+            conditional: Conditional::default(),
+            lasting: LASTING,
+            manner: OnceLock::new(),
+            turn: Mutex::new(()),
+            lease: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn expect(&mut self, conditional: Conditional) {
+        self.conditional = conditional;
+    }
+
+    pub(super) fn set_lease(&mut self, lasting: Duration) {
+        self.lasting = lasting;
+    }
+
+    pub(super) fn location(&self) -> &str {
+        &self.bucket.location
+    }
+
+    /// Waits for this thread's turn. The lease is taken with it only where nothing else keeps two
+    /// writers apart; else with the first object that is replaced, so that a commit which replaces
+    /// none asks for no lease.
+    pub(super) fn turn(&self) -> Result<Turn<'_>> {
+        let turn =
+            Turn { remote: self, _turn: self.turn.lock().unwrap_or_else(PoisonError::into_inner) };
+        if self.manner()?.needs_lease() {
+            self.hold()?;
+        }
+        Ok(turn)
+    }
+
+    pub(super) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let listed = self.list_one(folder)?;
+        let names = listed.common_prefixes.iter().filter_map(|prefix| prefix.filename());
+        Ok(sorted(names))
+    }
+
+    pub(super) fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let listed = self.list_one(folder)?;
+        Ok(sorted(listed.objects.iter().filter_map(|meta| meta.location.filename())))
+    }
+
+    /// What is in a folder itself.
+    fn list_one(&self, folder: &str) -> Result<ListResult> {
+        let (store, prefix) = (self.store(), key(folder));
+        let listed = self.bridge.wait(async move {
+            let prefix = Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty());
+            store.list_with_delimiter(prefix).await
+        })?;
+        listed.map_err(|error| self.failed(Action::List, folder, &error))
+    }
+
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        let (store, prefix) = (self.store(), key(folder));
+        let listed = self.bridge.wait(async move {
+            let prefix = Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty());
+            store.list(prefix).try_collect::<Vec<_>>().await
+        })?;
+        let listed = listed.map_err(|error| self.failed(Action::List, folder, &error))?;
+        let mut listed: Vec<_> = listed
+            .iter()
+            .map(|meta| Listed {
+                path: meta.location.to_string(),
+                etag: put::version_of(meta).etag(),
+            })
+            .collect();
+        listed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(listed)
+    }
+
+    pub(super) fn read(&self, path: &str) -> Result<Option<(Bytes, Version)>> {
+        let (store, at) = (self.store(), key(path));
+        let read = self.bridge.wait(async move { put::get(&*store, &at).await })?;
+        read.map_err(|error| self.failed(Action::Read, path, &error))
+    }
+
+    pub(super) fn object(&self, path: &str) -> Result<Option<Object>> {
+        let read = self.read(path)?;
+        Ok(read.map(|(bytes, version)| Object::of_bytes(bytes, version)))
+    }
+
+    pub(super) fn replace(
+        &self,
+        staged: Staged,
+        path: &str,
+        expected: Option<&Version>,
+    ) -> Result<Option<Written>> {
+        let (payload, written) = staged.into_payload().map_err(|error| {
+            Error::new(ErrorKind::Internal, "an object is staged elsewhere").with_source(error)
+        })?;
+        let manner = self.manner()?;
+        if !self.hold()? {
+            return Ok(None);
+        }
+        let condition = expected.map_or(Condition::Absent, |it| Condition::Is(it.clone()));
+        Ok(match self.put(path, payload, condition, manner)? {
+            Put::Done(version) => Some(Written { etag: version.etag(), ..written }),
+            Put::Refused => None,
+        })
+    }
+
+    pub(super) fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        let payload = PutPayload::from(bytes.to_vec());
+        Ok(self.put(path, payload, Condition::Absent, self.manner()?)? != Put::Refused)
+    }
+
+    pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.manner()?;
+        self.write(path, bytes)
+    }
+
+    /// Writes without asking what the store keeps.
+    pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let payload = PutPayload::from(bytes.to_vec());
+        self.put(path, payload, Condition::Any, Manner::default()).map(|_| ())
+    }
+
+    pub(super) fn delete(&self, path: &str) -> Result<()> {
+        let (store, at) = (self.store(), key(path));
+        match self.bridge.wait(async move { store.delete(&at).await })? {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.failed(Action::Delete, path, &error)),
+        }
+    }
+
+    fn put(
+        &self,
+        path: &str,
+        payload: PutPayload,
+        condition: Condition,
+        manner: Manner,
+    ) -> Result<Put> {
+        let (store, at) = (self.store(), key(path));
+        let put = self
+            .bridge
+            .wait(async move { put::put(&*store, &at, &payload, &condition, manner).await })?;
+        put.map_err(|error| self.failed(Action::Write, path, &error))
+    }
+
+    /// How conditions are put to this store, as a probe before the first write shows.
+    fn manner(&self) -> Result<Manner> {
+        if let Some(manner) = self.manner.get() {
+            return Ok(*manner);
+        }
+        let conditional = self.conditional;
+        let manner = if conditional == Conditional::None {
+            Manner { conditional, bare_tags: false }
+        } else {
+            let found = self.probe()?;
+            if let Some(error) = self.shortfall(found) {
+                return Err(error);
+            }
+            Manner { conditional, bare_tags: found.replaces == Some(Tags::Bare) }
+        };
+        Ok(*self.manner.get_or_init(|| manner))
+    }
+
+    pub(super) fn probe(&self) -> Result<Guarantees> {
+        let probed = self.bridge.wait(probe::probe(self.store()))?;
+        // Google counts generations, whether or not it keeps the old ones.
+        let counts = self.bucket.provider == Provider::Gcs;
+        let probed = probed
+            .map(|found| Guarantees { keeps_versions: found.keeps_versions && !counts, ..found });
+        probed.map_err(|(action, error)| self.failed(action, "a probe", &error))
+    }
+
+    /// How many of several writers at once create one object, at most.
+    pub(super) fn race(&self) -> Result<u32> {
+        let raced = self.bridge.wait(probe::race(self.store()))?;
+        raced.map_err(|error| self.failed(Action::Write, "a probe", &error))
+    }
+
+    pub(super) fn conditional(&self) -> Conditional {
+        self.conditional
+    }
+
+    /// What is expected of the store and not there.
+    fn shortfall(&self, found: Guarantees) -> Option<Error> {
+        let needs_etag = self.conditional == Conditional::Etag;
+        let message = if !found.refuses_present {
+            "it overwrites an object that was to be created only if absent (it ignores \
+             If-None-Match)"
+        } else if needs_etag && found.replaces.is_none() {
+            "it refuses to replace the very version that it was told of (If-Match never succeeds)"
+        } else if needs_etag && !found.refuses_stale {
+            "it replaces an object although another version was named (it ignores If-Match)"
+        } else {
+            return None;
+        };
+        let hint = match found.conditional() {
+            Conditional::CreateOnly => {
+                "store.conditional = \"create-only\" in clari-lake.toml does without; then two \
+                 exports at once rely on a lease alone, and none may be paused"
+            }
+            _ => {
+                "use a store that honours conditional writes; or set store.conditional = \"none\" \
+                 in clari-lake.toml, and never run two exports on this lake at once"
+            }
+        };
+        let place = self.location();
+        let message = format!("two writers are not safe in {place}: {message}");
+        Some(Error::new(ErrorKind::Config, message).with_hint(hint))
+    }
+
+    /// Makes sure that the lease is held; whether it was so since this turn's first write.
+    pub(super) fn hold(&self) -> Result<bool> {
+        let mut held = self.lease();
+        if held.as_ref().is_some_and(|(lease, _)| lease.is_held()) {
+            return Ok(true);
+        }
+        let was_lost = held.take().is_some();
+        let terms = Terms {
+            store: self.store(),
+            manner: self.manner()?,
+            lasting: self.lasting,
+            holder: format!("{}-{:016x}", std::process::id(), fastrand::u64(..)),
+        };
+        let taken = Lease::take(&self.bridge, &terms)?;
+        let lease = taken.map_err(|error| self.failed(Action::Write, LEASE, &error))?;
+        let busy = || {
+            let message = format!("another process writes to {} all the time", self.location());
+            Error::new(ErrorKind::Conflict, message)
+        };
+        *held = Some((lease.ok_or_else(busy)?, terms));
+        Ok(!was_lost)
+    }
+
+    /// Ends the lease's renewal, as it ends in a process that is stopped.
+    #[cfg(test)]
+    pub(super) fn stop_renewing(&self) {
+        if let Some((lease, _)) = &*self.lease() {
+            lease.stop_renewing();
+        }
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<(Lease, Terms)>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.bucket.store)
+    }
+
+    fn failed(&self, action: Action, path: &str, error: &StoreError) -> Error {
+        failed(&self.bucket, action, path, error)
+    }
+}
+
+/// A path below the lake as the client takes it, which would encode what needs no encoding.
+fn key(path: &str) -> Path {
+    Path::parse(path).unwrap_or_else(|_| Path::from(path))
+}
+
+fn sorted<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
+    names.sort_unstable();
+    names
+}

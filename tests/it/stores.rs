@@ -1,0 +1,229 @@
+//! A lake in an object store keeps the promises of one in a folder: through crashes, beside other
+//! writers, one of which was stopped and wakes up, and on stores that misbehave.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clari_lake::check::{Check, Verdict};
+use clari_lake::config::Conditional;
+use clari_lake::endpoint::Catalogue;
+use clari_lake::error::ErrorKind;
+use clari_lake::simulator::Options;
+use clari_lake::verify::verify;
+use object_store::memory::InMemory;
+
+use crate::support::{Bucket, Quirk, Run, Site, small};
+
+fn run(site: &Site, bucket: &Arc<Bucket>) -> Run {
+    site.calls_and_details().into(bucket)
+}
+
+/// The bucket says what the workspace says at `now`, and passes.
+#[track_caller]
+fn assert_holds(site: &mut Site, bucket: &Arc<Bucket>, now: DateTime<Utc>) {
+    site.lake = bucket.mirror();
+    site.assert_calls(now);
+    let store = Arc::new(bucket.again().store());
+    let found = verify(&store, &Catalogue::built_in().unwrap()).unwrap();
+    assert_eq!(found.findings, [], "P12: what is complete passes");
+}
+
+/// Every kind of change, an hour after the first export.
+fn change(site: &Site) -> DateTime<Utc> {
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let now = site.workspace.now();
+    assert!(site.workspace.reschedule(&site.a_call(28, 20), now - TimeDelta::days(12), false));
+    assert!(site.workspace.reschedule(&site.a_call(6, 4), now - TimeDelta::days(2), true));
+    assert!(site.workspace.set_status(&site.a_call(20, 10), "PROCESSED", now));
+    assert!(site.workspace.delete_call(&site.a_call(3, 1)));
+    site.now + TimeDelta::hours(1)
+}
+
+#[test]
+fn p1_p4_everything_is_exported_into_a_bucket_and_nothing_twice() {
+    let mut site = Site::new(&small());
+    let bucket = Bucket::in_memory();
+    site.export().into(&bucket).complete();
+    site.lake = bucket.mirror();
+    site.assert_everything(site.now);
+    let data = |bucket: &Bucket| {
+        let mut versions = bucket.versions();
+        versions.retain(|(name, _)| !name.starts_with('_'));
+        versions
+    };
+    let before = data(&bucket);
+    assert!(before.len() > 100);
+    let report = site.export().into(&bucket).complete();
+    assert_eq!(report.changed, []);
+    assert_eq!(data(&bucket), before, "no object was written again");
+    let left = bucket.versions().into_iter().map(|it| it.0);
+    let left: Vec<_> = left.filter(|it| it.contains("probe") || it.ends_with("lease")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
+    let step = if std::env::var_os("CLARI_LAKE_EVERY_WRITE").is_some() { 1 } else { 7 };
+    let mut write = 0;
+    loop {
+        let mut site = Site::new(&small());
+        let bucket = Bucket::in_memory();
+        run(&site, &bucket).complete();
+        let later = change(&site);
+        let dying = run(&site, &bucket).at(later).breaking_down_at(write, write % 2 == 1);
+        let survived = dying.attempt().is_ok();
+        run(&site, &bucket).at(later).complete();
+        assert_holds(&mut site, &bucket, later);
+        if survived {
+            break;
+        }
+        write += step;
+    }
+    assert!(write > 10, "only {write} writes are there to rehearse");
+}
+
+#[test]
+fn p2_p10_two_runs_at_once_equal_the_truth() {
+    let mut site = Site::new(&small());
+    let bucket = Bucket::in_memory();
+    let both = |site: &Site, now| {
+        std::thread::scope(|scope| {
+            let twins = [(); 2].map(|()| {
+                let bucket = bucket.again();
+                scope.spawn(move || run(site, &bucket).at(now).attempt())
+            });
+            twins.map(|twin| twin.join().unwrap().unwrap())
+        })
+    };
+    both(&site, site.now);
+    let now = site.now;
+    assert_holds(&mut site, &bucket, now);
+    let later = change(&site);
+    both(&site, later);
+    assert_holds(&mut site, &bucket, later);
+}
+
+/// A writer is stopped at one of its writes, with the lease in its hands; another does the whole
+/// job meanwhile; then the first wakes up and goes on as if no time had passed.
+#[test]
+fn p2_p10_a_writer_that_wakes_after_another_has_finished_destroys_nothing() {
+    for write in (0..40).step_by(6) {
+        let mut site = Site::new(&small());
+        let bucket = Bucket::in_memory();
+        run(&site, &bucket).complete();
+        let later = change(&site);
+        let sleeper = bucket.stopping_at(write);
+        std::thread::scope(|scope| {
+            let asleep = scope.spawn(|| run(&site, &sleeper).at(later).attempt());
+            while !sleeper.is_stopped() && !asleep.is_finished() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            run(&site, &bucket.again()).at(later + TimeDelta::minutes(1)).complete();
+            sleeper.wake();
+            asleep.join().unwrap().unwrap();
+        });
+        let end = later + TimeDelta::minutes(2);
+        run(&site, &bucket).at(end).complete();
+        assert_holds(&mut site, &bucket, end);
+    }
+}
+
+#[test]
+fn replies_that_are_lost_and_refusals_without_reason_change_nothing() {
+    for quirk in [Quirk::LosesReplies, Quirk::RefusesOnce] {
+        let mut site = Site::new(&small());
+        let bucket = Bucket::on(Arc::new(InMemory::new()), quirk);
+        run(&site, &bucket).complete();
+        let now = site.now;
+        assert_holds(&mut site, &bucket, now);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_keep_two_writers_apart_is_refused_or_used_as_told() {
+    for (quirk, most) in [
+        (Quirk::IgnoresIfNoneMatch, Conditional::None),
+        (Quirk::NeverMatches, Conditional::CreateOnly),
+        (Quirk::IgnoresIfMatch, Conditional::CreateOnly),
+    ] {
+        let mut site = Site::new(&small());
+        let bucket = Bucket::on(Arc::new(InMemory::new()), quirk);
+        let error = run(&site, &bucket).attempt().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{quirk:?}: {error}");
+        let hint = error.hint().unwrap();
+        let name = if most == Conditional::None { "\"none\"" } else { "\"create-only\"" };
+        assert!(hint.contains(name), "{quirk:?}: {hint}");
+        assert_eq!(bucket.versions(), [], "{quirk:?}: nothing was written, and nothing left");
+        let told = || run(&site, &bucket).expecting(most);
+        told().complete();
+        let later = change(&site);
+        told().at(later).complete();
+        assert_holds(&mut site, &bucket, later);
+    }
+}
+
+#[test]
+fn what_may_not_be_read_is_not_taken_for_absent() {
+    let site = Site::new(&small());
+    let bucket = Bucket::in_memory();
+    run(&site, &bucket).complete();
+    let before = bucket.versions();
+    for part in ["_manifest/calls/0", "_manifest/calls/index", "calls/dt="] {
+        let forbidding = Bucket::on(bucket.again(), Quirk::Forbids(part));
+        let later = site.now + TimeDelta::hours(1);
+        let call = site.a_call(20, 10);
+        assert!(site.workspace.set_status(&call, "PROCESSED", site.now - TimeDelta::days(1)));
+        let error = run(&site, &forbidding).full().at(later).attempt().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{part}: {error}");
+        let data = |(name, _): &(String, String)| name.starts_with("calls/");
+        let now = bucket.versions();
+        assert!(now.iter().filter(|it| data(it)).eq(before.iter().filter(|it| data(it))));
+    }
+}
+
+#[test]
+fn the_doctor_names_what_a_store_does_not_keep_and_leaves_nothing() {
+    let fault = |quirk| {
+        let bucket = Bucket::on(Arc::new(InMemory::new()), quirk);
+        let checks = bucket.store().examine();
+        assert_eq!(bucket.versions(), [], "{quirk:?}: nothing is left");
+        let bad = |check: &Check| check.verdict == Verdict::Bad;
+        checks.into_iter().filter(bad).map(|it| it.subject).collect::<Vec<_>>()
+    };
+    assert_eq!(fault(Quirk::None), Vec::<String>::new());
+    assert_eq!(fault(Quirk::IgnoresIfNoneMatch), ["create if absent", "store.conditional"]);
+    assert_eq!(fault(Quirk::NeverMatches), ["replace if unchanged", "store.conditional"]);
+    assert_eq!(fault(Quirk::IgnoresIfMatch), ["replace if unchanged", "store.conditional"]);
+    assert_eq!(fault(Quirk::Forbids("_manifest")), ["writing"]);
+}
+
+/// A night on which nothing happened, on a lake of three tables with a thousand dates each.
+#[test]
+fn an_idle_night_asks_the_store_few_questions() {
+    let options = Options {
+        calls: 2_500,
+        days: 1_000,
+        turns: 1,
+        scheduled: 0,
+        scorecards: Some(2_500),
+        ..small()
+    };
+    let mut site = Site::new(&options);
+    let bucket = Bucket::in_memory();
+    let tables = ["calls", "call_details", "scorecards"];
+    let run = |site: &Site, bucket: &Arc<Bucket>| site.export().only(&tables).into(bucket);
+    run(&site, &bucket).from(site.now - TimeDelta::days(1_000)).complete();
+    for table in tables {
+        let dates =
+            bucket.versions().into_iter().filter(|it| it.0.starts_with(&format!("{table}/")));
+        assert!(dates.count() > 800, "{table} has many dates");
+    }
+    run(&site, &bucket).at(site.now + TimeDelta::days(1)).complete();
+    let idle = bucket.again();
+    let report = run(&site, &idle).at(site.now + TimeDelta::days(2)).complete();
+    assert_eq!(report.changed, []);
+    println!("{} requests to the store in an idle night", idle.requests());
+    assert!(idle.requests() <= 60, "{} requests", idle.requests());
+    site.lake = bucket.mirror();
+    site.assert_calls(site.now);
+}

@@ -1,0 +1,246 @@
+//! A bucket: an object store in memory or at a server, which can be made to misbehave as real ones
+//! do, and which counts what it is asked.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clari_lake::lake::Store;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
+};
+
+use super::Lake;
+
+/// How a bucket misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quirk {
+    /// It does not.
+    None,
+    /// It overwrites what was to be created only if absent.
+    IgnoresIfNoneMatch,
+    /// It refuses every conditional replacement.
+    NeverMatches,
+    /// It replaces whatever is there.
+    IgnoresIfMatch,
+    /// Every third write happens, and its reply is lost.
+    LosesReplies,
+    /// The first write of each object is refused though its condition holds, as a 409 in a busy
+    /// moment.
+    RefusesOnce,
+    /// It lets nothing be read whose name holds this.
+    Forbids(&'static str),
+}
+
+/// One writer's view of a bucket.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    inner: Arc<dyn ObjectStore>,
+    quirk: Quirk,
+    requests: Arc<AtomicU64>,
+    writes: AtomicU64,
+    /// The objects of which a write was refused.
+    refused: Mutex<HashSet<Path>>,
+    /// The write before which this writer is paused, as by SIGSTOP.
+    pauses_at: u64,
+    paused: AtomicBool,
+    awake: AtomicBool,
+}
+
+impl Bucket {
+    pub(crate) fn in_memory() -> Arc<Self> {
+        Self::on(Arc::new(InMemory::new()), Quirk::None)
+    }
+
+    pub(crate) fn on(inner: Arc<dyn ObjectStore>, quirk: Quirk) -> Arc<Self> {
+        Self::paused_at(inner, quirk, u64::MAX)
+    }
+
+    fn paused_at(inner: Arc<dyn ObjectStore>, quirk: Quirk, pauses_at: u64) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            quirk,
+            requests: Arc::default(),
+            writes: AtomicU64::new(0),
+            refused: Mutex::default(),
+            pauses_at,
+            paused: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
+        })
+    }
+
+    /// The same objects, for another writer.
+    pub(crate) fn again(&self) -> Arc<Self> {
+        Self::on(Arc::clone(&self.inner), self.quirk)
+    }
+
+    /// The same objects, for a writer that is stopped before this write until it is woken.
+    pub(crate) fn stopping_at(&self, write: u64) -> Arc<Self> {
+        Self::paused_at(Arc::clone(&self.inner), self.quirk, write)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn wake(&self) {
+        self.awake.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// A store on it, whose lease outlives a dead writer by a moment only.
+    pub(crate) fn store(self: &Arc<Self>) -> Store {
+        let store = Store::on(Arc::clone(self) as Arc<dyn ObjectStore>, "memory").unwrap();
+        store.with_lease(Duration::from_millis(200))
+    }
+
+    /// All objects' names and versions.
+    pub(crate) fn versions(&self) -> Vec<(String, String)> {
+        let list = async {
+            let mut listed: Vec<_> = self.inner.list(None).try_collect().await?;
+            listed.sort_by(|a: &ObjectMeta, b| a.location.cmp(&b.location));
+            let version = |meta: ObjectMeta| (meta.location.to_string(), meta.e_tag.unwrap());
+            Ok::<_, Error>(listed.into_iter().map(version).collect())
+        };
+        block_on(list).unwrap()
+    }
+
+    /// The lake as a reader would copy it into a folder.
+    pub(crate) fn mirror(&self) -> Lake {
+        let lake = Lake::new();
+        for (name, _) in self.versions() {
+            let path = lake.path().join(&name);
+            let read = async { self.inner.get(&Path::parse(&name).unwrap()).await?.bytes().await };
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, block_on(read).unwrap()).unwrap();
+        }
+        lake
+    }
+
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A stopped process does nothing at all, renewing its lease included.
+    async fn pause(&self) -> u64 {
+        let write = self.writes.fetch_add(1, Ordering::SeqCst);
+        while write >= self.pauses_at && !self.awake.load(Ordering::SeqCst) {
+            self.paused.store(true, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        write
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn severed(path: &Path) -> Error {
+    let text = format!("Error performing PUT https://bucket/{path}?sig=canary - HTTP error: reset");
+    Error::Generic { store: "S3", source: text.into() }
+}
+
+#[async_trait]
+impl ObjectStore for Bucket {
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> Result<PutResult> {
+        self.count();
+        let write = self.pause().await;
+        let is_third = write % 3 == 2;
+        match (self.quirk, &options.mode) {
+            (Quirk::IgnoresIfNoneMatch, PutMode::Create)
+            | (Quirk::IgnoresIfMatch, PutMode::Update(_)) => options.mode = PutMode::Overwrite,
+            (Quirk::NeverMatches, PutMode::Update(_)) => {
+                let (path, source) = (path.to_string(), "412".into());
+                return Err(Error::Precondition { path, source });
+            }
+            (Quirk::RefusesOnce, _) if self.refused.lock().unwrap().insert(path.clone()) => {
+                let (path, source) = (path.to_string(), "409".into());
+                return Err(Error::AlreadyExists { path, source });
+            }
+            _ => {}
+        }
+        let put = self.inner.put_opts(path, payload, options).await?;
+        if self.quirk == Quirk::LosesReplies && is_third { Err(severed(path)) } else { Ok(put) }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.count();
+        if let Quirk::Forbids(part) = self.quirk
+            && path.as_ref().contains(part)
+        {
+            let source = "status code: 403 Forbidden: <Code>AccessDenied</Code>".into();
+            return Err(Error::PermissionDenied { path: path.to_string(), source });
+        }
+        self.inner.get_opts(path, options).await
+    }
+
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.count();
+        self.inner.get_ranges(path, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.count();
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.count();
+        let requests = Arc::clone(&self.requests);
+        let listed = self.inner.list(prefix).enumerate().map(move |(number, listed)| {
+            // A page holds a thousand.
+            let begins_page = number > 0 && number % 1000 == 0;
+            requests.fetch_add(u64::from(begins_page), Ordering::SeqCst);
+            listed
+        });
+        listed.boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let listed = self.inner.list_with_delimiter(prefix).await?;
+        let pages = (listed.objects.len() + listed.common_prefixes.len()).div_ceil(1000).max(1);
+        self.requests.fetch_add(pages as u64, Ordering::SeqCst);
+        Ok(listed)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bucket({:?})", self.quirk)
+    }
+}
