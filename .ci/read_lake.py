@@ -1,17 +1,7 @@
-"""Reads a lake as its users do: DuckDB, pyarrow and polars, by plain glob.
-
-    read_lake.py BINARY LAKE
-
-BINARY makes the lake by `demo`, LAKE is a folder that does not exist yet. Says one line for each
-promise that holds, and exits 1 if any does not.
-"""
+"""Reads a lake as its users do: DuckDB, pyarrow and polars, by plain glob."""
 
 import hashlib
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import duckdb
 import polars
@@ -19,6 +9,8 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet
+
+from promises import output
 
 CALLS = "300"
 INSTANT = pyarrow.timestamp("us", tz="UTC")
@@ -29,20 +21,6 @@ SCALARS = {
     "string": pyarrow.string(),
     "timestamp": INSTANT,
 }
-
-
-class Promises:
-    """What was promised, and whether it held."""
-
-    def __init__(self):
-        self.broken = 0
-
-    def check(self, promise, problems):
-        """Says that a promise holds, or where it does not."""
-        self.broken += bool(problems)
-        print(f"{'BROKEN' if problems else 'ok':6} {promise}")
-        for problem in problems[:10]:
-            print(f"       {problem}")
 
 
 class Table:
@@ -61,12 +39,6 @@ class Table:
 
     def source(self):
         return f"read_parquet('{self.glob}', hive_partitioning = true)"
-
-
-def output(binary, *arguments):
-    """A command's JSON."""
-    ran = subprocess.run([binary, *arguments], stdout=subprocess.PIPE, check=True)
-    return json.loads(ran.stdout)
 
 
 def tables_of(binary, lake, report):
@@ -172,20 +144,14 @@ def rewritten(binary, lake, report):
     return changed
 
 
-def main():
-    binary, lake = str(Path(sys.argv[1]).absolute()), Path(sys.argv[2])
+def read_demo(binary, lake, promises):
+    """The demo's lake, by plain glob."""
     report = output(binary, "demo", str(lake), "--calls", CALLS, "--json", "--quiet")
     tables = tables_of(binary, lake, report)
     details = next(table for table in tables if table.name == "call_details")
-    promises = Promises()
     print(f"{len(tables)} tables, {sum(it.rows for it in tables)} rows, {len(digests(lake))} objects")
-    promises.check("every row once in duckdb, polars and pyarrow", list(miscounts(tables)))
-    promises.check("dt is the date of the record's own time", list(misplaced(tables)))
-    promises.check("one schema a table, of the promised types", list(mistyped(tables)))
-    promises.check("transcripts unnest, alike in all three", list(unnested(details)))
+    promises.check("every row once in duckdb, polars and pyarrow", miscounts(tables))
+    promises.check("dt is the date of the record's own time", misplaced(tables))
+    promises.check("one schema a table, of the promised types", mistyped(tables))
+    promises.check("transcripts unnest, alike in all three", unnested(details))
     promises.check("a run that finds nothing new writes nothing", rewritten(binary, lake, report))
-    return 1 if promises.broken else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
