@@ -21,7 +21,8 @@
 //!    first and the manifest that names them last.
 //! 4. [`verify`]: what can be checked from the lake alone; [`doctor`]: what the API and the store
 //!    really offer.
-//! 5. [`simulator`]: the API, imitated with its traps. It shares no code with the exporter.
+//! 5. [`sql`]: the tables and views of a lake, as engines want to be told.
+//! 6. [`simulator`]: the API, imitated with its traps. It shares no code with the exporter.
 //!
 //! # Example
 //!
@@ -81,5 +82,6 @@ pub mod secret;
 pub mod simulator;
 pub mod span;
 pub mod status;
+pub mod sql;
 pub mod verify;
 pub mod window;

@@ -6,11 +6,15 @@
 //! All files of a table have one schema, so the types are few and every engine reads each alike:
 //! no Arrow `Null`, no empty struct, list items called `element`, instants in microseconds `UTC`.
 
+mod diff;
+
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
+
+pub use self::diff::Difference;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use crate::config::{Concurrency, Deletes, Rate, Share};
 use crate::manifest::Granularity;
 use crate::span::Span;
+use crate::sql::Engine;
 
 /// Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
 ///
@@ -59,6 +60,8 @@ pub(super) enum Command {
     Schema(SchemaArgs),
     /// Check the configuration, or show every setting and where it came from
     Config(ConfigArgs),
+    /// Print the lake's tables and views as SQL, ready to paste
+    Sql(SqlArgs),
     /// Serve the embedded simulator of the API, for trying things out
     Simulate(SimulateArgs),
 }
@@ -288,8 +291,15 @@ pub(super) struct SchemaArgs {
     #[command(flatten)]
     pub(super) files: FileArgs,
     /// Print as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ddl")]
     pub(super) json: bool,
+    /// Print the statement that makes such a table
+    #[arg(long, value_name = "duckdb|spark|athena", value_parser = engine)]
+    pub(super) ddl: Option<Engine>,
+    /// Print how the columns of the lake's manifest OLD differ from those of NEW, or of the newest
+    #[arg(long, value_name = "OLD[..NEW]", value_parser = versions, requires = "lake")]
+    #[arg(conflicts_with = "ddl")]
+    pub(super) diff: Option<(u64, Option<u64>)>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -330,6 +340,20 @@ pub(super) struct ConfigShowArgs {
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SqlArgs {
+    /// The lake [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Who will read it
+    #[arg(long, value_name = "duckdb|spark|athena", value_parser = engine)]
+    pub(super) engine: Engine,
+    /// Where the engine finds the lake, if not where it is now, such as `s3://bucket/prefix`
+    #[arg(long, value_name = "URL")]
+    pub(super) location: Option<String>,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -397,6 +421,25 @@ fn granularity(text: &str) -> Result<Granularity, String> {
         "day" => Ok(Granularity::Day),
         "month" => Ok(Granularity::Month),
         _ => Err("expected day or month".to_owned()),
+    }
+}
+
+fn versions(text: &str) -> Result<(u64, Option<u64>), String> {
+    let number = |text: &str| {
+        text.parse().map_err(|_| "expected a manifest's number, or two such as 3..7".to_owned())
+    };
+    match text.split_once("..") {
+        Some((old, new)) => Ok((number(old)?, Some(number(new)?))),
+        None => Ok((number(text)?, None)),
+    }
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    match text {
+        "duckdb" => Ok(Engine::DuckDb),
+        "spark" => Ok(Engine::Spark),
+        "athena" => Ok(Engine::Athena),
+        _ => Err("expected duckdb, spark or athena".to_owned()),
     }
 }
 

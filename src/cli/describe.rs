@@ -10,8 +10,9 @@ use super::output::Printer;
 use super::settings::{Flags, Settings};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::lake::{Store, newest_manifest};
+use crate::lake::{Store, manifest_at, newest_manifest};
 use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
+use crate::sql::ddl;
 
 pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> {
     let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
@@ -70,10 +71,17 @@ fn remark(endpoint: &Endpoint) -> &'static str {
 pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
     let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
     let endpoint = catalogue.find(&args.endpoint)?;
+    if let Some((lake, (old, new))) = args.lake.as_ref().zip(args.diff) {
+        return diff(&Store::open(lake)?, &endpoint.name, old, new, args.json, printer);
+    }
     let schema = match &args.lake {
         Some(lake) => lake_schema(lake, &endpoint.name)?,
         None => endpoint.schema(),
     };
+    if let Some(engine) = args.ddl {
+        printer.data(ddl(engine, &endpoint.name, &schema).trim_end());
+        return Ok(Exit::Complete);
+    }
     if args.json {
         printer.data(&serde_json::to_string_pretty(&schema)?);
         return Ok(Exit::Complete);
@@ -86,6 +94,39 @@ pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
         table.add_row([name, type_name, description]);
     }
     printer.data(&format!("{}: {}\n{table}", endpoint.name, endpoint.description));
+    Ok(Exit::Complete)
+}
+
+/// How the columns of two manifests differ; a line for each that does.
+fn diff(
+    store: &Store,
+    endpoint: &str,
+    old: u64,
+    new: Option<u64>,
+    json: bool,
+    printer: Printer,
+) -> Result<Exit> {
+    let missing = |what: String| {
+        Error::new(ErrorKind::Config, format!("{} has no {what}", store.location()))
+            .with_hint("manifests are numbered files below _manifest; old ones are swept")
+    };
+    let numbered = |version: u64| {
+        let found = manifest_at(store, endpoint, version)?;
+        found.ok_or_else(|| missing(format!("manifest {version} of `{endpoint}`")))
+    };
+    let new = match new {
+        Some(version) => numbered(version)?,
+        None => newest_manifest(store, endpoint)?
+            .ok_or_else(|| missing(format!("table `{endpoint}`")))?,
+    };
+    let differences = numbered(old)?.schema.differences(&new.schema);
+    if json {
+        printer.data(&serde_json::to_string_pretty(&differences)?);
+    } else {
+        for difference in &differences {
+            printer.data(&difference.to_string());
+        }
+    }
     Ok(Exit::Complete)
 }
 

@@ -17,6 +17,7 @@ mod progress;
 mod settings;
 mod simulate;
 mod status;
+mod sql;
 mod verify;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),
         Command::Config(args) => config::run(&args, printer),
+        Command::Sql(args) => sql::run(&args, printer),
         Command::Simulate(args) => simulate::run(&args, printer),
     };
     match outcome {

@@ -58,6 +58,15 @@ pub(super) fn of_version(store: &Store, endpoint: &str, version: u64) -> Result<
     read_manifest(store, &path(endpoint, version))
 }
 
+/// The manifest of this number, if the lake still has it.
+///
+/// # Errors
+/// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
+pub fn manifest_at(store: &Store, endpoint: &str, version: u64) -> Result<Option<Manifest>> {
+    let path = path(endpoint, version);
+    store.read(&path)?.map(|bytes| parse_manifest(&path, &bytes)).transpose()
+}
+
 /// The number in a manifest's name.
 fn number_of(path: &str) -> u64 {
     let name = path.rsplit('/').next().and_then(|name| name.strip_suffix(".json"));

@@ -25,7 +25,7 @@ pub use change::{Change, Committed, Mark, PartitionChange, Removal, SnapshotKeys
 pub use index::Known;
 pub use keys::key_hash;
 pub use ledger::Ledger;
-pub use manifests::newest_manifest;
+pub use manifests::{manifest_at, newest_manifest};
 pub use piece::Entries;
 pub use store::{Breakdown, Store};
 pub use table::Table;

@@ -47,6 +47,7 @@ fn help_names_every_command_and_every_exit_code() {
       endpoints  Show the endpoints: what can be exported, and how each is asked for
       schema     Show an endpoint's columns and types
       config     Check the configuration, or show every setting and where it came from
+      sql        Print the lake's tables and views as SQL, ready to paste
       simulate   Serve the embedded simulator of the API, for trying things out
       help       Print this message or the help of the given subcommand(s)
 
@@ -188,6 +189,50 @@ fn a_schema_as_json_is_what_a_manifest_holds() {
 }
 
 /// Every error that a user can make says what to do, and ends with 2.
+#[test]
+fn a_lake_tells_its_sql_and_how_its_columns_differ() {
+    let lake = Lake::new();
+    let folder = lake.path();
+    let place = folder.to_str().unwrap();
+    clari_lake(&["demo", place, "--calls", "20", "-q"]).assert().code(0);
+    let sql = said(clari_lake(&["sql", place, "--engine", "duckdb"]));
+    assert!(sql.contains(&format!("'{place}/calls/dt=*/part-*.parquet'")), "{sql}");
+    // The demo's workspace has no CRM look-ups; its views have their columns all the same.
+    assert!(sql.contains("-- table crm_deals, nothing yet"), "{sql}");
+    let athena = said(clari_lake(&["sql", place, "--engine", "athena"]));
+    assert!(athena.starts_with("2\n") && athena.contains("--location s3://"), "{athena}");
+    let athena = ["sql", place, "--engine", "athena", "--location", "s3://b/p/"];
+    let athena = said(clari_lake(&athena));
+    assert!(athena.contains("\nlocation 's3://b/p/calls/'\n"), "{athena}");
+    // The first manifest of users, before any reply, has the declared columns and no others.
+    assert_eq!(said(clari_lake(&["schema", "users", place, "--diff", "1"])), "0\n");
+    let missing = said(clari_lake(&["schema", "users", place, "--diff", "1..77"]));
+    assert!(missing.contains("has no manifest 77 of `users`"), "{missing}");
+}
+
+#[test]
+fn a_schema_is_a_statement_too() {
+    insta::assert_snapshot!(said(clari_lake(&["schema", "topics_v2", "--ddl", "athena"])), @r"
+    0
+    create external table `topics_v2` (
+      `topic_id` string,
+      `topic_name` string,
+      `type` string,
+      `team_ids` array<string>,
+      `custom_topic` struct<`description`:string,`status`:string>,
+      `keyword_topic` struct<`trackers`:array<string>>,
+      `day` date,
+      `extra_json` string,
+      `exported_at` timestamp
+    )
+    partitioned by (
+      `dt` date
+    )
+    stored as parquet
+    location 's3://bucket/topics_v2/';
+    ");
+}
+
 #[test]
 fn mistakes_are_named_with_what_to_do() {
     let folder = Lake::new();

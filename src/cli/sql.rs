@@ -1,0 +1,58 @@
+//! `sql`: the tables and views of a lake, for one engine.
+
+use anyhow::Result;
+
+use super::Exit;
+use super::args::SqlArgs;
+use super::output::Printer;
+use super::settings::{Flags, Settings};
+use crate::endpoint::Catalogue;
+use crate::error::{Error, ErrorKind};
+use crate::lake::{Store, newest_manifest, tables};
+use crate::sql::{Engine, LakeTable, statements};
+
+pub(super) fn run(args: &SqlArgs, printer: Printer) -> Result<Exit> {
+    let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
+    let settings = Settings::load(&args.files, &flags)?;
+    let store = settings.store()?;
+    if tables(&store)?.is_empty() {
+        let message = format!("there is no lake at {}", store.location());
+        return Err(Error::new(ErrorKind::Config, message).into());
+    }
+    let location = location(args, &store)?;
+    let tables = known_tables(&store, &settings.catalogue()?)?;
+    printer.data(statements(args.engine, &tables, &location).trim_end());
+    Ok(Exit::Complete)
+}
+
+/// Where the engine finds the lake: where it is, unless told otherwise.
+fn location(args: &SqlArgs, store: &Store) -> Result<String, Error> {
+    let location = args.location.clone().unwrap_or_else(|| store.location());
+    if location.contains("://") {
+        return Ok(location);
+    }
+    if args.engine == Engine::Athena {
+        let message = format!("Athena reads from S3, and {location} is a folder");
+        let hint = "say where the lake will be: --location s3://bucket/prefix";
+        return Err(Error::new(ErrorKind::Config, message).with_hint(hint));
+    }
+    let absolute = std::path::absolute(&location).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("{location} is no path")).with_source(error)
+    })?;
+    Ok(absolute.display().to_string())
+}
+
+/// The tables of the catalogue, with or without rows, then those that only the lake knows.
+fn known_tables(store: &Store, catalogue: &Catalogue) -> Result<Vec<LakeTable>, Error> {
+    let mut known = Vec::new();
+    for endpoint in catalogue.endpoints() {
+        known.push(match newest_manifest(store, &endpoint.name)? {
+            Some(manifest) => LakeTable::of(&manifest, Some(endpoint)),
+            None => LakeTable::declared(endpoint),
+        });
+    }
+    for name in tables(store)?.iter().filter(|name| catalogue.find(name).is_err()) {
+        known.extend(newest_manifest(store, name)?.map(|it| LakeTable::of(&it, None)));
+    }
+    Ok(known)
+}

@@ -1,0 +1,99 @@
+//! What one schema has and another has not.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Column, ColumnType, Schema};
+
+/// A column or field in which two schemas differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Where: names joined by dots, `[]` for the items of a list.
+    pub path: String,
+    /// Its type in the one schema; none where that lacks it.
+    pub from: Option<String>,
+    /// Its type in the other.
+    pub to: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, .. } = self;
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) => write!(f, "~ {path}: {from} -> {to}"),
+            (None, Some(to)) => write!(f, "+ {path}: {to}"),
+            (Some(from), None) => write!(f, "- {path}: {from}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl Schema {
+    /// The record columns and fields in which `newer` differs, in the order of the two.
+    #[must_use]
+    pub fn differences(&self, newer: &Self) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        columns("", &self.columns, &newer.columns, &mut differences);
+        differences
+    }
+}
+
+fn columns(path: &str, from: &[Column], to: &[Column], differences: &mut Vec<Difference>) {
+    let of = |columns: &[Column], name: &str| columns.iter().position(|it| it.name == name);
+    let added = to.iter().filter(|column| of(from, &column.name).is_none());
+    for column in from.iter().chain(added) {
+        let path = format!("{path}{}", column.name);
+        let before = of(from, &column.name).map(|at| &from[at].column_type);
+        let after = of(to, &column.name).map(|at| &to[at].column_type);
+        types(path, before, after, differences);
+    }
+}
+
+fn types(
+    path: String,
+    from: Option<&ColumnType>,
+    to: Option<&ColumnType>,
+    differences: &mut Vec<Difference>,
+) {
+    match (from, to) {
+        (Some(ColumnType::Struct(before)), Some(ColumnType::Struct(after))) => {
+            columns(&format!("{path}."), before, after, differences);
+        }
+        (Some(ColumnType::List(before)), Some(ColumnType::List(after))) => {
+            types(format!("{path}[]"), Some(before), Some(after), differences);
+        }
+        (before, after) if before != after => {
+            let spell = |it: &ColumnType| it.to_string();
+            differences.push(Difference { path, from: before.map(spell), to: after.map(spell) });
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AddedColumns;
+    use super::*;
+
+    fn schema(columns: Vec<Column>) -> Schema {
+        Schema { columns, added: AddedColumns::default() }
+    }
+
+    #[test]
+    fn what_was_added_changed_and_taken_away_is_told_by_its_path() {
+        let people = |fields| {
+            let list = ColumnType::List(Box::new(ColumnType::Struct(fields)));
+            Column::new("people", list)
+        };
+        let name = Column::new("name", ColumnType::String);
+        let age = Column::new("age", ColumnType::Int64);
+        let old = schema(vec![Column::new("count", ColumnType::Int64), people(vec![name.clone()])]);
+        let new = schema(vec![people(vec![name, age]), Column::new("count", ColumnType::Double)]);
+        let told: Vec<_> = old.differences(&new).iter().map(Difference::to_string).collect();
+        assert_eq!(told, ["~ count: int64 -> double", "+ people[].age: int64"]);
+        let told: Vec<_> = new.differences(&old).iter().map(Difference::to_string).collect();
+        assert_eq!(told, ["- people[].age: int64", "~ count: double -> int64"]);
+        assert_eq!(old.differences(&old), []);
+    }
+}

@@ -1,0 +1,165 @@
+//! SQL: a lake's tables, and views over them, as each engine wants to be told.
+//!
+//! Enters: the tables' schemas and where their objects are. Leaves: statements in the words of
+//! one engine, ready to paste. Never here: a lake that is opened, or a statement that changes one.
+//!
+//! Every engine gets the same tables and the same views, with the same columns in the same order
+//! and the same rows in them. Views say what people ask for first: who spoke when, who took part,
+//! what was found. A call that is known to be gone is in the tables and in no view.
+//!
+//! A statement ends with `;` at the end of a line, and no comment holds one, so that whoever has
+//! no SQL shell at hand can split the text.
+
+mod activity;
+mod athena;
+mod dialect;
+mod duckdb;
+mod people;
+mod query;
+mod source;
+mod spark;
+mod table;
+mod talk;
+mod views;
+
+use self::athena::Athena;
+use self::dialect::Dialect;
+use self::duckdb::DuckDb;
+use self::spark::Spark;
+pub use self::table::LakeTable;
+use crate::schema::Schema;
+
+/// Who reads the lake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// DuckDB 1.3 or later.
+    DuckDb,
+    /// Spark 3.4 or later.
+    Spark,
+    /// Amazon Athena, engine version 3.
+    Athena,
+}
+
+impl Engine {
+    fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Self::DuckDb => &DuckDb,
+            Self::Spark => &Spark,
+            Self::Athena => &Athena,
+        }
+    }
+}
+
+/// The statements that define `tables` and the views over them, whose objects are below
+/// `location`: an absolute path or a URL.
+///
+/// A table without objects is defined too, as an empty one, so that every statement runs.
+#[must_use]
+pub fn statements(engine: Engine, tables: &[LakeTable], location: &str) -> String {
+    let dialect = engine.dialect();
+    let mut text = format!("-- {}\n", dialect.preamble().replace('\n', "\n-- "));
+    for table in tables {
+        let note = if table.has_objects { "" } else { ", nothing yet" };
+        text.push_str(&format!("\n-- table {}{note}\n", table.name));
+        text.push_str(&dialect.table(table, location.trim_end_matches('/')));
+    }
+    text.push_str(&views::statements(dialect, tables));
+    text
+}
+
+/// The statement that makes an empty table of `schema`, named after its endpoint.
+#[must_use]
+pub fn ddl(engine: Engine, name: &str, schema: &Schema) -> String {
+    engine.dialect().ddl(name, schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Catalogue, Endpoint};
+
+    fn tables(names: &[&str]) -> Vec<LakeTable> {
+        let catalogue = Catalogue::built_in().unwrap();
+        names.iter().map(|name| LakeTable::declared(catalogue.find(name).unwrap())).collect()
+    }
+
+    fn all_engines() -> [Engine; 3] {
+        [Engine::DuckDb, Engine::Spark, Engine::Athena]
+    }
+
+    /// An endpoint whose columns have names that no engine takes as they are.
+    fn odd() -> LakeTable {
+        let text = r#"
+            description = "d"
+            path = "/x"
+            records = "$.xs[*]"
+            key = ["id"]
+            dated = { by = "run" }
+            [[column]]
+            name = "id"
+            type = "string"
+            [[column]]
+            name = "a\"b`c'd.e;f"
+            type = "list<struct>"
+            fields = [{ name = "end of`it", type = "list<double>" }, { name = "order", type = "int64" }]
+        "#;
+        let table = LakeTable::declared(&Endpoint::from_toml("odd", text).unwrap());
+        LakeTable { has_objects: true, ..table }
+    }
+
+    #[test]
+    fn every_engine_gets_the_same_views_in_the_same_order() {
+        let tables = tables(&["calls", "call_details", "users", "topics"]);
+        let views = |engine: Engine| {
+            let text = statements(engine, &tables, "/lake");
+            let comments = text.lines().filter_map(|line| line.strip_prefix("-- view "));
+            comments.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let expected = views(Engine::DuckDb);
+        assert!(expected.iter().any(|it| it.starts_with("turns:")), "{expected:?}");
+        assert!(all_engines().iter().all(|engine| views(*engine) == expected));
+    }
+
+    /// Whoever splits the text at `;` gets statements and nothing else.
+    #[test]
+    fn a_statement_ends_where_a_semicolon_is() {
+        for engine in all_engines() {
+            let text = statements(engine, &tables(&["calls", "call_details", "users"]), "/lake");
+            let pieces: Vec<&str> = text.split(';').collect();
+            let (rest, pieces) = pieces.split_last().unwrap();
+            assert_eq!(rest.trim(), "", "{engine:?}");
+            for piece in pieces {
+                let code = piece.lines().find(|line| !line.is_empty() && !line.starts_with("--"));
+                let word = code.unwrap().split(' ').next().unwrap();
+                assert!(["create", "drop"].contains(&word), "{engine:?}: {piece}");
+            }
+        }
+    }
+
+    /// A table that lacks what a view reads leaves the view its columns, of the same types.
+    #[test]
+    fn a_view_over_a_table_without_its_columns_is_there_and_empty() {
+        let mut few = tables(&["calls", "call_details", "users"]);
+        few[1].schema.columns.retain(|column| column.name == "id");
+        let text = statements(Engine::DuckDb, &few, "/lake");
+        assert!(text.contains("cast(null as varchar) as text"), "{text}");
+    }
+
+    #[test]
+    fn names_and_places_are_quoted_as_each_engine_does_it() {
+        let quoted = all_engines().map(|it| statements(it, &[odd()], "/o'dd/[l]a\\k;e$*"));
+        insta::assert_snapshot!(quoted.join("\n==\n"));
+    }
+
+    #[test]
+    fn the_statements_are_these() {
+        let mut tables = tables(&["calls", "call_details", "users"]);
+        for table in &mut tables {
+            table.has_objects = true;
+        }
+        tables[0].has_undated = true;
+        for (engine, name) in all_engines().into_iter().zip(["duckdb", "spark", "athena"]) {
+            insta::assert_snapshot!(name, statements(engine, &tables, "s3://bucket/lake"));
+        }
+    }
+}
