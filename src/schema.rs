@@ -200,12 +200,21 @@ impl Schema {
         format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
     }
 
-    /// Whether a record's own field of this name would collide with a column of this tool's.
+    /// Whether a column of this name is this tool's, not the record's.
     #[must_use]
     pub fn reserves(&self, name: &str) -> bool {
-        [EXTRA_JSON, EXPORTED_AT, DELETED_AT, "dt"].contains(&name)
-            || (self.added.day && name == DAY)
-            || self.added.parent.as_deref() == Some(name)
+        self.reserved().any(|ours| ours == name)
+    }
+
+    /// Whether an engine that folds case would take a column of this name for one of this tool's.
+    #[must_use]
+    pub fn collides(&self, name: &str) -> bool {
+        self.reserved().any(|ours| ours.eq_ignore_ascii_case(name))
+    }
+
+    fn reserved(&self) -> impl Iterator<Item = &str> {
+        let added = self.added.day.then_some(DAY).into_iter().chain(self.added.parent.as_deref());
+        [EXTRA_JSON, EXPORTED_AT, DELETED_AT, "dt"].into_iter().chain(added)
     }
 }
 

@@ -39,25 +39,42 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
     }
 
     /// The arrays of an object's members, in the order of `columns`; one row per position.
-    pub(super) fn members(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
+    fn members(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
+        let positions = self.positions(columns, rows);
+        self.arrays(columns, rows.len(), &positions)
+    }
+
+    /// Where the members of each row stand, column by column.
+    fn positions(&mut self, columns: &[Column], rows: &[u32]) -> Vec<u32> {
         let mut positions = vec![ABSENT; columns.len() * rows.len()];
         for (row, at) in rows.iter().enumerate() {
             if let TapeElement::StartObject(end) = self.tape.get(*at) {
                 self.place(columns, &mut positions, rows.len(), row, (*at, end));
             }
         }
-        let of_column = |at: usize| at * rows.len()..(at + 1) * rows.len();
+        positions
+    }
+
+    fn arrays(
+        &mut self,
+        columns: &[Column],
+        rows: usize,
+        positions: &[u32],
+    ) -> Result<Vec<ArrayRef>> {
+        let of_column = |at: usize| at * rows..(at + 1) * rows;
         let arrays = columns.iter().enumerate();
         arrays.map(|(at, column)| self.array(column, &positions[of_column(at)])).collect()
     }
 
-    /// The arrays of bare values: the first column holds them.
-    pub(super) fn scalars(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
-        let absent = vec![ABSENT; rows.len()];
-        let arrays = columns.iter().enumerate();
-        arrays
-            .map(|(at, column)| self.array(column, if at == 0 { rows } else { &absent }))
-            .collect()
+    /// The arrays of records, of which bare values are held by the first column.
+    pub(super) fn records(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut positions = self.positions(columns, rows);
+        for (row, at) in rows.iter().enumerate().filter(|_| !columns.is_empty()) {
+            if !matches!(self.tape.get(*at), TapeElement::StartObject(_)) {
+                positions[row] = *at;
+            }
+        }
+        self.arrays(columns, rows.len(), &positions)
     }
 
     /// Notes where the members of one object stand.

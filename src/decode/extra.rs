@@ -21,17 +21,35 @@ pub(super) struct ExtraWriter<'a, 't> {
     tape: &'a Tape<'t>,
     counts: &'a mut MisfitCounts,
     path: Vec<String>,
+    /// How many members were left out of values without a column, since another of the same name
+    /// follows in the same object.
+    pub(super) duplicates: u64,
 }
 
 impl<'a, 't> ExtraWriter<'a, 't> {
     pub(super) fn new(tape: &'a Tape<'t>, counts: &'a mut MisfitCounts) -> Self {
-        Self { tape, counts, path: Vec::new() }
+        Self { tape, counts, path: Vec::new(), duplicates: 0 }
     }
 
     /// The extra JSON of the record at `at`; `None` when the columns hold all of it.
     pub(super) fn record(&mut self, columns: &[Column], at: u32) -> Option<String> {
         let mut out = String::new();
-        self.members(columns, at, &mut out).then_some(out)
+        if matches!(self.tape.get(at), TapeElement::StartObject(_)) {
+            return self.members(columns, at, &mut out).then_some(out);
+        }
+        self.bare(columns.first()?, at)
+    }
+
+    /// A bare value counts as a record of the first column.
+    fn bare(&mut self, column: &Column, at: u32) -> Option<String> {
+        let mut out = String::from("{");
+        json::write_text(&column.name, &mut out);
+        out.push(':');
+        self.path.push(column.name.clone());
+        let written = self.value(&column.column_type, column.convert, at, &mut out);
+        self.path.pop();
+        out.push('}');
+        written.then_some(out)
     }
 
     /// Writes an object of what is missing; whether anything was.
@@ -39,9 +57,8 @@ impl<'a, 't> ExtraWriter<'a, 't> {
         let TapeElement::StartObject(end) = self.tape.get(at) else { return false };
         let start = out.len();
         let mut separator = '{';
-        for (name, member) in json::members(self.tape, at, end) {
-            let superseded = json::member(self.tape, at, name) != Some(member);
-            if superseded || matches!(self.tape.get(member), TapeElement::Null) {
+        for (name, member) in json::distinct_members(self.tape, at, end) {
+            if matches!(self.tape.get(member), TapeElement::Null) {
                 continue;
             }
             let before = out.len();
@@ -118,7 +135,9 @@ impl<'a, 't> ExtraWriter<'a, 't> {
 
     fn whole(&mut self, at: u32, out: &mut String) -> bool {
         *self.counts.entry(self.path.join(".")).or_default() += 1;
-        json::write(self.tape, at, out);
+        let superseded = json::superseded(self.tape, at);
+        self.duplicates += superseded.len() as u64;
+        json::write_without(self.tape, at, &superseded, out);
         true
     }
 }

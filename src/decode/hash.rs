@@ -63,7 +63,7 @@ fn object(tape: &Tape<'_>, at: u32, end: u32, leave_out: &[&str], depth: usize) 
         !matches!(tape.get(*member), TapeElement::Null) && !leave_out.contains(name)
     };
     let hashed = |(name, member)| (name, value(tape, member, depth + 1));
-    members(json::members(tape, at, end).filter(counts).map(hashed))
+    members(json::distinct_members(tape, at, end).into_iter().filter(counts).map(hashed))
 }
 
 /// The hash of an object from its members' hashes, in any order.

@@ -24,16 +24,27 @@ pub(super) fn widen(
     declared: &[Column],
     refuse: &dyn Fn(&str) -> bool,
 ) -> bool {
+    widen_columns(tape, at, columns, declared, refuse, 0)
+}
+
+fn widen_columns(
+    tape: &Tape<'_>,
+    at: u32,
+    columns: &mut Vec<Column>,
+    declared: &[Column],
+    refuse: &dyn Fn(&str) -> bool,
+    depth: usize,
+) -> bool {
     let TapeElement::StartObject(end) = tape.get(at) else { return false };
     let mut changed = false;
     for (name, member) in json::members(tape, at, end) {
         if let Some(known) = columns.iter_mut().find(|column| column.name == name) {
             let declared = declared.iter().find(|column| column.name == name);
-            changed |=
-                widen_type(tape, member, &mut known.column_type, declared.map(|c| &c.column_type));
+            let declared = declared.map(|column| &column.column_type);
+            changed |= widen_type(tape, member, &mut known.column_type, declared, depth + 1);
         } else if admits(columns, name)
             && !refuse(name)
-            && let Some(column_type) = infer(tape, member, 0)
+            && let Some(column_type) = infer(tape, member, depth)
         {
             columns.push(Column::new(name, column_type));
             changed = true;
@@ -47,6 +58,7 @@ fn widen_type(
     at: u32,
     column: &mut ColumnType,
     declared: Option<&ColumnType>,
+    depth: usize,
 ) -> bool {
     match column {
         ColumnType::Struct(fields) => {
@@ -54,7 +66,7 @@ fn widen_type(
                 Some(ColumnType::Struct(declared)) => declared.as_slice(),
                 _ => &[],
             };
-            widen(tape, at, fields, declared, &|_| false)
+            widen_columns(tape, at, fields, declared, &|_| false, depth)
         }
         ColumnType::List(element) => {
             let declared = match declared {
@@ -63,7 +75,7 @@ fn widen_type(
             };
             let mut changed = false;
             for item in json::items(tape, at) {
-                changed |= widen_type(tape, item, element, declared);
+                changed |= widen_type(tape, item, element, declared, depth + 1);
             }
             changed
         }

@@ -3,7 +3,12 @@
 //! Enters: JSON text. Leaves: positions on the tape, and JSON text again. Never here: a tree of
 //! values, or recursion over the data's depth.
 
+use std::collections::{HashMap, HashSet};
+
 use arrow::json::reader::{Tape, TapeElement};
+
+/// Up to this many members, comparing each with each is cheaper than a map.
+const FEW: usize = 24;
 
 /// The position after the value at `at`.
 pub(super) fn next(tape: &Tape<'_>, at: u32) -> u32 {
@@ -38,6 +43,21 @@ pub(super) fn member(tape: &Tape<'_>, at: u32, name: &str) -> Option<u32> {
     members(tape, at, end).filter(|(it, _)| *it == name).last().map(|(_, member)| member)
 }
 
+/// The members of the object between `at` and `end`, of several of one name only the last.
+pub(super) fn distinct_members<'t>(tape: &'t Tape<'_>, at: u32, end: u32) -> Vec<(&'t str, u32)> {
+    let mut all: Vec<_> = members(tape, at, end).collect();
+    if all.len() <= FEW {
+        let is_last = |at: usize| all[at + 1..].iter().all(|(name, _)| *name != all[at].0);
+        if !(0..all.len()).all(is_last) {
+            all = (0..all.len()).filter(|at| is_last(*at)).map(|at| all[at]).collect();
+        }
+        return all;
+    }
+    let last: HashMap<&str, u32> = all.iter().copied().collect();
+    all.retain(|(name, member)| last[name] == *member);
+    all
+}
+
 /// The items of the list at `at`; none when it is no list.
 pub(super) fn items(tape: &Tape<'_>, at: u32) -> impl Iterator<Item = u32> {
     let (mut at, end) = match tape.get(at) {
@@ -59,12 +79,41 @@ pub(super) fn has_link(tape: &Tape<'_>, at: u32) -> bool {
     })
 }
 
+/// The members within the value at `at` that another of the same name in the same object follows.
+pub(super) fn superseded(tape: &Tape<'_>, at: u32) -> HashSet<u32> {
+    let mut superseded = HashSet::new();
+    for at in at..next(tape, at) {
+        if let TapeElement::StartObject(end) = tape.get(at) {
+            let mut kept = distinct_members(tape, at, end).into_iter().peekable();
+            for (_, member) in members(tape, at, end) {
+                if kept.next_if(|(_, last)| *last == member).is_none() {
+                    superseded.insert(member);
+                }
+            }
+        }
+    }
+    superseded
+}
+
 /// Writes the value at `at` as JSON text.
 pub(super) fn write(tape: &Tape<'_>, at: u32, out: &mut String) {
+    write_without(tape, at, &HashSet::new(), out);
+}
+
+/// Writes the value at `at` as JSON text, without the members at these positions.
+pub(super) fn write_without(tape: &Tape<'_>, at: u32, without: &HashSet<u32>, out: &mut String) {
     // The open containers: whether each is an object, and how many names and values it has yet.
     let mut open: Vec<(bool, usize)> = Vec::new();
     let end = next(tape, at);
-    for at in at..end {
+    let mut here = at;
+    while here < end {
+        let at = here;
+        // A name stands right before its value.
+        if without.contains(&(at + 1)) && is_name(&open) {
+            here = next(tape, at + 1);
+            continue;
+        }
+        here += 1;
         let element = tape.get(at);
         if !matches!(element, TapeElement::EndObject(_) | TapeElement::EndList(_)) {
             separate(&mut open, out);
@@ -93,6 +142,11 @@ pub(super) fn write(tape: &Tape<'_>, at: u32, out: &mut String) {
             _ => out.push_str("null"),
         }
     }
+}
+
+/// Whether a member's name comes next.
+fn is_name(open: &[(bool, usize)]) -> bool {
+    open.last().is_some_and(|(is_object, written)| *is_object && written % 2 == 0)
 }
 
 fn separate(open: &mut [(bool, usize)], out: &mut String) {

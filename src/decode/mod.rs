@@ -395,6 +395,68 @@ mod tests {
         assert_eq!(count.value(0), 12);
     }
 
+    /// P5: whatever stands twice under one name, its last value counts, wherever it stands.
+    #[test]
+    fn of_members_of_one_name_the_last_is_kept_and_the_others_are_counted() {
+        let body = br#"{"xs": [{"id": "a", "count": 1, "count": 2, "new": {"x": 1, "x": {"y": 2}},
+            "odd.name": 1, "odd.name": null, "people": [{"name": 1, "name": 2}]}]}"#;
+        let decoded = decoder(true).decode(body, &Origin::default()).unwrap();
+        let expected =
+            json!({"id": "a", "count": 2, "new": {"x": {"y": 2}}, "people": [{"name": 2}]});
+        assert_eq!(without_nulls(&read_back(&decoded.rows)[0]), expected);
+        let extra = decoded.rows.batch.column_by_name(EXTRA_JSON).unwrap();
+        let extra = arrow::array::AsArray::as_string::<i32>(extra).value(0);
+        assert_eq!(extra, r#"{"new":{"x":{"y":2}},"people":[{"name":2}]}"#);
+        let again =
+            decoder(true).decode_rows(&decoded.rows.to_table().unwrap(), vec![Origin::default()]);
+        assert_eq!(again.unwrap().facts[0].hash, decoded.rows.facts[0].hash);
+        assert_eq!(decoded.surprises.duplicate_members, 3);
+    }
+
+    /// P5: a list may hold names, numbers and objects at once.
+    #[test]
+    fn bare_values_and_records_come_back_from_one_list() {
+        let text = "description = \"d\"\npath = \"/x\"\nrecords = \"$.xs[*]\"\nkey = [\"topic\"]\n\
+            dated = { by = \"run\" }\n[[column]]\nname = \"topic\"\ntype = \"string\"";
+        let endpoint = Arc::new(Endpoint::from_toml("xs", text).unwrap());
+        let schema = Arc::new(endpoint.schema());
+        let mut decoder = RecordDecoder::new(endpoint, schema, true, None);
+        let decoded = decode(&mut decoder, &json!(["a", 5, {"topic": "b", "new": 1}]));
+        let expected = json!([{"topic": "a"}, {"topic": 5}, {"topic": "b", "new": 1}]);
+        assert_eq!(Value::from(read_back(&decoded.rows)), expected);
+        let topics = decoded.rows.batch.column_by_name("topic").unwrap();
+        let topics = arrow::array::AsArray::as_string::<i32>(topics);
+        assert_eq!(topics.iter().flatten().collect::<Vec<_>>(), ["a", "5", "b"]);
+    }
+
+    /// A column is at most so deep, whatever gathers below it, and the stack holds any depth.
+    #[test]
+    fn depth_neither_grows_the_schema_nor_overflows_the_stack() {
+        let mut decoder = decoder(false);
+        for depth in [60, 60, 60, 500, 500, 100_000] {
+            let nested = format!("{}1{}", r#"{"x":1,"n":"#.repeat(depth), "}".repeat(depth));
+            let listed = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            let body = format!(r#"{{"xs": [{{"id": "a", "deep": {nested}, "lists": {listed}}}]}}"#);
+            let decoded = decoder.decode(body.as_bytes(), &Origin::default()).unwrap();
+            let table = decoded.rows.to_table().unwrap();
+            let text = rows::to_json(&table, &decoded.rows.schema, &mut TapeReader::default());
+            assert!(text.unwrap().contains(&listed), "{depth}");
+            let again = decoder.decode_rows(&table, vec![Origin::default()]).unwrap();
+            assert_eq!(again.facts[0].hash, decoded.rows.facts[0].hash, "{depth}");
+        }
+        let deepest = format!("{:?}", decoder.schema().columns).matches("Struct").count();
+        assert!(deepest <= 20, "{deepest}");
+    }
+
+    /// A record of very many members takes no longer than its size.
+    #[test]
+    fn a_record_of_many_members_is_decoded_in_time() {
+        let members: Vec<String> = (0..200_000).map(|at| format!("\"{at}\":{at}")).collect();
+        let body = format!(r#"{{"xs": [{{"id": "a", {}}}]}}"#, members.join(","));
+        let decoded = decoder(true).decode(body.as_bytes(), &Origin::default()).unwrap();
+        assert_eq!(decoded.surprises.misfits.len(), 200_000);
+    }
+
     #[test]
     fn a_record_without_a_key_goes_to_quarantine_alone() {
         let records =

@@ -127,19 +127,9 @@ impl RecordShape {
     fn arrays(&self, tape: &Tape<'_>, records: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>, u64)> {
         let mut builder = ColumnBuilder::new(tape);
         let columns = &self.schema.columns;
-        let arrays = if self.is_scalar(tape, records) {
-            builder.scalars(columns, records)?
-        } else {
-            builder.members(columns, records)?
-        };
+        let arrays = builder.records(columns, records)?;
         builder.misfits.sort_unstable();
         Ok((arrays, builder.misfits, builder.duplicates))
-    }
-
-    /// Whether the records are bare values, each of which is its own key.
-    fn is_scalar(&self, tape: &Tape<'_>, records: &[u32]) -> bool {
-        let is_object = |at: &u32| matches!(tape.get(*at), TapeElement::StartObject(_));
-        !records.is_empty() && !records.iter().any(is_object)
     }
 
     fn widen(&mut self, tape: &Tape<'_>, records: &[u32], misfits: &[u32]) -> bool {
@@ -148,7 +138,7 @@ impl RecordShape {
         let declared = &self.endpoint.columns;
         let mut changed = false;
         for at in with_misfits(tape, records, misfits) {
-            let refuse = |name: &str| added.reserves(&name.to_ascii_lowercase());
+            let refuse = |name: &str| added.collides(name);
             changed |= infer::widen(tape, at, &mut schema.columns, declared, &refuse);
         }
         changed
@@ -169,7 +159,9 @@ impl RecordShape {
             let misfit = has_misfit(tape, *at, misfits);
             misfit.then(|| writer.record(&self.schema.columns, *at)).flatten()
         });
-        Arc::new(extra.collect::<StringArray>())
+        let extra: StringArray = extra.collect();
+        surprises.duplicate_members += writer.duplicates;
+        Arc::new(extra)
     }
 
     fn facts(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<RowFacts, String> {
