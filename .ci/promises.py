@@ -21,9 +21,9 @@ class Promises:
             print(f"       {str(problem)[:2000]}", flush=True)
 
 
-def output(binary, *arguments, env=None):
+def output(binary, *arguments, env=None, allowed=(0,)):
     """A command's JSON."""
-    return json.loads(text(binary, *arguments, env=env))
+    return json.loads(text(binary, *arguments, env=env, allowed=allowed))
 
 
 def text(binary, *arguments, env=None, allowed=(0,)):
