@@ -184,13 +184,7 @@ pub fn claim(
 /// The block behind `last` that gives back requests that were paid and not sent, and their time if
 /// nobody has taken the time behind it.
 #[must_use]
-pub fn give_back(
-    last: &Block,
-    limits: &Limits,
-    purpose: Purpose,
-    unused: u32,
-    run: &str,
-) -> Block {
+pub fn give_back(last: &Block, limits: &Limits, purpose: Purpose, unused: u32, run: &str) -> Block {
     let on_backfill = if purpose == Purpose::Backfill { u64::from(unused) } else { 0 };
     let free = if last.run == run { last.requests.clamp(0, i64::from(unused)) } else { 0 };
     let free = i32::try_from(free).map_or(TimeDelta::zero(), |free| limits.spacing() * free);

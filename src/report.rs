@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 pub use crate::manifest::Queue;
+use crate::schema::Difference;
 use crate::window::Window;
 
 /// What a run did.
@@ -101,6 +102,12 @@ pub struct EndpointReport {
     pub quarantined: u64,
     /// Values that no column holds as they are, by path; they are in `extra_json`.
     pub misfits: BTreeMap<String, u64>,
+    /// Columns that this run gave to the table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evolved: Vec<Difference>,
+    /// Columns that `evolve` would give to what this run found and no column holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evolvable: Vec<Difference>,
     /// Members superseded by another of the same name in the same record.
     pub duplicate_members: u64,
     /// Halves of surrogate pairs, replaced.

@@ -7,6 +7,7 @@
 //! no Arrow `Null`, no empty struct, list items called `element`, instants in microseconds `UTC`.
 
 mod diff;
+mod told;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 pub use self::diff::Difference;
+pub use self::told::is_plain_name;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,11 +195,7 @@ impl Schema {
     /// Sixteen hexadecimal digits that differ when any name or type differs.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let mut text = String::new();
-        for field in self.arrow().fields() {
-            text.push_str(&format!("{}:{}\n", field.name(), field.data_type()));
-        }
-        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+        fingerprint(&self.arrow())
     }
 
     /// Whether a column of this name is this tool's, not the record's.
@@ -216,6 +214,16 @@ impl Schema {
         let added = self.added.day.then_some(DAY).into_iter().chain(self.added.parent.as_deref());
         [EXTRA_JSON, EXPORTED_AT, DELETED_AT, "dt"].into_iter().chain(added)
     }
+}
+
+/// Sixteen hexadecimal digits that differ when any name or type of a file's columns differs.
+#[must_use]
+pub fn fingerprint(file: &arrow::datatypes::Schema) -> String {
+    let mut text = String::new();
+    for field in file.fields() {
+        text.push_str(&format!("{}:{}\n", field.name(), field.data_type()));
+    }
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
 /// The column that a file's field stands for; what is declared of it, or of its fields, is kept.

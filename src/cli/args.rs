@@ -60,6 +60,8 @@ pub(super) enum Command {
     Schema(SchemaArgs),
     /// Check the configuration, or show every setting and where it came from
     Config(ConfigArgs),
+    /// Give columns to what has gathered in `extra_json`, and rewrite every file of the table
+    Evolve(EvolveArgs),
     /// Print the lake's tables and views as SQL, ready to paste
     Sql(SqlArgs),
     /// Serve the embedded simulator of the API, for trying things out
@@ -99,6 +101,9 @@ pub(super) struct ExportArgs {
     /// List all that is in the lake again
     #[arg(long)]
     pub(super) full: bool,
+    /// At the end, give columns to what has gathered in `extra_json`
+    #[arg(long)]
+    pub(super) evolve: bool,
     #[command(flatten)]
     pub(super) table: TableArgs,
     #[command(flatten)]
@@ -343,6 +348,30 @@ pub(super) struct ConfigShowArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct EvolveArgs {
+    /// The lake [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Only this table (repeatable); default: all
+    #[arg(long = "endpoint", value_name = "NAME")]
+    pub(super) endpoints: Vec<String>,
+    /// Add this column, such as `mood=string` or `users.team=int64`, and nothing that is not told
+    /// (repeatable)
+    #[arg(long, value_name = "PATH=TYPE", value_parser = promotion)]
+    pub(super) promote: Vec<(String, String)>,
+    /// Make this integer column a double, and nothing that is not told (repeatable)
+    #[arg(long, value_name = "PATH=double", value_parser = widening)]
+    pub(super) widen: Vec<String>,
+    /// Say what would be added, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print what was done as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
@@ -422,6 +451,17 @@ fn granularity(text: &str) -> Result<Granularity, String> {
         "month" => Ok(Granularity::Month),
         _ => Err("expected day or month".to_owned()),
     }
+}
+
+fn promotion(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=');
+    let (path, name) = parts.ok_or("expected a column and a type, such as mood=string")?;
+    Ok((path.to_owned(), name.to_owned()))
+}
+
+fn widening(text: &str) -> Result<String, String> {
+    let path = text.strip_suffix("=double").map(str::to_owned);
+    path.ok_or_else(|| "expected a column and the type double, such as score=double".to_owned())
 }
 
 fn versions(text: &str) -> Result<(u64, Option<u64>), String> {

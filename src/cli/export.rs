@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
-use crate::report::Report;
+use crate::report::{EndpointReport, Report};
 use crate::window::Window;
 
 pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
@@ -24,7 +24,8 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::load(&args.files, &flags)?;
     let now = frozen_now(args.to, clock::now())?;
     check_range(args.from, now)?;
-    let run = RunSettings { from: args.from, full: args.full, ..settings.run(now) };
+    let run =
+        RunSettings { from: args.from, full: args.full, evolve: args.evolve, ..settings.run(now) };
     perform_and_conclude(&settings, run, "export", &args.endpoints, args.json, printer)
 }
 
@@ -102,6 +103,9 @@ pub(super) fn conclude(
             }
         }
     }
+    for endpoint in report.endpoints.iter().filter(|endpoint| !endpoint.evolvable.is_empty()) {
+        printer.note(&evolvable(endpoint));
+    }
     for problem in report.problems.iter().take(20) {
         let window = problem.window.map(|window| format!(" {window}")).unwrap_or_default();
         printer.warn(&format!("incomplete: {}{window}: {}", problem.endpoint, problem.message));
@@ -114,6 +118,16 @@ pub(super) fn conclude(
             Exit::Incomplete
         }
     })
+}
+
+/// What `evolve` would add to a table, in a few words.
+fn evolvable(endpoint: &EndpointReport) -> String {
+    let paths = endpoint.evolvable.iter().map(|difference| difference.path.as_str());
+    let first: Vec<_> = paths.take(5).collect();
+    let more = endpoint.evolvable.len() - first.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let name = &endpoint.endpoint;
+    format!("{name}: `clari-lake evolve` would give columns to {}{more}", first.join(", "))
 }
 
 /// The instant from which a run counts, in whole seconds, which is what the API can be asked for.

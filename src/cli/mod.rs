@@ -10,14 +10,15 @@ mod config;
 mod demo;
 mod describe;
 mod doctor;
+mod evolve;
 mod export;
 mod output;
 mod plan;
 mod progress;
 mod settings;
 mod simulate;
-mod status;
 mod sql;
+mod status;
 mod verify;
 
 use std::process::ExitCode;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),
         Command::Config(args) => config::run(&args, printer),
+        Command::Evolve(args) => evolve::run(&args, printer),
         Command::Sql(args) => sql::run(&args, printer),
         Command::Simulate(args) => simulate::run(&args, printer),
     };

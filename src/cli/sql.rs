@@ -8,14 +8,14 @@ use super::output::Printer;
 use super::settings::{Flags, Settings};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
-use crate::lake::{Store, newest_manifest, tables};
+use crate::lake::{Store, newest_manifest};
 use crate::sql::{Engine, LakeTable, statements};
 
 pub(super) fn run(args: &SqlArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
     let store = settings.store()?;
-    if tables(&store)?.is_empty() {
+    if store.tables()?.is_empty() {
         let message = format!("there is no lake at {}", store.location());
         return Err(Error::new(ErrorKind::Config, message).into());
     }
@@ -51,7 +51,7 @@ fn known_tables(store: &Store, catalogue: &Catalogue) -> Result<Vec<LakeTable>, 
             None => LakeTable::declared(endpoint),
         });
     }
-    for name in tables(store)?.iter().filter(|name| catalogue.find(name).is_err()) {
+    for name in store.tables()?.iter().filter(|name| catalogue.find(name).is_err()) {
         known.extend(newest_manifest(store, name)?.map(|it| LakeTable::of(&it, None)));
     }
     Ok(known)

@@ -8,12 +8,12 @@ use arrow::json::reader::{Tape, TapeElement};
 
 use super::json;
 use super::number::Number;
-use crate::schema::{Column, ColumnType};
+use crate::schema::{Column, ColumnType, is_plain_name};
 
 /// Deeper values stay in `extra_json`.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 /// An object with more members than this has keys that are data, not names.
-const MAX_FIELDS: usize = 200;
+pub(super) const MAX_FIELDS: usize = 200;
 
 /// Widens `columns` by what the object at `at` has beyond them; whether anything changed.
 /// `declared` columns keep their scalar types; a name for which `refuse` holds gets no column.
@@ -92,11 +92,8 @@ fn widen_type(
 
 /// Whether a new column may have this name: one that every engine takes, and no twin of another
 /// but for case.
-fn admits(columns: &[Column], name: &str) -> bool {
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    starts_well
-        && name.len() <= 128
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+pub(super) fn admits(columns: &[Column], name: &str) -> bool {
+    is_plain_name(name)
         && columns.len() < MAX_FIELDS
         && !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))
 }

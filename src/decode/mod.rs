@@ -9,6 +9,7 @@
 mod columns;
 mod extra;
 mod fit;
+mod gather;
 mod hash;
 mod infer;
 pub(crate) mod instant;
@@ -28,6 +29,7 @@ use arrow::array::RecordBatch;
 use arrow::json::reader::Tape;
 
 pub use self::extra::MisfitCounts;
+pub use self::gather::Gathered;
 pub use self::rows::Rows;
 use self::shape::RecordShape;
 use self::tape::TapeReader;

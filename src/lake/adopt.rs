@@ -18,6 +18,7 @@ use crate::endpoint::Dated;
 use crate::error::Result;
 use crate::manifest::{Attempt, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
 use crate::partition::Partition;
+use crate::schema::fingerprint;
 use crate::window::Window;
 
 /// How many rows are adopted in one commit, about.
@@ -112,13 +113,14 @@ impl Table {
         }
         adoption.rows += facts.len() as u64;
         let (bytes, sha256) = object.digest();
+        let schema = fingerprint(merge::file_schema(object.clone())?.as_ref());
         let entry = PartitionEntry {
             object: listed.path.clone(),
             rows: facts.len() as u64,
             bytes,
             etag: object.version().etag(),
             sha256,
-            schema: self.decoder.schema().fingerprint(),
+            schema,
         };
         next.partitions.insert(partition.to_string(), entry);
         Ok(())

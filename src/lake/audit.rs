@@ -19,7 +19,12 @@ use crate::endpoint::{Dated, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Manifest, PartitionEntry};
 use crate::partition::Partition;
+use crate::schema::fingerprint;
 use crate::window::day_of;
+
+/// What is said of an object that evolution has not come to yet.
+const OUTDATED: &str = "it is in the schema from before the last evolution; the next export or \
+    evolve rewrites it";
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -135,7 +140,11 @@ impl Audit<'_> {
             return Ok(None);
         };
         if *builder.schema().fields() != *manifest.schema.arrow().fields() {
-            self.found(subject, "its schema is not the table's");
+            let is_outdated = fingerprint(builder.schema()) == entry.schema;
+            self.found(
+                subject,
+                if is_outdated { OUTDATED } else { "its schema is not the table's" },
+            );
         }
         let Ok(facts) = merge::read_facts(object, decoder) else {
             self.found(subject, "its rows cannot be read");

@@ -6,6 +6,7 @@
 
 mod chains;
 mod count;
+mod evolution;
 mod lists;
 mod missing;
 mod pages;
@@ -174,11 +175,13 @@ impl Export {
 
     async fn run_one(&self, endpoint: &Endpoint, run: &str) -> Result<Ran> {
         let table = TableRun::open(self, endpoint, run).await?;
+        evolution::go_on(self, &table).await?;
         if endpoint.parent.is_some() && endpoint.dated != Dated::Run {
             chains::run(self, &table).await?;
         } else {
             lists::run(self, &table).await?;
         }
+        evolution::conclude(self, &table).await?;
         let ran = table.finish().await?;
         self.progress.update(&endpoint.name, |live| live.ended = true);
         Ok(ran)

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
+use arrow::array::{Array, AsArray};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{Export, Ran};
-use crate::decode::{Decoded, DecodedMany, Origin, RecordDecoder, Rows, Undecodable, is_json};
+use crate::decode::{
+    Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable, is_json,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
@@ -17,6 +20,7 @@ use crate::lake::{Change, Committed, Table, key_hash};
 use crate::page::Page;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
 use crate::retry::Failure;
+use crate::schema::{Column, Difference, EXTRA_JSON};
 use crate::window::{Coverage, Window};
 
 /// How much decoded data waits in memory for its commit.
@@ -56,6 +60,8 @@ pub(super) struct State {
     deferred: bool,
     answered: bool,
     halted: Option<Error>,
+    /// What was found that no column holds.
+    gathered: Gathered,
 }
 
 /// What a reply to a request by key held.
@@ -105,6 +111,7 @@ impl<'e> TableRun<'e> {
             deferred: false,
             answered: false,
             halted: None,
+            gathered: Gathered::default(),
         };
         let decoder = std::sync::Mutex::new(state.table.decoder());
         Ok(Self { export, endpoint, decoder, state: Arc::new(Mutex::new(state)) })
@@ -263,7 +270,8 @@ impl<'e> TableRun<'e> {
         Ok(())
     }
 
-    fn conclude(&self, committed: Committed, mut state: OwnedMutexGuard<State>) {
+    /// Takes in what a commit made of the table.
+    pub(super) fn conclude(&self, committed: Committed, mut state: OwnedMutexGuard<State>) {
         state.last_commit = Instant::now();
         let manifest = state.table.manifest();
         let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
@@ -353,9 +361,27 @@ impl State {
             *self.report.misfits.entry(path).or_default() += count;
         }
         self.pending.quarantined.extend(quarantined);
+        let extra = rows.batch.column_by_name(EXTRA_JSON).and_then(|it| it.as_string_opt::<i32>());
+        if let Some(extra) = extra.filter(|it| it.null_count() < it.len())
+            && self.table.manifest().settled
+        {
+            // It was written by this very process, and is JSON.
+            drop(self.gathered.add(extra.iter().flatten()));
+        }
         let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();
         self.latest_change = self.latest_change.max(latest);
         Answer { page, rows }
+    }
+
+    /// Notes which columns the table was given.
+    pub(super) fn note_evolved(&mut self, evolved: Vec<Difference>) {
+        self.report.evolved = evolved;
+    }
+
+    /// Notes which columns what was found would get.
+    pub(super) fn note_evolvable(&mut self, declared: &[Column]) {
+        let schema = &self.table.manifest().schema;
+        self.report.evolvable = schema.differences(&self.gathered.widened(schema, declared));
     }
 
     /// Up to where changes are known once a scan that looked for them is complete: never past

@@ -35,6 +35,8 @@ pub struct RunSettings {
     pub full_relist: FullRelist,
     /// What becomes of rows whose records are gone.
     pub deletes: Deletes,
+    /// At the end, give columns to what has gathered in `extra_json`.
+    pub evolve: bool,
 }
 
 impl RunSettings {
@@ -52,6 +54,7 @@ impl RunSettings {
             deletes: Deletes::Mark,
             backfill: None,
             refetch: false,
+            evolve: false,
         }
     }
 }

@@ -1,0 +1,63 @@
+//! `evolve`: columns for what has gathered in `extra_json`.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Exit;
+use super::args::EvolveArgs;
+use super::output::{Printer, number};
+use super::settings::{Flags, Settings};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::evolve::{Evolution, evolve};
+use crate::lake::Wanted;
+
+pub(super) fn run(args: &EvolveArgs, printer: Printer) -> Result<Exit> {
+    let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
+    let settings = Settings::load(&args.files, &flags)?;
+    let store = Arc::new(settings.store()?);
+    let catalogue = settings.catalogue()?;
+    let present = store.tables()?;
+    if present.is_empty() {
+        let message = format!("there is no lake at {}", store.location());
+        return Err(Error::new(ErrorKind::Config, message).into());
+    }
+    let wanted = Wanted { promote: args.promote.clone(), doubles: args.widen.clone() };
+    if !wanted.is_empty() && args.endpoints.len() != 1 {
+        let message = "--promote and --widen are about one table";
+        let hint = "name it: --endpoint calls";
+        return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
+    }
+    args.endpoints.iter().try_for_each(|name| catalogue.find(name).map(|_| ()))?;
+    let is_chosen = |name: &String| args.endpoints.is_empty() || args.endpoints.contains(name);
+    let chosen = catalogue.endpoints().iter().filter(|endpoint| is_chosen(&endpoint.name));
+    let chosen: Vec<_> = chosen.filter(|endpoint| present.contains(&endpoint.name)).collect();
+    let clock = Clock::system();
+    let evolutions = evolve(&store, &catalogue, &chosen, &wanted, args.dry_run, &clock)?;
+    if args.json {
+        printer.data(&serde_json::to_string_pretty(&json!({ "tables": evolutions }))?);
+    } else {
+        for evolution in &evolutions {
+            tell(evolution, args.dry_run, printer);
+        }
+    }
+    Ok(Exit::Complete)
+}
+
+fn tell(evolution: &Evolution, dry_run: bool, printer: Printer) {
+    let Evolution { endpoint, changes, rewritten, .. } = evolution;
+    if changes.is_empty() && *rewritten == 0 {
+        return printer.data(&format!("{endpoint}: nothing to add"));
+    }
+    let told = if dry_run {
+        "would get".to_owned()
+    } else {
+        format!("{} partitions rewritten", number(*rewritten))
+    };
+    printer.data(&format!("{endpoint}: {told}"));
+    for change in changes {
+        printer.data(&format!("  {change}"));
+    }
+}

@@ -1,0 +1,218 @@
+//! Gathering: what columns `extra_json` asks for, over all rows of a table.
+//!
+//! Enters: texts of `extra_json` and a settled schema. Leaves: a wider schema. Never here: a
+//! declared column changed, or a type that most of a field's values do not have.
+
+use arrow::json::reader::{Tape, TapeElement};
+
+use super::infer::{MAX_DEPTH, MAX_FIELDS, admits};
+use super::json;
+use super::number::Number;
+use super::tape::TapeReader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{Column, ColumnType, Schema};
+
+/// How many different names below one object are looked at: beyond, they are data.
+const MAX_NAMES: usize = 2 * MAX_FIELDS;
+
+/// What stands in the `extra_json` of a table's rows.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    root: Node,
+    reader: TapeReader,
+}
+
+/// What stands at one path: how many values of each kind.
+#[derive(Debug, Default)]
+struct Node {
+    booleans: u64,
+    integers: u64,
+    doubles: u64,
+    texts: u64,
+    lists: u64,
+    objects: u64,
+    /// Numbers that no column holds.
+    others: u64,
+    /// By name, in the order in which they came.
+    members: Vec<(String, Node)>,
+    items: Option<Box<Node>>,
+}
+
+impl Gathered {
+    /// Takes in the `extra_json` of some rows.
+    ///
+    /// # Errors
+    /// `Corrupt` when one of them is not JSON.
+    pub fn add<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<()> {
+        let text = format!("[{}]", texts.collect::<Vec<_>>().join(","));
+        let mut root = std::mem::take(&mut self.root);
+        let gathered = self.reader.read(text.as_bytes(), move |tape, list| {
+            json::items(tape, list).for_each(|record| root.add(tape, record, 0));
+            root
+        });
+        let corrupt =
+            |why| Error::new(ErrorKind::Corrupt, format!("an extra_json is no JSON: {why}"));
+        self.root = gathered.map_err(corrupt)?;
+        Ok(())
+    }
+
+    /// The schema with columns for what was gathered. Columns in `declared` keep their types.
+    #[must_use]
+    pub fn widened(&self, schema: &Schema, declared: &[Column]) -> Schema {
+        let mut wider = schema.clone();
+        let refuse = |name: &str| schema.collides(name);
+        widen(&mut wider.columns, &self.root, declared, &refuse, 0);
+        wider
+    }
+}
+
+impl Node {
+    fn add(&mut self, tape: &Tape<'_>, at: u32, depth: usize) {
+        match tape.get(at) {
+            TapeElement::True | TapeElement::False => self.booleans += 1,
+            TapeElement::String(_) => self.texts += 1,
+            TapeElement::Number(index) => match Number::parse(tape.get_string(index)) {
+                Some(Number::Int(_)) => self.integers += 1,
+                Some(Number::Double(_)) => self.doubles += 1,
+                _ => self.others += 1,
+            },
+            TapeElement::StartList(_) => {
+                self.lists += 1;
+                let items = self.items.get_or_insert_default();
+                for item in json::items(tape, at).filter(|_| depth <= MAX_DEPTH) {
+                    items.add(tape, item, depth + 1);
+                }
+            }
+            TapeElement::StartObject(end) => {
+                self.objects += 1;
+                for (name, member) in json::members(tape, at, end).filter(|_| depth <= MAX_DEPTH) {
+                    if let Some(node) = self.member(name) {
+                        node.add(tape, member, depth + 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn member(&mut self, name: &str) -> Option<&mut Self> {
+        let known = self.members.iter().position(|(known, _)| known == name);
+        let at = known.or_else(|| {
+            (self.members.len() < MAX_NAMES).then(|| {
+                self.members.push((name.to_owned(), Self::default()));
+                self.members.len() - 1
+            })
+        })?;
+        Some(&mut self.members[at].1)
+    }
+
+    /// The type that most of the values have, if it is one that a column can have.
+    fn column_type(&self, depth: usize) -> Option<ColumnType> {
+        let numbers = self.integers + self.doubles;
+        let kinds = [self.texts, numbers, self.booleans, self.lists, self.objects];
+        let most = kinds.into_iter().max().filter(|most| *most > 0 && depth <= MAX_DEPTH)?;
+        Some(match kinds.into_iter().position(|count| count == most)? {
+            0 => ColumnType::String,
+            1 if self.doubles == 0 => ColumnType::Int64,
+            1 => ColumnType::Double,
+            2 => ColumnType::Boolean,
+            3 => ColumnType::List(Box::new(self.items.as_ref()?.column_type(depth + 1)?)),
+            _ => {
+                let mut fields = Vec::new();
+                widen(&mut fields, self, &[], &|_| false, depth + 1);
+                (!fields.is_empty() && fields.len() < MAX_FIELDS)
+                    .then_some(ColumnType::Struct(fields))?
+            }
+        })
+    }
+}
+
+/// Widens columns by the members of an object.
+fn widen(
+    columns: &mut Vec<Column>,
+    object: &Node,
+    declared: &[Column],
+    refuse: &dyn Fn(&str) -> bool,
+    depth: usize,
+) {
+    for (name, node) in &object.members {
+        if let Some(known) = columns.iter_mut().find(|column| column.name == *name) {
+            let declared = declared.iter().find(|column| column.name == *name);
+            widen_type(&mut known.column_type, node, declared.map(|it| &it.column_type), depth);
+        } else if admits(columns, name)
+            && !refuse(name)
+            && let Some(column_type) = node.column_type(depth)
+        {
+            columns.push(Column::new(name, column_type));
+        }
+    }
+}
+
+fn widen_type(column: &mut ColumnType, node: &Node, declared: Option<&ColumnType>, depth: usize) {
+    match column {
+        ColumnType::Struct(fields) => {
+            let declared = match declared {
+                Some(ColumnType::Struct(declared)) => declared.as_slice(),
+                _ => &[],
+            };
+            widen(fields, node, declared, &|_| false, depth + 1);
+        }
+        ColumnType::List(element) => {
+            let declared = match declared {
+                Some(ColumnType::List(declared)) => Some(declared.as_ref()),
+                _ => None,
+            };
+            if let Some(items) = &node.items {
+                widen_type(element, items, declared, depth + 1);
+            }
+        }
+        ColumnType::Int64 if declared.is_none() && node.doubles > 0 => *column = ColumnType::Double,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::AddedColumns;
+
+    fn told(schema: &Schema, texts: &[&str]) -> Vec<String> {
+        let mut gathered = Gathered::default();
+        gathered.add(texts.iter().copied()).unwrap();
+        let wider = gathered.widened(schema, &schema.columns[..1]);
+        schema.differences(&wider).iter().map(ToString::to_string).collect()
+    }
+
+    fn schema() -> Schema {
+        let person = ColumnType::Struct(vec![Column::new("name", ColumnType::String)]);
+        let people = ColumnType::List(Box::new(person));
+        let columns = vec![
+            Column::new("count", ColumnType::Int64),
+            Column::new("score", ColumnType::Int64),
+            Column::new("people", people),
+        ];
+        Schema { columns, added: AddedColumns::default() }
+    }
+
+    #[test]
+    fn new_fields_get_columns_at_the_top_in_structs_and_in_lists() {
+        let texts = [
+            r#"{"mood":"good","people":[null,{"age":7}],"at":{"x":1.5,"y":[1]}}"#,
+            r#"{"mood":3,"score":1.5,"count":1.5,"people":[{"name":5}],"at":{"x":1}}"#,
+            r#"{"mood":"bad","empty":{},"none":[],"big":1e400}"#,
+        ];
+        let expected = [
+            "~ score: int64 -> double",
+            "+ people[].age: int64",
+            "+ mood: string",
+            "+ at: struct<x: double, y: list<int64>>",
+        ];
+        assert_eq!(told(&schema(), &texts), expected);
+    }
+
+    #[test]
+    fn names_that_no_engine_takes_and_twins_stay_where_they_are() {
+        let texts = [r#"{"a.b":1,"":1,"Count":1,"dt":1,"DT":1,"Extra_JSON":1,"ok":1,"OK":1}"#];
+        assert_eq!(told(&schema(), &texts), ["+ ok: int64"]);
+    }
+}

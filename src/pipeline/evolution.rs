@@ -1,0 +1,34 @@
+//! Evolution during a run: what an earlier one left half done is completed before anything is
+//! asked for, and at the end columns are given to what has gathered, or it is said which.
+
+use super::Export;
+use super::table_run::TableRun;
+use crate::error::Result;
+use crate::lake::Wanted;
+
+/// Rewrites the partitions that are still in an older schema, as far as the run goes.
+pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
+    while !export.stop.is_requested() && table.state().await.table.outdated() > 0 {
+        let now = export.clock.now();
+        let (committed, state) = table.with_state(move |state| state.table.renew(now)).await?;
+        table.conclude(committed, state);
+    }
+    Ok(())
+}
+
+/// Evolves the table if that is wanted, and reports what there is to gain if it is not.
+pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()> {
+    if export.settings.evolve && !export.stop.is_requested() {
+        let now = export.clock.now();
+        let evolve = move |state: &mut super::table_run::State| {
+            let evolved = state.table.evolve(&Wanted::default(), now)?;
+            state.note_evolved(evolved);
+            Ok(())
+        };
+        drop(table.with_state(evolve).await?);
+        go_on(export, table).await?;
+    }
+    let endpoint = &table.endpoint;
+    table.state().await.note_evolvable(&endpoint.columns);
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Schemas changed as somebody tells: a column added, a type made wider.
+
+use super::{Column, ColumnType, Schema, parse_type};
+
+/// Whether a name is one that every engine takes as it is.
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.len() <= 128
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+impl Schema {
+    /// The schema with a column or field more: names joined by dots, through lists or not
+    /// (`users.team`, `users[].team`). Scalars of another type are shown in it where that loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// Why that cannot be, in words.
+    pub fn promoted(&self, path: &str, type_name: &str) -> Result<Self, String> {
+        let column_type = parse_type(type_name, &[])?;
+        let (parents, name) = split(path);
+        if !is_plain_name(name) {
+            return Err(format!("`{name}` is no name for a column"));
+        }
+        if parents.is_empty() && self.collides(name) {
+            return Err(format!("`{name}` is a column of this tool's own"));
+        }
+        let mut wider = self.clone();
+        let columns = fields_at(&mut wider.columns, &parents)?;
+        if let Some(known) = columns.iter().find(|it| it.name.eq_ignore_ascii_case(name)) {
+            return Err(format!("there is `{}` already, a {}", known.name, known.column_type));
+        }
+        columns.push(Column { convert: true, ..Column::new(name, column_type) });
+        Ok(wider)
+    }
+
+    /// The schema with an integer column or field made a double.
+    ///
+    /// # Errors
+    /// Why that cannot be, in words.
+    pub fn with_double(&self, path: &str) -> Result<Self, String> {
+        let (parents, name) = split(path);
+        let mut wider = self.clone();
+        let columns = fields_at(&mut wider.columns, &parents)?;
+        let column = columns.iter_mut().find(|column| column.name == name);
+        let column = column.ok_or_else(|| format!("there is no `{path}`"))?;
+        let mut inner = &mut column.column_type;
+        while let ColumnType::List(element) = inner {
+            inner = element;
+        }
+        match inner {
+            ColumnType::Int64 => *inner = ColumnType::Double,
+            other => return Err(format!("`{path}` is a {other}; only integers become doubles")),
+        }
+        Ok(wider)
+    }
+}
+
+fn split(path: &str) -> (Vec<&str>, &str) {
+    let mut names: Vec<_> = path.split('.').map(|name| name.trim_end_matches("[]")).collect();
+    let last = names.pop().unwrap_or_default();
+    (names, last)
+}
+
+fn fields_at<'c>(
+    columns: &'c mut Vec<Column>,
+    path: &[&str],
+) -> Result<&'c mut Vec<Column>, String> {
+    let Some((name, rest)) = path.split_first() else { return Ok(columns) };
+    let column = columns.iter_mut().find(|column| column.name == *name);
+    let mut inner = &mut column.ok_or_else(|| format!("there is no `{name}`"))?.column_type;
+    while let ColumnType::List(element) = inner {
+        inner = element;
+    }
+    match inner {
+        ColumnType::Struct(fields) => fields_at(fields, rest),
+        other => Err(format!("`{name}` is a {other} and has no fields")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AddedColumns;
+    use super::*;
+
+    fn schema() -> Schema {
+        let person = ColumnType::Struct(vec![Column::new("age", ColumnType::Int64)]);
+        let people = Column::new("people", ColumnType::List(Box::new(person)));
+        let columns = vec![Column::new("count", ColumnType::Int64), people];
+        Schema { columns, added: AddedColumns::default() }
+    }
+
+    #[test]
+    fn a_column_is_added_where_the_path_says() {
+        let wider = schema().promoted("people[].born", "timestamp").unwrap();
+        let wider = wider.promoted("mood", "list<string>").unwrap();
+        let wider = wider.with_double("people.age").unwrap().with_double("count").unwrap();
+        let told: Vec<_> = schema().differences(&wider).iter().map(ToString::to_string).collect();
+        let expected = [
+            "~ count: int64 -> double",
+            "~ people[].age: int64 -> double",
+            "+ people[].born: timestamp",
+            "+ mood: list<string>",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        let refused = |path, name| schema().promoted(path, name).unwrap_err();
+        assert_eq!(refused("Count", "string"), "there is `count` already, a int64");
+        assert_eq!(refused("nobody.x", "string"), "there is no `nobody`");
+        assert_eq!(refused("count.x", "string"), "`count` is a int64 and has no fields");
+        assert_eq!(refused("a-b", "string"), "`a-b` is no name for a column");
+        assert_eq!(refused("Extra_json", "string"), "`Extra_json` is a column of this tool's own");
+        assert!(refused("x", "int32").starts_with("unknown type `int32`"));
+        assert!(refused("x", "struct").contains("needs `fields`"));
+        assert!(schema().with_double("people").unwrap_err().contains("only integers"));
+    }
+}
