@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_night_takes_as_long_as_the_rate_says() {
-        let forecast = of(980, 0);
+        let forecast = of(970, 0);
         assert_eq!(forecast.seconds, 100);
         assert_eq!(forecast.complete_at, forecast.now + TimeDelta::seconds(100));
     }

@@ -14,8 +14,11 @@ use crate::manifest::Purpose;
 
 /// No block holds more requests.
 pub const MOST_IN_BLOCK: u32 = 100;
-/// The part of the allowed rate that is used: the server's second is not ours.
-const SHARE_OF_RATE: f64 = 0.98;
+/// The part of the allowed rate that is used: the server's second is not ours, and on its way a
+/// request may gain some hundredths of a second on the one before.
+const SHARE_OF_RATE: f64 = 0.97;
+/// A slot that begins later than this is that of a clock that is wrong, and is not waited for.
+const MOST_AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// What the user allows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,7 +169,7 @@ pub fn claim(
     if carried + paid == 0 {
         return Claim::Spent { limit, renewed_at: renewed_at(now) };
     }
-    let from = last.map_or(now, |last| last.to.max(now));
+    let from = last.map_or(now, |last| last.to.max(now).min(now + MOST_AHEAD));
     let slot = Slot::new(carried + paid, from, limits.spacing());
     let on_backfill = if purpose == Purpose::Backfill { u64::from(paid) } else { 0 };
     let block = Block {
@@ -242,6 +245,20 @@ mod tests {
             panic!("there is quota")
         };
         assert_eq!((block.from, block.to, slot.requests), (now, now, 100));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_clock_that_is_wrong() {
+        let now = at("2026-11-25T07:00:00Z");
+        let day = TimeDelta::days(1);
+        let wrong = quota_block(now + day);
+        let claimed = claim(Some(&wrong), &Limits::default(), Purpose::Nightly, 0, "r", now);
+        let Claim::Block(block, _) = claimed else { panic!("there is quota") };
+        assert_eq!(block.from, now + MOST_AHEAD);
+    }
+
+    fn quota_block(to: DateTime<Utc>) -> Block {
+        presumed(None, &Limits::default(), to)
     }
 
     #[derive(Debug, Clone)]

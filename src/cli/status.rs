@@ -94,8 +94,8 @@ fn covered(windows: &[Window]) -> String {
 fn remark(table: &TableStatus) -> String {
     let mut remarks = Vec::new();
     if !table.gaps.is_empty() {
-        let days: i64 = table.gaps.iter().map(|gap| (gap.to - gap.from).num_days().max(1)).sum();
-        remarks.push(format!("{} days asked for and not there", number(days.unsigned_abs())));
+        let missing: i64 = table.gaps.iter().map(|gap| (gap.to - gap.from).num_seconds()).sum();
+        remarks.push(format!("{} asked for and not there", duration(missing)));
     }
     if let Some(queue) = table.queue {
         for (count, what) in [

@@ -389,10 +389,13 @@ impl Client {
 
 fn parse_base_url(text: &str) -> Result<Url> {
     let wrong = || {
-        // Somebody may have put a password into it.
-        let shown = if text.contains('@') { "what was given" } else { text };
-        Error::new(ErrorKind::Config, format!("`{shown}` is no base URL"))
-            .with_hint(format!("it looks like {BASE_URL}"))
+        // What may be a password is not said again.
+        let message = if text.contains('@') {
+            "a base URL has no user name and no password".to_owned()
+        } else {
+            format!("`{text}` is no base URL")
+        };
+        Error::new(ErrorKind::Config, message).with_hint(format!("it looks like {BASE_URL}"))
     };
     let url = Url::parse(text).map_err(|_| wrong())?;
     let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();

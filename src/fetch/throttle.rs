@@ -31,6 +31,11 @@ impl Slot {
     fn to(&self) -> Instant {
         self.from + self.spacing * self.requests
     }
+
+    /// By when the last request must have left, so that it does not crowd the next slot's first.
+    fn closes(&self) -> Instant {
+        self.to() - self.spacing * 3 / 4
+    }
 }
 
 /// Why nothing may be sent.
@@ -88,6 +93,8 @@ pub(super) struct Throttle {
     allowance: Arc<dyn Allowance>,
     nightly: Mutex<Lane>,
     backfill: Mutex<Lane>,
+    /// When the last request really left: a process that was held up must not make up for it.
+    left_at: Mutex<Option<Instant>>,
 }
 
 /// The slots of one purpose.
@@ -104,28 +111,55 @@ struct Lane {
 
 impl Throttle {
     pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
-        Self { allowance, nightly: Mutex::default(), backfill: Mutex::default() }
+        let (nightly, backfill) = (Mutex::default(), Mutex::default());
+        Self { allowance, nightly, backfill, left_at: Mutex::default() }
     }
 
     /// Waits until the next request may be sent.
     pub(super) async fn ready(&self, purpose: Purpose) -> Result<(), Refusal> {
-        let at = {
-            let mut lane = self.lane(purpose).lock().await;
-            loop {
-                if let Some(at) = lane.next(Instant::now()) {
-                    if lane.is_nearly_used() && lane.ahead.is_none() {
-                        lane.ahead = Some(self.claim_ahead(purpose, lane.take_spare()));
-                    }
-                    break at;
-                }
-                lane.slot = Some(self.next_slot(purpose, &mut lane).await?);
-                lane.used = 0;
+        loop {
+            let (slot, at) = self.place(purpose).await?;
+            if at > Instant::now() {
+                tokio::time::sleep_until(at).await;
             }
-        };
-        if at > Instant::now() {
-            tokio::time::sleep_until(at).await;
+            if self.leave(&slot).await {
+                return Ok(());
+            }
+            // It came too late for its slot, and is sent in a later one.
+            self.lane(purpose).lock().await.spare += 1;
         }
-        Ok(())
+    }
+
+    /// The next place in a slot, and the slot.
+    async fn place(&self, purpose: Purpose) -> Result<(Slot, Instant), Refusal> {
+        let mut lane = self.lane(purpose).lock().await;
+        loop {
+            if let Some(place) = lane.next(Instant::now()) {
+                if lane.is_nearly_used() && lane.ahead.is_none() {
+                    lane.ahead = Some(self.claim_ahead(purpose, lane.take_spare()));
+                }
+                return Ok(place);
+            }
+            lane.slot = Some(self.next_slot(purpose, &mut lane).await?);
+            lane.used = 0;
+        }
+    }
+
+    /// Lets a request go when it is far enough from the one before; whether its slot is not over.
+    async fn leave(&self, slot: &Slot) -> bool {
+        if slot.spacing.is_zero() {
+            return true;
+        }
+        let mut left_at = self.left_at.lock().await;
+        if let Some(next) = left_at.map(|left_at| left_at + closest(slot.spacing)) {
+            tokio::time::sleep_until(next).await;
+        }
+        let now = Instant::now();
+        let is_in_time = now <= slot.closes();
+        if is_in_time {
+            *left_at = Some(now);
+        }
+        is_in_time
     }
 
     /// Gives back what was paid and not sent.
@@ -171,27 +205,31 @@ async fn join<T>(handle: &mut Option<JoinHandle<T>>) -> Option<Result<T, tokio::
     }
 }
 
+/// How close two requests may come: somebody who is late may catch up, but not beyond the rate that
+/// was agreed.
+fn closest(spacing: Duration) -> Duration {
+    spacing - spacing / 100
+}
+
 impl Lane {
     /// When the next request of the slot may be sent; `None` when the slot is used up or over.
-    fn next(&mut self, now: Instant) -> Option<Instant> {
+    fn next(&mut self, now: Instant) -> Option<(Slot, Instant)> {
         let slot = self.slot?;
         if self.used >= slot.requests {
             self.slot = None;
             return None;
         }
         let planned = slot.from + slot.spacing * self.used;
-        // Somebody who is late may catch up, but not beyond the rate that was agreed.
-        let closest = slot.spacing - slot.spacing / 100;
-        let apart = self.last.map_or(planned, |last| last + closest);
+        let apart = self.last.map_or(planned, |last| last + closest(slot.spacing));
         let at = planned.max(apart).max(now);
-        if at >= slot.to() && !slot.spacing.is_zero() {
+        if at > slot.closes() && !slot.spacing.is_zero() {
             self.spare += slot.requests - self.used;
             self.slot = None;
             return None;
         }
         self.used += 1;
         self.last = Some(at);
-        Some(at)
+        Some((slot, at))
     }
 
     fn is_nearly_used(&self) -> bool {
@@ -230,7 +268,7 @@ mod tests {
         for window in sent.windows(11) {
             assert!(window[10] - window[0] >= Duration::from_secs(1), "{window:?}");
         }
-        assert!(begun.elapsed() < Duration::from_secs(104), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(105), "{:?}", begun.elapsed());
     }
 
     /// Whoever comes late finds the slot over, and no burst makes up for it.
@@ -247,6 +285,28 @@ mod tests {
         }
         for window in sent.windows(11) {
             assert!(window[10] - window[0] >= Duration::from_secs(1), "{window:?}");
+        }
+    }
+
+    /// P7: a process that was held up sends what is due one by one, and not at once.
+    #[tokio::test]
+    async fn what_was_held_up_does_not_leave_in_a_burst() {
+        let throttle = Arc::new(throttle(50.0));
+        let sent = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let one = |throttle: Arc<Throttle>, sent: Arc<std::sync::Mutex<Vec<Instant>>>| async move {
+            throttle.ready(Purpose::Nightly).await.unwrap();
+            sent.lock().unwrap().push(Instant::now());
+        };
+        let waiting: Vec<_> =
+            (0..20).map(|_| tokio::spawn(one(Arc::clone(&throttle), Arc::clone(&sent)))).collect();
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_millis(150));
+        for task in waiting {
+            task.await.unwrap();
+        }
+        let sent = sent.lock().unwrap();
+        for pair in sent.windows(2) {
+            assert!(pair[1] - pair[0] >= Duration::from_millis(18), "{pair:?}");
         }
     }
 

@@ -59,6 +59,10 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
         run_task(export, table, first).await?;
     }
     if !table.state().await.absent {
+        if !goal.is_empty() {
+            // It has answered, so what it is to complete is committed before the rest is asked for.
+            table.commit(|change| aim(change, std::mem::take(&mut goal), is_backfill)).await?;
+        }
         let (nightly, backfill): (Vec<_>, Vec<_>) =
             planned.partition(|planned| planned.purpose == Purpose::Nightly);
         let at_once = export.concurrency;
@@ -114,9 +118,6 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
     match task {
         Task::List(window) => {
             list(table, window, None, None, purpose).await?;
-            if purpose == Purpose::Backfill {
-                table.checkpoint(CHECKPOINT).await?;
-            }
         }
         Task::Day { window, day } if is_of_the_day(&table.endpoint) => {
             whole_day(table, window, day, purpose).await?;
@@ -130,6 +131,9 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
             table.state().await.changes_complete = complete;
         }
         Task::Snapshot { day } => snapshot(export, table, day).await?,
+    }
+    if purpose == Purpose::Backfill {
+        table.checkpoint(CHECKPOINT).await?;
     }
     export.progress.update(&table.endpoint.name, |live| live.done += 1);
     Ok(())

@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::fetch::{FetchError, Reply, Unreadable};
 use crate::lake::{Change, Mark, Removal, Tried, key_hash};
-use crate::manifest::Attempt;
+use crate::manifest::{Attempt, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::retry::Failure;
 use crate::window::{Coverage, Window, date_of};
@@ -118,7 +118,8 @@ impl Survey {
             let (key, day) = (id.clone(), entry.day);
             let unlisted = entry.attempt.as_ref().filter(|it| it.reason.is_some());
             if seen.contains(&key_hash(id)) {
-                let attempt = Attempt { parent_hash: entry.hash, ..Attempt::default() };
+                // Nothing is settled by it: the next run that misses the record asks again.
+                let attempt = Attempt { parent_hash: UNKNOWN_PARENT, ..Attempt::default() };
                 listed_again.extend(unlisted.map(|_| Tried { key, day, attempt }));
                 continue;
             }
