@@ -148,7 +148,24 @@ impl From<arrow::error::ArrowError> for Error {
 
 impl From<parquet::errors::ParquetError> for Error {
     fn from(error: parquet::errors::ParquetError) -> Self {
+        if is_out_of_room(&error) {
+            let message = "there is no room for an object that is being written";
+            return Self::new(ErrorKind::Unavailable, message)
+                .with_hint(
+                    "the disk is full; what was complete is in the lake: make room and run again",
+                )
+                .with_source(error);
+        }
         Self::new(ErrorKind::Corrupt, "a parquet object could not be read or written")
             .with_source(error)
     }
+}
+
+/// Whether writing failed because the disk is full, which says nothing of what is there already.
+fn is_out_of_room(error: &parquet::errors::ParquetError) -> bool {
+    use std::io::{Error, ErrorKind};
+    let parquet::errors::ParquetError::External(source) = error else { return false };
+    source.downcast_ref::<Error>().is_some_and(|error| {
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    })
 }

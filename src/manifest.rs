@@ -70,6 +70,9 @@ pub struct Manifest {
     /// What is completely in the lake.
     #[serde(default)]
     pub coverage: Coverage,
+    /// Whether all that is covered was listed with private records.
+    #[serde(default)]
+    pub private: bool,
     /// When everything that is covered was last listed anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relisted_at: Option<DateTime<Utc>>,
@@ -234,6 +237,7 @@ impl Manifest {
             checked: BTreeMap::new(),
             begun_at: None,
             backfill: Coverage::default(),
+            private: false,
             relisted_at: None,
             flat_index: Vec::new(),
         }

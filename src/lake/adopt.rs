@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{Months, NaiveTime, TimeDelta};
+use chrono::{Datelike, Months, NaiveTime, TimeDelta};
 
 use super::change::{Touched, Work};
 use super::index::Known;
@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::manifest::{Attempt, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::schema::fingerprint;
-use crate::window::Window;
+use crate::window::{Window, day_of};
 
 /// How many rows are adopted in one commit, about.
 const ADOPTED_ROWS: u64 = 200_000;
@@ -62,6 +62,9 @@ impl Table {
         {
             let first = first.clone();
             self.recover_schema(&first)?;
+        }
+        if self.manifest.version == 0 && self.holds_months(&strangers)? {
+            self.manifest.granularity = Granularity::Month;
         }
         while let Some((partition, object)) = strangers.pop_first() {
             let mut next = self.manifest.clone();
@@ -167,6 +170,24 @@ impl Table {
             self.manifest.settled = true;
         }
         Ok(())
+    }
+
+    /// Whether objects without a manifest are of a month each: all are dated by a first, and some
+    /// row is of another day.
+    fn holds_months(&mut self, strangers: &Strangers) -> Result<bool> {
+        let is_first = |partition: &Partition| partition.date().is_none_or(|date| date.day() == 1);
+        if !strangers.keys().all(is_first) {
+            return Ok(false);
+        }
+        for (partition, listed) in strangers {
+            let object = self.store.existing(&listed.path)?;
+            let facts = merge::read_facts(object, &mut self.decoder)?;
+            let day = partition.date().map(day_of);
+            if facts.iter().any(|row| day.is_some() && row.day != day) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The objects in the table's folder that are not as the manifest says, and the partitions whose

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::index;
 use super::keys::{self, key_hash};
-use super::manifests::newest_manifest;
+use super::manifests::{newest_manifest, torn_manifest};
 use super::merge;
 use super::piece::{self, Entries};
 use super::store::Store;
@@ -53,6 +53,10 @@ pub fn audit(
             .found(None, "objects without a manifest; `clari-lake verify --rebuild` makes it anew");
         return Ok((None, audit.findings));
     };
+    if let Some(torn) = torn_manifest(store, &endpoint.name)? {
+        let message = "the newest manifest cannot be read; the next export mends it";
+        audit.found(Some(&torn), message);
+    }
     audit.listing(store, &manifest)?;
     let schema = Arc::new(manifest.schema.clone());
     let mut decoder = RecordDecoder::new(Arc::clone(endpoint), schema, true, watch);

@@ -42,6 +42,8 @@ pub struct Change {
     pub backfill: Vec<Window>,
     /// Up to where changes are complete with these upserts and those before.
     pub watermark: Option<DateTime<Utc>>,
+    /// Whether all that is covered is listed with private records from now on.
+    pub private: Option<bool>,
     /// When everything that is covered was listed anew.
     pub relisted_at: Option<DateTime<Utc>>,
     /// When the listing began of which this is the first commit.

@@ -67,6 +67,16 @@ pub fn manifest_at(store: &Store, endpoint: &str, version: u64) -> Result<Option
     store.read(&path)?.map(|bytes| parse_manifest(&path, &bytes)).transpose()
 }
 
+/// The newest manifest's path, if it cannot be read.
+pub(super) fn torn_manifest(store: &Store, endpoint: &str) -> Result<Option<String>> {
+    let folder = format!("_manifest/{endpoint}");
+    let names = store.names(&folder)?;
+    let newest = names.iter().filter(|name| name.strip_suffix(".json").is_some()).max();
+    let Some(path) = newest.map(|name| format!("{folder}/{name}")) else { return Ok(None) };
+    let is_torn = read_manifest(store, &path).is_err_and(|it| it.kind() == ErrorKind::Corrupt);
+    Ok(is_torn.then_some(path))
+}
+
 /// The number in a manifest's name.
 fn number_of(path: &str) -> u64 {
     let name = path.rsplit('/').next().and_then(|name| name.strip_suffix(".json"));

@@ -192,6 +192,7 @@ impl Table {
         change.goal.iter().chain(&change.coverage).for_each(|window| next.goal.add(*window));
         next.watermark = next.watermark.max(change.watermark);
         next.begun_at = next.begun_at.or(change.begun_at);
+        next.private = change.private.unwrap_or(next.private);
         next.relisted_at = next.relisted_at.max(change.relisted_at);
         change.backfill.iter().for_each(|window| next.backfill.add(*window));
         for (parents, checked) in change.checked {

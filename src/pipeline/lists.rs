@@ -15,7 +15,7 @@ use crate::endpoint::{Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::lake::{Change, SnapshotKeys};
-use crate::manifest::Purpose;
+use crate::manifest::{Manifest, Purpose};
 use crate::paginate::Step;
 use crate::plan::{self, Planned, Task};
 use crate::retry::Failure;
@@ -27,28 +27,21 @@ const BACKFILL_WINDOWS: usize = 4;
 /// How long what is complete of a backfill may wait for its commit.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// Runs an endpoint's tasks, and commits what they completed.
-pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
+/// Runs an endpoint's tasks, and commits what they completed. Of an endpoint that sums up days,
+/// those of `changed` are among them.
+pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
-    let (planned, mut goal, is_first, lists_all) = {
-        let state = table.state().await;
-        let manifest = state.table.manifest();
-        let known = Some(manifest).filter(|it| it.version > 0);
-        let goal = plan::goal(endpoint, known, &export.settings);
-        let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
-        let goal = if is_known { Vec::new() } else { goal };
-        let lists_all = !manifest.settled || plan::lists_all(known, &export.settings);
-        let planned = plan::tasks(endpoint, known, &export.settings);
-        (planned, goal, manifest.watermark.is_none(), lists_all)
-    };
-    let is_backfill = export.settings.backfill.is_some();
+    let mut intent = Intent::of(export, endpoint, table.state().await.table.manifest(), changed);
+    let (planned, mut goal) =
+        (std::mem::take(&mut intent.planned), std::mem::take(&mut intent.goal));
+    let is_backfill = intent.is_backfill;
     // An endpoint that may be absent gets no table before it has answered.
     if !goal.is_empty() && !endpoint.experimental {
-        let begun_at = Some(export.settings.now);
         table
             .commit(|change| {
                 aim(change, std::mem::take(&mut goal), is_backfill);
-                change.begun_at = begun_at;
+                change.begun_at = Some(export.settings.now);
+                change.private = (!intent.private).then_some(false);
             })
             .await?;
     }
@@ -76,7 +69,49 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     }
     table.add(|change| aim(change, goal, is_backfill)).await;
     super::missing::mark(export, table).await?;
-    close(export, table, is_first && !is_backfill, lists_all && !is_backfill).await
+    close(export, table, &intent).await
+}
+
+/// What a run is to do for one endpoint, and what it will have done then.
+struct Intent {
+    planned: Vec<Planned>,
+    goal: Vec<Window>,
+    is_backfill: bool,
+    /// Whether nothing is known of changes yet.
+    is_first: bool,
+    /// Whether it will have listed all that is covered, now or in the runs that began it.
+    lists_all: bool,
+    /// Whether private records are asked for too.
+    private: bool,
+    /// Whether all that is covered will have been listed with them.
+    lists_all_private: bool,
+}
+
+impl Intent {
+    fn of(export: &Export, endpoint: &Endpoint, manifest: &Manifest, changed: &[i32]) -> Self {
+        let is_backfill = export.settings.backfill.is_some();
+        let private = export.include_private && !endpoint.private.is_empty();
+        let mut settings = export.settings.clone();
+        // What was listed without them has to be listed again when they are wanted.
+        settings.full |= private && !manifest.private && !manifest.coverage.is_empty();
+        let known = Some(manifest).filter(|manifest| manifest.version > 0);
+        let goal = plan::goal(endpoint, known, &settings);
+        let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
+        let mut planned = plan::tasks(endpoint, known, &settings);
+        if is_of_the_day(endpoint) {
+            plan::add_days(&mut planned, changed, manifest);
+        }
+        let is_full = manifest.coverage.is_empty() || plan::lists_all(known, &settings);
+        Self {
+            planned,
+            goal: if is_known { Vec::new() } else { goal },
+            is_backfill,
+            is_first: manifest.watermark.is_none() && !is_backfill,
+            lists_all: (is_full || !manifest.settled) && !is_backfill,
+            private,
+            lists_all_private: is_full && private && !is_backfill,
+        }
+    }
 }
 
 /// Notes what the run is to complete.
@@ -88,12 +123,7 @@ fn aim(change: &mut Change, goal: Vec<Window>, is_backfill: bool) {
 }
 
 /// Commits what is left, with the watermark and the settled schema if all is complete.
-async fn close(
-    export: &Export,
-    table: &TableRun<'_>,
-    is_first: bool,
-    lists_all: bool,
-) -> Result<()> {
+async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result<()> {
     let now = export.settings.now;
     let (watermark, complete) = {
         let state = table.state().await;
@@ -101,13 +131,15 @@ async fn close(
             return Ok(());
         }
         let complete = !state.has_failed();
-        let is_known = state.changes_complete || (is_first && complete);
+        let is_known = state.changes_complete || (intent.is_first && complete);
         (state.watermark(now).filter(|_| is_known), complete)
     };
     table
         .commit(|change| {
             change.settle = complete;
-            change.relisted_at = (complete && lists_all).then_some(now);
+            change.relisted_at = (complete && intent.lists_all).then_some(now);
+            let is_private = complete && intent.lists_all_private;
+            change.private = change.private.or(is_private.then_some(true));
             change.watermark = watermark;
         })
         .await
@@ -140,7 +172,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
 }
 
 /// Whether the endpoint's records say something of their day, so that a reply is all there is of it.
-fn is_of_the_day(endpoint: &Endpoint) -> bool {
+pub(super) fn is_of_the_day(endpoint: &Endpoint) -> bool {
     endpoint.key.iter().any(|key| endpoint.is_day(key))
 }
 

@@ -29,10 +29,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Request, Stop};
 use crate::lake::{Ledger, Store, Table};
 use crate::manifest::Granularity;
+use crate::partition::Partition;
 use crate::plan::RunSettings;
 use crate::quota::{self, Limits};
 use crate::report::{EndpointReport, Outcome, Problem, Progress, Report, Week};
 use crate::retry::Failure;
+use crate::window::day_of;
 
 /// What an export needs.
 #[derive(Debug, Clone)]
@@ -136,8 +138,11 @@ impl Export {
         let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
         let mut ran = Vec::new();
         for level in 0..=deepest {
-            let level: Vec<_> = endpoints.iter().copied().filter(|it| depth(it) == level).collect();
-            ran.extend(self.run_all(&level, run).await?);
+            let level = endpoints.iter().copied().filter(|it| depth(it) == level);
+            let (sums, records): (Vec<_>, Vec<_>) = level.partition(|it| lists::is_of_the_day(it));
+            ran.extend(self.run_all(&records, run, &[]).await?);
+            let changed = self.days_that_changed(&ran);
+            ran.extend(self.run_all(&sums, run, &changed).await?);
         }
         Ok(ran)
     }
@@ -159,8 +164,26 @@ impl Export {
         Ok(())
     }
 
-    async fn run_all(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
-        let runs = endpoints.iter().map(|endpoint| self.run_one(endpoint, run));
+    /// The days whose records changed in this run, so that what sums them up did too. In tables of
+    /// months that cannot be told; there the lookback and the monthly re-list find it.
+    fn days_that_changed(&self, ran: &[Ran]) -> Vec<i32> {
+        let is_dated = |name: &str| {
+            let endpoint = self.catalogue.find(name);
+            endpoint.is_ok_and(|it| matches!(it.dated, Dated::Field { .. }))
+        };
+        let changed = ran.iter().flat_map(|ran| &ran.changed);
+        let changed = changed.filter(|changed| is_dated(&changed.endpoint));
+        let dates = changed.filter_map(|changed| changed.dt.parse::<Partition>().ok()?.date());
+        if self.granularity == Granularity::Day { dates.map(day_of).collect() } else { Vec::new() }
+    }
+
+    async fn run_all(
+        &self,
+        endpoints: &[&Endpoint],
+        run: &str,
+        changed: &[i32],
+    ) -> Result<Vec<Ran>> {
+        let runs = endpoints.iter().map(|endpoint| self.run_one(endpoint, run, changed));
         let mut runs = futures::stream::iter(runs).buffer_unordered(4);
         let mut done = Vec::new();
         while let Some(ran) = runs.next().await {
@@ -173,13 +196,13 @@ impl Export {
         Ok(done)
     }
 
-    async fn run_one(&self, endpoint: &Endpoint, run: &str) -> Result<Ran> {
+    async fn run_one(&self, endpoint: &Endpoint, run: &str, changed: &[i32]) -> Result<Ran> {
         let table = TableRun::open(self, endpoint, run).await?;
         evolution::go_on(self, &table).await?;
         if endpoint.parent.is_some() && endpoint.dated != Dated::Run {
             chains::run(self, &table).await?;
         } else {
-            lists::run(self, &table).await?;
+            lists::run(self, &table, changed).await?;
         }
         evolution::conclude(self, &table).await?;
         let ran = table.finish().await?;

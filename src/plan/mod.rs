@@ -12,7 +12,7 @@ use crate::config::{Deletes, FullRelist};
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::{Granularity, Manifest, Purpose};
 use crate::span::Span;
-use crate::window::{Coverage, Window, day_of};
+use crate::window::{Coverage, Window, date_of, day_of};
 
 /// What the user asked of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +181,22 @@ pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
     };
     let is_monthly = settings.full_relist == FullRelist::Monthly;
     settings.full || (is_monthly && manifest.is_some_and(is_due))
+}
+
+/// Adds days that were listed before and are not listed by these tasks: what they sum up changed.
+pub fn add_days(tasks: &mut Vec<Planned>, changed: &[i32], manifest: &Manifest) {
+    let is_listed = |tasks: &[Planned], changed: i32| {
+        tasks.iter().any(|it| matches!(it.task, Task::Day { day, .. } if day == changed))
+    };
+    for day in changed {
+        let from = date_of(*day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
+        let window = from.map(|from| Window::new(from, from + TimeDelta::days(1)));
+        let window = window.filter(|window| manifest.coverage.covers(*window));
+        if let Some(window) = window.filter(|_| !is_listed(tasks, *day)) {
+            let task = Task::Day { window, day: *day };
+            tasks.push(Planned { task, purpose: Purpose::Nightly });
+        }
+    }
 }
 
 /// The ranges that an export lists: the re-list, what is missing of older goals, and what was asked

@@ -23,4 +23,5 @@ mod requests;
 mod simulation;
 mod stores;
 mod support;
+mod torn;
 mod truth;

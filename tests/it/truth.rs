@@ -70,6 +70,31 @@ fn assert_days_equal_their_source(site: &Site) {
     assert_same("aggregate_stats", &sums, &site.lake.rows("aggregate_stats"), &day);
 }
 
+/// A late import and a change long before the lookback: what sums up their days is read again.
+#[test]
+fn p1_usage_numbers_follow_calls_that_change_on_old_days() {
+    let site = Site::new(&small());
+    let run = || site.export().only(&["calls", "user_stats", "aggregate_stats"]);
+    run().complete();
+    site.server.clear();
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let now = site.workspace.now();
+    assert!(site.workspace.reschedule(&site.a_call(28, 20), now - TimeDelta::days(15), false));
+    let mut call = site.workspace.call(&site.a_call(12, 10)).unwrap();
+    call["id"] = json!("late");
+    call["time"] = json!((now - TimeDelta::days(25)).to_rfc3339());
+    call["last_modified_time"] = json!(now.to_rfc3339());
+    assert!(site.workspace.insert_call(call, false));
+    run().at(site.now + TimeDelta::hours(1)).complete();
+    // The simulator's numbers do not follow its calls; that they are asked for again can be seen.
+    for path in ["/stats", "/stats/aggregate"] {
+        let mut asked = site.server.requests();
+        asked.retain(|it| it.path == path && it.query.contains("2025-10-26"));
+        assert_eq!(asked.len(), 1, "{path}");
+    }
+    assert_days_equal_their_source(&site);
+}
+
 #[test]
 fn p1_crm_objects_are_looked_up_for_every_call_that_names_one() {
     let site = Site::new(&small());
@@ -343,8 +368,22 @@ fn private_calls_are_left_out_unless_asked_for() {
     run().complete();
     site.assert_calls_are(&public);
     assert!(!site.server.requests().iter().any(|it| it.query.contains("includePrivate")));
-    run().with_private().full().complete();
+    // Switched on, they are listed from the beginning; once.
+    run().with_private().complete();
     site.assert_calls_are(&all);
+    site.server.clear();
+    run().with_private().complete();
+    let again = site.server.count("/calls");
+    run().with_private().full().complete();
+    assert!(site.server.count("/calls") > 2 * again, "{again} requests list a week");
+    // Switched off and on again, what came meanwhile is listed too.
+    let later = site.now + TimeDelta::days(20);
+    site.workspace.advance(later);
+    let hidden = site.workspace.ids_before(later, false).pop().unwrap();
+    assert!(site.workspace.set_private(&hidden, true));
+    run().at(later).complete();
+    run().at(later).with_private().complete();
+    site.assert_calls_are(&site.workspace.calls_before(later, true));
 }
 
 #[test]

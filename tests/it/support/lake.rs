@@ -60,6 +60,11 @@ impl Lake {
         folder.map_or_else(|_| Self::new(), |folder| Self { folder })
     }
 
+    /// A lake below this folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { folder: TempDir::new_in(folder).unwrap() }
+    }
+
     /// A lake for as long as the process lives. Nothing removes it then, so those of processes
     /// that ended long ago go now.
     pub(crate) fn lasting() -> Self {

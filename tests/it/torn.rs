@@ -1,0 +1,108 @@
+//! What disks do: a manifest that ends early, all manifests lost, no room left. The lake reads
+//! well at once, `verify` says what is wrong, and the next run mends it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use clari_lake::clock;
+use clari_lake::endpoint::Catalogue;
+use clari_lake::error::ErrorKind;
+use clari_lake::lake::Store;
+use clari_lake::manifest::Granularity;
+use clari_lake::verify::{Verification, rebuild, verify};
+
+use crate::support::{Lake, Site, small};
+
+fn verification(lake: &Lake) -> Verification {
+    let store = Arc::new(Store::open(&lake.location()).unwrap());
+    verify(&store, &Catalogue::built_in().unwrap()).unwrap()
+}
+
+fn tear(path: &Path, to: usize) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..to.min(bytes.len())]).unwrap();
+}
+
+#[test]
+fn p3_p12_a_torn_manifest_is_found_and_mended() {
+    for to in [0, 1, 500] {
+        let site = Site::exported();
+        let later = site.now + TimeDelta::hours(1);
+        site.workspace.advance(site.now + TimeDelta::minutes(30));
+        assert!(site.workspace.set_status(&site.a_call(20, 10), "PROCESSED", site.workspace.now()));
+        site.calls_and_details().at(later).complete();
+        for table in ["calls", "call_details"] {
+            let manifests = site.lake.files(&format!("_manifest/{table}"));
+            let json = |path: &&std::path::PathBuf| path.extension().is_some_and(|it| it == "json");
+            tear(manifests.iter().filter(json).max().unwrap(), to);
+        }
+        let found = verification(&site.lake).findings;
+        let torn = found.iter().filter(|it| it.message.contains("manifest cannot be read"));
+        assert_eq!(torn.count(), 2, "P12: {found:#?}");
+        site.calls_and_details().at(later).complete();
+        site.assert_calls(later);
+        assert_eq!(verification(&site.lake).findings, []);
+    }
+}
+
+/// Nothing but the objects is left, and they say by themselves how much time each holds.
+#[test]
+fn p2_a_lake_by_month_is_rebuilt_by_month() {
+    let site = Site::new(&small());
+    site.calls_and_details().by_month().complete();
+    fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
+    let store = Arc::new(Store::open(&site.lake.location()).unwrap());
+    rebuild(&store, &Catalogue::built_in().unwrap(), Granularity::Day, clock::now()).unwrap();
+    site.server.clear();
+    site.calls_and_details().complete();
+    assert_eq!(site.server.count("/call-details"), 0, "details that are there are known");
+    site.assert_calls(site.now);
+    assert_eq!(verification(&site.lake).findings, []);
+    assert_eq!(site.lake.objects("calls").len(), 2, "{:?}", site.lake.objects("calls"));
+}
+
+/// A disk with room for half of it; only root can make one.
+struct TinyDisk(tempfile::TempDir);
+
+impl TinyDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = format!("size={size}");
+        let arguments = ["-t", "tmpfs", "-o", &options, "tmpfs"];
+        let mounted = Command::new("mount").args(arguments).arg(folder.path()).output();
+        let is_mounted = mounted.is_ok_and(|output| output.status.success());
+        is_mounted.then(|| Self(folder))
+    }
+
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let grown = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status();
+        assert!(grown.unwrap().success());
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn p2_p3_a_full_disk_loses_nothing_and_says_so() {
+    let Some(disk) = TinyDisk::mount("600k") else {
+        println!("not tried: only root can make a disk that is this small");
+        return;
+    };
+    let site = Site { lake: Lake::at(disk.0.path()), ..Site::new(&small()) };
+    let error = site.calls_and_details().attempt().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.hint().is_some_and(|hint| hint.contains("the disk is full")), "{error:?}");
+    site.assert_coverage_is_true();
+    disk.grow("64m");
+    site.calls_and_details().complete();
+    site.assert_calls(site.now);
+    assert_eq!(verification(&site.lake).findings, []);
+}
