@@ -120,6 +120,8 @@ def arrow_filesystem(location):
             account_key=os.environ["AZURITE_KEY"],
             blob_storage_authority=os.environ["AZURITE_BLOB_STORAGE_URL"].split("//")[1],
             blob_storage_scheme="http",
+            dfs_storage_authority=os.environ["AZURITE_BLOB_STORAGE_URL"].split("//")[1],
+            dfs_storage_scheme="http",
         )
     return None
 

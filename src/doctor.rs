@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, FetchError, Reply, Request, Unreadable};
 use crate::lake::Store;
 use crate::retry::Failure;
+use crate::window::day_of;
 
 /// By how much this machine's clock and the API's may differ.
 const SKEW: TimeDelta = TimeDelta::seconds(60);
@@ -71,8 +72,13 @@ impl<'a> Visit<'a> {
         let now = self.clock.now();
         let schema = Arc::new(endpoint.schema());
         let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, true, None);
+        let origin = Origin {
+            day: Some(day_of((now - TimeDelta::days(1)).date_naive())),
+            parent: id.as_deref().map(Into::into),
+            ..Origin::default()
+        };
         let read = |reply: &Reply| {
-            let decoded = decoder.decode(&reply.body, &Origin::default()).map_err(unreadable)?;
+            let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
             Ok((decoded, reply.date))
         };
         let request = request(endpoint, id.as_deref(), now);

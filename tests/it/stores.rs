@@ -1,21 +1,38 @@
 //! A lake in an object store keeps the promises of one in a folder: through crashes, beside other
 //! writers, one of which was stopped and wakes up, and on stores that misbehave.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::check::{Check, Verdict};
+use clari_lake::clock::Clock;
 use clari_lake::config::Conditional;
+use clari_lake::doctor;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::ErrorKind;
-use clari_lake::simulator::Options;
+use clari_lake::fetch::{Client, ClientSettings, Stop};
+use clari_lake::secret::Credentials;
+use clari_lake::simulator::{Options, Settings};
 use clari_lake::verify::verify;
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use crate::support::{Bucket, Quirk, Run, Site, small};
 
 fn run(site: &Site, bucket: &Arc<Bucket>) -> Run {
     site.calls_and_details().into(bucket)
+}
+
+/// The small workspace with its calls and their details in a bucket already.
+fn exported() -> (Site, Arc<Bucket>) {
+    static TEMPLATE: LazyLock<Arc<InMemory>> = LazyLock::new(|| {
+        let memory = Arc::new(InMemory::new());
+        let bucket = Bucket::on(Arc::clone(&memory) as Arc<dyn ObjectStore>, Quirk::None);
+        run(&Site::new(&small()), &bucket).complete();
+        memory
+    });
+    let bucket = Bucket::on(Arc::new(TEMPLATE.fork()), Quirk::None);
+    (Site::new(&small()), bucket)
 }
 
 /// The bucket says what the workspace says at `now`, and passes.
@@ -63,12 +80,11 @@ fn p1_p4_everything_is_exported_into_a_bucket_and_nothing_twice() {
 
 #[test]
 fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
-    let step = if std::env::var_os("CLARI_LAKE_EVERY_WRITE").is_some() { 1 } else { 7 };
+    // Every write takes two runs; CLARI_LAKE_EVERY_WRITE=1 rehearses all of them.
+    let step = if std::env::var_os("CLARI_LAKE_EVERY_WRITE").is_some() { 1 } else { 9 };
     let mut write = 0;
     loop {
-        let mut site = Site::new(&small());
-        let bucket = Bucket::in_memory();
-        run(&site, &bucket).complete();
+        let (mut site, bucket) = exported();
         let later = change(&site);
         let dying = run(&site, &bucket).at(later).breaking_down_at(write, write % 2 == 1);
         let survived = dying.attempt().is_ok();
@@ -107,10 +123,9 @@ fn p2_p10_two_runs_at_once_equal_the_truth() {
 /// job meanwhile; then the first wakes up and goes on as if no time had passed.
 #[test]
 fn p2_p10_a_writer_that_wakes_after_another_has_finished_destroys_nothing() {
-    for write in (0..40).step_by(6) {
-        let mut site = Site::new(&small());
-        let bucket = Bucket::in_memory();
-        run(&site, &bucket).complete();
+    let step = if std::env::var_os("CLARI_LAKE_EVERY_WRITE").is_some() { 1 } else { 11 };
+    for write in (0..40).step_by(step) {
+        let (mut site, bucket) = exported();
         let later = change(&site);
         let sleeper = bucket.stopping_at(write);
         std::thread::scope(|scope| {
@@ -164,9 +179,7 @@ fn a_store_that_cannot_keep_two_writers_apart_is_refused_or_used_as_told() {
 
 #[test]
 fn what_may_not_be_read_is_not_taken_for_absent() {
-    let site = Site::new(&small());
-    let bucket = Bucket::in_memory();
-    run(&site, &bucket).complete();
+    let (site, bucket) = exported();
     let before = bucket.versions();
     for part in ["_manifest/calls/0", "_manifest/calls/index", "calls/dt="] {
         let forbidding = Bucket::on(bucket.again(), Quirk::Forbids(part));
@@ -187,8 +200,7 @@ fn the_doctor_names_what_a_store_does_not_keep_and_leaves_nothing() {
         let bucket = Bucket::on(Arc::new(InMemory::new()), quirk);
         let checks = bucket.store().examine();
         assert_eq!(bucket.versions(), [], "{quirk:?}: nothing is left");
-        let bad = |check: &Check| check.verdict == Verdict::Bad;
-        checks.into_iter().filter(bad).map(|it| it.subject).collect::<Vec<_>>()
+        bad(&checks).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(fault(Quirk::None), Vec::<String>::new());
     assert_eq!(fault(Quirk::IgnoresIfNoneMatch), ["create if absent", "store.conditional"]);
@@ -197,26 +209,28 @@ fn the_doctor_names_what_a_store_does_not_keep_and_leaves_nothing() {
     assert_eq!(fault(Quirk::Forbids("_manifest")), ["writing"]);
 }
 
-/// A night on which nothing happened, on a lake of three tables with a thousand dates each.
+/// A night on which nothing happened, on a lake of three tables with many dates each.
 #[test]
 fn an_idle_night_asks_the_store_few_questions() {
+    // A thousand dates take a minute to write; CLARI_LAKE_MANY_DATES=1 does.
+    let days = if std::env::var_os("CLARI_LAKE_MANY_DATES").is_some() { 1_000 } else { 60 };
     let options = Options {
-        calls: 2_500,
-        days: 1_000,
+        calls: days as usize * 3,
+        days,
         turns: 1,
         scheduled: 0,
-        scorecards: Some(2_500),
+        scorecards: Some(days as usize * 3),
         ..small()
     };
     let mut site = Site::new(&options);
     let bucket = Bucket::in_memory();
     let tables = ["calls", "call_details", "scorecards"];
     let run = |site: &Site, bucket: &Arc<Bucket>| site.export().only(&tables).into(bucket);
-    run(&site, &bucket).from(site.now - TimeDelta::days(1_000)).complete();
+    run(&site, &bucket).from(site.now - TimeDelta::days(days.into())).complete();
     for table in tables {
         let dates =
             bucket.versions().into_iter().filter(|it| it.0.starts_with(&format!("{table}/")));
-        assert!(dates.count() > 800, "{table} has many dates");
+        assert!(dates.count() > days as usize * 8 / 10, "{table} has many dates");
     }
     run(&site, &bucket).at(site.now + TimeDelta::days(1)).complete();
     let idle = bucket.again();
@@ -226,4 +240,41 @@ fn an_idle_night_asks_the_store_few_questions() {
     assert!(idle.requests() <= 60, "{} requests", idle.requests());
     site.lake = bucket.mirror();
     site.assert_calls(site.now);
+}
+
+/// What the doctor says of the API by a clock that goes wrong by this much.
+fn api_checks(site: &Site, key: &str, wrong_by: TimeDelta) -> Vec<Check> {
+    let credentials = Credentials::new(key, &Settings::default().api_password).unwrap();
+    let settings = ClientSettings {
+        base_url: site.server.base_url(),
+        rate: 0.0,
+        ..ClientSettings::new(credentials)
+    };
+    let client = Client::new(&settings, Stop::default()).unwrap();
+    let clock = Clock::stopped_at(site.now + wrong_by);
+    let catalogue = Catalogue::built_in().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(doctor::api(&client, &catalogue, &clock))
+}
+
+fn bad(checks: &[Check]) -> Vec<&str> {
+    let bad = checks.iter().filter(|check| check.verdict == Verdict::Bad);
+    bad.map(|check| check.subject.as_str()).collect()
+}
+
+#[test]
+fn the_doctor_tells_what_a_workspace_offers() {
+    let absent = Settings { absent: vec!["/stats".to_owned()], ..Settings::default() };
+    let site = Site::with(&small(), absent);
+    let key = Settings::default().api_key;
+    let checks = api_checks(&site, &key, TimeDelta::zero());
+    assert_eq!(bad(&checks), Vec::<&str>::new(), "{checks:#?}");
+    let message = |name: &str| &checks.iter().find(|it| it.subject == name).unwrap().message;
+    assert!(message("user_stats").starts_with("absent"), "{}", message("user_stats"));
+    assert!(message("calls").starts_with("available"), "{}", message("calls"));
+    assert!(message("call_details").starts_with("available"), "{}", message("call_details"));
+    assert_eq!(bad(&api_checks(&site, &key, TimeDelta::minutes(10))), ["clock"]);
+    let refused = api_checks(&site, "wrong", TimeDelta::zero());
+    assert_eq!(bad(&refused)[0], "credentials");
+    assert!(bad(&refused).contains(&"calls"));
 }

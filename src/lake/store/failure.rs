@@ -84,12 +84,19 @@ fn is_transport(error: &StoreError) -> bool {
         && !is_about_credentials(error)
 }
 
+/// Whether it was whoever hands out credentials that failed, before the store was asked.
 fn is_about_credentials(error: &StoreError) -> bool {
-    let signs = ["credential", "169.254.169.254", "metadata.google", "oauth", "/token"];
-    chain(error).iter().any(|text| {
-        let text = text.to_lowercase();
-        signs.iter().any(|sign| text.contains(sign))
-    })
+    let signs = [
+        "token request",
+        "token response",
+        "federated token",
+        "get-access-token",
+        "CreateSession",
+        "AssumeRole",
+        "//169.254.",
+        "metadata.google",
+    ];
+    chain(error).iter().any(|text| signs.iter().any(|sign| text.contains(sign)))
 }
 
 /// The error with its place, action and advice.
@@ -114,6 +121,7 @@ fn advice(
     let wrong_key = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"];
     let code = answer.code.as_deref().unwrap_or_default();
     match (error, answer.status) {
+        _ if is_about_credentials(error) => (ErrorKind::Denied, Some(credentials_hint(bucket))),
         (_, Some(_)) if code == "RequestTimeTooSkewed" => {
             let hint = "this machine's clock is wrong; set it, for instance with an NTP client";
             (ErrorKind::Config, Some(hint.to_owned()))
@@ -126,7 +134,7 @@ fn advice(
             let hint = format!("the credentials lack {}", action.right(bucket));
             (ErrorKind::Denied, Some(hint))
         }
-        (StoreError::NotFound { .. }, _) => {
+        (StoreError::NotFound { .. }, _) | (_, Some(404)) => {
             let hint = format!("the bucket or container {} does not exist; make it", bucket.name);
             (ErrorKind::Config, Some(hint))
         }
@@ -143,8 +151,9 @@ fn advice(
         }
         (_, Some(301 | 307 | 308)) => (ErrorKind::Config, Some(region_hint())),
         (_, Some(400 | 405)) => (ErrorKind::Config, None),
-        (_, None) if is_about_credentials(error) => {
-            (ErrorKind::Denied, Some(credentials_hint(bucket)))
+        (_, None) if chain(error).iter().any(|text| text.contains("peer certificate")) => {
+            let hint = "where TLS ends at a proxy of the company, SSL_CERT_FILE names its CA";
+            (ErrorKind::Config, Some(hint.to_owned()))
         }
         (_, None) if chain(error).iter().any(|text| text.contains("redirect without LOCATION")) => {
             (ErrorKind::Config, Some(region_hint()))
@@ -195,6 +204,9 @@ impl Answer {
     /// One line: the status and code, or the innermost cause of there being none.
     fn to_string(&self, error: &StoreError) -> String {
         let Some(status) = self.status else { return innermost(error) };
+        if is_about_credentials(error) {
+            return format!("no credentials are to be had ({status})");
+        }
         let code = self.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
         let words = self.words.as_deref().map(|words| format!(": {words}")).unwrap_or_default();
         format!("the store answered {status}{code}{words}")
@@ -281,6 +293,14 @@ mod tests {
         let shown = shown(&error);
         assert!(!shown.contains("canary"), "{shown}");
         assert!(shown.contains("AWS_SECRET_ACCESS_KEY"), "{shown}");
+    }
+
+    #[test]
+    fn a_bucket_that_does_not_exist_is_told_from_an_empty_one() {
+        let body = "<Error><Code>NoSuchBucket</Code></Error>";
+        let error = failed(&bucket(Provider::S3), Action::List, "x", &answered("404", body));
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(shown(&error).contains("the bucket or container b does not exist"));
     }
 
     #[test]
