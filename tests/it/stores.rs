@@ -212,8 +212,8 @@ fn the_doctor_names_what_a_store_does_not_keep_and_leaves_nothing() {
 /// A night on which nothing happened, on a lake of three tables with many dates each.
 #[test]
 fn an_idle_night_asks_the_store_few_questions() {
-    // A thousand dates take a minute to write; CLARI_LAKE_MANY_DATES=1 does.
-    let days = if std::env::var_os("CLARI_LAKE_MANY_DATES").is_some() { 1_000 } else { 60 };
+    // A thousand dates, which lie in 1,500 days, take minutes; CLARI_LAKE_MANY_DATES=1 takes them.
+    let days = if std::env::var_os("CLARI_LAKE_MANY_DATES").is_some() { 1_500 } else { 90 };
     let options = Options {
         calls: days as usize * 3,
         days,
@@ -230,7 +230,7 @@ fn an_idle_night_asks_the_store_few_questions() {
     for table in tables {
         let dates =
             bucket.versions().into_iter().filter(|it| it.0.starts_with(&format!("{table}/")));
-        assert!(dates.count() > days as usize * 8 / 10, "{table} has many dates");
+        assert!(dates.count() > days as usize * 6 / 10, "{table} has many dates");
     }
     run(&site, &bucket).at(site.now + TimeDelta::days(1)).complete();
     let idle = bucket.again();
