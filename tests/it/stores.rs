@@ -236,8 +236,7 @@ fn an_idle_night_asks_the_store_few_questions() {
     let idle = bucket.again();
     let report = run(&site, &idle).at(site.now + TimeDelta::days(2)).complete();
     assert_eq!(report.changed, []);
-    println!("{} requests to the store in an idle night", idle.requests());
-    assert!(idle.requests() <= 60, "{} requests", idle.requests());
+    assert!(idle.requests() <= 60, "{} requests in an idle night", idle.requests());
     site.lake = bucket.mirror();
     site.assert_calls(site.now);
 }
