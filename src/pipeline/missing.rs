@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::fetch::{FetchError, Reply, Unreadable};
 use crate::lake::{Change, Mark, Removal, Tried, key_hash};
-use crate::manifest::{Attempt, UNKNOWN_PARENT};
+use crate::manifest::{Attempt, Granularity, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::retry::Failure;
 use crate::window::{Coverage, Window, date_of};
@@ -91,7 +91,11 @@ async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Mi
             let unlisted_from = covered.map_or(now, |end| end.max(now));
             let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
             let mut missing = Vec::new();
-            let may_hold = |partition: &Partition| survey.may_hold(*partition);
+            let days = match state.table.manifest().granularity {
+                Granularity::Day => 1,
+                Granularity::Month => 31,
+            };
+            let may_hold = |partition: &Partition| survey.may_hold(*partition, days);
             for partition in state.table.indexed().filter(may_hold).collect::<Vec<_>>() {
                 survey.look_through(partition, state, &mut missing)?;
             }
@@ -169,11 +173,11 @@ impl Survey {
         })
     }
 
-    /// Whether a partition, of a day or of a month, can hold days that were listed.
-    fn may_hold(&self, partition: Partition) -> bool {
+    /// Whether a partition of so many days can hold some that were listed.
+    fn may_hold(&self, partition: Partition, days: i64) -> bool {
         let Some(date) = partition.date() else { return false };
         let from = date.and_time(NaiveTime::MIN).and_utc();
-        let whole = Window::new(from, from + TimeDelta::days(31));
+        let whole = Window::new(from, from + TimeDelta::days(days));
         self.listed.gaps(whole) != [whole]
     }
 }
