@@ -111,9 +111,10 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
     let keeps_versions = first.generation.is_some();
     let refuses_present = !accepts(store, path, 2, &Condition::Absent, manner).await?;
     // Where the second write went through, it is that version which is there.
-    let fresh = match refuses_present {
-        true => first,
-        false => put::get(store, path).await?.map_or(first, |(_, version)| version),
+    let fresh = if refuses_present {
+        first
+    } else {
+        put::get(store, path).await?.map_or(first, |(_, version)| version)
     };
     let is_fresh = Condition::Is(fresh);
     let bare = Manner { bare_tags: true, ..manner };
