@@ -60,3 +60,14 @@ def remove(workspace, call):
     """Deletes a call, as the API does it: without a trace."""
     del workspace.calls[call]
     del workspace.details[call]
+
+
+def grow(workspace):
+    """Calls of a later month: with fields that nobody has seen, at the top, in structs, in lists."""
+    for number in range(3):
+        grown = {"id": f"g{number}", "time": days_ago(number / 3), "status": "POST_PROCESSING_DONE",
+                 "mood": "good", "metrics": {"calm": 0.5, "call_duration": 60, "num_questions_asked": 1},
+                 "users": [{"userId": "u1", "personId": 0, "team": 7}], "odd name": 1}
+        workspace.call(grown)
+        details = {**grown, "transcript": [turn(0, tone={"warm": True})]}
+        workspace.details[grown["id"]] = json.dumps(details)

@@ -106,6 +106,26 @@ def mistyped(tables):
                 yield f"{table.name}.{name}: {found}, not {kind}"
 
 
+def unindexed(tables):
+    """Columns that a reader cannot skip parts of, and files that do not say how they are sorted."""
+    for table in tables:
+        for file in table.files:
+            group = pyarrow.parquet.read_metadata(file)
+            if not group.num_rows:
+                continue
+            group = group.row_group(0)
+            columns = [group.column(at) for at in range(group.num_columns)]
+            for column in columns:
+                # A column of nothing but nulls has no bounds to index.
+                bounded = column.is_stats_set and column.statistics.has_min_max
+                indexed = column.has_offset_index and (column.has_column_index or not bounded)
+                if not (column.is_stats_set and indexed and column.compression == "ZSTD"):
+                    yield f"{file}: {column.path_in_schema}"
+            sorted_by = [columns[it.column_index].path_in_schema for it in group.sorting_columns]
+            if not sorted_by:
+                yield f"{file}: it does not say how it is sorted"
+
+
 def unnested(details):
     """How many turns the transcripts have, in each engine; all the same and not none."""
     turns = f"select unnest(transcript) as turn from {details.source()}"
@@ -153,5 +173,32 @@ def read_demo(binary, lake, promises):
     promises.check("every row once in duckdb, polars and pyarrow", miscounts(tables))
     promises.check("dt is the date of the record's own time", misplaced(tables))
     promises.check("one schema a table, of the promised types", mistyped(tables))
+    promises.check("statistics, page index and sort order in every file", unindexed(tables))
     promises.check("transcripts unnest, alike in all three", unnested(details))
     promises.check("a run that finds nothing new writes nothing", rewritten(binary, lake, report))
+
+
+def unseen(lake, spark):
+    """What engines fail to see of new fields by plain glob, without being told to join schemas."""
+    folder = lake / "calls"
+    place = as_glob(folder)
+    by_duckdb = f"select mood, metrics.calm, users[1].team from read_parquet('{place}') where id = 'g0'"
+    seen = {"duckdb": duckdb.sql(by_duckdb).fetchall()[0]}
+    frame = polars.scan_parquet(sorted(folder.glob("*/*.parquet")), glob=False)
+    row = frame.filter(polars.col("id") == "g0").collect().to_dicts()[0]
+    seen["polars"] = row["mood"], row["metrics"]["calm"], row["users"][0]["team"]
+    read = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive")
+    row = read.to_table(filter=pyarrow.compute.field("id") == "g0").to_pylist()[0]
+    seen["pyarrow"] = row["mood"], row["metrics"]["calm"], row["users"][0]["team"]
+    plain = "".join("\\" + it if it in "[]{}*?" else it for it in str(folder))
+    row = spark.read.parquet(plain).where("id = 'g0'").toArrow().to_pylist()[0]
+    seen["spark"] = row["mood"], row["metrics"]["calm"], row["users"][0]["team"]
+    for engine, found in seen.items():
+        if tuple(found) != ("good", 0.5, 7):
+            yield f"{engine}: {found}"
+
+
+def as_glob(folder):
+    """A folder's objects as DuckDB is told: a wildcard in a name is itself in brackets."""
+    plain = "".join(f"[{it}]" if it in "[*?" else it for it in str(folder))
+    return plain.replace("'", "''") + "/*/*.parquet"

@@ -163,3 +163,10 @@ def unread_by_hive(printed, lake, spark):
                 read = spark.table(f"athena.`{name}`").toArrow()
                 if rows(read) != rows(spark.table(f"`{name}`").toArrow()):
                     yield f"{name}: other rows by Athena's definition"
+
+
+def conversation_rows(connection):
+    """What the views of conversations say."""
+    names = ["participants", "speakers", "turns", "tracker_hits", "topics_discussed",
+             "action_items", "daily_activity"]
+    return {it: rows(connection.sql(f"select * from {it}").to_arrow_table()) for it in names}

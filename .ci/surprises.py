@@ -198,7 +198,16 @@ def round_trip(binary, lake, count, seed, promises):
     calls = next(it for it in report["endpoints"] if it["endpoint"] == "calls")
     counted = [] if calls["misfits"] and calls["duplicate_members"] else ["nothing is counted"]
     promises.check("surprises: what fits no column is counted in the report", counted)
-    return sent
+    evolved = output(binary, "evolve", str(lake), "--endpoint", "calls", "--json")["tables"][0]
+    idle = [] if evolved["changes"] and evolved["rewritten"] and not evolved["outdated"] else [evolved]
+    promises.check("surprises: evolve gives columns to what has gathered", idle)
+    promises.check("surprises: the records come back after evolve too", changed(lake, sent))
+    findings = output(binary, "verify", str(lake), "--json", allowed=(0, 1))["findings"]
+    promises.check("surprises: verify finds nothing after evolve", findings)
+    again = output(binary, "evolve", str(lake), "--endpoint", "calls", "--json")["tables"][0]
+    promises.check("surprises: a second evolve has nothing to do", again["changes"])
+    report = export()
+    promises.check("surprises: a run after evolve writes nothing", report["changed"])
 
 
 def main():

@@ -47,6 +47,7 @@ fn help_names_every_command_and_every_exit_code() {
       endpoints  Show the endpoints: what can be exported, and how each is asked for
       schema     Show an endpoint's columns and types
       config     Check the configuration, or show every setting and where it came from
+      evolve     Give columns to what has gathered in `extra_json`, and rewrite every file of the table
       sql        Print the lake's tables and views as SQL, ready to paste
       simulate   Serve the embedded simulator of the API, for trying things out
       help       Print this message or the help of the given subcommand(s)
@@ -90,6 +91,7 @@ fn the_flags_of_export_are_these() {
           --to <D>                    Export as if the run had begun at this UTC date or RFC 3339
                                       instant
           --full                      List all that is in the lake again
+          --evolve                    At the end, give columns to what has gathered in `extra_json`
           --lookback <TIME>           How far back records are listed again, to find silent edits (such
                                       as 12h, 4w) [default: 7d]
           --include-private           Export private calls too

@@ -14,6 +14,7 @@ mod breakdown;
 mod changes;
 mod cli;
 mod crash;
+mod evolve;
 mod faults;
 mod floors;
 mod formats;

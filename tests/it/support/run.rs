@@ -198,6 +198,12 @@ impl Run {
         self
     }
 
+    /// Evolves the tables at the end.
+    pub(crate) fn evolving(mut self) -> Self {
+        self.settings.evolve = true;
+        self
+    }
+
     /// Is killed at this write, before it or, if it `lands`, after it.
     pub(crate) fn breaking_down_at(mut self, write: u64, lands: bool) -> Self {
         self.breakdown = Some((write, lands));
