@@ -44,6 +44,7 @@ fn help_names_every_command_and_every_exit_code() {
                  quota, time
       status     Show what the lake holds: coverage, freshness, sizes, quota, the last runs
       verify     Check every promise that can be checked from the lake alone
+      doctor     Try out credentials, what this workspace offers, and what the store really guarantees
       endpoints  Show the endpoints: what can be exported, and how each is asked for
       schema     Show an endpoint's columns and types
       config     Check the configuration, or show every setting and where it came from
@@ -101,14 +102,14 @@ fn the_flags_of_export_are_these() {
           --base-url <URL>            Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
           --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
           --concurrency <N>           Requests under way at once, at most [default: 16]
-      -q, --quiet                     Say nothing but errors
-      -v, --verbose                   Say more about what is happening
           --weekly-quota <N>          Requests a week, at most, of all runs on this lake; a week begins
                                       on Sunday 00:00 UTC [default: 100000]
+      -q, --quiet                     Say nothing but errors
           --quota-share <SHARE>       The part of the week's quota that backfills may take, from 0 to 1
                                       [default: 0.7]
           --max-time <TIME>           How long the run may take (such as 90m, 6h); what is complete by
                                       then is committed
+      -v, --verbose                   Say more about what is happening
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]
           --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
