@@ -136,6 +136,18 @@ impl Config {
         }
     }
 
+    /// What the file says of single endpoints, as it says it: name, key and value.
+    #[must_use]
+    pub fn endpoint_entries(&self) -> Vec<(String, String, toml::Value)> {
+        let table: toml::Table = toml::from_str(&self.source.text).unwrap_or_default();
+        let endpoints = table.get("endpoint").and_then(toml::Value::as_table);
+        let entries = endpoints.into_iter().flatten().filter_map(|(name, keys)| {
+            let keys = keys.as_table()?.iter();
+            Some(keys.map(|(key, value)| (name.clone(), key.clone(), value.clone())))
+        });
+        entries.flatten().collect()
+    }
+
     /// The error for a mistake at one of the file's keys.
     #[must_use]
     pub fn error(&self, mistake: &Mistake) -> Error {

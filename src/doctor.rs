@@ -11,9 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::check::{Check, Verdict};
 use crate::clock::Clock;
 use crate::decode::{Decoded, Origin, RecordDecoder, Undecodable};
-use crate::endpoint::{Catalogue, Endpoint, Paging, TimeFormat};
+use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::fetch::{Client, FetchError, Reply, Request, Unreadable};
+use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
 use crate::lake::Store;
 use crate::retry::Failure;
 use crate::window::day_of;
@@ -81,7 +81,7 @@ impl<'a> Visit<'a> {
             let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
             Ok((decoded, reply.date))
         };
-        let request = request(endpoint, id.as_deref(), now);
+        let request = smallest(endpoint, id.as_deref(), now);
         match self.client.get(&request, &mut 0, read).await {
             Ok((decoded, date)) => {
                 self.date = self.date.or(date.map(|date| (date, self.clock.now())));
@@ -133,23 +133,9 @@ impl<'a> Visit<'a> {
 }
 
 /// The smallest request that shows whether an endpoint is there.
-fn request(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
-    let fill = |text: &str| text.replace("{parent.id}", parent.unwrap_or_default());
-    let mut query: Vec<(String, String)> =
-        endpoint.query.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
-    if let Some(window) = &endpoint.window {
-        let (format, begin) = match window.format {
-            TimeFormat::Instant => ("%Y-%m-%dT%H:%M:%SZ", now - TimeDelta::days(30)),
-            TimeFormat::Day => ("%Y-%m-%d", now - TimeDelta::days(1)),
-        };
-        let end = if window.format == TimeFormat::Day { begin } else { now };
-        query.push((window.from.clone(), begin.format(format).to_string()));
-        query.push((window.to.clone(), end.format(format).to_string()));
-    }
-    if let Paging::SkipLimit(paging) = &endpoint.paging {
-        query.push((paging.limit.clone(), "1".to_owned()));
-    }
-    Request { path: fill(&endpoint.path), query, ..Request::default() }
+fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
+    let paging = endpoint.paging.at_most(1);
+    request(endpoint, &Asked { parent, ..first_page(endpoint, &paging, now) })
 }
 
 fn unreadable(error: Undecodable) -> Unreadable {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
+use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Chain, Ledger, Store, Table};
 use crate::manifest::{Granularity, Manifest, Purpose};
@@ -160,14 +160,15 @@ fn listed(
 
 /// What one task takes, if its window holds so many records.
 fn requests_of(endpoint: &Endpoint, task: &Task, rows: Option<u64>, manifest: &Manifest) -> u64 {
-    let Paging::SkipLimit(paging) = &endpoint.paging else { return 1 };
+    let Some(page_size) = endpoint.paging.page_size() else { return 1 };
     let rows = match task {
         Task::List(_) => rows.unwrap_or(0),
         Task::Modified { .. } | Task::Day { .. } => 0,
+        Task::All => manifest.rows(),
         Task::Snapshot { .. } => manifest.partitions.values().next_back().map_or(0, |it| it.rows),
     };
     // Pages overlap by one record.
-    rows.div_ceil(u64::from(paging.page_size.max(2) - 1)).max(1)
+    rows.div_ceil(u64::from(page_size.max(2) - 1)).max(1)
 }
 
 /// What asking for records one by one takes: those that are due by the parents in the lake, and

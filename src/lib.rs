@@ -56,6 +56,7 @@
 //! Imports go down only. Words know nothing; decisions know words; hands know decisions; use cases
 //! know hands; the command line knows all, and nothing knows it.
 
+pub mod calendar;
 pub mod check;
 pub mod cli;
 pub mod clock;

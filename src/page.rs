@@ -9,6 +9,8 @@ pub struct Page {
     pub entries: Vec<PageEntry>,
     /// Whether the server says that there is more, where it says anything.
     pub has_more: Option<bool>,
+    /// What asks for the next page, where the server says so: a cursor, or a link.
+    pub next: Option<Box<str>>,
 }
 
 /// One record of a page.

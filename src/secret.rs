@@ -46,6 +46,40 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// One more value that only a request may carry: that of a header of the user's.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a value as the user gave it; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// `Config` when it is empty or holds a character that no header can carry.
+    pub fn new(name: &str, text: &str) -> Result<Self> {
+        Ok(Self(checked(&format!("value of {name}"), text)?.into()))
+    }
+
+    /// The value of the header.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
 fn checked(what: &str, text: &str) -> Result<String> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
@@ -57,7 +91,7 @@ fn checked(what: &str, text: &str) -> Result<String> {
             ErrorKind::Config,
             format!("the {what} holds a character that no HTTP header can carry"),
         )
-        .with_hint("copy it again from the workspace's settings, without line breaks"));
+        .with_hint("copy it again from where it is shown, without line breaks"));
     }
     Ok(text.to_owned())
 }

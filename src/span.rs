@@ -6,11 +6,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// A length of time in whole minutes, at most a century.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Span(TimeDelta);
 
 /// The units in minutes: those that a span is spelt in, the longest first, then the others.
@@ -41,12 +41,6 @@ impl FromStr for Span {
         let (_, minutes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         let total = number.checked_mul(*minutes).filter(|total| (0..=CENTURY).contains(total));
         total.and_then(TimeDelta::try_minutes).map(Self).ok_or_else(wrong)
-    }
-}
-
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
-        span.to_string()
     }
 }
 

@@ -99,14 +99,11 @@ fn lines(settings: &Settings) -> Vec<Line> {
 /// What the configuration file says of single endpoints.
 fn endpoint_lines(settings: &Settings) -> Result<Vec<Line>> {
     let origin = Origin::File(settings.file.clone().unwrap_or_default());
-    let mut lines = Vec::new();
-    for (name, overrides) in &settings.config.endpoint {
-        let Value::Object(members) = serde_json::to_value(overrides)? else { continue };
-        for (key, value) in members {
-            lines.push(line(&format!("endpoint.{name}.{key}"), value, &origin));
-        }
-    }
-    Ok(lines)
+    let entries = settings.config.endpoint_entries().into_iter();
+    let shown = |(name, key, value): (String, String, toml::Value)| {
+        Ok(line(&format!("endpoint.{name}.{key}"), serde_json::to_value(value)?, &origin))
+    };
+    entries.map(shown).collect()
 }
 
 fn line(key: &str, value: impl Into<Value>, origin: &Origin) -> Line {

@@ -28,7 +28,7 @@ pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> 
     for endpoint in catalogue.endpoints() {
         table.add_row([
             endpoint.name.clone(),
-            endpoint.path.clone(),
+            endpoint.path.as_str().to_owned(),
             endpoint.key_columns().collect::<Vec<_>>().join(", "),
             dated_by(endpoint).to_owned(),
             remark(endpoint).to_owned(),
@@ -43,7 +43,7 @@ fn to_json(endpoint: &Endpoint) -> serde_json::Value {
     json!({
         "name": endpoint.name,
         "description": endpoint.description,
-        "path": endpoint.path,
+        "path": endpoint.path.as_str(),
         "key": endpoint.key_columns().collect::<Vec<_>>(),
         "dated_by": dated_by(endpoint),
         "on": endpoint.on,

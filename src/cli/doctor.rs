@@ -40,7 +40,7 @@ fn api_checks(settings: &Settings) -> Result<Vec<Check>> {
         Ok(client) => client,
         Err(error) => return Ok(vec![Check::failed("credentials", &error)]),
     };
-    let catalogue = settings.catalogue()?;
+    let catalogue = settings.catalogue_to_ask(&[])?;
     let client = Client::new(&client, Stop::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(doctor::api(&client, &catalogue, &Clock::system())))

@@ -56,7 +56,7 @@ fn perform_and_conclude(
     json: bool,
     printer: Printer,
 ) -> Result<Exit> {
-    let export = settings.export(run, command)?;
+    let export = settings.export(run, command, endpoints)?;
     let (report, signal) = perform(&export, endpoints, printer)?;
     conclude(&report, json, signal, printer)
 }

@@ -115,7 +115,8 @@ fn count(
     run: &RunSettings,
     printer: Printer,
 ) -> Result<Counted> {
-    let export = settings.export(run.clone(), "plan")?;
+    let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let export = settings.export(run.clone(), "plan", &chosen)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut counted = Counted::new();
     for endpoint in endpoints {

@@ -200,6 +200,14 @@ impl Settings {
         Ok(catalogue)
     }
 
+    /// All endpoints, ready to ask for the chosen ones: headers have their values.
+    ///
+    /// # Errors
+    /// `Config` as for the catalogue, or when a header's variable is not set.
+    pub(super) fn catalogue_to_ask(&self, chosen: &[String]) -> Result<Catalogue> {
+        self.catalogue()?.with_headers(chosen, &|name| std::env::var(name).ok())
+    }
+
     /// The user's endpoint files by the names of their endpoints.
     pub(super) fn endpoint_files(&self) -> Result<Vec<(String, PathBuf)>> {
         let Some(folder) = &self.endpoints_dir.value else { return Ok(Vec::new()) };
@@ -246,9 +254,15 @@ impl Settings {
     ///
     /// # Errors
     /// `Config` when something is missing or wrong.
-    pub(super) fn export(&self, settings: RunSettings, command: &str) -> Result<Export> {
+    pub(super) fn export(
+        &self,
+        settings: RunSettings,
+        command: &str,
+        chosen: &[String],
+    ) -> Result<Export> {
         let stop = Stop::default();
-        let catalogue = Arc::new(self.catalogue()?);
+        let catalogue = Arc::new(self.catalogue_to_ask(chosen)?);
+        catalogue.select(chosen)?;
         let store = Arc::new(self.store()?);
         Ok(Export {
             client: Arc::new(Client::new(&self.client()?, stop.clone())?),
@@ -425,8 +439,8 @@ mod tests {
         assert_eq!(typed.catalogue().unwrap().find("calls").unwrap().lookback, None);
         for (file, place, what) in [
             ("\n[endpoint.cals]\non = true", "line 2, column 11", "no endpoint `cals`"),
-            ("[endpoint.users]\npage_size = 5", "line 2, column 1", "`users` has no pages"),
-            ("[endpoint.calls]\npage_size = 0", "line 2, column 1", "at least 1"),
+            ("[endpoint.call_details]\npage_size = 5", "line 2, column 1", "has no pages"),
+            ("[endpoint.calls]\npage_size = 0", "line 2, column 1", "from 1 to"),
         ] {
             let error = resolve(&Flags::default(), &[], file).catalogue().unwrap_err().to_string();
             assert!(error.contains(place) && error.contains(what), "{error}");

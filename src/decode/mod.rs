@@ -14,6 +14,7 @@ mod hash;
 mod infer;
 pub(crate) mod instant;
 mod json;
+mod metadata;
 mod number;
 mod path;
 mod rows;
@@ -30,10 +31,11 @@ use arrow::json::reader::Tape;
 
 pub use self::extra::MisfitCounts;
 pub use self::gather::Gathered;
+use self::path::Selections;
 pub use self::rows::Rows;
-use self::shape::RecordShape;
+use self::shape::{RecordShape, Spliced};
 use self::tape::TapeReader;
-use crate::endpoint::{Endpoint, RecordPath};
+use crate::endpoint::{Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::Page;
 use crate::schema::Schema;
@@ -188,16 +190,54 @@ impl RecordDecoder {
     pub fn decode(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let (body, lone_surrogates) = surrogates::replace_lone(body);
-        let (mut shape, origin) = (self.shape.clone(), origin.clone());
-        let visit = move |tape: &Tape<'_>, root| {
-            let decoded = shape.reply(tape, root, &origin);
-            (shape, decoded)
+        let mut decoded = match &self.shape.endpoint.metadata {
+            None => self.decode_reply(&body, origin)?,
+            Some(_) => self.decode_spliced(&body, origin)?,
         };
-        let (shape, decoded) = self.reader.read(&body, visit).map_err(Undecodable::NotJson)?;
-        let mut decoded = decoded?;
-        self.shape = shape;
         decoded.surprises.lone_surrogates = lone_surrogates;
         Ok(decoded)
+    }
+
+    fn decode_reply(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
+        let selections = self.select(body)?;
+        let (mut shape, origin) = (self.shape.clone(), origin.clone());
+        let visit = move |tape: &Tape<'_>, root| {
+            let decoded = shape.reply(tape, root, &origin, &selections);
+            (shape, decoded)
+        };
+        let (shape, decoded) = self.reader.read(body, visit).map_err(Undecodable::NotJson)?;
+        let decoded = decoded?;
+        self.shape = shape;
+        Ok(decoded)
+    }
+
+    /// Decodes a reply whose metadata is added to its records, which takes a second parse.
+    fn decode_spliced(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
+        let Spliced { text, has_more, next } = self.splice(body)?;
+        let (mut shape, origin) = (self.shape.clone(), origin.clone());
+        let visit = move |tape: &Tape<'_>, root| {
+            let records: Vec<u32> = json::items(tape, root).collect();
+            let decoded = shape.records(tape, &records, &|_| &origin);
+            (shape, decoded)
+        };
+        let read = self.reader.read(text.as_bytes(), visit);
+        let (shape, decoded) = read.map_err(Undecodable::NotJson)?;
+        let mut decoded = decoded?;
+        self.shape = shape;
+        (decoded.page.has_more, decoded.page.next) = (has_more, next);
+        Ok(decoded)
+    }
+
+    fn splice(&mut self, body: &[u8]) -> Result<Spliced, Undecodable> {
+        let selections = self.select(body)?;
+        let shape = self.shape.clone();
+        let visit = move |tape: &Tape<'_>, root| shape.spliced(tape, root, &selections);
+        self.reader.read(body, visit).map_err(Undecodable::NotJson)?
+    }
+
+    /// Where the paths lead to that are not plain; nothing is parsed where all of them are.
+    fn select(&self, body: &[u8]) -> Result<Selections, Undecodable> {
+        Selections::of(body, self.shape.paths()).map_err(Undecodable::NotJson)
     }
 
     /// Decodes several replies at once, which is much cheaper than one by one when each holds a
@@ -208,18 +248,27 @@ impl RecordDecoder {
     pub fn decode_many(&mut self, bodies: &[(Bytes, Origin)]) -> Result<DecodedMany, Undecodable> {
         let mut text = Vec::with_capacity(bodies.iter().map(|(body, _)| body.len() + 1).sum());
         let mut lone_surrogates = 0;
+        let is_plain = self.shape.is_plain();
         for (body, _) in bodies {
             text.push(if text.is_empty() { b'[' } else { b',' });
             let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
             let (body, count) = surrogates::replace_lone(body);
-            text.extend_from_slice(&body);
+            if is_plain {
+                text.extend_from_slice(&body);
+            } else {
+                match self.splice(&body) {
+                    Ok(spliced) => text.extend_from_slice(spliced.text.as_bytes()),
+                    Err(Undecodable::NoRecords(_)) => text.extend_from_slice(b"[]"),
+                    Err(error) => return Err(error),
+                }
+            }
             lone_surrogates += count;
         }
         text.push(b']');
         let origins: Vec<Origin> = bodies.iter().map(|(_, origin)| origin.clone()).collect();
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
-            let decoded = shape.replies(tape, root, &origins);
+            let decoded = shape.replies(tape, root, &origins, is_plain);
             (shape, decoded)
         };
         let (shape, decoded) = self.reader.read(&text, visit).map_err(Undecodable::NotJson)?;
@@ -273,16 +322,16 @@ impl RecordDecoder {
 }
 
 impl RecordDecoder {
-    /// The texts and numbers at `path` in rows of the lake, of which some columns may be left out.
+    /// The ids that drive a chain, in rows of the lake, of which some columns may be left out.
     ///
     /// # Errors
     /// `Corrupt` when the rows are none that this tool wrote.
-    pub fn values(&mut self, batch: &RecordBatch, path: &RecordPath) -> Result<Vec<String>> {
-        let text = rows::to_json(batch, &self.shape.schema, &mut self.reader)?;
-        let path = path.clone();
+    pub fn values(&mut self, batch: &RecordBatch, rule: &Parent) -> Result<Vec<String>> {
+        let text = Arc::new(rows::to_json(batch, &self.shape.schema, &mut self.reader)?);
+        let (rule, list) = (rule.clone(), Arc::clone(&text));
         let values = self.reader.read(text.as_bytes(), move |tape, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            path::values_at(tape, records, &path)
+            path::values_at(tape, records, &rule, &list)
         });
         values.map_err(|why| Error::new(ErrorKind::Corrupt, why))
     }

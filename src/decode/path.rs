@@ -1,16 +1,105 @@
 //! Paths: where in a reply something stands.
 //!
-//! Enters: a plain `JSONPath` and a tape. Leaves: positions and values. Never here: a tree.
+//! Enters: a `JSONPath` and a tape. Leaves: positions and values. Never here: a value that is not
+//! the tape's own. A plain path is followed on the tape itself; for any other, a library says on a
+//! tree of values where things stand, and they are taken from the tape.
+
+use std::collections::HashMap;
 
 use arrow::json::reader::{Tape, TapeElement};
+use serde_json::Value;
+use serde_json_path::PathElement;
 
 use super::json;
-use crate::endpoint::{RecordPath, Step};
+use crate::endpoint::{Parent, RecordPath, Step};
+
+/// Where the paths that are not plain lead to in one reply, by the path's text.
+#[derive(Debug, Default)]
+pub(super) struct Selections(HashMap<String, Vec<Location>>);
+
+/// The way from the root to a value.
+type Location = Vec<Place>;
+
+#[derive(Debug, Clone)]
+enum Place {
+    Member(String),
+    Item(usize),
+}
+
+impl Selections {
+    /// Asks the library, where there is a path that is not plain.
+    pub(super) fn of<'p>(
+        body: &[u8],
+        paths: impl Iterator<Item = &'p RecordPath>,
+    ) -> Result<Self, String> {
+        let mut selections = Self::default();
+        let mut root = None;
+        for path in paths.filter(|path| path.query().is_some()) {
+            let value = match &root {
+                Some(value) => value,
+                None => root.insert(serde_json::from_slice(body).map_err(|it| it.to_string())?),
+            };
+            selections.0.insert(path.as_str().to_owned(), locations(path, value));
+        }
+        Ok(selections)
+    }
+
+    fn nodes(&self, tape: &Tape<'_>, root: u32, path: &RecordPath) -> Vec<u32> {
+        let locations = self.0.get(path.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let mut walker = Walker { tape, items: HashMap::new() };
+        locations.iter().filter_map(|location| walker.walk(root, location)).collect()
+    }
+}
+
+fn locations(path: &RecordPath, value: &Value) -> Vec<Location> {
+    let Some(query) = path.query() else { return Vec::new() };
+    let place = |element: &PathElement<'_>| match element {
+        PathElement::Name(name) => Place::Member((*name).to_owned()),
+        PathElement::Index(index) => Place::Item(*index),
+    };
+    let located = query.query_located(value);
+    located.locations().map(|location| location.iter().map(place).collect()).collect()
+}
+
+/// Walks a tape along locations; the items of a list are counted once.
+struct Walker<'t> {
+    tape: &'t Tape<'t>,
+    items: HashMap<u32, Vec<u32>>,
+}
+
+impl Walker<'_> {
+    fn walk(&mut self, root: u32, location: &[Place]) -> Option<u32> {
+        location.iter().try_fold(root, |at, place| match place {
+            Place::Member(name) => json::member(self.tape, at, name),
+            Place::Item(number) => {
+                let count = || json::items(self.tape, at).collect();
+                self.items.entry(at).or_insert_with(count).get(*number).copied()
+            }
+        })
+    }
+}
 
 /// The positions of the records at `path`; `None` when the reply has no such place.
-pub(super) fn locate(tape: &Tape<'_>, root: u32, path: &RecordPath) -> Option<Vec<u32>> {
+pub(super) fn locate(
+    tape: &Tape<'_>,
+    root: u32,
+    path: &RecordPath,
+    selections: &Selections,
+) -> Option<Vec<u32>> {
+    let mut places = follow(tape, root, path.steps())?;
+    if path.query().is_some() {
+        places = selections.nodes(tape, root, path);
+    }
+    let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
+    if places.len() == 1 && places.iter().all(is_list) {
+        places = return_items(tape, &places);
+    }
+    Some(places)
+}
+
+fn follow(tape: &Tape<'_>, root: u32, steps: &[Step]) -> Option<Vec<u32>> {
     let mut places = vec![root];
-    for step in path.steps() {
+    for step in steps {
         places = match step {
             Step::Member(name) => {
                 places.iter().filter_map(|at| json::member(tape, *at, name)).collect()
@@ -30,10 +119,6 @@ pub(super) fn locate(tape: &Tape<'_>, root: u32, path: &RecordPath) -> Option<Ve
             return None;
         }
     }
-    let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
-    if places.len() == 1 && places.iter().all(is_list) {
-        places = return_items(tape, &places);
-    }
     Some(places)
 }
 
@@ -41,20 +126,118 @@ fn return_items(tape: &Tape<'_>, lists: &[u32]) -> Vec<u32> {
     lists.iter().flat_map(|list| json::items(tape, *list)).collect()
 }
 
-/// What the reply says about further pages, where it says anything.
-pub(super) fn has_more(tape: &Tape<'_>, root: u32) -> Option<bool> {
-    let pagination = json::member(tape, root, "pagination").unwrap_or(root);
-    match json::member(tape, pagination, "hasMore").map(|at| tape.get(at)) {
+/// What stands at `path`, be it a list or not, by the name that each goes by.
+pub(super) fn named(
+    tape: &Tape<'_>,
+    root: u32,
+    path: &RecordPath,
+    selections: &Selections,
+) -> Vec<(String, u32)> {
+    if path.query().is_none() {
+        let name = path.last_name().unwrap_or("value");
+        let places = follow(tape, root, path.steps()).unwrap_or_default();
+        return places.into_iter().map(|at| (name.to_owned(), at)).collect();
+    }
+    let locations = selections.0.get(path.as_str()).map(Vec::as_slice).unwrap_or_default();
+    let mut walker = Walker { tape, items: HashMap::new() };
+    let named = locations.iter().filter_map(|location| {
+        let name = location.iter().rev().find_map(|place| match place {
+            Place::Member(name) => Some(name.clone()),
+            Place::Item(_) => None,
+        });
+        Some((name.unwrap_or_else(|| "value".to_owned()), walker.walk(root, location)?))
+    });
+    named.collect()
+}
+
+/// What the reply says about further pages, where it says anything: at `path`, or where the API
+/// says it.
+pub(super) fn has_more(
+    tape: &Tape<'_>,
+    root: u32,
+    path: Option<&RecordPath>,
+    selections: &Selections,
+) -> Option<bool> {
+    let at = if let Some(path) = path {
+        named(tape, root, path, selections).first().map(|(_, at)| *at)
+    } else {
+        let pagination = json::member(tape, root, "pagination").unwrap_or(root);
+        json::member(tape, pagination, "hasMore")
+    };
+    match at.map(|at| tape.get(at)) {
         Some(TapeElement::True) => Some(true),
         Some(TapeElement::False) => Some(false),
         _ => None,
     }
 }
 
-/// The texts and numbers at `path` in each of the records; one that stands where a list is
-/// expected counts as the list's only item.
-pub(super) fn values_at(tape: &Tape<'_>, records: Vec<u32>, path: &RecordPath) -> Vec<String> {
-    let places = path.steps().iter().fold(records, |places, step| match step {
+/// What asks for the next page, where the reply has it: a text that is not empty, or a number.
+pub(super) fn next_page(
+    tape: &Tape<'_>,
+    root: u32,
+    path: &RecordPath,
+    selections: &Selections,
+) -> Option<Box<str>> {
+    let (_, at) = *named(tape, root, path, selections).first()?;
+    match tape.get(at) {
+        TapeElement::String(index) | TapeElement::Number(index) => {
+            Some(tape.get_string(index)).filter(|text| !text.is_empty()).map(Into::into)
+        }
+        _ => None,
+    }
+}
+
+/// The texts and numbers at the rule's path in each of the records that it chooses, whose JSON is
+/// the list `text`; one that stands where a list is expected counts as the list's only item.
+pub(super) fn values_at(
+    tape: &Tape<'_>,
+    records: Vec<u32>,
+    rule: &Parent,
+    text: &str,
+) -> Vec<String> {
+    let path = &rule.id;
+    let list: Vec<Value> = match path.query() {
+        Some(_) => serde_json::from_str(text).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let mut walker = Walker { tape, items: HashMap::new() };
+    let mut places = Vec::new();
+    for (number, record) in records.into_iter().enumerate() {
+        if !is_chosen(tape, record, rule) {
+            continue;
+        }
+        if let Some(value) = list.get(number) {
+            let found = locations(path, value);
+            places.extend(found.iter().filter_map(|location| walker.walk(record, location)));
+        } else {
+            let steps = path.steps().iter();
+            places.extend(steps.fold(vec![record], |at, step| step_into(tape, at, step)));
+        }
+    }
+    let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
+    let (lists, others): (Vec<u32>, Vec<u32>) = places.into_iter().partition(is_list);
+    let places = others.into_iter().chain(return_items(tape, &lists));
+    let text = |at: u32| match tape.get(at) {
+        TapeElement::String(index) | TapeElement::Number(index) => Some(tape.get_string(index)),
+        _ => None,
+    };
+    places.filter_map(text).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a parent's record is one of those that are asked for.
+fn is_chosen(tape: &Tape<'_>, record: u32, rule: &Parent) -> bool {
+    rule.when.iter().all(|(field, values)| {
+        match json::member(tape, record, field).map(|at| tape.get(at)) {
+            Some(TapeElement::String(index)) => {
+                values.iter().any(|value| value == tape.get_string(index))
+            }
+            _ => false,
+        }
+    })
+}
+
+fn step_into(tape: &Tape<'_>, places: Vec<u32>, step: &Step) -> Vec<u32> {
+    match step {
         Step::Member(name) => {
             places.iter().filter_map(|at| json::member(tape, *at, name)).collect()
         }
@@ -65,10 +248,5 @@ pub(super) fn values_at(tape: &Tape<'_>, records: Vec<u32>, path: &RecordPath) -
             };
             places.into_iter().flat_map(items).collect()
         }
-    });
-    let text = |at: u32| match tape.get(at) {
-        TapeElement::String(index) | TapeElement::Number(index) => Some(tape.get_string(index)),
-        _ => None,
-    };
-    places.into_iter().filter_map(text).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+    }
 }

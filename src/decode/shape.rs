@@ -11,9 +11,10 @@ use arrow::json::reader::{Tape, TapeElement};
 
 use super::columns::{ABSENT, ColumnBuilder};
 use super::extra::ExtraWriter;
+use super::path::Selections;
 use super::{
     Decoded, DecodedMany, KEY_SEPARATOR, Origin, Quarantined, RowFacts, Rows, Surprises,
-    Undecodable, hash, infer, instant, json, path,
+    Undecodable, hash, infer, instant, json, metadata, path,
 };
 use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::Result;
@@ -31,38 +32,89 @@ pub(super) struct RecordShape {
     pub(super) watch: Option<String>,
 }
 
+/// A reply's records, each with the reply's metadata, and how the reply goes on.
+#[derive(Debug)]
+pub(super) struct Spliced {
+    /// A JSON list.
+    pub(super) text: String,
+    pub(super) has_more: Option<bool>,
+    pub(super) next: Option<Box<str>>,
+}
+
 impl RecordShape {
     pub(super) fn reply(
         &mut self,
         tape: &Tape<'_>,
         root: u32,
         origin: &Origin,
+        selections: &Selections,
     ) -> Result<Decoded, Undecodable> {
-        let paths = self.endpoint.records.all();
-        let found = paths.iter().find_map(|path| path::locate(tape, root, path));
-        let records = found.ok_or_else(|| {
-            let texts: Vec<_> = paths.iter().map(RecordPath::to_string).collect();
-            Undecodable::NoRecords(texts.join(" or "))
-        })?;
+        let records = self.locate(tape, root, selections)?;
         let mut decoded = self.records(tape, &records, &|_| origin)?;
-        decoded.page.has_more = path::has_more(tape, root);
+        let (has_more, next) = self.more(tape, root, selections);
+        (decoded.page.has_more, decoded.page.next) = (has_more, next);
         Ok(decoded)
     }
 
-    /// Decodes the items of the list at `root`, each of which is one reply.
+    /// The records of a reply as JSON text, each with the reply's metadata; the rest of the reply
+    /// is needed no more.
+    pub(super) fn spliced(
+        &self,
+        tape: &Tape<'_>,
+        root: u32,
+        selections: &Selections,
+    ) -> Result<Spliced, Undecodable> {
+        let records = self.locate(tape, root, selections)?;
+        let text = metadata::splice(tape, root, &records, &self.endpoint, selections)?;
+        let (has_more, next) = self.more(tape, root, selections);
+        Ok(Spliced { text, has_more, next })
+    }
+
+    fn locate(
+        &self,
+        tape: &Tape<'_>,
+        root: u32,
+        selections: &Selections,
+    ) -> Result<Vec<u32>, Undecodable> {
+        let paths = self.endpoint.records.all();
+        let found = paths.iter().find_map(|path| path::locate(tape, root, path, selections));
+        found.ok_or_else(|| {
+            let texts: Vec<_> = paths.iter().map(RecordPath::to_string).collect();
+            Undecodable::NoRecords(texts.join(" or "))
+        })
+    }
+
+    /// What a reply says of how it goes on.
+    fn more(
+        &self,
+        tape: &Tape<'_>,
+        root: u32,
+        selections: &Selections,
+    ) -> (Option<bool>, Option<Box<str>>) {
+        let paging = &self.endpoint.paging;
+        let has_more = path::has_more(tape, root, paging.has_more(), selections);
+        let next = paging.next().and_then(|next| path::next_page(tape, root, next, selections));
+        (has_more, next)
+    }
+
+    /// Decodes the items of the list at `root`, each of which is one reply, or the list of its
+    /// records where the endpoint is not plain.
     pub(super) fn replies(
         &mut self,
         tape: &Tape<'_>,
         root: u32,
         origins: &[Origin],
+        is_plain: bool,
     ) -> Result<DecodedMany, Undecodable> {
         let mut records = Vec::new();
         let mut owners = Vec::new();
         let mut counts = Vec::new();
         for (reply, at) in json::items(tape, root).enumerate() {
-            let paths = self.endpoint.records.all();
-            let found = paths.iter().find_map(|path| path::locate(tape, at, path));
-            let found = found.unwrap_or_default();
+            let found = if is_plain {
+                self.locate(tape, at, &Selections::default()).unwrap_or_default()
+            } else {
+                json::items(tape, at).collect()
+            };
             counts.push(found.len());
             owners.extend(std::iter::repeat_n(reply, found.len()));
             records.extend(found);
@@ -72,6 +124,18 @@ impl RecordShape {
         }
         let decoded = self.records(tape, &records, &|row| &origins[owners[row]])?;
         Ok(DecodedMany { decoded, counts })
+    }
+
+    /// Whether a reply can be decoded as it stands on the tape.
+    pub(super) fn is_plain(&self) -> bool {
+        self.endpoint.metadata.is_none() && self.paths().all(|path| path.query().is_none())
+    }
+
+    /// The paths by which something is looked for in a reply.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &RecordPath> {
+        let Endpoint { records, metadata, paging, .. } = &*self.endpoint;
+        let paging = [paging.has_more(), paging.next()].into_iter().flatten();
+        records.all().iter().chain(metadata).chain(paging)
     }
 
     pub(super) fn records<'o>(
@@ -102,7 +166,7 @@ impl RecordShape {
         let mut surprises = Surprises::default();
         let batch = self.batch(tape, &kept, &mut surprises)?;
         let rows = Rows { schema: Arc::clone(&self.schema), batch, facts };
-        Ok(Decoded { rows, quarantined, page: Page { entries, has_more: None }, surprises })
+        Ok(Decoded { rows, quarantined, page: Page { entries, ..Page::default() }, surprises })
     }
 
     /// The record columns and `extra_json`, in a schema that holds all that can be inferred.
@@ -230,10 +294,13 @@ impl RecordShape {
     /// The content hash, in which a bare value counts as its one-column record.
     fn hash(&self, tape: &Tape<'_>, at: u32) -> u128 {
         let columns = self.endpoint.columns.iter().filter(|column| column.never_stored);
-        let leave_out: Vec<&str> = columns
+        let mut leave_out: Vec<&str> = columns
             .map(|column| column.name.as_str())
             .filter(|name| json::member(tape, at, name).is_some_and(|it| json::has_link(tape, it)))
             .collect();
+        // What the reply says beside its records is no change of theirs.
+        let metadata = &self.endpoint.metadata;
+        leave_out.extend(metadata.as_ref().map(|_| self.endpoint.metadata_column.as_str()));
         match (tape.get(at), self.endpoint.key.as_slice()) {
             (TapeElement::StartObject(_), _) | (_, []) => hash::record(tape, at, &leave_out),
             (_, [name, ..]) => hash::scalar(tape, at, name),

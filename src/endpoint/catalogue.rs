@@ -2,7 +2,7 @@
 
 use include_dir::{Dir, include_dir};
 
-use super::{Endpoint, Overrides};
+use super::{Endpoint, Overrides, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Mistake;
 
@@ -23,7 +23,7 @@ impl Catalogue {
         for file in BUILT_IN.files() {
             let name = file.path().to_str().and_then(|path| path.strip_suffix(".toml"));
             if let Some((name, text)) = name.zip(file.contents_utf8()) {
-                endpoints.push(Endpoint::from_toml(name, text)?);
+                endpoints.push(Endpoint { built_in: true, ..Endpoint::from_toml(name, text)? });
             }
         }
         Ok(Self::new(endpoints))
@@ -93,8 +93,28 @@ impl Catalogue {
             if self.depth(endpoint).is_none() {
                 return wrong("its parents form a circle".to_owned());
             }
+            let is_list = endpoint.time_field().is_some() && !self.looks_up(endpoint);
+            if is_list && parent.refresh.is_none() {
+                let message = "each of its parent's ids would be asked for in every run: say how \
+                               long an answer is good, such as refresh = \"7d\" in [parent]";
+                return wrong(message.to_owned());
+            }
         }
         Ok(())
+    }
+
+    /// Whether an endpoint's records are looked up one by one, by the keys of its parent's rows,
+    /// whenever those change; else the lists of its parents' ids are read.
+    #[must_use]
+    pub fn looks_up(&self, endpoint: &Endpoint) -> bool {
+        let Some(rule) = &endpoint.parent else { return false };
+        let is_key = |parent: &Endpoint| match parent.key.as_slice() {
+            [key] => parent.parent.is_none() && rule.id.as_str() == format!("$.{key}"),
+            _ => false,
+        };
+        let is_whole = matches!(endpoint.paging, Paging::Whole | Paging::None);
+        let by_key = self.find(&rule.endpoint).is_ok_and(is_key);
+        endpoint.time_field().is_some() && rule.column.is_none() && is_whole && by_key
     }
 
     /// How many parents stand above an endpoint; `None` when they form a circle.
@@ -115,6 +135,28 @@ impl Catalogue {
         };
         overrides.apply(endpoint).map_err(|mistake| mistake.below([name]))?;
         Ok(Self::new(endpoints))
+    }
+
+    /// The same endpoints, with the values of those headers that the environment holds.
+    ///
+    /// # Errors
+    /// `Config` when a variable is not set that one of the `chosen` endpoints needs.
+    pub fn with_headers(
+        mut self,
+        chosen: &[String],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        for endpoint in &mut self.0 {
+            let is_chosen = chosen.contains(&endpoint.name) || (chosen.is_empty() && endpoint.on);
+            match endpoint.headers.resolve(environment) {
+                Err(message) if is_chosen => {
+                    let context = format!("endpoint {}", endpoint.name);
+                    return Err(Error::new(ErrorKind::Config, message).with_context(context));
+                }
+                _ => {}
+            }
+        }
+        Ok(self)
     }
 
     /// The same endpoints, all of which list again as far back as the run says.

@@ -4,42 +4,61 @@
 //! right by construction. Never here: a request, a record, or a special case for one endpoint.
 
 mod catalogue;
+mod check;
+mod date_format;
+mod headers;
+mod one_or_many;
 mod overrides;
+mod paging;
 mod path;
+mod template;
+mod time;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, IntoDeserializer as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserialize;
 
 pub use self::catalogue::Catalogue;
+pub use self::date_format::DateFormat;
+pub use self::headers::{HeaderText, Headers};
+pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;
+pub use self::paging::{Cursor, NextLink, PageNumber, Paging, SkipLimit};
 pub use self::path::{RecordPath, Step};
+pub use self::template::{Piece, Template, Values};
+pub use self::time::{Dated, Ends, ModifiedParameters, WindowParameters};
+use crate::calendar::TimeUnit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::IndexEntry;
-use crate::place::Mistake;
-use crate::schema::{AddedColumns, Column, ColumnType, DAY, Schema};
+use crate::schema::{AddedColumns, Column, DAY, Schema};
 use crate::span::Span;
 
 /// One kind of record and how to ask for it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "keys of a file are bools")]
 pub struct Endpoint {
     /// Its name, which is its table's folder; the file's name, never written in the file.
     #[serde(skip)]
     pub name: String,
+    /// Whether it is one of those that this program brings.
+    #[serde(skip)]
+    pub built_in: bool,
     /// What its records are.
     pub description: String,
-    /// The path below the base URL; may hold `{parent.id}`.
-    pub path: String,
+    /// The path below the base URL; may hold macros.
+    pub path: Template,
     /// Where the records are in a reply; the first path that exists counts.
     pub records: OneOrMany<RecordPath>,
     /// The fields that together identify a record; `day` for that of a window or run. A bare
     /// value is its own key.
     pub key: Vec<String>,
+    /// Where in a reply stands what is added to every record of it.
+    #[serde(default)]
+    pub metadata: Option<RecordPath>,
+    /// The struct column that holds it.
+    #[serde(default = "metadata_name")]
+    pub metadata_column: String,
     /// Whether it is asked for when no `--endpoint` names it.
     #[serde(default = "yes")]
     pub on: bool,
@@ -53,9 +72,18 @@ pub struct Endpoint {
     /// How far back its records are listed again, where that is not what the run says.
     #[serde(default)]
     pub lookback: Option<Span>,
-    /// Query parameters of every request; values may hold `{parent.id}`.
+    /// How the macro `{now}` is written.
     #[serde(default)]
-    pub query: BTreeMap<String, String>,
+    pub date_format: DateFormat,
+    /// How `{now-1}` is counted.
+    #[serde(default)]
+    pub time_unit: TimeUnit,
+    /// Query parameters of every request; values may hold macros, and a list repeats the key.
+    #[serde(default)]
+    pub query: BTreeMap<String, OneOrMany<Template>>,
+    /// Headers of every request.
+    #[serde(default)]
+    pub headers: Headers,
     /// Query parameters added by `--include-private`.
     #[serde(default)]
     pub private: BTreeMap<String, String>,
@@ -78,111 +106,6 @@ pub struct Endpoint {
     pub columns: Vec<Column>,
 }
 
-/// What dates a row.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Dated {
-    /// The record's own time, in the named field.
-    Field {
-        /// A top-level timestamp field.
-        field: String,
-    },
-    /// The day of the window it was asked for in; a record keeps the first such day.
-    Window,
-    /// The day of the run: one snapshot per day of export, replaced whole.
-    Run,
-}
-
-/// How a window of time is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WindowParameters {
-    /// The query parameter of its begin.
-    pub from: String,
-    /// The query parameter of its end.
-    pub to: String,
-    /// How an instant is written.
-    #[serde(default)]
-    pub format: TimeFormat,
-}
-
-/// How an instant is written in a query.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeFormat {
-    /// `2020-01-01T00:00:00Z`: whole seconds, UTC.
-    #[default]
-    Instant,
-    /// `2020-01-01`: the whole day, named by both parameters.
-    Day,
-}
-
-/// How changes are asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModifiedParameters {
-    /// The query parameter: modified after.
-    pub from: String,
-    /// The record's field that it looks at.
-    pub field: String,
-}
-
-/// How a reply goes on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(tag = "style", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Paging {
-    /// The reply is whole. One that looks paged after all is asked once more with these.
-    #[default]
-    Whole,
-    /// A number of records to skip, and how many to send.
-    SkipLimit(SkipLimit),
-}
-
-/// The parameters and caps of skip and limit paging.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SkipLimit {
-    /// The query parameter of the number of records to skip.
-    #[serde(default = "skip_name")]
-    pub skip: String,
-    /// The query parameter of the page size.
-    #[serde(default = "limit_name")]
-    pub limit: String,
-    /// The page size to ask for.
-    #[serde(default = "hundred")]
-    pub page_size: u32,
-    /// `skip + limit` never passes this.
-    #[serde(default = "ten_thousand")]
-    pub reach: u32,
-    /// The query that sorts by the date field, oldest first.
-    #[serde(default)]
-    pub oldest_first: BTreeMap<String, String>,
-    /// The query that sorts by the date field, newest first.
-    #[serde(default)]
-    pub newest_first: BTreeMap<String, String>,
-    /// The query that makes a reply say how many records a window holds.
-    #[serde(default)]
-    pub count: BTreeMap<String, String>,
-    /// Where that number stands.
-    #[serde(default)]
-    pub matched: Option<RecordPath>,
-}
-
-impl Default for SkipLimit {
-    fn default() -> Self {
-        Self {
-            skip: skip_name(),
-            limit: limit_name(),
-            page_size: hundred(),
-            reach: ten_thousand(),
-            oldest_first: BTreeMap::new(),
-            newest_first: BTreeMap::new(),
-            count: BTreeMap::new(),
-            matched: None,
-        }
-    }
-}
-
 /// Whose ids drive a chained endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,6 +120,9 @@ pub struct Parent {
     /// Only parents whose fields have one of these values are asked for.
     #[serde(default)]
     pub when: BTreeMap<String, Vec<String>>,
+    /// How long what was read for an id is good; without it, every run asks anew.
+    #[serde(default)]
+    pub refresh: Option<Span>,
     /// A list field of the reply that may still be empty for a while after the parent is ready.
     #[serde(default)]
     pub settled_by: Option<String>,
@@ -212,53 +138,6 @@ impl Parent {
             .values()
             .all(|values| status.is_some_and(|status| values.iter().any(|value| value == status)));
         entry.in_lake && entry.deleted_at.is_none() && allowed
-    }
-}
-
-/// One text, or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum OneOrMany<T> {
-    /// One.
-    One(T),
-    /// Alternatives, the likeliest first.
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    /// All of them, the likeliest first.
-    #[must_use]
-    pub fn all(&self) -> &[T] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-}
-
-/// Reads one text or a list, and tells a wrong one in its own words, which serde's untagged enums
-/// do not.
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
-    }
-}
-
-struct OneOrManyVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
-    type Value = OneOrMany<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a list of them")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        T::deserialize(text.into_deserializer()).map(OneOrMany::One)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(items)).map(OneOrMany::Many)
     }
 }
 
@@ -279,6 +158,27 @@ impl Endpoint {
         let is_key = |column: &&mut Column| endpoint.key.contains(&column.name);
         endpoint.columns.iter_mut().filter(is_key).for_each(|column| column.convert = true);
         Ok(endpoint)
+    }
+
+    /// The same endpoint, asked for at another path with this query beside its own, but for what
+    /// paging says by itself.
+    ///
+    /// # Errors
+    /// `Config` when the path is none.
+    pub fn redirected(mut self, path: &str, query: &[(String, String)]) -> Result<Self> {
+        let wrong = |message: String| {
+            Error::new(ErrorKind::Config, message).with_context(format!("endpoint {}", self.name))
+        };
+        let path = Template::try_from(path.to_owned()).map_err(wrong)?;
+        let mut replaced: BTreeMap<String, Vec<Template>> = BTreeMap::new();
+        let paged = self.paging.parameters();
+        for (name, value) in query.iter().filter(|(name, _)| !paged.contains(&name.as_str())) {
+            let value = Template::try_from(value.clone()).map_err(wrong)?;
+            replaced.entry(name.clone()).or_default().push(value);
+        }
+        self.path = path;
+        self.query.extend(replaced.into_iter().map(|(name, it)| (name, OneOrMany::Many(it))));
+        Ok(self)
     }
 
     /// The schema before anything was inferred.
@@ -314,80 +214,14 @@ impl Endpoint {
         let parent = self.parent.as_ref().and_then(|parent| parent.column.as_deref());
         parent.into_iter().chain(self.key.iter().map(String::as_str))
     }
-
-    /// What no type rules out.
-    fn check(&self) -> Result<(), Mistake> {
-        if self.key.is_empty() {
-            return Err(Mistake::at(["key"], "`key` needs at least one field"));
-        }
-        for key in self.key.iter().filter(|key| !self.is_day(key)) {
-            let is_text =
-                |column: &Column| column.name == *key && column.column_type == ColumnType::String;
-            if !self.columns.iter().any(is_text) {
-                let message = format!("key `{key}` needs a [[column]] of type string");
-                return Err(Mistake::at(["key"], message));
-            }
-        }
-        if let Some(field) = self.time_field() {
-            let is_time = |column: &Column| {
-                column.name == field && column.column_type == ColumnType::Timestamp
-            };
-            if !self.columns.iter().any(is_time) {
-                let message = format!("date field `{field}` needs a [[column]] of type timestamp");
-                return Err(Mistake::at(["dated", "field"], message));
-            }
-        }
-        if self.dated == Dated::Window && self.window.is_none() {
-            return Err(Mistake::at(["dated"], "rows dated by window need a [window]"));
-        }
-        if let Paging::SkipLimit(SkipLimit { page_size, reach, .. }) = &self.paging
-            && (*page_size == 0 || page_size > reach)
-        {
-            let message = format!("a page has at least 1 record and at most {reach}, the reach");
-            return Err(Mistake::at(["paging", "page_size"], message));
-        }
-        check_names(&self.columns, &["column".to_owned()])
-    }
-}
-
-/// No two names that differ only in case, at any depth: engines that fold case would mix them up.
-fn check_names(columns: &[Column], path: &[String]) -> Result<(), Mistake> {
-    for (at, column) in columns.iter().enumerate() {
-        let place = |name: &str| [path, &[at.to_string(), name.to_owned()]].concat();
-        let twin = columns[..at].iter().find(|other| other.name.eq_ignore_ascii_case(&column.name));
-        if let Some(twin) = twin {
-            let message = format!("columns `{}` and `{}` collide", twin.name, column.name);
-            return Err(Mistake { path: place("name"), message });
-        }
-        let mut inner = &column.column_type;
-        while let ColumnType::List(element) = inner {
-            inner = element;
-        }
-        if let ColumnType::Struct(fields) = inner {
-            check_names(fields, &place("fields"))?;
-        }
-    }
-    Ok(())
 }
 
 fn yes() -> bool {
     true
 }
 
-fn skip_name() -> String {
-    "skip".to_owned()
-}
-
-fn limit_name() -> String {
-    "limit".to_owned()
-}
-
-fn hundred() -> u32 {
-    100
-}
-
-fn ten_thousand() -> u32 {
-    10_000
+fn metadata_name() -> String {
+    "metadata".to_owned()
 }
 
 #[cfg(test)]

@@ -2,34 +2,59 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Endpoint, OneOrMany, Paging, RecordPath};
+use super::{
+    DateFormat, Endpoint, Headers, OneOrMany, Paging, RecordPath, Template, WindowParameters,
+};
+use crate::calendar::TimeUnit;
 use crate::place::Mistake;
 use crate::span::Span;
 
 /// What is said of an endpoint by name; what is not said stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
     /// Whether it is asked for when no `--endpoint` names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<bool>,
     /// The path below the base URL.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub path: Option<Template>,
     /// Where the records are in a reply.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<OneOrMany<RecordPath>>,
+    /// Where in a reply stands what is added to every record of it.
+    pub metadata: Option<RecordPath>,
     /// How many records to ask for at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u32>,
     /// How far back records are listed again.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub lookback: Option<Span>,
+    /// How the macro `{now}` is written.
+    pub date_format: Option<DateFormat>,
+    /// How `{now-1}` is counted.
+    pub time_unit: Option<TimeUnit>,
     /// Query parameters: these beside or instead of the endpoint's own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub query: BTreeMap<String, String>,
+    #[serde(default)]
+    pub query: BTreeMap<String, OneOrMany<Template>>,
+    /// Headers: these beside or instead of the endpoint's own.
+    #[serde(default)]
+    pub headers: Headers,
+    /// How a window of time is asked for: these keys instead of the endpoint's own.
+    pub window: Option<WindowOverrides>,
+}
+
+/// What is said of an endpoint's windows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowOverrides {
+    /// The query parameter of its begin.
+    pub from: Option<String>,
+    /// The query parameter of its end.
+    pub to: Option<String>,
+    /// How an instant is written.
+    pub format: Option<DateFormat>,
+    /// Whether the end that is written is inside.
+    pub ends: Option<super::Ends>,
+    /// How much time one window holds.
+    pub step: Option<TimeUnit>,
 }
 
 impl Overrides {
@@ -39,21 +64,27 @@ impl Overrides {
     /// When what results is no endpoint; the mistake is at one of the keys here.
     pub fn apply(&self, endpoint: &mut Endpoint) -> Result<(), Mistake> {
         endpoint.on = self.on.unwrap_or(endpoint.on);
-        if let Some(path) = &self.path {
-            endpoint.path.clone_from(path);
-        }
-        if let Some(records) = &self.records {
-            endpoint.records = records.clone();
-        }
-        if let Some(page_size) = self.page_size {
-            let Paging::SkipLimit(paging) = &mut endpoint.paging else {
-                let message = format!("`{}` has no pages, hence no page size", endpoint.name);
-                return Err(Mistake::at(["page_size"], message));
-            };
-            paging.page_size = page_size;
+        replace(&mut endpoint.path, self.path.as_ref());
+        replace(&mut endpoint.records, self.records.as_ref());
+        replace(&mut endpoint.date_format, self.date_format.as_ref());
+        replace(&mut endpoint.time_unit, self.time_unit.as_ref());
+        if self.metadata.is_some() {
+            endpoint.metadata.clone_from(&self.metadata);
         }
         endpoint.lookback = self.lookback.or(endpoint.lookback);
         endpoint.query.extend(self.query.clone());
+        endpoint.headers.extend(&self.headers);
+        if let Some(window) = &self.window {
+            window.apply(endpoint.window.get_or_insert_default());
+        }
+        if let Some(page_size) = self.page_size {
+            let is_one = endpoint.parent.as_ref().is_some_and(|parent| parent.column.is_none())
+                && endpoint.paging == Paging::Whole;
+            if is_one || !endpoint.paging.set_page_size(page_size) {
+                let message = format!("`{}` has no pages, hence no page size", endpoint.name);
+                return Err(Mistake::at(["page_size"], message));
+            }
+        }
         endpoint.check().map_err(|mistake| self.own(mistake))
     }
 
@@ -63,5 +94,23 @@ impl Overrides {
             mistake.path.remove(0);
         }
         mistake
+    }
+}
+
+impl WindowOverrides {
+    fn apply(&self, window: &mut WindowParameters) {
+        replace(&mut window.format, self.format.as_ref());
+        let texts = [(&self.from, &mut window.from), (&self.to, &mut window.to)];
+        for (ours, theirs) in texts.into_iter().filter(|(ours, _)| ours.is_some()) {
+            theirs.clone_from(ours);
+        }
+        window.ends = self.ends.or(window.ends);
+        window.step = self.step.or(window.step);
+    }
+}
+
+fn replace<T: Clone>(old: &mut T, new: Option<&T>) {
+    if let Some(new) = new {
+        old.clone_from(new);
     }
 }

@@ -1,12 +1,15 @@
-//! Plain `JSONPath`s, as endpoint files spell them.
+//! `JSONPath`s, as endpoint files spell them.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json_path::JsonPath;
 
-/// A plain `JSONPath`: `$`, then names, `[*]` after any of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// A `JSONPath` (RFC 9535). The plain kind, `$` and names and `[*]`, is followed step by step; any
+/// other is left to a library.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RecordPath {
     steps: Vec<Step>,
+    query: Option<JsonPath>,
     text: String,
 }
 
@@ -20,10 +23,40 @@ pub enum Step {
 }
 
 impl RecordPath {
-    /// Its steps from the reply's root.
+    /// Its steps from the reply's root; of a path that is not plain, those before it stops being so.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// The whole path, where it is not plain.
+    #[must_use]
+    pub fn query(&self) -> Option<&JsonPath> {
+        self.query.as_ref()
+    }
+
+    /// The one member of the root that the path leads into, if that can be told.
+    #[must_use]
+    pub fn root(&self) -> Option<&str> {
+        match self.steps.first() {
+            Some(Step::Member(name)) => Some(name),
+            Some(Step::Items) | None => None,
+        }
+    }
+
+    /// The name that what it leads to would go by: its last one.
+    #[must_use]
+    pub fn last_name(&self) -> Option<&str> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Step::Member(name) => Some(name.as_str()),
+            Step::Items => None,
+        })
+    }
+
+    /// It as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 }
 
@@ -33,35 +66,43 @@ impl std::fmt::Display for RecordPath {
     }
 }
 
-impl From<RecordPath> for String {
-    fn from(path: RecordPath) -> Self {
-        path.text
-    }
-}
-
 impl TryFrom<String> for RecordPath {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let rest =
-            text.strip_prefix('$').ok_or_else(|| format!("path `{text}` must begin with $"))?;
-        let mut steps = Vec::new();
-        for part in rest.split('.').enumerate().filter(|(at, part)| *at > 0 || !part.is_empty()) {
-            let mut name = part.1;
-            let mut items = 0;
-            while let Some(shorter) = name.strip_suffix("[*]") {
-                (name, items) = (shorter, items + 1);
-            }
-            let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-            if !plain || name.is_empty() != (part.0 == 0) {
-                return Err(format!("path `{text}` is not of the form $.name.name[*]"));
-            }
-            if !name.is_empty() {
-                steps.push(Step::Member(name.to_owned()));
-            }
-            steps.extend(std::iter::repeat_n(Step::Items, items));
+        if !text.starts_with('$') {
+            return Err(format!("path `{text}` must begin with $"));
         }
-        Ok(Self { steps, text })
+        let (steps, rest) = plain_steps(&text[1..]);
+        if rest.is_empty() {
+            return Ok(Self { steps, query: None, text });
+        }
+        let query = JsonPath::parse(&text).map_err(|error| {
+            let (message, position) = (error.message().to_owned(), error.position() + 1);
+            format!("path `{text}` is no JSONPath: {message} (at its character {position})")
+        })?;
+        Ok(Self { steps, query: Some(query), text })
+    }
+}
+
+/// The plain steps that a path begins with, and what follows them.
+fn plain_steps(mut rest: &str) -> (Vec<Step>, &str) {
+    let mut steps = Vec::new();
+    loop {
+        if let Some(shorter) = rest.strip_prefix("[*]") {
+            steps.push(Step::Items);
+            rest = shorter;
+            continue;
+        }
+        let Some(name) = rest.strip_prefix('.') else { return (steps, rest) };
+        let is_plain = |it: char| it.is_alphanumeric() || it == '_' || it == '-';
+        let end = name.find(|it| !is_plain(it)).unwrap_or(name.len());
+        let follows_well = name[end..].is_empty() || name[end..].starts_with(['.', '[']);
+        if end == 0 || !follows_well {
+            return (steps, rest);
+        }
+        steps.push(Step::Member(name[..end].to_owned()));
+        rest = &name[end..];
     }
 }
 
@@ -69,18 +110,34 @@ impl TryFrom<String> for RecordPath {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<RecordPath, String> {
+        RecordPath::try_from(text.to_owned())
+    }
+
     #[test]
-    fn paths_are_plain_or_refused() {
-        let parse = |text: &str| RecordPath::try_from(text.to_owned());
-        assert_eq!(parse("$").unwrap().steps(), []);
-        assert_eq!(parse("$[*]").unwrap().steps(), [Step::Items]);
+    fn plain_paths_are_steps() {
         let member = |name: &str| Step::Member(name.to_owned());
-        assert_eq!(
-            parse("$.data.items[*]").unwrap().steps(),
-            [member("data"), member("items"), Step::Items]
-        );
-        for wrong in ["calls", "$calls", "$..calls", "$.calls[0]", "$.", "$.a b"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+        for (text, steps) in [
+            ("$", vec![]),
+            ("$[*]", vec![Step::Items]),
+            ("$.data.items[*]", vec![member("data"), member("items"), Step::Items]),
+            ("$.a-b[*][*].c_1", vec![member("a-b"), Step::Items, Step::Items, member("c_1")]),
+        ] {
+            let path = parse(text).unwrap();
+            assert_eq!((path.steps(), path.query()), (steps.as_slice(), None), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_left_to_the_library_or_refused() {
+        for text in ["$..calls", "$.calls[0]", "$['a b'][*]", "$.a[?@.b == 1].c", "$.*", "$.a[1:3]"]
+        {
+            assert!(parse(text).unwrap().query().is_some(), "{text}");
+        }
+        assert_eq!(parse("$.a.b[?@.c > 1]").unwrap().last_name(), Some("b"));
+        for wrong in ["calls", "$calls", "$.", "$.a b", "$.a[", "$.a[?]", "", "$..", "@.a"] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.contains("path `"), "{wrong}: {error}");
         }
     }
 }

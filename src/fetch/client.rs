@@ -69,6 +69,10 @@ pub struct Request {
     pub path: String,
     /// The query's keys and values, not yet encoded.
     pub query: Vec<(String, String)>,
+    /// Headers beside the credentials.
+    pub headers: HeaderMap,
+    /// An address that a reply gave, in place of path and query: it must lead to the same host.
+    pub link: Option<String>,
     /// Whether the caller can ask for less: then a reply that seems too large is not tried again.
     pub shrinkable: bool,
     /// What it is for, which decides what pays for it.
@@ -215,8 +219,14 @@ impl Client {
     ) -> Result<T, FetchError> {
         let begun = Instant::now();
         let mut too_large = 0;
+        let url =
+            self.url(request).map_err(|error| FetchError::Failed(Failure::Refused(0), error))?;
+        let mut headers = request.headers.clone();
+        headers.extend(self.headers.clone());
         for attempt in 1u32.. {
-            let sent = self.send(request).await?;
+            let sent = self
+                .send(Get { url: url.clone(), headers: headers.clone() }, request.purpose)
+                .await?;
             *attempts += 1;
             let (failure, error) = match sent {
                 Ok(reply) => match read(&reply) {
@@ -262,21 +272,24 @@ impl Client {
     }
 
     /// One attempt; the outer error ends the run, the inner one this attempt.
-    async fn send(&self, request: &Request) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
+    async fn send(
+        &self,
+        get: Get,
+        purpose: Purpose,
+    ) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
         self.check()?;
-        self.check_purpose(request.purpose)?;
+        self.check_purpose(purpose)?;
         let ready = tokio::select! {
             biased;
             () = self.stop.requested() => Ok(()),
-            ready = self.throttle().ready(request.purpose) => ready,
+            ready = self.throttle().ready(purpose) => ready,
         };
         self.check()?;
-        ready.map_err(|refusal| self.refused(request.purpose, refusal))?;
+        ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
-        let get = Get { url: self.url(request), headers: self.headers.clone() };
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
         Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at)))
@@ -328,14 +341,19 @@ impl Client {
         }
     }
 
-    fn url(&self, request: &Request) -> Url {
+    /// Where a request goes: never to another host, whatever a reply says.
+    fn url(&self, request: &Request) -> Result<Url> {
         let mut url = self.base_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}{}", request.path));
+        if let Some(link) = &request.link {
+            return same_host(&url, link)
+                .map_err(|error| error.with_context(format!("GET {}", request.path)));
+        }
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        url
+        Ok(url)
     }
 
     /// How long to wait before the next attempt. While nothing at all succeeds, a request is
@@ -401,6 +419,18 @@ fn parse_base_url(text: &str) -> Result<Url> {
     let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
         return Err(wrong());
+    }
+    Ok(url)
+}
+
+/// The address of a link, as seen from the page that gave it.
+fn same_host(page: &Url, link: &str) -> Result<Url> {
+    let wrong = |message: &str| Error::new(ErrorKind::Data, message);
+    let url = page.join(link).map_err(|_| wrong("the link to the next page is no address"))?;
+    let is_same = url.origin() == page.origin() && url.username().is_empty();
+    if !is_same || url.password().is_some() {
+        let message = "the link to the next page leads to another host, where nothing is sent";
+        return Err(wrong(message));
     }
     Ok(url)
 }

@@ -1,9 +1,12 @@
 //! Requests: GET and nothing else, at the rate that was agreed.
 //!
-//! Enters: a path and a query. Leaves: the body of a reply, read by the caller, or what is wrong.
-//! Never here: what a record is, how a list is paged, or a secret in anything that can be shown.
+//! Enters: an endpoint's words and what to fill them with, or a path and a query. Leaves: the body
+//! of a reply, read by the caller, or what is wrong. Never here: what a record is, which page or
+//! window comes next, another host than the one that was named, or a secret in anything that can
+//! be shown.
 
 mod client;
+mod requests;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -11,6 +14,7 @@ mod throttle;
 mod transport;
 
 pub use client::{BASE_URL, Client, ClientSettings, FetchError, Reply, Request, Unreadable};
+pub use requests::{Asked, first_page, request};
 pub use stop::Stop;
 pub use throttle::{Allowance, Refusal, Slot};
 pub use transport::{Break, Exchanged, Get, Severed, Transport};

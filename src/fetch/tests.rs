@@ -76,3 +76,42 @@ async fn the_clients_patience_ends_and_is_taken_for_a_reply_that_is_too_large() 
     assert!(matches!(ended, FetchError::Failed(Failure::TooLarge, _)));
     assert_eq!(begun.elapsed(), settings().timeout);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_link_is_followed_on_the_same_host_and_nowhere_else() {
+    let asked = |get: Get| {
+        let team = get.headers["x-team"].to_str().unwrap_or_default().to_owned();
+        assert_eq!(team, "sales");
+        assert_eq!(get.headers["x-api-key"], "a key");
+        let reply = http::Response::new(Bytes::from(get.url.to_string()));
+        ready(Ok::<_, Severed>(reply))
+    };
+    let client = client(asked);
+    let follow = async |link: &str| {
+        let mut request = Request { link: Some(link.to_owned()), ..request() };
+        request.headers.insert("x-team", http::HeaderValue::from_static("sales"));
+        let read = |reply: &super::Reply| Ok(String::from_utf8_lossy(&reply.body).into_owned());
+        client.get(&request, &mut 0, read).await
+    };
+    for (link, url) in [
+        ("?page=2", "https://rest-api.copilot.clari.com/call-details?page=2"),
+        ("/v2/calls?c=%20", "https://rest-api.copilot.clari.com/v2/calls?c=%20"),
+        ("https://rest-api.copilot.clari.com/x", "https://rest-api.copilot.clari.com/x"),
+        ("https://rest-api.copilot.clari.com:443/x", "https://rest-api.copilot.clari.com/x"),
+    ] {
+        assert_eq!(follow(link).await.unwrap(), url);
+    }
+    for link in [
+        "https://example.com/x",
+        "//example.com/x",
+        "http://rest-api.copilot.clari.com/x",
+        "https://rest-api.copilot.clari.com:8443/x",
+        "https://rest-api.copilot.clari.com@example.com/x",
+        "https://me:secret@rest-api.copilot.clari.com/x",
+        "file:///etc/passwd",
+        "https://",
+    ] {
+        let error = follow(link).await.unwrap_err();
+        assert!(matches!(error, FetchError::Failed(Failure::Refused(_), _)), "{link}: {error:?}");
+    }
+}

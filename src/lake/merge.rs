@@ -16,7 +16,7 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use super::object::{self, RowOrder};
 use super::store::Object;
 use crate::decode::{Origin, RecordDecoder, RowFacts, Rows};
-use crate::endpoint::{Endpoint, RecordPath, Step};
+use crate::endpoint::{Endpoint, Parent};
 use crate::error::Result;
 use crate::schema::{DELETED_AT, EXPORTED_AT, EXTRA_JSON};
 
@@ -193,27 +193,35 @@ pub(super) fn read_facts(object: Object, decoder: &mut RecordDecoder) -> Result<
     Ok(facts)
 }
 
+/// An object's rows, in the decoder's schema.
+pub(super) fn read_rows(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<Rows>> {
+    let (reader, _) = open(object, decoder)?;
+    reader.map(|batch| widen(&batch?, decoder)).collect()
+}
+
 /// The Arrow schema of an object.
 pub(super) fn file_schema(object: Object) -> Result<SchemaRef> {
     Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new(object)?.schema()))
 }
 
-/// The texts and numbers at `path` in an object's records.
+/// The ids that drive a chain, in an object's records.
 pub(super) fn read_values(
     object: Object,
-    path: &RecordPath,
+    rule: &Parent,
     decoder: &mut RecordDecoder,
     values: &mut BTreeSet<String>,
 ) -> Result<()> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
-    let root = path.steps().iter().find_map(|step| match step {
-        Step::Member(name) => Some(name.as_str()),
-        Step::Items => None,
-    });
-    let wanted = [root.unwrap_or_default(), EXTRA_JSON];
-    let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
+    let mask = match rule.id.root() {
+        Some(root) => {
+            let chosen_by = rule.when.keys().map(String::as_str);
+            let wanted = chosen_by.chain([root, EXTRA_JSON]);
+            ProjectionMask::columns(builder.parquet_schema(), wanted)
+        }
+        None => ProjectionMask::all(),
+    };
     for batch in builder.with_projection(mask).build()? {
-        values.extend(decoder.values(&batch?, path)?);
+        values.extend(decoder.values(&batch?, rule)?);
     }
     Ok(())
 }

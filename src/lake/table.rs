@@ -16,7 +16,7 @@ use super::piece::Entries;
 use super::store::{Object, Store, Written};
 use super::{keys, object, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
-use crate::endpoint::{Dated, Endpoint, RecordPath};
+use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest, PartitionEntry};
 use crate::partition::Partition;
@@ -224,18 +224,38 @@ impl Table {
         Ok(())
     }
 
-    /// The ids at `path` in the records of the table; of a snapshot table, in those of `day`.
+    /// The rows of the snapshot of `day`, and of the newest one before it.
     ///
     /// # Errors
     /// `Corrupt` when an object cannot be read.
-    pub fn values(mut self, path: &RecordPath, day: i32) -> Result<BTreeSet<String>> {
+    pub fn snapshots(&mut self, day: i32) -> Result<(Vec<Rows>, Vec<Rows>)> {
+        let today = self.partition(Some(day)).to_string();
+        let objects = self.manifest.partitions.range(..=today.clone()).rev().take(2);
+        let mut found = (Vec::new(), Vec::new());
+        for (name, entry) in objects {
+            let rows = merge::read_rows(self.store.existing(&entry.object)?, &mut self.decoder)?;
+            if *name == today {
+                found.0 = rows;
+            } else if found.1.is_empty() {
+                found.1 = rows;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The ids that drive a chain by this rule, in the records of the table; of a snapshot table,
+    /// in those of `day`.
+    ///
+    /// # Errors
+    /// `Corrupt` when an object cannot be read.
+    pub fn values(mut self, rule: &Parent, day: i32) -> Result<BTreeSet<String>> {
         let by_run = self.endpoint.dated == Dated::Run;
         let wanted = self.partition(Some(day)).to_string();
         let mut values = BTreeSet::new();
         for (name, entry) in &self.manifest.partitions {
             if !by_run || *name == wanted {
                 let object = self.store.existing(&entry.object)?;
-                merge::read_values(object, path, &mut self.decoder, &mut values)?;
+                merge::read_values(object, rule, &mut self.decoder, &mut values)?;
             }
         }
         Ok(values)

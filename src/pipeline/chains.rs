@@ -7,13 +7,12 @@ use chrono::NaiveTime;
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::requests::{Asked, request};
 use super::table_run::{TableRun, blocking};
 use super::{Export, means_absent};
 use crate::decode::Origin;
 use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::FetchError;
+use crate::fetch::{Asked, FetchError, request};
 use crate::lake::{Chain, Link, Mark, Removal, Table, Tried};
 use crate::manifest::{ASK_AGAIN, Attempt, Purpose, UNKNOWN_PARENT};
 use crate::partition::Partition;
@@ -291,7 +290,7 @@ type Waiting = (Fetched, Option<OwnedSemaphorePermit>);
 /// Asks for one record; a failure is noted at once, a reply is decoded with others.
 async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Fetched> {
     let purpose = wanted.purpose;
-    let asked = Asked { parent: Some(&wanted.id), purpose, ..Asked::default() };
+    let asked = Asked { parent: Some(&wanted.id), purpose, ..Asked::at(export.settings.now) };
     match table.fetch(&request(&table.endpoint, &asked)).await {
         Ok((body, origin)) => return Ok(Fetched::Reply(wanted, body, origin)),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
@@ -408,8 +407,8 @@ pub(super) async fn parent_ids(
     if partitions.is_empty() || (is_snapshot && !partitions.contains_key(&today)) {
         return Ok(None);
     }
-    let path = parent.id.clone();
-    let ids = blocking(move || table.values(&path, day)).await?;
+    let rule = parent.clone();
+    let ids = blocking(move || table.values(&rule, day)).await?;
     Ok(Some(ids.into_iter().collect()))
 }
 

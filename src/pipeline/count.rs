@@ -1,11 +1,10 @@
 //! Counting: how many records the API says that there are, before any is read.
 
-use super::requests::{Asked, request};
 use super::{Export, run_name};
 use crate::endpoint::{Endpoint, Paging, RecordPath, Step};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{FetchError, Reply, Unreadable};
-use crate::paginate::{Get, Order};
+use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
+use crate::paginate::{Get, Order, Slice};
 use crate::window::Window;
 
 impl Export {
@@ -22,10 +21,10 @@ impl Export {
         });
         let Some(range) = range else { return Ok(None) };
         self.pay_from_ledger(&run_name(self.clock.now()));
-        let get = Get { skip: 0, limit: 1, order: Order::OldestFirst };
+        let get = Get::Slice(Slice { skip: 0, limit: 1, order: Order::OldestFirst });
         let private = self.include_private;
-        let asked =
-            Asked { window: Some(range), get: Some((get, paging)), private, ..Asked::default() };
+        let get = Some((get, &endpoint.paging));
+        let asked = Asked { window: Some(range), get, private, ..Asked::at(self.settings.now) };
         let mut request = request(endpoint, &asked);
         request.query.retain(|(name, _)| !paging.count.contains_key(name));
         request.query.extend(paging.count.clone());

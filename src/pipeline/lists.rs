@@ -9,9 +9,10 @@ use futures::StreamExt;
 use super::pages::Pages;
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
-use super::{Export, means_absent};
+use super::{Export, children, means_absent};
+use crate::calendar::TimeUnit;
 use crate::decode::Rows;
-use crate::endpoint::{Endpoint, Paging};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::lake::{Change, SnapshotKeys};
@@ -155,13 +156,29 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
             whole_day(table, window, day, purpose).await?;
         }
         Task::Day { window, day } => {
-            list(table, window, None, Some(day), purpose).await?;
+            for part in parts(&table.endpoint, window) {
+                list(table, part, None, Some(day), purpose).await?;
+            }
         }
         Task::Modified { since, before } => {
-            let window = Window::new(DateTime::UNIX_EPOCH, before);
-            let complete = list(table, window, Some(since), None, purpose).await?;
+            let complete = if table.endpoint.window.is_some() {
+                let window = Window::new(DateTime::UNIX_EPOCH, before);
+                list(table, window, Some(since), None, purpose).await?
+            } else {
+                let scan = Scan { modified_since: Some(since), ..Scan::default() };
+                matches!(read(table, &scan, None).await?, Read::Complete)
+            };
             table.state().await.changes_complete = complete;
         }
+        Task::All => match &table.endpoint.parent {
+            Some(parent) => {
+                let today = plan::day(export.settings.now);
+                children::read_all(export, table, parent, today).await?;
+            }
+            None => {
+                read(table, &Scan::default(), None).await?;
+            }
+        },
         Task::Snapshot { day } => snapshot(export, table, day).await?,
     }
     if purpose == Purpose::Backfill {
@@ -179,16 +196,28 @@ pub(super) fn is_of_the_day(endpoint: &Endpoint) -> bool {
 /// Reads what there is of one day, which replaces what there was.
 async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purpose) -> Result<()> {
     let mut keys = HashSet::new();
-    let scan = Scan { window: Some(window), day: Some(day), purpose, ..Scan::default() };
-    if matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete) {
-        table
-            .add(|change| {
-                change.coverage.push(window);
-                change.snapshots.push(SnapshotKeys { day, keys });
-            })
-            .await;
+    for part in parts(&table.endpoint, window) {
+        let scan = Scan { window: Some(part), day: Some(day), purpose, ..Scan::default() };
+        if !matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete) {
+            return Ok(());
+        }
     }
+    table
+        .add(|change| {
+            change.coverage.push(window);
+            change.snapshots.push(SnapshotKeys { day, keys });
+        })
+        .await;
     Ok(())
+}
+
+/// A day in the steps that are asked for, where they are shorter.
+fn parts(endpoint: &Endpoint, day: Window) -> Vec<Window> {
+    let step = endpoint.window.as_ref().and_then(|window| window.step);
+    match step.filter(|step| *step < TimeUnit::Day) {
+        Some(step) => plan::steps(day, step),
+        None => vec![day],
+    }
 }
 
 /// Reads a window, and the windows that it falls into when it is too large; whether all of it was
@@ -211,7 +240,7 @@ async fn list(
                 windows.extend(rest.into_iter().rev());
                 complete_to
             }
-            Read::Failed => None,
+            Read::Absent | Read::Failed => None,
         };
         complete &= complete_to.is_some();
         let covered = complete_to.map(|to| Window::new(window.from, to));
@@ -246,6 +275,8 @@ pub(super) enum Read {
     Complete,
     /// Up to the first of these windows it was read.
     Split(Vec<Window>),
+    /// The parent names what is not there; that is all there is to know.
+    Absent,
     /// Something is missing; it has been reported.
     Failed,
 }
@@ -256,11 +287,7 @@ pub(super) async fn read(
     scan: &Scan<'_>,
     mut keys: Option<&mut HashSet<Box<str>>>,
 ) -> Result<Read> {
-    let paged = match &table.endpoint.paging {
-        Paging::SkipLimit(paging) => Some(paging.clone()),
-        Paging::Whole => None,
-    };
-    let mut pages = Pages::new(scan, paged);
+    let mut pages = Pages::new(scan, &table.endpoint);
     let mut failed = false;
     loop {
         let answer = match pages.ask(table).await {
@@ -273,6 +300,10 @@ pub(super) async fn read(
                     Some(Step::Get(_)) => continue,
                     _ => return Ok(Read::Failed),
                 }
+            }
+            // The page before was the last, and happened to be full.
+            Err(FetchError::Failed(Failure::NotFound, _)) if pages.is_beyond() => {
+                return Ok(Read::Complete);
             }
             // A server that takes no `skip` has said it all.
             Err(FetchError::Failed(Failure::Refused(_), _)) if pages.is_suspicion() => {
@@ -303,8 +334,7 @@ pub(super) async fn read(
 async fn refuse(table: &TableRun<'_>, scan: &Scan<'_>, error: FetchError) -> Result<Read> {
     if let FetchError::Failed(failure, error) = error {
         if failure == Failure::NotFound && scan.parent.is_some() {
-            // The parent names what is not there; that is all there is to know.
-            return Ok(Read::Complete);
+            return Ok(Read::Absent);
         }
         if means_absent(&table.endpoint, failure) {
             table.state().await.absent = true;

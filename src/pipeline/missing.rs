@@ -6,13 +6,12 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 use super::Export;
-use super::requests::{Asked, request};
 use super::table_run::{State, TableRun};
 use crate::config::Deletes;
 use crate::decode::{Origin, RecordDecoder};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::fetch::{FetchError, Reply, Unreadable};
+use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
 use crate::lake::{Change, Mark, Removal, Tried, key_hash};
 use crate::manifest::{Attempt, Granularity, UNKNOWN_PARENT};
 use crate::partition::Partition;
@@ -197,7 +196,7 @@ impl<'e> Check<'e> {
     }
 
     async fn ask(&self, missing: &Missing) -> Found {
-        let asked = Asked { parent: Some(&missing.id), ..Asked::default() };
+        let asked = Asked { parent: Some(&missing.id), ..Asked::at(self.export.settings.now) };
         let request = request(self.details, &asked);
         match self.export.client.get(&request, &mut 0, |reply| self.time_in(reply)).await {
             Ok(time) => Found::There(time),

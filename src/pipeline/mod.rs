@@ -5,12 +5,12 @@
 //! takes; this is the one room that joins the others.
 
 mod chains;
+mod children;
 mod count;
 mod evolution;
 mod lists;
 mod missing;
 mod pages;
-mod requests;
 mod snapshots;
 mod spending;
 mod table_run;
@@ -24,9 +24,9 @@ use futures::StreamExt;
 use self::spending::Spending;
 use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
-use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
+use crate::endpoint::{Catalogue, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Client, FetchError, Request, Stop};
+use crate::fetch::{Client, FetchError, Stop, first_page, request};
 use crate::lake::{Ledger, Store, Table};
 use crate::manifest::Granularity;
 use crate::partition::Partition;
@@ -125,7 +125,7 @@ impl Export {
     async fn run_levels(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
         let is_new = self.store.is_empty()?;
         if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
-            let checked = self.check_credentials().await;
+            let checked = self.check_credentials(endpoints).await;
             let is_denied = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Denied);
             if is_denied && is_new {
                 self.client.give_back().await?;
@@ -199,7 +199,7 @@ impl Export {
     async fn run_one(&self, endpoint: &Endpoint, run: &str, changed: &[i32]) -> Result<Ran> {
         let table = TableRun::open(self, endpoint, run).await?;
         evolution::go_on(self, &table).await?;
-        if endpoint.parent.is_some() && endpoint.dated != Dated::Run {
+        if self.catalogue.looks_up(endpoint) {
             chains::run(self, &table).await?;
         } else {
             lists::run(self, &table, changed).await?;
@@ -211,23 +211,27 @@ impl Export {
     }
 
     /// One small request, so that wrong credentials are known before anything is written, and an
-    /// endpoint that this workspace lacks can be told from a workspace that lacks us.
-    async fn check_credentials(&self) -> Result<()> {
+    /// endpoint that this workspace lacks can be told from a workspace that lacks us. Where all
+    /// endpoints are the user's, nobody knows what else there is, so one of them is asked.
+    async fn check_credentials(&self, endpoints: &[&Endpoint]) -> Result<()> {
         let is_plain = |endpoint: &&Endpoint| {
             let documented = !endpoint.experimental && endpoint.parent.is_none();
-            documented && endpoint.paging == Paging::Whole && endpoint.window.is_none()
+            let whole = endpoint.paging == Paging::Whole && endpoint.window.is_none();
+            endpoint.built_in && documented && whole
         };
-        let smallest = self
-            .catalogue
-            .endpoints()
-            .iter()
-            .filter(is_plain)
-            .min_by_key(|endpoint| endpoint.columns.len());
-        let Some(endpoint) = smallest else { return Ok(()) };
-        let request = Request { path: endpoint.path.clone(), ..Request::default() };
+        let known = self.catalogue.endpoints().iter().filter(is_plain);
+        let smallest = known.min_by_key(|endpoint| endpoint.columns.len());
+        let own = endpoints.iter().copied().find(|endpoint| endpoint.parent.is_none());
+        let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
+        let Some(endpoint) = (if is_own { own } else { smallest }) else { return Ok(()) };
+        let paging = endpoint.paging.at_most(1);
+        let request = request(endpoint, &first_page(endpoint, &paging, self.settings.now));
         match self.client.get(&request, &mut 0, |_| Ok(())).await {
-            Ok(()) => Ok(()),
+            Err(FetchError::Failed(_, error)) if is_own && error.kind() != ErrorKind::Denied => {
+                Ok(())
+            }
             Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
+            Ok(()) => Ok(()),
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use chrono::DateTime;
 
 use super::lists::Scan;
-use super::requests::{Asked, request};
 use super::table_run::{Answer, TableRun};
+use crate::calendar::TimeUnit;
 use crate::decode::Origin;
-use crate::endpoint::SkipLimit;
-use crate::fetch::FetchError;
+use crate::endpoint::{Endpoint, Paging, SkipLimit, WindowParameters};
+use crate::fetch::{Asked, FetchError, request};
 use crate::page::PageEntry;
 use crate::paginate::{Paginator, Step};
 use crate::window::Window;
@@ -17,7 +17,7 @@ use crate::window::Window;
 /// The pages of one list, whether the server pages it or says that it does not.
 pub(super) struct Pages<'a> {
     scan: &'a Scan<'a>,
-    paging: Option<SkipLimit>,
+    paging: Paging,
     paginator: Option<Paginator>,
     /// The keys of a reply that is said to be whole and does not look it.
     suspected: Option<HashSet<Box<str>>>,
@@ -26,22 +26,27 @@ pub(super) struct Pages<'a> {
 /// Page sizes that make a whole reply look like the first page of more.
 const USUAL_PAGE_SIZES: [usize; 3] = [25, 50, 100];
 
+/// A list without a window.
+const ALL: Window = Window { from: DateTime::UNIX_EPOCH, to: DateTime::UNIX_EPOCH };
+
 impl<'a> Pages<'a> {
-    pub(super) fn new(scan: &'a Scan<'a>, paging: Option<SkipLimit>) -> Self {
-        let window = scan.window.unwrap_or(Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH));
-        let paginator = paging.as_ref().map(|paging| Paginator::new(window, paging));
+    pub(super) fn new(scan: &'a Scan<'a>, endpoint: &Endpoint) -> Self {
+        let unit = endpoint.window.as_ref().map_or(TimeUnit::Second, WindowParameters::resolution);
+        let window = scan.window.unwrap_or(ALL);
+        let paging = endpoint.paging.clone();
+        let paginator = Paginator::new(window, unit, &paging);
         Self { scan, paging, paginator, suspected: None }
     }
 
     pub(super) async fn ask(&self, table: &TableRun<'_>) -> Result<Answer, FetchError> {
-        let get = self.paginator.as_ref().map(Paginator::asked).zip(self.paging.as_ref());
         let asked = Asked {
             window: self.scan.window,
             modified_since: self.scan.modified_since,
             parent: self.scan.parent,
-            get,
+            get: self.paginator.as_ref().map(|it| (it.asked(), &self.paging)),
             private: table.export().include_private,
             purpose: self.scan.purpose,
+            ..Asked::at(table.export().settings.now)
         };
         let origin =
             Origin { fetched_at: 0, parent: self.scan.parent.map(Into::into), day: self.scan.day };
@@ -57,9 +62,14 @@ impl<'a> Pages<'a> {
         self.suspected.is_some()
     }
 
+    /// Whether the last request was for a page that need not be there.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.paginator.as_ref().is_some_and(Paginator::is_beyond)
+    }
+
     /// Leaves out a single record that is too large to be sent.
     pub(super) fn pass_over(&mut self) -> Option<Step> {
-        self.paginator.as_mut().map(Paginator::pass_over)
+        self.paginator.as_mut().and_then(Paginator::pass_over)
     }
 
     pub(super) fn next(&mut self, answer: &Answer) -> Step {
@@ -75,19 +85,17 @@ impl<'a> Pages<'a> {
         let count = answer.page.entries.len();
         let looks_paged = USUAL_PAGE_SIZES.contains(&count) || answer.page.has_more == Some(true);
         // A window's reply was asked for by its dates, which nobody pages.
-        if !looks_paged || count < 2 || self.scan.window.is_some() {
+        let is_dated = self.scan.window.is_some();
+        if self.paging == Paging::None || !looks_paged || count < 2 || is_dated {
             return Step::Done;
         }
         // Asked once more, beginning with the last record: new keys mean that it was paged.
-        let paging = SkipLimit {
-            page_size: u32::try_from(count).unwrap_or(100).min(100),
-            ..SkipLimit::default()
-        };
-        let mut paginator =
-            Paginator::new(Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH), &paging);
-        let step = paginator.next(&answer.page);
+        let page_size = u32::try_from(count).unwrap_or(100).min(100);
+        self.paging = Paging::SkipLimit(SkipLimit { page_size, ..SkipLimit::default() });
+        let mut paginator = Paginator::new(ALL, TimeUnit::Second, &self.paging);
+        let step = paginator.as_mut().map_or(Step::Done, |it| it.next(&answer.page));
         self.suspected = Some(answer.page.entries.iter().map(|entry| entry.key.clone()).collect());
-        (self.paging, self.paginator) = (Some(paging), Some(paginator));
+        self.paginator = paginator;
         step
     }
 }

@@ -8,6 +8,7 @@ pub mod queue;
 
 use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 
+use crate::calendar::TimeUnit;
 use crate::config::{Deletes, FullRelist};
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::{Granularity, Manifest, Purpose};
@@ -71,7 +72,9 @@ pub enum Task {
         /// Only records that have begun by then.
         before: DateTime<Utc>,
     },
-    /// The records of one day's window; `day` in days since 1970.
+    /// All records there are, each dated by its own time: of an endpoint that takes no window.
+    All,
+    /// The records of one day's window, or of a longer step's; `day` in days since 1970.
     Day {
         /// The day, or the part of it that has passed.
         window: Window,
@@ -91,7 +94,7 @@ impl Task {
     pub fn covers(&self) -> Option<Window> {
         match self {
             Self::List(window) | Self::Day { window, .. } => Some(*window),
-            Self::Modified { .. } | Self::Snapshot { .. } => None,
+            Self::All | Self::Modified { .. } | Self::Snapshot { .. } => None,
         }
     }
 }
@@ -123,15 +126,21 @@ pub fn tasks(
     if endpoint.dated == Dated::Run {
         return if settings.backfill.is_some() { Vec::new() } else { snapshot(manifest, settings) };
     }
+    let Some(window) = &endpoint.window else { return unwindowed(endpoint, manifest, settings) };
     let granularity = manifest.map_or(Granularity::Day, |manifest| manifest.granularity);
     let nightly: Coverage = nightly(endpoint, manifest, settings).into_iter().collect();
     let left = left_of_backfills(manifest, &nightly, settings);
     let lists = |windows: &[Window]| -> Vec<Task> {
         let newest_first = windows.iter().rev().copied();
         if endpoint.dated == Dated::Window {
-            newest_first.flat_map(|window| days(window).into_iter().rev()).collect()
+            let step = window.step.unwrap_or_default().max(TimeUnit::Day);
+            newest_first.flat_map(|window| days(window, step).into_iter().rev()).collect()
         } else {
-            newest_first.flat_map(|window| pieces(window, granularity)).map(Task::List).collect()
+            let pieces = |range| match window.step {
+                Some(step) => clipped_steps(range, step),
+                None => pieces(range, granularity),
+            };
+            newest_first.flat_map(pieces).map(Task::List).collect()
         }
     };
     let nightly =
@@ -141,6 +150,24 @@ pub fn tasks(
     nightly.chain(left.map(|task| Planned { task, purpose: Purpose::Backfill })).collect()
 }
 
+/// What a run asks of an endpoint that takes no window: everything, until its changes can be asked
+/// for. There is no history that a backfill could ask for by itself.
+fn unwindowed(
+    endpoint: &Endpoint,
+    manifest: Option<&Manifest>,
+    settings: &RunSettings,
+) -> Vec<Planned> {
+    if settings.backfill.is_some() {
+        return Vec::new();
+    }
+    // What changed since counts only once everything was listed.
+    let listed = manifest.is_some_and(|it| it.watermark.is_some());
+    let modified = modified(endpoint, manifest, settings).filter(|_| listed);
+    let all = (modified.is_none() || lists_all(manifest, settings)).then_some(Task::All);
+    let tasks = modified.into_iter().chain(all);
+    tasks.map(|task| Planned { task, purpose: Purpose::Nightly }).collect()
+}
+
 /// What the run will have covered when it is complete, to be committed before its first request.
 #[must_use]
 pub fn goal(
@@ -148,12 +175,12 @@ pub fn goal(
     manifest: Option<&Manifest>,
     settings: &RunSettings,
 ) -> Vec<Window> {
-    match endpoint.dated {
-        Dated::Run => Vec::new(),
-        Dated::Field { .. } | Dated::Window => match settings.backfill {
-            Some(window) => non_empty(vec![Window::new(window.from, window.to.min(settings.now))]),
-            None => nightly(endpoint, manifest, settings),
-        },
+    if endpoint.window.is_none() {
+        return Vec::new();
+    }
+    match settings.backfill {
+        Some(window) => non_empty(vec![Window::new(window.from, window.to.min(settings.now))]),
+        None => nightly(endpoint, manifest, settings),
     }
 }
 
@@ -266,19 +293,34 @@ fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Planned>
     vec![Planned { task, purpose: Purpose::Nightly }]
 }
 
-fn days(window: Window) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    let mut date = window.from.date_naive();
-    loop {
-        let from = date.and_time(NaiveTime::MIN).and_utc();
-        let Some(next) = date.succ_opt() else { return tasks };
-        let to = next.and_time(NaiveTime::MIN).and_utc().min(window.to);
-        if from >= to {
-            return tasks;
-        }
-        tasks.push(Task::Day { window: Window::new(from, to), day: day_of(date) });
-        date = next;
+/// A range in calendar steps, oldest first; the first step is taken from its begin.
+#[must_use]
+pub fn steps(range: Window, step: TimeUnit) -> Vec<Window> {
+    let mut steps = Vec::new();
+    let mut from = step.floor(range.from);
+    while from < range.to {
+        let to = step.next(from).unwrap_or(range.to).min(range.to);
+        steps.push(Window::new(from, to));
+        from = to;
     }
+    steps
+}
+
+/// The UTC day of an instant, in days since 1970.
+#[must_use]
+pub fn day(instant: DateTime<Utc>) -> i32 {
+    day_of(instant.date_naive())
+}
+
+fn days(range: Window, step: TimeUnit) -> Vec<Task> {
+    let day = |window: Window| Task::Day { window, day: day(window.from) };
+    steps(range, step).into_iter().map(day).collect()
+}
+
+/// A range in calendar steps, the newest first, none of which begins before it.
+fn clipped_steps(range: Window, step: TimeUnit) -> Vec<Window> {
+    let clipped = |it: Window| Window::new(it.from.max(range.from), it.to);
+    steps(range, step).into_iter().rev().map(clipped).collect()
 }
 
 /// The range in calendar windows, the newest first, so that a partition is filled by few of them:
@@ -395,6 +437,44 @@ mod tests {
         let covered: Coverage = tasks.iter().filter_map(Task::covers).collect();
         let whole = Window::new(at("2026-09-14T00:00:00Z"), at("2026-11-23T12:00:00Z"));
         assert_eq!(covered.windows(), [whole]);
+    }
+
+    /// P1: whatever the step, the windows tile the range exactly, and each is within one step.
+    #[test]
+    fn steps_of_the_calendar_tile_a_range() {
+        let range = Window::new(at("2026-01-30T10:30:00Z"), at("2026-03-02T05:00:00Z"));
+        for (step, count) in [
+            (TimeUnit::Hour, 739),
+            (TimeUnit::Day, 32),
+            (TimeUnit::Week, 6),
+            (TimeUnit::Month, 3),
+            (TimeUnit::Year, 1),
+        ] {
+            let pieces = clipped_steps(range, step);
+            let covered: Coverage = pieces.iter().copied().collect();
+            assert_eq!((covered.windows(), pieces.len()), (&[range][..], count), "{step:?}");
+            let last = |it: &Window| it.to - TimeDelta::seconds(1);
+            assert!(pieces.iter().all(|it| step.floor(it.from) == step.floor(last(it))));
+        }
+    }
+
+    /// An endpoint that takes no window is read whole until its changes can be asked for.
+    #[test]
+    fn without_windows_everything_is_asked_for_or_what_changed() {
+        let text = "description = 'd'\npath = '/x'\nrecords = '$[*]'\nkey = ['id']\n\
+            dated = { by = 'field', field = 'at' }\nmodified = { from = 'since', field = 'at' }\n\
+            column = [{ name = 'id', type = 'string' }, { name = 'at', type = 'timestamp' }]";
+        let endpoint = Endpoint::from_toml("x", text).unwrap();
+        let mut settings = settings("2026-11-23T12:00:00Z");
+        assert_eq!(export(&endpoint, None, &settings), [Task::All]);
+        assert_eq!(goal(&endpoint, None, &settings), []);
+        let mut known = manifest(&endpoint, &[]);
+        known.watermark = Some(at("2026-11-20T00:00:00Z"));
+        let (since, before) = (at("2026-11-19T23:00:00Z"), settings.now);
+        let changed = Task::Modified { since, before };
+        assert_eq!(export(&endpoint, Some(&known), &settings), [changed]);
+        settings.full = true;
+        assert_eq!(export(&endpoint, Some(&known), &settings), [changed, Task::All]);
     }
 
     /// A day is one window, today's ends now, and no snapshot is dated before the newest.

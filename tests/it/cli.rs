@@ -112,6 +112,7 @@ fn the_flags_of_export_are_these() {
       -v, --verbose                   Say more about what is happening
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]
+      -v, --verbose                   Say more about what is happening
           --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
                                       those that are built in
           --json                      Print the run report as JSON on stdout

@@ -14,6 +14,7 @@ mod breakdown;
 mod changes;
 mod cli;
 mod crash;
+mod endpoints;
 mod evolve;
 mod faults;
 mod floors;

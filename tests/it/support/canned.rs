@@ -2,8 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -13,7 +13,11 @@ type Answer = dyn Fn(&str) -> (u16, Value) + Send + Sync;
 pub(crate) struct Canned {
     base_url: String,
     requests: Arc<AtomicUsize>,
+    heads: Heads,
 }
+
+/// The heads of all requests, line by line.
+type Heads = Arc<Mutex<Vec<Vec<String>>>>;
 
 impl Canned {
     /// Answers each target, path and query, with a status and a body.
@@ -22,17 +26,33 @@ impl Canned {
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicUsize::new(0));
         let (answer, count): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&requests));
+        let heads = Heads::default();
+        let kept = Arc::clone(&heads);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, count) = (Arc::clone(&answer), Arc::clone(&count));
-                std::thread::spawn(move || serve(&stream, &*answer, &count));
+                let kept = Arc::clone(&kept);
+                std::thread::spawn(move || serve(&stream, &*answer, &count, &kept));
             }
         });
-        Self { base_url, requests }
+        Self { base_url, requests, heads }
     }
 
     pub(crate) fn base_url(&self) -> String {
         self.base_url.clone()
+    }
+
+    /// The targets that were asked for, path and query, since this was asked last.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        let heads = std::mem::take(&mut *self.heads.lock().unwrap());
+        let target = |head: &Vec<String>| head[0].split(' ').nth(1).unwrap_or_default().to_owned();
+        heads.iter().map(target).collect()
+    }
+
+    /// The header lines of the request that came last.
+    pub(crate) fn last_headers(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        heads.last().map(|head| head[1..].to_vec()).unwrap_or_default()
     }
 
     /// How many requests came.
@@ -41,11 +61,14 @@ impl Canned {
     }
 }
 
-fn serve(mut stream: &TcpStream, answer: &Answer, count: &AtomicUsize) {
+fn serve(mut stream: &TcpStream, answer: &Answer, count: &AtomicUsize, heads: &Heads) {
     let mut lines = BufReader::new(stream).lines();
     // A client that goes away between two requests ends the loop.
     while let Some(Ok(first)) = lines.next() {
-        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let is_header = |line: &String| !line.is_empty();
+        let rest = lines.by_ref().map_while(Result::ok).take_while(is_header);
+        let head: Vec<String> = std::iter::once(first.clone()).chain(rest).collect();
+        heads.lock().unwrap().push(head);
         count.fetch_add(1, Ordering::Relaxed);
         let (status, body) = answer(first.split(' ').nth(1).unwrap_or_default());
         let body = body.to_string();

@@ -44,6 +44,7 @@ pub(crate) struct Run {
     clock: Clock,
     bucket: Option<Arc<Bucket>>,
     conditional: Conditional,
+    files: Vec<(String, String)>,
 }
 
 /// Retries as often as in earnest, without the waiting.
@@ -75,6 +76,7 @@ impl Run {
             clock: Clock::system(),
             bucket: None,
             conditional: Conditional::Etag,
+            files: Vec::new(),
         }
     }
 
@@ -100,6 +102,13 @@ impl Run {
     /// Whether it is told which endpoints to export.
     pub(crate) fn has_chosen(&self) -> bool {
         !self.endpoints.is_empty()
+    }
+
+    /// With these endpoint files of the user's.
+    pub(crate) fn with_files(mut self, files: &[(&str, &str)]) -> Self {
+        let owned = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        self.files.extend(owned);
+        self
     }
 
     /// As if it began at this instant.
@@ -271,7 +280,7 @@ impl Run {
         let export = Export {
             client: Arc::new(client),
             store: Arc::new(store),
-            catalogue: Arc::new(catalogue(self.page_size)?),
+            catalogue: Arc::new(catalogue(self.page_size, &self.files)?),
             settings: self.settings,
             limits: Some(self.limits),
             max_time: None,
@@ -288,9 +297,13 @@ impl Run {
     }
 }
 
-/// The built-in endpoints, those that are paged in pages of this size.
-fn catalogue(page_size: Option<u32>) -> Result<Catalogue, Error> {
-    let built_in = Catalogue::built_in()?;
+/// The built-in endpoints, those that are paged in pages of this size, and what files say.
+fn catalogue(page_size: Option<u32>, files: &[(String, String)]) -> Result<Catalogue, Error> {
+    let mut built_in = Catalogue::built_in()?;
+    for (name, text) in files {
+        built_in = built_in.with_file(name, text)?;
+    }
+    built_in.check()?;
     let Some(size) = page_size else { return Ok(built_in) };
     let resized = built_in.endpoints().iter().cloned().map(|mut endpoint| {
         if let Paging::SkipLimit(paging) = &mut endpoint.paging {

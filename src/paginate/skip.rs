@@ -1,71 +1,22 @@
-//! Paging: which page of a window comes next, and when a window is complete.
-//!
-//! Enters: the pages of one window, one by one. Leaves: the next [`Step`]. Never here: a request,
-//! a clock, or trust: that the server keeps its order, honours `skip`, or stands still meanwhile
-//! is checked on every page.
+//! Skip and limit: pages that overlap by one record, windows that are split, both ends of a second.
 //!
 //! Pages overlap by one record. If a page does not begin with a record that was seen before, rows
 //! before it have vanished and the ones behind them moved up, so the paginator steps back until
 //! it meets a known record. Records that were seen twice fall out later, by key.
 //!
 //! `skip + limit` never passes the endpoint's reach. A window that holds more is read oldest
-//! first up to there; the rest, from the second of the last record on, is a window of its own. A
-//! single second that holds more is read from both ends.
+//! first up to there; the rest, from the moment of the last record on, is a window of its own. A
+//! window that cannot be split, being as short as can be asked for, is read from both ends.
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::{Get, Order, Slice, Step, Stuck};
+use crate::calendar::TimeUnit;
 use crate::endpoint::SkipLimit;
 use crate::page::{Page, PageEntry};
 use crate::window::Window;
-
-/// The order of a list by its date field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first: what arrives during the scan arrives behind it.
-    OldestFirst,
-    /// Newest first.
-    NewestFirst,
-}
-
-/// One page to ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Get {
-    /// How many records to skip.
-    pub skip: u32,
-    /// How many to send.
-    pub limit: u32,
-    /// In which order.
-    pub order: Order,
-}
-
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Ask for this page.
-    Get(Get),
-    /// Up to the first of these windows this one is complete; they are to be read by themselves.
-    Split(Vec<Window>),
-    /// The window is complete.
-    Done,
-    /// The window holds records that no request can reach, or the server does not page.
-    Stuck(Stuck),
-}
-
-/// Why a window cannot be completed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Stuck {
-    /// One second holds more records than can be reached from both ends.
-    #[error("more records in one second than skip and limit can reach")]
-    Unreachable,
-    /// Page after page came without a new record.
-    #[error("the server repeats its pages, as if it ignored skip")]
-    Repeats,
-    /// Rows vanish faster than pages can be read.
-    #[error("the list changes faster than it can be read")]
-    Restless,
-}
 
 /// How many pages without a new record are too many.
 const MAX_IDLE_PAGES: u32 = 4;
@@ -77,10 +28,12 @@ const USUAL_PAGE_SIZES: [usize; 2] = [25, 50];
 
 /// Reads one window, page by page.
 #[derive(Debug)]
-pub struct Paginator {
+pub(super) struct Skipping {
     window: Window,
     paging: SkipLimit,
-    asked: Get,
+    asked: Slice,
+    /// The shortest window that can be asked for.
+    unit: TimeUnit,
     limit: u32,
     /// Keys seen in the present order.
     seen: HashSet<Box<str>>,
@@ -96,15 +49,15 @@ pub struct Paginator {
     cut_to: Option<usize>,
 }
 
-impl Paginator {
-    /// A paginator at the beginning of `window`.
-    #[must_use]
-    pub fn new(window: Window, paging: &SkipLimit) -> Self {
+impl Skipping {
+    /// At the beginning of `window`, of which nothing shorter than a `unit` can be asked for.
+    pub(super) fn new(window: Window, unit: TimeUnit, paging: &SkipLimit) -> Self {
         let limit = paging.page_size.min(paging.reach).max(1);
         Self {
             window,
             paging: paging.clone(),
-            asked: Get { skip: 0, limit, order: Order::OldestFirst },
+            asked: Slice { skip: 0, limit, order: Order::OldestFirst },
+            unit,
             limit,
             seen: HashSet::new(),
             below: None,
@@ -119,30 +72,29 @@ impl Paginator {
     }
 
     /// The page that was asked for last; at first, the first one.
-    #[must_use]
-    pub fn asked(&self) -> Get {
-        self.asked
+    pub(super) fn asked(&self) -> Get {
+        Get::Slice(self.asked)
     }
 
     /// The page to ask for instead of the last one, which was too large to be sent; `None` when it
     /// was a single record.
-    pub fn shrink(&mut self) -> Option<Get> {
+    pub(super) fn shrink(&mut self) -> Option<Get> {
         if self.limit <= 1 {
             return None;
         }
         self.limit = (self.asked.limit / 2).max(1);
         self.smooth_pages = 0;
         self.asked.limit = self.limit;
-        Some(self.asked)
+        Some(self.asked())
     }
 
     /// The page behind a single record that cannot be had; the window stays incomplete.
-    pub fn pass_over(&mut self) -> Step {
+    pub(super) fn pass_over(&mut self) -> Step {
         self.go_on(self.asked.skip + self.asked.limit)
     }
 
     /// Takes in the page that was asked for, and says what to do next.
-    pub fn next(&mut self, page: &Page) -> Step {
+    pub(super) fn next(&mut self, page: &Page) -> Step {
         if !self.is_contiguous(page) {
             return self.step_back();
         }
@@ -173,7 +125,7 @@ impl Paginator {
         let by = self.limit.saturating_sub(1).max(1).saturating_mul(self.steps_back);
         self.asked.skip = self.asked.skip.saturating_sub(by);
         self.asked.limit = self.limit;
-        Step::Get(self.asked)
+        Step::Get(self.asked())
     }
 
     /// Notes the page's records; whether one of them was met from the other end.
@@ -220,8 +172,8 @@ impl Paginator {
         let skip = position.saturating_sub(overlap);
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
         if limit > overlap {
-            self.asked = Get { skip, limit, ..self.asked };
-            return Step::Get(self.asked);
+            self.asked = Slice { skip, limit, ..self.asked };
+            return Step::Get(self.asked());
         }
         match self.asked.order {
             Order::OldestFirst => self.split(),
@@ -230,22 +182,26 @@ impl Paginator {
     }
 
     fn split(&mut self) -> Step {
-        let second = TimeDelta::seconds(1);
-        if self.window.to - self.window.from <= second {
-            return self.turn_round();
-        }
-        let last = self.last_time.filter(|_| self.in_order).and_then(second_of);
-        if let Some(last) = last.filter(|last| self.window.from < *last && *last < self.window.to) {
-            return Step::Split(vec![Window::new(last, self.window.to)]);
-        }
-        // The order is not by time, or one second fills the reach: halve, down to a second.
-        let middle = if self.in_order && last.is_some() {
-            self.window.from + second
-        } else {
-            middle_of(self.window)
-        };
         let Window { from, to } = self.window;
+        let Some(second) = self.unit.next(from).filter(|second| *second < to) else {
+            return self.turn_round();
+        };
+        let last = self.last_time.filter(|_| self.in_order).and_then(second_of);
+        let last = last.map(|last| self.unit.floor(last));
+        if let Some(last) = last.filter(|last| from < *last && *last < to) {
+            return Step::Split(vec![Window::new(last, to)]);
+        }
+        // The order is not by time, or one unit fills the reach: halve, down to a unit.
+        let middle = if self.in_order && last.is_some() { second } else { self.middle(second) };
         Step::Split(vec![Window::new(from, middle), Window::new(middle, to)])
+    }
+
+    /// The begin of a unit inside the window, near its middle, at least its second one. A window
+    /// without a begin starts in 1970, so the middle is sought among the years that can have calls.
+    fn middle(&self, second: DateTime<Utc>) -> DateTime<Utc> {
+        let to = self.window.to;
+        let begin = self.window.from.max(to - TimeDelta::days(3_653));
+        self.unit.floor(begin + (to - begin) / 2).max(second)
     }
 
     fn turn_round(&mut self) -> Step {
@@ -256,8 +212,8 @@ impl Paginator {
             has_met: false,
         });
         self.idle_pages = 0;
-        self.asked = Get { skip: 0, limit: self.limit, order: Order::NewestFirst };
-        Step::Get(self.asked)
+        self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst };
+        Step::Get(self.asked())
     }
 }
 
@@ -287,15 +243,6 @@ fn second_of(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(micros.div_euclid(1_000_000), 0)
 }
 
-/// A whole second inside the window, near its middle. A window without a begin starts in 1970,
-/// so the middle is sought among the years that can have calls.
-fn middle_of(window: Window) -> DateTime<Utc> {
-    let begin = window.from.max(window.to - TimeDelta::days(3_653));
-    let middle = begin + (window.to - begin) / 2;
-    let whole = middle.duration_trunc(TimeDelta::seconds(1)).unwrap_or(middle);
-    whole.max(window.from + TimeDelta::seconds(1))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -321,7 +268,8 @@ mod tests {
             Self { records, reach, most, edges_inclusive: false, ties_keep_their_order: false }
         }
 
-        fn page(&self, window: Window, get: Get) -> Page {
+        fn page(&self, window: Window, get: &Get) -> Page {
+            let Get::Slice(get) = get else { panic!("{get:?}") };
             assert!(
                 get.skip.saturating_add(get.limit) <= self.reach,
                 "{get:?} is beyond the reach"
@@ -344,7 +292,7 @@ mod tests {
             };
             let limit = get.limit.min(self.most) as usize;
             let entries = records.iter().skip(get.skip as usize).take(limit).map(entry).collect();
-            Page { entries, has_more: None }
+            Page { entries, ..Page::default() }
         }
     }
 
@@ -377,12 +325,12 @@ mod tests {
         let mut windows = vec![whole];
         while let Some(window) = windows.pop() {
             outcome.windows += 1;
-            let mut paginator = Paginator::new(window, paging);
+            let mut paginator = Skipping::new(window, TimeUnit::Second, paging);
             loop {
                 before(outcome.requests, server);
                 outcome.requests += 1;
                 assert!(outcome.requests < 20_000, "paging does not end");
-                let page = server.page(window, paginator.asked());
+                let page = server.page(window, &paginator.asked());
                 outcome.keys.extend(page.entries.iter().map(|entry| entry.key.to_string()));
                 match paginator.next(&page) {
                     Step::Get(_) => {}
@@ -483,10 +431,10 @@ mod tests {
     #[test]
     fn a_server_that_ignores_skip_is_found_out() {
         let server = Server::new((0..100).map(|number| (number, u32::try_from(number).unwrap())));
-        let mut paginator = Paginator::new(window(0, 100), &paging(100, 10_000));
-        let first = Get { skip: 0, limit: 100, order: Order::OldestFirst };
+        let mut paginator = Skipping::new(window(0, 100), TimeUnit::Second, &paging(100, 10_000));
+        let first = Get::Slice(Slice { skip: 0, limit: 100, order: Order::OldestFirst });
         for _ in 0..10 {
-            let page = server.page(window(0, 100), first);
+            let page = server.page(window(0, 100), &first);
             if let Step::Stuck(stuck) = paginator.next(&page) {
                 assert_eq!(stuck, Stuck::Repeats);
                 return;
@@ -505,18 +453,22 @@ mod tests {
 
     #[test]
     fn a_page_that_is_too_large_is_halved_and_grows_back() {
-        let mut paginator = Paginator::new(window(0, 100), &paging(100, 10_000));
-        assert_eq!(paginator.shrink().map(|get| get.limit), Some(50));
+        let mut paginator = Skipping::new(window(0, 100), TimeUnit::Second, &paging(100, 10_000));
+        let limit = |get| {
+            let Get::Slice(slice) = get else { panic!("{get:?}") };
+            slice.limit
+        };
+        assert_eq!(paginator.shrink().map(limit), Some(50));
         for _ in 0..5 {
             paginator.shrink();
         }
-        assert_eq!((paginator.asked().limit, paginator.shrink()), (1, None));
+        assert_eq!((limit(paginator.asked()), paginator.shrink()), (1, None));
         let mut server = Server::new((0..900).map(|number| (i64::from(number), number)));
         let mut largest = 0;
         loop {
-            let page = server.page(window(0, 1000), paginator.asked());
+            let page = server.page(window(0, 1000), &paginator.asked());
             match paginator.next(&page) {
-                Step::Get(get) => largest = largest.max(get.limit),
+                Step::Get(get) => largest = largest.max(limit(get)),
                 step => break assert_eq!(step, Step::Done),
             }
         }

@@ -1,0 +1,98 @@
+//! Metadata: what a reply says beside its records, added to every one of them.
+//!
+//! Enters: a reply's tape. Leaves: its records as JSON text, each with one member more. Never
+//! here: a record that has a member of that name already and would lose it.
+
+use arrow::json::reader::{Tape, TapeElement};
+
+use super::json;
+use super::path::{self, Selections};
+use crate::endpoint::{Endpoint, RecordPath};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The records at these places as a JSON list, each with what stands at the metadata path.
+pub(super) fn splice(
+    tape: &Tape<'_>,
+    root: u32,
+    records: &[u32],
+    endpoint: &Endpoint,
+    selections: &Selections,
+) -> Result<String> {
+    let metadata = endpoint.metadata.as_ref();
+    let addition = metadata.and_then(|it| addition(tape, root, it, endpoint, selections));
+    let mut out = String::from("[");
+    for (number, at) in records.iter().enumerate() {
+        if number > 0 {
+            out.push(',');
+        }
+        match (tape.get(*at), endpoint.key.as_slice()) {
+            (TapeElement::StartObject(end), _) => {
+                if addition.is_some()
+                    && json::member(tape, *at, &endpoint.metadata_column).is_some()
+                {
+                    return Err(taken(endpoint));
+                }
+                let is_empty = json::members(tape, *at, end).next().is_none();
+                json::write(tape, *at, &mut out);
+                if let Some(addition) = &addition {
+                    out.pop();
+                    out.push_str(if is_empty { "" } else { "," });
+                    out.push_str(addition);
+                    out.push('}');
+                }
+            }
+            // A bare value is a record of one column, its key.
+            (TapeElement::String(_) | TapeElement::Number(_), [key]) if addition.is_some() => {
+                out.push('{');
+                json::write_text(key, &mut out);
+                out.push(':');
+                json::write(tape, *at, &mut out);
+                if let Some(addition) = &addition {
+                    out.push(',');
+                    out.push_str(addition);
+                }
+                out.push('}');
+            }
+            _ => json::write(tape, *at, &mut out),
+        }
+    }
+    out.push(']');
+    Ok(out)
+}
+
+/// The member to add: an object as it is, anything else by its name in an object.
+fn addition(
+    tape: &Tape<'_>,
+    root: u32,
+    metadata: &RecordPath,
+    endpoint: &Endpoint,
+    selections: &Selections,
+) -> Option<String> {
+    let mut found = path::named(tape, root, metadata, selections);
+    found.dedup_by(|later, earlier| later.0 == earlier.0);
+    let is_object = |at: u32| matches!(tape.get(at), TapeElement::StartObject(_));
+    let mut out = String::new();
+    json::write_text(&endpoint.metadata_column, &mut out);
+    out.push(':');
+    match found.as_slice() {
+        [] => return None,
+        [(_, at)] if is_object(*at) => json::write(tape, *at, &mut out),
+        several => {
+            for (number, (name, at)) in several.iter().enumerate() {
+                out.push(if number == 0 { '{' } else { ',' });
+                json::write_text(name, &mut out);
+                out.push(':');
+                json::write(tape, *at, &mut out);
+            }
+            out.push('}');
+        }
+    }
+    Some(out)
+}
+
+fn taken(endpoint: &Endpoint) -> Error {
+    let column = &endpoint.metadata_column;
+    Error::new(ErrorKind::Config, format!("the records have a field `{column}` of their own"))
+        .with_context(format!("endpoint {}", endpoint.name))
+        .with_hint("give the metadata another column: metadata_column = \"reply_metadata\"")
+}

@@ -1,0 +1,233 @@
+//! What no type of an endpoint rules out: keys that contradict each other.
+
+use super::{Dated, Endpoint, OneOrMany, Piece, Template, WindowParameters};
+use crate::calendar::TimeUnit;
+use crate::place::Mistake;
+use crate::schema::{Column, ColumnType};
+
+impl Endpoint {
+    /// The first thing that makes this no endpoint.
+    pub(super) fn check(&self) -> Result<(), Mistake> {
+        check_path(&self.path)?;
+        self.check_records()?;
+        self.check_key()?;
+        self.check_time()?;
+        self.check_macros()?;
+        self.check_query()?;
+        self.check_parent()?;
+        self.check_metadata()?;
+        let paging = self.paging.check();
+        paging.map_err(|(key, message)| Mistake::at(["paging", key], message))?;
+        check_names(&self.columns, &["column".to_owned()])
+    }
+
+    fn check_records(&self) -> Result<(), Mistake> {
+        match &self.records {
+            OneOrMany::Many(paths) if paths.is_empty() => {
+                Err(Mistake::at(["records"], "`records` needs at least one path"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_key(&self) -> Result<(), Mistake> {
+        if self.key.is_empty() {
+            return Err(Mistake::at(["key"], "`key` needs at least one field"));
+        }
+        for (at, key) in self.key.iter().enumerate() {
+            if self.key[..at].contains(key) {
+                return Err(Mistake::at(["key"], format!("key `{key}` is there twice")));
+            }
+        }
+        for key in self.key.iter().filter(|key| !self.is_day(key)) {
+            let is_text =
+                |column: &Column| column.name == *key && column.column_type == ColumnType::String;
+            if !self.columns.iter().any(is_text) {
+                let message = format!("key `{key}` needs a [[column]] of type string");
+                return Err(Mistake::at(["key"], message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_time(&self) -> Result<(), Mistake> {
+        if let Some(field) = self.time_field() {
+            let is_time = |column: &Column| {
+                column.name == field && column.column_type == ColumnType::Timestamp
+            };
+            if !self.columns.iter().any(is_time) {
+                let message = format!("date field `{field}` needs a [[column]] of type timestamp");
+                return Err(Mistake::at(["dated", "field"], message));
+            }
+        }
+        match (&self.dated, &self.window) {
+            (Dated::Window, None) => {
+                Err(Mistake::at(["dated"], "rows dated by window need a [window]"))
+            }
+            (Dated::Run, Some(_)) => Err(Mistake::at(
+                ["window"],
+                "rows dated by run are all there is, so there is no [window]; ask for a range with \
+                 {now-30} in [query]",
+            )),
+            (_, Some(_)) if self.parent.is_some() => Err(Mistake::at(
+                ["window"],
+                "a chained endpoint is asked for by its parent's ids, not by windows",
+            )),
+            (_, Some(window)) => self.check_window(window),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn check_window(&self, window: &WindowParameters) -> Result<(), Mistake> {
+        let asks = |parameter: &Option<String>, is: &dyn Fn(&Piece) -> bool| {
+            parameter.is_some() || self.templates().any(|(_, it)| it.pieces().iter().any(is))
+        };
+        let begins = asks(&window.from, &|piece| *piece == Piece::WindowFrom);
+        let ends = asks(&window.to, &|piece| *piece == Piece::WindowTo);
+        if !begins && !ends {
+            let message = "nothing asks for the window: give `from` and `to`, the names of query \
+                           parameters, or write {window.from} and {window.to} in path or [query]";
+            return Err(Mistake::at(["window"], message));
+        }
+        let finest = window.resolution();
+        if finest > TimeUnit::Day {
+            let message = "a window is asked for in days or less, so its format needs the day";
+            return Err(Mistake::at(["window", "format"], message));
+        }
+        match window.step {
+            Some(step) if step < finest => {
+                let message = "the step is shorter than what the format tells apart";
+                Err(Mistake::at(["window", "step"], message))
+            }
+            Some(TimeUnit::Second | TimeUnit::Minute) => {
+                let message = "a step is an hour, a day, a week, a month or a year";
+                Err(Mistake::at(["window", "step"], message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every macro stands for something.
+    fn check_macros(&self) -> Result<(), Mistake> {
+        for (path, template) in self.templates() {
+            let wrong = |message: String| Err(Mistake { path: path.clone(), message });
+            if template.names_window() && self.window.is_none() {
+                return wrong(format!("`{}` needs a [window]", template.as_str()));
+            }
+            if template.names_parent() && self.parent.is_none() {
+                return wrong(format!("`{}` needs a [parent]", template.as_str()));
+            }
+        }
+        Ok(())
+    }
+
+    /// No query parameter is said twice.
+    fn check_query(&self) -> Result<(), Mistake> {
+        let mut set = self.paging.parameters();
+        let window = self.window.iter().flat_map(|it| [it.from.as_deref(), it.to.as_deref()]);
+        set.extend(window.flatten());
+        set.extend(self.modified.iter().map(|it| it.from.as_str()));
+        for name in self.query.keys() {
+            if name.is_empty() {
+                return Err(Mistake::at(["query"], "a query parameter needs a name"));
+            }
+            if set.contains(&name.as_str()) {
+                let message = format!("`{name}` is set by paging, window or changes already");
+                return Err(Mistake::at(["query", name], message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_parent(&self) -> Result<(), Mistake> {
+        let Some(parent) = &self.parent else { return Ok(()) };
+        if parent.endpoint == self.name {
+            return Err(Mistake::at(["parent", "endpoint"], "an endpoint is not its own parent"));
+        }
+        let names = |template: &Template| template.names_parent();
+        if !self.templates().any(|(_, template)| names(template)) {
+            let message = "nothing asks for the parent's id: write {parent.id} in path or [query]";
+            return Err(Mistake::at(["parent"], message));
+        }
+        let last = parent.id.last_name();
+        for (path, template) in self.templates() {
+            let wrong = template.pieces().iter().find_map(|piece| match piece {
+                Piece::Parent(field) if field != "id" && Some(field.as_str()) != last => {
+                    Some(field)
+                }
+                _ => None,
+            });
+            if let Some(field) = wrong {
+                let message = format!("only the parent's id is known here, not its `{field}`");
+                return Err(Mistake { path, message });
+            }
+        }
+        if parent.refresh.is_some() && self.key.iter().any(|key| self.is_day(key)) {
+            let message = "an answer of another day is no answer where `day` is part of the key";
+            return Err(Mistake::at(["parent", "refresh"], message));
+        }
+        if self.dated == Dated::Window {
+            let message = "a chained endpoint is dated by a field or by the run";
+            return Err(Mistake::at(["dated"], message));
+        }
+        Ok(())
+    }
+
+    fn check_metadata(&self) -> Result<(), Mistake> {
+        let name = &self.metadata_column;
+        if self.metadata.is_none() {
+            return Ok(());
+        }
+        if name.is_empty() || self.schema().reserves(name) || self.key.contains(name) {
+            let message = format!("`{name}` cannot be the column of the metadata");
+            return Err(Mistake::at(["metadata_column"], message));
+        }
+        Ok(())
+    }
+
+    /// All texts with macros, by the path of their key.
+    fn templates(&self) -> impl Iterator<Item = (Vec<String>, &Template)> {
+        let query = self.query.iter().flat_map(|(name, values)| {
+            let path = vec!["query".to_owned(), name.clone()];
+            values.all().iter().map(move |value| (path.clone(), value))
+        });
+        std::iter::once((vec!["path".to_owned()], &self.path)).chain(query)
+    }
+}
+
+/// A path below the base URL, and nothing that would lead elsewhere.
+fn check_path(path: &Template) -> Result<(), Mistake> {
+    let text = path.as_str();
+    let why = if !text.starts_with('/') || text.starts_with("//") {
+        "begins with one `/`, below the base URL"
+    } else if text.contains(['?', '#']) {
+        "has no query: write it under [query]"
+    } else if text.split('/').any(|segment| segment == ".." || segment == ".") {
+        "has no `.` or `..`"
+    } else if text.chars().any(|it| it.is_whitespace() || it.is_control() || it == '\\') {
+        "has no spaces and no `\\`"
+    } else {
+        return Ok(());
+    };
+    Err(Mistake::at(["path"], format!("a path {why}")))
+}
+
+/// No two names that differ only in case, at any depth: engines that fold case would mix them up.
+fn check_names(columns: &[Column], path: &[String]) -> Result<(), Mistake> {
+    for (at, column) in columns.iter().enumerate() {
+        let place = |name: &str| [path, &[at.to_string(), name.to_owned()]].concat();
+        let twin = columns[..at].iter().find(|other| other.name.eq_ignore_ascii_case(&column.name));
+        if let Some(twin) = twin {
+            let message = format!("columns `{}` and `{}` collide", twin.name, column.name);
+            return Err(Mistake { path: place("name"), message });
+        }
+        let mut inner = &column.column_type;
+        while let ColumnType::List(element) = inner {
+            inner = element;
+        }
+        if let ColumnType::Struct(fields) = inner {
+            check_names(fields, &place("fields"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Headers of the user's: what a file may say of them, which is never a secret.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::secret::Secret;
+
+/// Headers that an endpoint's requests carry beside the credentials.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct Headers(BTreeMap<String, HeaderText>);
+
+/// What a header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderText {
+    /// This text.
+    Plain(String),
+    /// The value of this environment variable, once somebody has looked it up.
+    Environment(String, Option<Secret>),
+}
+
+/// Headers that are the client's own, or that would change how a message is read.
+const RESERVED: [&str; 15] = [
+    "x-api-key",
+    "x-api-password",
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "range",
+    "accept-encoding",
+    "user-agent",
+    "proxy-authorization",
+];
+
+/// Parts of names that say that the value is a secret.
+const SECRET: [&str; 8] =
+    ["auth", "cookie", "token", "secret", "key", "password", "credential", "session"];
+
+impl Headers {
+    /// Their names, in lower case, and what they say.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderText)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These, and those of another set, which win.
+    pub fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.clone());
+    }
+
+    /// Looks up the values that the environment holds.
+    ///
+    /// # Errors
+    /// The first variable that is not set, or that no header can carry.
+    pub fn resolve(&mut self, environment: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
+        for (header, text) in &mut self.0 {
+            if let HeaderText::Environment(variable, value) = text {
+                let found = environment(variable)
+                    .ok_or_else(|| format!("{variable}, for the header `{header}`, is not set"))?;
+                let secret = Secret::new(variable, &found).map_err(|error| error.to_string())?;
+                *value = Some(secret);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Headers {
+    type Error = String;
+
+    fn try_from(texts: BTreeMap<String, String>) -> Result<Self, String> {
+        let mut headers = BTreeMap::new();
+        for (name, text) in texts {
+            let lower = name.to_ascii_lowercase();
+            let text = checked(&name, &lower, &text)?;
+            if headers.insert(lower, text).is_some() {
+                return Err(format!("header `{name}` is there twice"));
+            }
+        }
+        Ok(Self(headers))
+    }
+}
+
+fn checked(name: &str, lower: &str, text: &str) -> Result<HeaderText, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("`{name}` is no name of a header"));
+    }
+    if RESERVED.contains(&lower) {
+        return Err(format!("header `{name}` is the client's own"));
+    }
+    if let Some(variable) = text.strip_prefix("env:") {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if variable.is_empty() || !variable.bytes().all(is_name) {
+            return Err(format!("header `{name}` names no environment variable after env:"));
+        }
+        return Ok(HeaderText::Environment(variable.to_owned(), None));
+    }
+    if SECRET.iter().any(|part| lower.contains(part)) {
+        return Err(format!(
+            "header `{name}` looks like a secret, which no file may hold: write \
+             \"env:NAME\" for the value of an environment variable"
+        ));
+    }
+    if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return Err(format!("header `{name}` holds a character that no header can carry"));
+    }
+    Ok(HeaderText::Plain(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &str, text: &str) -> Result<Headers, String> {
+        Headers::try_from(BTreeMap::from([(name.to_owned(), text.to_owned())]))
+    }
+
+    #[test]
+    fn no_file_holds_a_secret() {
+        assert!(headers("X-Team", "sales").is_ok());
+        for (name, text, why) in [
+            ("Authorization", "Bearer abc", "looks like a secret"),
+            ("X-Auth-Token", "abc", "looks like a secret"),
+            ("Cookie", "a=b", "looks like a secret"),
+            ("X-Api-Key", "env:OTHER", "the client's own"),
+            ("Host", "example.com", "the client's own"),
+            ("X Team", "sales", "no name of a header"),
+            ("", "sales", "no name of a header"),
+            ("X-Team", "a\nb", "no header can carry"),
+            ("X-Team", "env:", "no environment variable"),
+            ("X-Team", "env:A B", "no environment variable"),
+        ] {
+            let error = headers(name, text).unwrap_err();
+            assert!(error.contains(why), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_looked_up_and_never_shown() {
+        let mut headers = headers("Authorization", "env:TOKEN").unwrap();
+        let nothing = |_: &str| None;
+        assert!(headers.resolve(&nothing).unwrap_err().contains("TOKEN"));
+        headers.resolve(&|name| (name == "TOKEN").then(|| "canary".to_owned())).unwrap();
+        assert!(!format!("{headers:?}").contains("canary"));
+        let (_, text) = headers.iter().next().unwrap();
+        let HeaderText::Environment(_, Some(secret)) = text else { panic!("{text:?}") };
+        assert_eq!(secret.expose(), "canary");
+    }
+}

@@ -1,0 +1,153 @@
+//! Chains: the ids of one endpoint drive another, each once, and no more often than needed.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::{Trial, hourly};
+use crate::support::Run;
+
+const DEALS: &str = "description = 'd'\nkey = ['id']\npath = '/deals'\nrecords = '$.deals[*]'\n\
+    dated = { by = 'run' }\ncolumn = [{ name = 'id', type = 'string' }]";
+
+/// A server of deals, each with contacts; the contact `gone` is not there.
+fn trial() -> Trial {
+    let deals = vec![
+        json!({"id": "d1", "stage": "won", "people": {"ids": ["c1", "c2"]}}),
+        json!({"id": "d2", "stage": "lost", "people": {"ids": ["c2", "gone"]}}),
+        json!({"id": "d3", "stage": "won", "people": {"ids": "c3"}}),
+    ];
+    Trial::new(deals, |records, target| {
+        let parts: Vec<&str> = target.path.split('/').skip(1).collect();
+        match parts.as_slice() {
+            ["deals"] => (200, json!({"deals": records})),
+            ["contacts", "gone"] => (404, json!({})),
+            ["contacts", id] => (200, json!({"id": id, "name": format!("name of {id}")})),
+            ["deals", id, "notes"] => {
+                let mut notes = hourly(3);
+                for note in &mut notes {
+                    note["of"] = json!(id);
+                }
+                let skip = target.number("skip", 0);
+                let notes: Vec<Value> =
+                    notes.into_iter().skip(skip).take(target.number("limit", 9)).collect();
+                (200, json!({"notes": notes}))
+            }
+            _ => (400, json!({})),
+        }
+    })
+}
+
+fn run(trial: &Trial, files: &[(&str, &str)], days: i64) -> Run {
+    let now = trial.now + TimeDelta::days(days);
+    let names: Vec<&str> = files.iter().map(|(name, _)| *name).chain(["deals"]).collect();
+    let run = Run::new(trial.server.base_url(), trial.lake.location(), now);
+    run.with_files(&[("deals", DEALS)]).with_files(files).only(&names)
+}
+
+fn asked(trial: &Trial, part: &str) -> Vec<String> {
+    let mut targets = trial.server.targets();
+    targets.retain(|target| target.contains(part));
+    targets.sort();
+    targets
+}
+
+#[test]
+fn a_look_up_asks_for_each_id_once_and_takes_fresh_answers_over() {
+    let trial = trial();
+    let text = |refresh: &str| {
+        format!(
+            "description = 'd'\nkey = ['id']\npath = '/contacts/{{parent.id}}'\nrecords = '$'\n\
+             dated = {{ by = 'run' }}\ncolumn = [{{ name = 'id', type = 'string' }}]\n\
+             parent = {{ endpoint = 'deals', id = '$.people.ids[*]'{refresh} }}"
+        )
+    };
+    let weekly = text(", refresh = '7d'");
+    let files = [("contacts", weekly.as_str())];
+    let all = ["/contacts/c1", "/contacts/c2", "/contacts/c3", "/contacts/gone"];
+    run(&trial, &files, 0).complete();
+    assert_eq!(asked(&trial, "contacts"), all, "each id once, in lists and bare");
+    run(&trial, &files, 0).complete();
+    assert_eq!(asked(&trial, "contacts"), [""; 0], "what is fresh or not there is not asked for");
+    run(&trial, &files, 1).complete();
+    assert_eq!(asked(&trial, "contacts"), ["/contacts/gone"], "but ever more rarely");
+    let rows = trial.lake.rows("contacts");
+    let on = |dt: &str| rows.iter().filter(|row| row.dt == dt).count();
+    assert_eq!((on("2026-11-23"), on("2026-11-24")), (3, 3), "yet every snapshot is whole");
+    run(&trial, &files, 1).complete();
+    assert_eq!(asked(&trial, "contacts"), [""; 0], "nor in another run of the same day");
+    let again = trial.lake.rows("contacts");
+    assert_eq!(again.len(), rows.len(), "which takes nothing away");
+    // A new id is asked for, and one that no deal names any more is in no new snapshot.
+    trial.records()[0]["people"]["ids"] = json!(["c9", "c2"]);
+    run(&trial, &files, 2).complete();
+    assert_eq!(asked(&trial, "contacts"), ["/contacts/c9", "/contacts/gone"]);
+    let rows = trial.lake.rows("contacts");
+    let mut ids: Vec<_> = rows.iter().filter(|row| row.dt == "2026-11-25").collect();
+    ids.sort_by_key(|row| row.record["id"].to_string());
+    let ids: Vec<_> = ids.iter().map(|row| row.record["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["c2", "c3", "c9"]);
+    run(&trial, &files, 2).full().complete();
+    assert_eq!(asked(&trial, "contacts").len(), 4, "--full asks for all");
+    trial.verify(&[("deals", DEALS), files[0]]);
+    let daily = text("");
+    run(&trial, &[("contacts", daily.as_str())], 3).complete();
+    let daily = asked(&trial, "contacts");
+    assert_eq!(daily, ["/contacts/c2", "/contacts/c3", "/contacts/c9", "/contacts/gone"]);
+}
+
+#[test]
+fn lists_of_the_chosen_parents_are_read_page_by_page() {
+    let trial = trial();
+    let text = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
+        records = '$.notes[*]'\ndated = { by = 'field', field = 'at' }\n\
+        paging = { style = 'skip_limit', page_size = 2 }\n\
+        column = [{ name = 'id', type = 'string' }, { name = 'at', type = 'timestamp' }]\n\
+        [parent]\nendpoint = 'deals'\nid = '$.id'\ncolumn = 'deal_id'\n\
+        when = { stage = ['won'] }\nrefresh = '7d'";
+    let files = [("notes", text)];
+    run(&trial, &files, 0).complete();
+    let rows = trial.lake.rows("notes");
+    assert_eq!(rows.len(), 6, "three notes of two deals: the key is the deal's and the note's");
+    assert!(rows.iter().all(|row| row.parent.as_deref() == row.record["of"].as_str()));
+    assert!(rows.iter().all(|row| row.dt == "2026-11-23"));
+    assert!(asked(&trial, "notes").iter().all(|target| !target.contains("d2")));
+    run(&trial, &files, 1).complete();
+    assert_eq!(asked(&trial, "notes"), [""; 0]);
+}
+
+/// A snapshot of lists takes over what is fresh, and a list that became empty stays so.
+#[test]
+fn lists_in_snapshots_are_taken_over_whole() {
+    let trial = trial();
+    let text = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
+        records = '$.notes[*]'\ndated = { by = 'run' }\n\
+        column = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'deals', id = '$.id', column = 'deal_id', refresh = '7d' }";
+    let files = [("notes", text)];
+    let on = |dt: &str| trial.lake.rows("notes").iter().filter(|row| row.dt == dt).count();
+    run(&trial, &files, 0).complete();
+    trial.server.targets();
+    run(&trial, &files, 0).complete();
+    run(&trial, &files, 1).complete();
+    run(&trial, &files, 1).complete();
+    assert_eq!(asked(&trial, "notes"), [""; 0]);
+    assert_eq!((on("2026-11-23"), on("2026-11-24")), (9, 9));
+    trial.records().pop();
+    run(&trial, &files, 2).complete();
+    assert_eq!(on("2026-11-25"), 6, "the notes of a deal that is gone are in no new snapshot");
+    trial.verify(&[("deals", DEALS), files[0]]);
+}
+
+#[test]
+fn a_chain_of_chains_is_followed_in_its_order() {
+    let trial = trial();
+    let notes = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
+        records = '$.notes[*]'\ndated = { by = 'run' }\n\
+        column = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'deals', id = '$.id', column = 'deal_id' }";
+    let authors = "description = 'd'\nkey = ['id']\npath = '/contacts/{parent.of}'\nrecords = '$'\n\
+        dated = { by = 'run' }\ncolumn = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'notes', id = '$.of' }";
+    run(&trial, &[("authors", authors), ("notes", notes)], 0).complete();
+    assert_eq!(trial.ids("authors"), ["d1", "d2", "d3"]);
+}
