@@ -79,6 +79,7 @@ pub mod plan;
 pub mod quota;
 pub mod report;
 pub mod retry;
+pub mod sample;
 pub mod schema;
 pub mod secret;
 pub mod simulator;

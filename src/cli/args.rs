@@ -58,6 +58,8 @@ pub(super) enum Command {
     Endpoints(EndpointsArgs),
     /// Show an endpoint's columns and types
     Schema(SchemaArgs),
+    /// Try an endpoint: one small request, what came, and what could be made of it
+    Sample(Box<SampleArgs>),
     /// Check the configuration, or show every setting and where it came from
     Config(ConfigArgs),
     /// Give columns to what has gathered in `extra_json`, and rewrite every file of the table
@@ -305,6 +307,29 @@ pub(super) struct SchemaArgs {
     #[arg(long, value_name = "OLD[..NEW]", value_parser = versions, requires = "lake")]
     #[arg(conflicts_with = "ddl")]
     pub(super) diff: Option<(u64, Option<u64>)>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SampleArgs {
+    /// The endpoint, or an endpoint file (its name ends in .toml)
+    #[arg(value_name = "ENDPOINT|FILE")]
+    pub(super) endpoint: Option<String>,
+    /// Ask this address instead; alone, it makes a first endpoint file
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Save the first endpoint file here
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with = "endpoint")]
+    pub(super) init: Option<PathBuf>,
+    /// The parent's id, for a chained endpoint [default: the first of its parent's sample]
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<String>,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -15,6 +15,7 @@ mod export;
 mod output;
 mod plan;
 mod progress;
+mod sample;
 mod settings;
 mod simulate;
 mod sql;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
         Command::Schema(args) => describe::schema(&args, printer),
+        Command::Sample(args) => sample::run(&args, printer),
         Command::Config(args) => config::run(&args, printer),
         Command::Evolve(args) => evolve::run(&args, printer),
         Command::Sql(args) => sql::run(&args, printer),

@@ -24,7 +24,7 @@ use futures::StreamExt;
 use self::spending::Spending;
 use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
-use crate::endpoint::{Catalogue, Endpoint, Paging};
+use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Stop, first_page, request};
 use crate::lake::{Ledger, Store, Table};

@@ -47,6 +47,7 @@ fn help_names_every_command_and_every_exit_code() {
       doctor     Try out credentials, what this workspace offers, and what the store really guarantees
       endpoints  Show the endpoints: what can be exported, and how each is asked for
       schema     Show an endpoint's columns and types
+      sample     Try an endpoint: one small request, what came, and what could be made of it
       config     Check the configuration, or show every setting and where it came from
       evolve     Give columns to what has gathered in `extra_json`, and rewrite every file of the table
       sql        Print the lake's tables and views as SQL, ready to paste

@@ -5,6 +5,7 @@ mod bad_files;
 mod chains;
 mod paging;
 mod records;
+mod sample;
 mod templates;
 
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,0 +1,151 @@
+//! A first endpoint file, made from one reply.
+
+use chrono::DateTime;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::look::{key_of, places, quoted, recognise_paging};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::Column;
+
+/// An endpoint file for a path and its reply: records at the likeliest place, its key and date
+/// guessed. `None` when nothing in the reply could be a record.
+#[must_use]
+pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<String> {
+    let place = places(reply).into_iter().next()?;
+    let query_of = serde_json_path::JsonPath::parse(&place.path).ok()?;
+    let records = query_of.query(reply).all();
+    let objects: Vec<&Map<String, Value>> =
+        records.iter().filter_map(|it| it.as_object()).collect();
+    let key = if objects.is_empty() { Some("value".to_owned()) } else { key_of(&objects) };
+    let (key, remark) = if let Some(key) = key {
+        (key, "")
+    } else {
+        let first = objects.first().and_then(|object| object.keys().next().cloned())?;
+        (first, "  # nothing tells these records apart for sure: choose the fields that do")
+    };
+    let mut text = format!(
+        "description = {}\npath = {}\nrecords = {}\nkey = [{}]{remark}\n",
+        quoted(&format!("Records of {path}")),
+        quoted(path),
+        quoted(&place.path),
+        quoted(&key),
+    );
+    let paging = recognise_paging(reply);
+    text.push_str(&query_table(query, paging.as_deref()));
+    let date = date_of(&objects);
+    match &date {
+        Some(field) => {
+            text.push_str(&format!("\n[dated]\nby = \"field\"\nfield = {}\n", quoted(field)));
+        }
+        None => text.push_str("\n[dated]\nby = \"run\"\n"),
+    }
+    if let Some(paging) = paging {
+        text.push_str(&format!("\n[paging]\n{paging}"));
+    }
+    text.push_str(&format!(
+        "\n[[column]]\nname = {}\ntype = \"string\"\nconvert = true\n",
+        quoted(&key)
+    ));
+    if let Some(field) = date.filter(|field| *field != key) {
+        let name = quoted(&field);
+        text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"timestamp\"\n"));
+    }
+    Some(text)
+}
+
+/// The query, but for what paging sets by itself.
+fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
+    let paged = ["skip", "offset", "limit", "page", "cursor", "per_page", "page_size"];
+    let stays = |name: &str| paging.is_none() || !paged.contains(&name);
+    let mut table: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, value) in query.iter().filter(|(name, _)| stays(name)) {
+        let value = quoted(&value.replace(['{', '}'], ""));
+        match table.iter_mut().find(|(known, _)| known == name) {
+            Some((_, values)) => values.push(value),
+            None => table.push((name, vec![value])),
+        }
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n[query]\n".to_owned();
+    for (name, values) in table {
+        let value = match values.as_slice() {
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        text.push_str(&format!("{} = {value}\n", quoted(name)));
+    }
+    text
+}
+
+/// The field that dates the records: an instant in every one, by the names that it usually has.
+fn date_of(objects: &[&Map<String, Value>]) -> Option<String> {
+    let is_instant = |value: &Value| {
+        value.as_str().is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok())
+    };
+    let first = objects.first()?;
+    let is_date = |name: &&String| objects.iter().all(|it| it.get(*name).is_some_and(is_instant));
+    let usual = ["time", "date", "timestamp", "started", "start", "created", "createdat"];
+    let rank = |name: &&String| {
+        let lower = name.to_ascii_lowercase().replace('_', "");
+        usual.iter().position(|usual| lower.starts_with(usual))
+    };
+    let dates = first.keys().filter(is_date).filter(|name| rank(name).is_some());
+    dates.min_by_key(rank).cloned()
+}
+
+/// Columns as an endpoint file has them.
+///
+/// # Errors
+/// `Internal` when they cannot be written, which their types rule out.
+pub fn columns(columns: &[Column]) -> Result<String> {
+    #[derive(Serialize)]
+    struct Columns<'c> {
+        column: &'c [Column],
+    }
+    toml::to_string(&Columns { column: columns }).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the columns could not be written").with_source(error)
+    })
+}
+
+/// A draft with these columns in place of its own.
+pub(super) fn with_columns(text: &str, columns: &str) -> String {
+    let head = text.find("\n[[column]]").map_or(text, |at| &text[..at]);
+    format!("{head}\n{columns}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::endpoint::{Endpoint, Paging};
+
+    #[test]
+    fn a_draft_is_an_endpoint() {
+        let reply = json!({"items": [
+            {"uuid": "a", "created_at": "2026-11-20T10:00:00Z", "n": 1},
+            {"uuid": "b", "created_at": "2026-11-20T11:00:00Z", "n": 1},
+        ], "nextCursor": "c2"});
+        let query = [("filter", "x"), ("filter", "y"), ("cursor", "c1")];
+        let query = query.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let text = draft("/v2/items", &query, &reply).unwrap();
+        let endpoint = Endpoint::from_toml("items", &text).unwrap();
+        assert_eq!(
+            (endpoint.key.as_slice(), endpoint.time_field()),
+            (&["uuid".to_owned()][..], Some("created_at"))
+        );
+        assert_eq!(endpoint.query["filter"].all().len(), 2);
+        assert!(
+            matches!(endpoint.paging, Paging::Cursor(_)) && !endpoint.query.contains_key("cursor")
+        );
+        let bare = draft("/x", &[], &json!(["a", "b"])).unwrap();
+        assert_eq!(Endpoint::from_toml("x", &bare).unwrap().key, ["value"]);
+        let one = draft("/x", &[], &json!({"id": 5, "name": "n"})).unwrap();
+        assert!(one.contains("records = \"$\""), "{one}");
+        assert_eq!(draft("/x", &[], &json!("text")), None);
+        assert_eq!(draft("/x", &[], &json!([])), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! A sample: one small request, and what can be learned from its reply before anything is saved.
+//!
+//! Enters: a client and an endpoint. Leaves: a [`Sample`]: the records, the columns that they
+//! would have, where else records may be, how the reply may go on. Never here: a lake; nothing is
+//! written.
+
+mod draft;
+mod look;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+pub use self::draft::{columns as draft_columns, draft};
+pub use self::look::{Place, places, recognise_paging};
+use crate::decode::{Origin, RecordDecoder};
+use crate::endpoint::{Endpoint, RecordPath};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{Asked, Client, FetchError, Request, Unreadable, first_page, request};
+use crate::schema::Column;
+
+/// The most records that a sample asks for, where that can be said.
+pub const RECORDS: u32 = 10;
+
+/// What one request brought.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sample {
+    /// The path that was asked for.
+    pub path: String,
+    /// The status of the reply.
+    pub status: u16,
+    /// How long it took, all attempts included.
+    pub milliseconds: u128,
+    /// The size of the reply.
+    pub bytes: usize,
+    /// Where the records were found; none when nothing there is a record.
+    pub records_at: Option<String>,
+    /// The records.
+    pub records: Vec<Value>,
+    /// The columns that they would have.
+    pub columns: Vec<Column>,
+    /// Why some records would be quarantined.
+    pub quarantined: Vec<String>,
+    /// Every place where records may be, the likeliest first.
+    pub places: Vec<Place>,
+    /// How the reply seems to go on, as the lines of a `[paging]`.
+    pub paging: Option<String>,
+}
+
+/// A reply, read as JSON.
+struct Read {
+    value: Value,
+    body: bytes::Bytes,
+    took: Duration,
+}
+
+/// Asks an endpoint for a first, small page; of a chained one, for the records of this parent.
+///
+/// # Errors
+/// When there is no reply, or it is no JSON.
+pub async fn sample(
+    client: &Client,
+    endpoint: &Endpoint,
+    parent: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Sample> {
+    let paging = endpoint.paging.at_most(RECORDS);
+    let asked = Asked { parent, ..first_page(endpoint, &paging, now) };
+    let request = Request { shrinkable: false, ..request(endpoint, &asked) };
+    let read = read(client, &request).await?;
+    let day = asked.window.map_or(now, |window| window.from);
+    let origin = Origin {
+        fetched_at: now.timestamp_micros(),
+        parent: parent.map(Into::into),
+        day: Some(crate::window::day_of(day.date_naive())),
+    };
+    Ok(understand(endpoint, &request.path, &read, &origin))
+}
+
+/// Asks for what no endpoint describes yet, and makes a first endpoint of what comes.
+///
+/// # Errors
+/// When there is no reply, or it is no JSON, or holds nothing that could be a record.
+pub async fn sample_url(
+    client: &Client,
+    name: &str,
+    path: &str,
+    query: &[(String, String)],
+    now: DateTime<Utc>,
+) -> Result<(Sample, String)> {
+    let (path, query) = (path.to_owned(), query.to_vec());
+    let request = Request { path: path.clone(), query: query.clone(), ..Request::default() };
+    let read = read(client, &request).await?;
+    let text = draft(&path, &query, &read.value).ok_or_else(|| {
+        Error::new(ErrorKind::Data, "the reply holds nothing that could be a record")
+            .with_context(format!("GET {path}"))
+    })?;
+    let endpoint = Endpoint::from_toml(name, &text)?;
+    let origin = Origin {
+        fetched_at: now.timestamp_micros(),
+        parent: None,
+        day: Some(crate::window::day_of(now.date_naive())),
+    };
+    let sample = understand(&endpoint, &path, &read, &origin);
+    let columns = draft::columns(&sample.columns)?;
+    Ok((sample, draft::with_columns(&text, &columns)))
+}
+
+/// The first id that a sample's records have at a chain's path.
+#[must_use]
+pub fn first_id(sample: &Sample, path: &RecordPath) -> Option<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let query = serde_json_path::JsonPath::parse(path.as_str()).ok()?;
+    let mut found = sample.records.iter().flat_map(|record| query.query(record).all());
+    found.find_map(|value| match value {
+        Value::Array(items) => items.iter().find_map(text),
+        other => text(other),
+    })
+}
+
+async fn read(client: &Client, request: &Request) -> Result<Read> {
+    let begun = Instant::now();
+    let parse = |reply: &crate::fetch::Reply| match serde_json::from_slice(&reply.body) {
+        Ok(value) => Ok((value, reply.body.clone())),
+        Err(error) => Err(Unreadable::NotJson(format!("the reply is not JSON: {error}"))),
+    };
+    match client.get(request, &mut 0, parse).await {
+        Ok((value, body)) => Ok(Read { value, body, took: begun.elapsed() }),
+        Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
+    }
+}
+
+/// What a reply says, as the endpoint reads it.
+fn understand(endpoint: &Endpoint, path: &str, read: &Read, origin: &Origin) -> Sample {
+    let schema = Arc::new(endpoint.schema());
+    let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, false, None);
+    let decoded = decoder.decode(&read.body, origin).ok();
+    let quarantined = decoded.iter().flat_map(|decoded| &decoded.quarantined);
+    let (records_at, records) = match look::records(&read.value, endpoint.records.all()) {
+        Some((path, records)) => (Some(path), records),
+        None => (None, Vec::new()),
+    };
+    Sample {
+        path: path.to_owned(),
+        status: 200,
+        milliseconds: read.took.as_millis(),
+        bytes: read.body.len(),
+        records_at: records_at.filter(|_| decoded.is_some()),
+        records: records.into_iter().cloned().collect(),
+        columns: decoder.schema().columns.clone(),
+        quarantined: quarantined.map(|record| record.reason.clone()).collect(),
+        places: places(&read.value),
+        paging: recognise_paging(&read.value),
+    }
+}
