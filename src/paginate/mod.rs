@@ -101,7 +101,7 @@ pub struct Paginator(Style);
 
 #[derive(Debug)]
 enum Style {
-    Skipping(Skipping),
+    Skipping(Box<Skipping>),
     Numbering(Numbering),
     Following(Following),
 }
@@ -114,7 +114,8 @@ impl Paginator {
         let style = match paging {
             Paging::Whole | Paging::None => return None,
             Paging::SkipLimit(paging) => {
-                Style::Skipping(Skipping::new(window, unit.max(TimeUnit::Second), paging))
+                let skipping = Skipping::new(window, unit.max(TimeUnit::Second), paging);
+                Style::Skipping(Box::new(skipping))
             }
             Paging::PageNumber(paging) => Style::Numbering(Numbering::new(paging)),
             Paging::Cursor(paging) => {
