@@ -12,7 +12,7 @@ use clari_lake::endpoint::Catalogue;
 use clari_lake::error::ErrorKind;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
 use clari_lake::secret::Credentials;
-use clari_lake::simulator::{Options, Settings};
+use clari_lake::simulator::Settings;
 use clari_lake::verify::verify;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -207,38 +207,6 @@ fn the_doctor_names_what_a_store_does_not_keep_and_leaves_nothing() {
     assert_eq!(fault(Quirk::NeverMatches), ["replace if unchanged", "store.conditional"]);
     assert_eq!(fault(Quirk::IgnoresIfMatch), ["replace if unchanged", "store.conditional"]);
     assert_eq!(fault(Quirk::Forbids("_manifest")), ["writing"]);
-}
-
-/// A night on which nothing happened, on a lake of three tables with many dates each.
-#[test]
-fn an_idle_night_asks_the_store_few_questions() {
-    // A thousand dates, which lie in 1,500 days, take minutes; CLARI_LAKE_MANY_DATES=1 takes them.
-    let days = if std::env::var_os("CLARI_LAKE_MANY_DATES").is_some() { 1_500 } else { 90 };
-    let options = Options {
-        calls: days as usize * 3,
-        days,
-        turns: 1,
-        scheduled: 0,
-        scorecards: Some(days as usize * 3),
-        ..small()
-    };
-    let mut site = Site::new(&options);
-    let bucket = Bucket::in_memory();
-    let tables = ["calls", "call_details", "scorecards"];
-    let run = |site: &Site, bucket: &Arc<Bucket>| site.export().only(&tables).into(bucket);
-    run(&site, &bucket).from(site.now - TimeDelta::days(days.into())).complete();
-    for table in tables {
-        let dates =
-            bucket.versions().into_iter().filter(|it| it.0.starts_with(&format!("{table}/")));
-        assert!(dates.count() > days as usize * 6 / 10, "{table} has many dates");
-    }
-    run(&site, &bucket).at(site.now + TimeDelta::days(1)).complete();
-    let idle = bucket.again();
-    let report = run(&site, &idle).at(site.now + TimeDelta::days(2)).complete();
-    assert_eq!(report.changed, []);
-    assert!(idle.requests() <= 60, "{} requests in an idle night", idle.requests());
-    site.lake = bucket.mirror();
-    site.assert_calls(site.now);
 }
 
 /// What the doctor says of the API by a clock that goes wrong by this much.

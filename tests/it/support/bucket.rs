@@ -98,10 +98,6 @@ impl Bucket {
         self.awake.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::SeqCst)
-    }
-
     /// A store on it, whose lease outlives a dead writer by a moment only.
     pub(crate) fn store(self: &Arc<Self>) -> Store {
         let store = Store::on(Arc::clone(self) as Arc<dyn ObjectStore>, "memory").unwrap();
