@@ -205,7 +205,9 @@ mod tests {
                 coverage.add(*gap);
             }
             prop_assert!(coverage.covers(whole));
-            gaps.iter().for_each(|gap| coverage.remove(*gap));
+            for gap in &gaps {
+                coverage.remove(*gap);
+            }
             prop_assert_eq!(coverage.gaps(whole), gaps);
         }
     }

@@ -121,12 +121,12 @@ impl Chain {
         let parents = self.parents.entries(partition)?;
         let wanted: Vec<_> = parents.iter().map(|(id, entry)| (&**id, entry.day)).collect();
         let mut known = own.find(&wanted)?;
-        let link = |(id, parent): (&Box<str>, &IndexEntry)| Link {
+        let links = parents.iter().map(|(id, parent)| Link {
             id: id.clone(),
             parent: parent.clone(),
             own: known.remove(id).map(|known| known.1),
-        };
-        Ok(parents.iter().map(link).collect())
+        });
+        Ok(links.collect())
     }
 
     fn stamp(&self, partition: Partition) -> String {

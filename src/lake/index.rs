@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::change::Touched;
-use super::keys::{Keys, key_hash};
+use super::keys::{Keys, Place, key_hash};
 use super::piece::{self, Entries};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
@@ -165,7 +165,7 @@ pub(super) fn distribute(
     touched: Touched,
     known: &Known,
     place: impl Fn(&IndexEntry) -> Partition,
-) -> (BTreeMap<Partition, PieceChange>, Vec<(i64, Option<i32>)>) {
+) -> (BTreeMap<Partition, PieceChange>, Vec<Place>) {
     let mut pieces: BTreeMap<Partition, PieceChange> = BTreeMap::new();
     let mut moved = Vec::new();
     for (key, entry) in touched {

@@ -74,6 +74,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
 }
 
 /// What a run is to do for one endpoint, and what it will have done then.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 struct Intent {
     planned: Vec<Planned>,
     goal: Vec<Window>,

@@ -37,6 +37,7 @@ pub(super) struct TableRun<'e> {
 }
 
 /// What the tasks of one table share.
+#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct State {
     pub(super) table: Table,
     pending: Change,

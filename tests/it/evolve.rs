@@ -44,7 +44,7 @@ fn wanted() -> Wanted {
 fn p6_every_object_gets_the_wider_schema_and_every_record_stays_what_it_is() {
     let site = Site::exported();
     let evolved = evolve_in(store(&site.lake), "calls", &wanted()).unwrap();
-    assert_eq!(evolved.rewritten as usize, site.lake.objects("calls").len());
+    assert_eq!(evolved.rewritten, site.lake.objects("calls").len() as u64);
     let schema = site.lake.schema("calls");
     let DataType::Struct(metrics) = schema.field_with_name("metrics").unwrap().data_type() else {
         panic!("metrics is a struct")

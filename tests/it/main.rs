@@ -22,8 +22,10 @@ mod formats;
 mod idempotent;
 mod quarantine;
 mod requests;
+#[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]
 mod simulation;
 mod stores;
 mod support;
+#[expect(clippy::print_stdout, reason = "a test that cannot run here says so")]
 mod torn;
 mod truth;
