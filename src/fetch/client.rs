@@ -244,10 +244,11 @@ impl Client {
                 },
                 Err(failed) => failed,
             };
-            let error = error.with_context(format!("GET {}", request.path));
+            // That the quota is spent is nothing that one request is to blame for.
             if failure == Failure::QuotaSpent {
                 return Err(self.halt(error));
             }
+            let error = error.with_context(format!("GET {}", request.path));
             if failure.is_transient() {
                 self.note_failure();
             }

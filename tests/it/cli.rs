@@ -105,12 +105,11 @@ fn the_flags_of_export_are_these() {
           --concurrency <N>           Requests under way at once, at most [default: 16]
           --weekly-quota <N>          Requests a week, at most, of all runs on this lake; a week begins
                                       on Sunday 00:00 UTC [default: 100000]
-      -q, --quiet                     Say nothing but errors
           --quota-share <SHARE>       The part of the week's quota that backfills may take, from 0 to 1
                                       [default: 0.7]
           --max-time <TIME>           How long the run may take (such as 90m, 6h); what is complete by
                                       then is committed
-      -v, --verbose                   Say more about what is happening
+      -q, --quiet                     Say nothing but errors
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]
       -v, --verbose                   Say more about what is happening

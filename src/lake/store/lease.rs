@@ -13,6 +13,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutPayload}
 use super::bridge::Bridge;
 use super::object::Version;
 use super::put::{self, Condition, Manner, Put};
+use crate::config::Conditional;
 use crate::error::Result;
 
 pub(super) const LEASE: &str = "_manifest/lease";
@@ -152,6 +153,13 @@ impl Lease {
             let store = Arc::clone(&terms.store);
             let _ = bridge.wait(async move { store.delete(&Path::from(LEASE)).await });
         }
+    }
+}
+
+impl Manner {
+    /// Whether the lease is all that keeps two writers apart.
+    pub(super) fn needs_lease(self) -> bool {
+        self.conditional != Conditional::Etag
     }
 }
 

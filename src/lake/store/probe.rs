@@ -71,26 +71,6 @@ pub(super) async fn probe(store: Arc<dyn ObjectStore>) -> Result<Guarantees, (Ac
     })
 }
 
-/// Whether a store refuses to create what is there, which is all that a run needs to know that
-/// replaces nothing.
-pub(super) async fn refuses_present(
-    store: Arc<dyn ObjectStore>,
-) -> Result<bool, (Action, StoreError)> {
-    let path = own_path();
-    let manner = Manner::default();
-    let tried = async {
-        put::put(&*store, &path, &text(1), &Condition::Absent, manner).await?;
-        Ok(!accepts(&*store, &path, 2, &Condition::Absent, manner).await?)
-    };
-    let refused = tried.await;
-    let deleted = store.delete(&path).await;
-    let refused = refused.map_err(|error| (Action::Write, error))?;
-    match deleted {
-        Ok(()) | Err(StoreError::NotFound { .. }) => Ok(refused),
-        Err(error) => Err((Action::Delete, error)),
-    }
-}
-
 async fn try_out(store: &dyn ObjectStore) -> Result<Guarantees, (Action, StoreError)> {
     let path = own_path();
     let found = look(store, &path).await;
@@ -111,10 +91,9 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
     let keeps_versions = first.generation.is_some();
     let refuses_present = !accepts(store, path, 2, &Condition::Absent, manner).await?;
     // Where the second write went through, it is that version which is there.
-    let fresh = if refuses_present {
-        first
-    } else {
-        put::get(store, path).await?.map_or(first, |(_, version)| version)
+    let fresh = match put::get(store, path).await? {
+        Some((_, version)) if !refuses_present => version,
+        _ => first,
     };
     let is_fresh = Condition::Is(fresh);
     let bare = Manner { bare_tags: true, ..manner };

@@ -30,10 +30,8 @@ pub(super) struct Remote {
     bucket: Bucket,
     conditional: Conditional,
     lasting: Duration,
-    /// How conditions are put to the store, known from the first replacement on.
+    /// How conditions are put to the store, known from the first write on.
     manner: OnceLock<Manner>,
-    /// That it creates only what is absent, known from the first object that is created on.
-    creates: OnceLock<()>,
     /// Held by whoever writes, so that the threads of one process take turns without the store.
     turn: Mutex<()>,
     lease: Mutex<Option<(Lease, Terms)>>,
@@ -62,7 +60,6 @@ impl Remote {
             conditional: Conditional::default(),
             lasting: LASTING,
             manner: OnceLock::new(),
-            creates: OnceLock::new(),
             turn: Mutex::new(()),
             lease: Mutex::new(None),
         })
@@ -86,7 +83,7 @@ impl Remote {
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
         let turn =
             Turn { remote: self, _turn: self.turn.lock().unwrap_or_else(PoisonError::into_inner) };
-        if self.conditional != Conditional::Etag {
+        if self.manner()?.needs_lease() {
             self.hold()?;
         }
         Ok(turn)
@@ -164,11 +161,11 @@ impl Remote {
 
     pub(super) fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         let payload = PutPayload::from(bytes.to_vec());
-        Ok(self.put(path, payload, Condition::Absent, self.creating()?)? != Put::Refused)
+        Ok(self.put(path, payload, Condition::Absent, self.manner()?)? != Put::Refused)
     }
 
     pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        self.creating()?;
+        self.manner()?;
         self.write(path, bytes)
     }
 
@@ -200,24 +197,7 @@ impl Remote {
         put.map_err(|error| self.failed(Action::Write, path, &error))
     }
 
-    /// How objects are created in this store; a small probe shows whether it keeps that.
-    fn creating(&self) -> Result<Manner> {
-        let conditional = self.conditional;
-        let is_known = self.manner.get().is_some() || self.creates.get().is_some();
-        if !is_known && conditional != Conditional::None {
-            let probed = self.bridge.wait(probe::refuses_present(self.store()))?;
-            let refuses =
-                probed.map_err(|(action, error)| self.failed(action, "a probe", &error))?;
-            if !refuses {
-                // It shows twice, or it is none.
-                return self.manner();
-            }
-        }
-        self.creates.get_or_init(|| ());
-        Ok(Manner { conditional, bare_tags: false })
-    }
-
-    /// How conditions are put to this store, as a probe before the first replacement shows.
+    /// How conditions are put to this store, as a probe before the first write shows.
     fn manner(&self) -> Result<Manner> {
         if let Some(manner) = self.manner.get() {
             return Ok(*manner);
