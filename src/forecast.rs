@@ -184,6 +184,7 @@ fn chained(
     let mut due = (0, 0);
     let mut ready = READY;
     let mut is_guess = false;
+    let mut is_known = true;
     let mut expected = 0;
     if let Some(rule) = &endpoint.parent {
         let parents = read(store, catalogue, catalogue.find(&rule.endpoint)?)?;
@@ -200,6 +201,7 @@ fn chained(
             let all = span(&listed.windows).num_seconds().max(1);
             expected = scale(portion(listed.records.unwrap_or(0), ready), new, all);
             is_guess = listed.is_guess || rows == 0;
+            is_known = listed.records.is_some() || new == 0;
         }
     }
     let (nightly, backfill) = due;
@@ -208,10 +210,10 @@ fn chained(
     Ok(EndpointForecast {
         endpoint: endpoint.name.clone(),
         windows: Vec::new(),
-        records: Some(requests),
+        records: is_known.then_some(requests),
         requests,
         requests_for_backfill: backfill + expected_for_backfill,
-        bytes: bytes_of(table.manifest(), Some(requests)),
+        bytes: bytes_of(table.manifest(), Some(requests).filter(|_| is_known)),
         is_guess,
     })
 }

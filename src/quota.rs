@@ -112,6 +112,9 @@ pub struct Block {
     pub spent: u64,
     /// How much of that backfills have taken.
     pub spent_on_backfill: u64,
+    /// Whether it is the last word of its run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
 }
 
 /// What comes of asking for a block.
@@ -119,10 +122,12 @@ pub struct Block {
 pub enum Claim {
     /// This is the next block, and what may be sent in its slot.
     Block(Block, Slot),
-    /// The week's quota is spent.
+    /// The week's quota is spent, or for a backfill its share of it.
     Spent {
         /// How much that is.
         limit: u64,
+        /// Whether only the share is.
+        of_share: bool,
         /// When the next week begins.
         renewed_at: DateTime<Utc>,
     },
@@ -156,18 +161,20 @@ pub fn claim(
     let spent = last.map_or(0, |last| last.spent);
     let spent_on_backfill = last.map_or(0, |last| last.spent_on_backfill);
     let left = limits.weekly.saturating_sub(spent);
+    let of_share = purpose == Purpose::Backfill && left > 0;
     let (limit, left) = match purpose {
-        Purpose::Nightly => (limits.weekly, left),
         Purpose::Backfill => {
             let share = limits.backfill();
-            (share.min(limits.weekly), left.min(share.saturating_sub(spent_on_backfill)))
+            let limit = if of_share { share } else { limits.weekly };
+            (limit, left.min(share.saturating_sub(spent_on_backfill)))
         }
+        Purpose::Nightly => (limits.weekly, left),
     };
     let wanted = limits.block();
     let carried = carried.min(wanted);
     let paid = u32::try_from(left).unwrap_or(u32::MAX).min(wanted - carried);
     if carried + paid == 0 {
-        return Claim::Spent { limit, renewed_at: renewed_at(now) };
+        return Claim::Spent { limit, of_share, renewed_at: renewed_at(now) };
     }
     let from = last.map_or(now, |last| last.to.max(now).min(now + MOST_AHEAD));
     let slot = Slot::new(carried + paid, from, limits.spacing());
@@ -180,6 +187,7 @@ pub fn claim(
         to: slot.to,
         spent: spent + u64::from(paid),
         spent_on_backfill: spent_on_backfill + on_backfill,
+        ends: false,
     };
     Claim::Block(block, slot)
 }
@@ -200,6 +208,7 @@ pub fn give_back(last: &Block, limits: &Limits, purpose: Purpose, unused: u32, r
         to: end,
         spent: last.spent.saturating_sub(u64::from(unused)),
         spent_on_backfill: last.spent_on_backfill.saturating_sub(on_backfill),
+        ends: true,
     }
 }
 
@@ -216,6 +225,7 @@ pub fn presumed(before: Option<&Block>, limits: &Limits, now: DateTime<Utc>) -> 
         to,
         spent: before.map_or(0, |before| before.spent) + requests,
         spent_on_backfill: before.map_or(0, |before| before.spent_on_backfill) + requests,
+        ends: false,
     }
 }
 

@@ -12,6 +12,7 @@ use super::output::{Printer, summary};
 use super::progress::Display;
 use super::settings::{Flags, Settings};
 use crate::clock;
+use crate::endpoint::{Catalogue, Dated};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
 use crate::pipeline::Export;
@@ -37,8 +38,22 @@ pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
     let to = frozen_now(args.to, now)?;
     check_range(Some(args.from), to)?;
     let window = Window::new(args.from, to);
+    check_history(&settings.catalogue()?, &args.endpoints)?;
     let run = RunSettings { backfill: Some(window), refetch: args.refetch, ..settings.run(now) };
     perform_and_conclude(&settings, run, "backfill", &args.endpoints, args.json, printer)
+}
+
+/// A backfill of what has no history would do nothing, and seem to have done it.
+fn check_history(catalogue: &Catalogue, endpoints: &[String]) -> Result<(), Error> {
+    let selected = catalogue.select(endpoints)?;
+    let without = selected.iter().find(|it| it.dated == Dated::Run && endpoints.contains(&it.name));
+    match without {
+        Some(endpoint) => Err(Error::new(
+            ErrorKind::Config,
+            format!("{} has no history: each export takes a snapshot of it", endpoint.name),
+        )),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn check_range(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::Exit;
@@ -93,11 +94,16 @@ fn summary(forecast: &Forecast) -> String {
         text.push_str("this week's quota is too small for it: the rest follows next week\n");
     }
     let wait = (forecast.complete_at - forecast.now).num_seconds();
+    if forecast.complete_at == DateTime::<Utc>::MAX_UTC {
+        text.push_str("never complete: the quota allows nothing of it");
+        return text;
+    }
+    let in_weeks =
+        if wait >= 604_800 { format!(" ({:.1} weeks)", weeks(wait)) } else { String::new() };
     text.push_str(&format!(
-        "complete by {}, in {} ({:.1} weeks), if it runs whenever it may",
+        "complete by {}, in {}{in_weeks}, if it runs whenever it may",
         forecast.complete_at.format("%A %Y-%m-%d %H:%M UTC"),
         duration(wait),
-        weeks(wait),
     ));
     text
 }

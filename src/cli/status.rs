@@ -5,13 +5,16 @@ use std::sync::Arc;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
+use serde_json::json;
 
 use super::Exit;
 use super::args::StatusArgs;
 use super::output::{Printer, number, size};
 use super::settings::{Flags, Settings};
 use crate::clock;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use crate::forecast::{Counted, Forecast, forecast};
 use crate::status::{Run, Status, TableStatus, status};
 use crate::window::Window;
 
@@ -23,11 +26,18 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
         let message = format!("there is no lake at {}", store.location());
         return Err(Error::new(ErrorKind::Config, message).into());
     }
-    let status = status(&store, &settings.catalogue()?, &settings.limits(), clock::now())?;
+    let (catalogue, limits, now) = (settings.catalogue()?, settings.limits(), clock::now());
+    let status = status(&store, &catalogue, &limits, now)?;
+    let known = |endpoint: &&Endpoint| status.tables.iter().any(|it| it.endpoint == endpoint.name);
+    let present: Vec<_> = catalogue.endpoints().iter().filter(known).collect();
+    let next = settings.run(now);
+    let forecast = forecast(&store, &catalogue, &present, &next, &limits, &Counted::new())?;
     if args.json {
-        printer.data(&serde_json::to_string_pretty(&status)?);
+        let mut json = serde_json::to_value(&status)?;
+        json["goal"] = goal(&status, &forecast);
+        printer.data(&serde_json::to_string_pretty(&json)?);
     } else {
-        printer.data(&text(&status));
+        printer.data(&text(&status, &forecast));
     }
     let Some(max_age) = args.max_age else { return Ok(Exit::Complete) };
     let mut exit = Exit::Complete;
@@ -41,7 +51,19 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     Ok(exit)
 }
 
-fn text(status: &Status) -> String {
+/// What is asked for and not there yet, and when it will be.
+fn goal(status: &Status, forecast: &Forecast) -> serde_json::Value {
+    let left = status.tables.iter().filter(|table| !table.gaps.is_empty());
+    let left: Vec<_> = left.map(|it| json!({ "endpoint": it.endpoint, "left": it.gaps })).collect();
+    json!({
+        "left": left,
+        "requests": forecast.requests,
+        "requests_for_backfill": forecast.requests_for_backfill,
+        "complete_at": forecast.complete_at,
+    })
+}
+
+fn text(status: &Status, forecast: &Forecast) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["table", "rows", "partitions", "size", "covered", "fresh", ""]);
@@ -73,6 +95,13 @@ fn text(status: &Status) -> String {
         number(week.backfill_quota),
         minute(week.renewed_at),
     ));
+    if forecast.requests_for_backfill > 0 {
+        text.push_str(&format!(
+            "history: about {} requests to go, complete by about {}\n",
+            number(forecast.requests_for_backfill),
+            minute(forecast.complete_at),
+        ));
+    }
     for run in &status.runs {
         text.push_str(&format!("\n{}", line(run)));
     }

@@ -296,6 +296,11 @@ impl Client {
         Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at)))
     }
 
+    /// Sends nothing more for backfills, for this reason.
+    pub fn defer_backfill(&self, why: &str) {
+        let _ = self.deferred.set(why.to_owned());
+    }
+
     /// Whether requests for this purpose are still sent.
     pub fn is_open(&self, purpose: Purpose) -> bool {
         self.closed(purpose).is_none()

@@ -102,6 +102,8 @@ pub(super) struct Throttle {
 struct Lane {
     slot: Option<Slot>,
     used: u32,
+    /// Whether anything was granted.
+    claimed: bool,
     last: Option<Instant>,
     /// Requests that are paid and whose slot has passed.
     spare: u32,
@@ -141,7 +143,7 @@ impl Throttle {
                 return Ok(place);
             }
             lane.slot = Some(self.next_slot(purpose, &mut lane).await?);
-            lane.used = 0;
+            (lane.used, lane.claimed) = (0, true);
         }
     }
 
@@ -170,7 +172,7 @@ impl Throttle {
                 lane.spare += slot.requests;
             }
             let unused = lane.take_spare_and_slot();
-            if unused > 0 {
+            if std::mem::take(&mut lane.claimed) {
                 self.allowance.give_back(purpose, unused).await?;
             }
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +15,10 @@ use crate::quota::{self, Block, Claim, Limits};
 const FOLDER: &str = "_manifest/quota";
 /// How many others may be faster before that is no coincidence.
 const MOST_RACES: u32 = 1_000;
+/// Among how many blocks one of a run at work is found.
+const LAST_BLOCKS: usize = 20;
+/// How long after its last slot a run still counts as being at work.
+const AT_WORK: TimeDelta = TimeDelta::minutes(2);
 /// How many weeks are kept.
 const KEPT_WEEKS: usize = 5;
 
@@ -64,7 +68,8 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<()> {
         self.append(limits, now, |last| {
-            let block = last.filter(|_| unused > 0);
+            // That a backfill has ended is said in any case: nights wait for it.
+            let block = last.filter(|_| unused > 0 || purpose == Purpose::Backfill);
             (block.map(|last| quota::give_back(last, limits, purpose, unused, &self.run)), ())
         })
     }
@@ -75,6 +80,25 @@ impl Ledger {
     /// When the store fails.
     pub fn last(&self, limits: &Limits, now: DateTime<Utc>) -> Result<Option<Block>> {
         Ok(self.newest(limits, now)?.1)
+    }
+
+    /// Whether another run spends on a backfill at this time: one of the last blocks is its.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_backfilling(&self, now: DateTime<Utc>) -> Result<bool> {
+        let week = quota::week_of(now);
+        let names = self.store.names(&format!("{FOLDER}/{week}"))?;
+        let numbers = names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok());
+        for number in numbers.rev().take(LAST_BLOCKS) {
+            let text = self.store.read(&path(week, number))?.unwrap_or_default();
+            let Ok(block) = serde_json::from_slice::<Block>(&text) else { continue };
+            let is_others = block.purpose == Purpose::Backfill && block.run != self.run;
+            if is_others {
+                return Ok(!block.ends && now - block.to < AT_WORK);
+            }
+        }
+        Ok(false)
     }
 
     /// Creates the block that `decide` puts behind the newest one, again when another process was
@@ -169,6 +193,23 @@ mod tests {
         let ledger = Ledger::new(Arc::new(Store::open(location).unwrap()), "r");
         ledger.give_back(&limits, Purpose::Nightly, 3, now).unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 1_000);
+    }
+
+    /// P7: a night leaves the history to a backfill that is at work, and to nobody else.
+    #[test]
+    fn a_backfill_at_work_is_known_by_its_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path().to_str().unwrap()).unwrap());
+        let ledger = |run| Ledger::new(Arc::clone(&store), run);
+        let (limits, now) = (Limits::default(), "2026-11-25T07:00:00Z".parse().unwrap());
+        assert!(!ledger("night").is_backfilling(now).unwrap());
+        ledger("history").claim(&limits, Purpose::Backfill, 0, now).unwrap();
+        ledger("night").claim(&limits, Purpose::Nightly, 0, now).unwrap();
+        assert!(ledger("night").is_backfilling(now).unwrap());
+        assert!(!ledger("history").is_backfilling(now).unwrap());
+        assert!(!ledger("night").is_backfilling(now + TimeDelta::minutes(5)).unwrap());
+        ledger("history").give_back(&limits, Purpose::Backfill, 40, now).unwrap();
+        assert!(!ledger("night").is_backfilling(now).unwrap());
     }
 
     #[test]

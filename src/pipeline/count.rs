@@ -1,26 +1,56 @@
 //! Counting: how many records the API says that there are, before any is read.
 
 use super::{Export, run_name};
-use crate::endpoint::{Endpoint, Paging, RecordPath, Step};
+use crate::endpoint::{Endpoint, Paging, RecordPath, SkipLimit, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
 use crate::paginate::{Get, Order, Slice};
-use crate::window::Window;
+use crate::window::{Coverage, Window};
+
+/// How many ranges are counted one by one.
+const MOST_RANGES: usize = 8;
 
 impl Export {
-    /// How many records the API counts in the range of these windows, by one request of one record;
-    /// `None` when there is no window, or the endpoint's list cannot be counted.
+    /// How many records the API counts in these windows, by one request of one record for each range
+    /// that they form, or for all of it where there are many; `None` when there is no window, or the
+    /// endpoint's list cannot be counted.
     ///
     /// # Errors
     /// When the API does not answer.
     pub async fn count(&self, endpoint: &Endpoint, windows: &[Window]) -> Result<Option<u64>> {
         let Paging::SkipLimit(paging) = &endpoint.paging else { return Ok(None) };
         let Some(matched) = &paging.matched else { return Ok(None) };
-        let range = windows.iter().copied().reduce(|range, window| {
-            Window::new(range.from.min(window.from), range.to.max(window.to))
-        });
-        let Some(range) = range else { return Ok(None) };
+        let ranges: Coverage = windows.iter().copied().collect();
+        let ranges = match ranges.windows() {
+            [first, .., last] if ranges.windows().len() > MOST_RANGES => {
+                vec![Window::new(first.from, last.to)]
+            }
+            ranges => ranges.to_vec(),
+        };
+        if ranges.is_empty() {
+            return Ok(None);
+        }
         self.pay_from_ledger(&run_name(self.clock.now()));
+        let mut counted = Ok(Some(0));
+        for range in ranges {
+            let number = self.count_range(endpoint, paging, matched, range).await;
+            counted = match (counted, number) {
+                (Ok(Some(sum)), Ok(Some(number))) => Ok(Some(sum + number)),
+                (Ok(_), number) => number.map(|_| None),
+                (failed, _) => failed,
+            };
+        }
+        self.client.give_back().await?;
+        counted
+    }
+
+    async fn count_range(
+        &self,
+        endpoint: &Endpoint,
+        paging: &SkipLimit,
+        matched: &RecordPath,
+        range: Window,
+    ) -> Result<Option<u64>> {
         let get = Get::Slice(Slice { skip: 0, limit: 1, order: Order::OldestFirst });
         let private = self.include_private;
         let get = Some((get, &endpoint.paging));
@@ -30,7 +60,6 @@ impl Export {
         request.query.extend(paging.count.clone());
         let read = |reply: &Reply| number_in(reply, matched);
         let counted = self.client.get(&request, &mut 0, read).await;
-        self.client.give_back().await?;
         match counted {
             Ok(number) => Ok(number),
             Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),

@@ -21,8 +21,10 @@ use crate::window::{Coverage, Window, date_of};
 /// Why a record that is not listed is kept: it was rescheduled, or made private.
 const UNLISTED: &str = "not in the list, and not gone";
 
-/// How long that answer holds for the same content, in microseconds: until the next night.
+/// How long that answer holds for the same content, in microseconds: at first until the next night,
+/// then twice as long each time, up to a week.
 const ASK_AGAIN: i64 = 20 * 3_600_000_000;
+const ASK_AT_LEAST: i64 = 7 * 86_400_000_000;
 
 /// Marks as deleted, or takes out, what a complete list lacks and whose details answer 404.
 /// Missing alone proves nothing: a rescheduled record has left the window, a private one the list.
@@ -67,6 +69,8 @@ struct Missing {
     id: Box<str>,
     day: Option<i32>,
     hash: u128,
+    /// How often it was asked for and found, since it was listed last.
+    found: u32,
 }
 
 /// What the details of a missing record say.
@@ -132,7 +136,8 @@ impl Survey {
                 it.parent_hash == entry.hash && holds_to > self.begun_at
             });
             if day.is_some_and(|day| self.was_listed(day)) && !is_answered {
-                missing.push(Missing { id: key, day, hash: entry.hash });
+                let found = unlisted.map_or(0, |it| it.failures);
+                missing.push(Missing { id: key, day, hash: entry.hash, found });
             }
         }
         state.change().attempts.extend(listed_again);
@@ -141,7 +146,7 @@ impl Survey {
 
     /// What the answer means for the lake.
     fn conclude(&self, missing: Missing, found: &Found, now: i64, change: &mut Change) {
-        let Missing { id: key, day, hash } = missing;
+        let Missing { id: key, day, hash, found: found_before } = missing;
         let removal = |key, day| Removal { key, day, at: now };
         match found {
             Found::Gone if self.deletes == Deletes::Drop => change.removals.push(removal(key, day)),
@@ -151,12 +156,14 @@ impl Survey {
                 change.removals.push(removal(key, day));
             }
             Found::There(_) => {
+                // The next night, then ever later, but once a week.
+                let nights = 1 << found_before.min(3);
                 let attempt = Attempt {
                     parent_hash: hash,
                     reason: Some(UNLISTED.into()),
-                    failures: 1,
+                    failures: found_before + 1,
                     first_failed_at: self.begun_at,
-                    next_try_at: self.begun_at + ASK_AGAIN,
+                    next_try_at: self.begun_at + (ASK_AGAIN * nights).min(ASK_AT_LEAST),
                 };
                 change.attempts.push(Tried { key, day, attempt });
             }

@@ -121,6 +121,18 @@ impl Export {
         self.settings.now.timestamp_micros()
     }
 
+    /// Leaves the history to a backfill that is at work, so that nothing of it is asked for twice.
+    async fn make_way(&self, run: &str) -> Result<()> {
+        if self.limits.is_none() || self.settings.backfill.is_some() {
+            return Ok(());
+        }
+        let (ledger, now) = (Ledger::new(Arc::clone(&self.store), run), self.clock.now());
+        if blocking(move || ledger.is_backfilling(now)).await? {
+            self.client.defer_backfill("a backfill that is at work goes on with the history");
+        }
+        Ok(())
+    }
+
     /// Runs the endpoints, parents before those that they drive.
     async fn run_levels(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
         let is_new = self.store.is_empty()?;
@@ -134,6 +146,7 @@ impl Export {
             checked?;
         }
         self.repair_others(endpoints, run).await?;
+        self.make_way(run).await?;
         let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
         let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
         let mut ran = Vec::new();

@@ -37,8 +37,13 @@ impl Allowance for Spending {
         Box::pin(async move {
             match blocking(move || ledger.claim(&limits, purpose, carried, now)).await {
                 Ok(Claim::Block(_, slot)) => Ok(self.slot(slot)),
-                Ok(Claim::Spent { limit, renewed_at }) => {
-                    Err(refusal(purpose, limit, renewed_at, now))
+                Ok(Claim::Spent { limit, of_share, renewed_at }) => {
+                    let whose = if of_share { "the backfill's" } else { "all" };
+                    let error = spent(whose, limit, renewed_at, now);
+                    Err(match purpose {
+                        Purpose::Nightly => Refusal::Spent(error),
+                        Purpose::Backfill => Refusal::Deferred(error),
+                    })
                 }
                 Err(error) => Err(Refusal::Spent(error)),
             }
@@ -51,19 +56,13 @@ impl Allowance for Spending {
     }
 }
 
-fn refusal(purpose: Purpose, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>) -> Refusal {
+fn spent(whose: &str, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>) -> Error {
     let when = renewed_at.format("%A %Y-%m-%d %H:%M UTC");
     let hours = (renewed_at - now).num_hours();
-    let error = |whose: &str| {
-        let message = format!(
-            "{whose} {limit} requests for this week are spent; go on from {when} (in {hours} hours)"
-        );
-        Error::new(ErrorKind::Exhausted, message).with_hint(
-            "run the same command again then, or raise --weekly-quota if the API allows more",
-        )
-    };
-    match purpose {
-        Purpose::Nightly => Refusal::Spent(error("all")),
-        Purpose::Backfill => Refusal::Deferred(error("the backfill's")),
-    }
+    let message = format!(
+        "{whose} {limit} requests for this week are spent; go on from {when} (in {hours} hours)"
+    );
+    Error::new(ErrorKind::Exhausted, message).with_hint(
+        "run the same command again then, or raise --weekly-quota if the API allows more",
+    )
 }

@@ -26,7 +26,7 @@ use crate::window::{Coverage, Window};
 /// How much decoded data waits in memory for its commit.
 const BUFFER_BYTES: usize = 32 << 20;
 /// How long it waits.
-const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// One table during one run.
 pub(super) struct TableRun<'e> {

@@ -1,8 +1,13 @@
 //! P7 over runs: the week's quota, the backfill's share of it, and history that is asked for once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use clari_lake::clock::Clock;
+use clari_lake::lake::{Ledger, Store};
+use clari_lake::manifest::Purpose;
+use clari_lake::quota::Limits;
 use clari_lake::report::Report;
 use clari_lake::simulator::Options;
 
@@ -130,4 +135,22 @@ fn p1_p3_a_first_run_that_died_is_followed_by_a_scan_for_what_changed_since() {
     assert!(site.workspace.set_status(&call, "PROCESSED", later - TimeDelta::days(1)));
     run(&site).at(later).complete();
     site.assert_calls(later);
+}
+
+/// P7: what a backfill at work is about to ask for, a night beside it does not ask for too.
+#[test]
+fn p7_a_night_beside_a_backfill_at_work_leaves_the_history_to_it() {
+    let site = history();
+    run(&site).with_quota(200, 0.3).backfilling(from(&site), site.now).run();
+    let limits = Limits { rate: 0.0, ..Limits::default() };
+    let store = Arc::new(Store::open(&site.lake.location()).unwrap());
+    let other = Ledger::new(store, "the backfill");
+    other.claim(&limits, Purpose::Backfill, 0, Clock::system().now()).unwrap();
+    site.server.clear();
+    let night = run(&site).run();
+    assert_eq!(site.server.count("/call-details"), 0);
+    assert!(night.problems.iter().any(|it| it.message.contains("at work")), "{night:#?}");
+    other.give_back(&limits, Purpose::Backfill, 100, Clock::system().now()).unwrap();
+    run(&site).complete();
+    site.assert_calls(site.now);
 }
