@@ -12,7 +12,7 @@ use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Chain, Ledger, Store, Table};
 use crate::manifest::{Granularity, Manifest, Queue};
-use crate::quota::{self, Limits};
+use crate::quota::Limits;
 use crate::report::Week;
 use crate::window::{Coverage, Window};
 
@@ -127,7 +127,7 @@ pub fn status(
         lake: store.location(),
         now,
         tables,
-        week: week(store, limits, now)?,
+        week: Ledger::new(Arc::clone(store), "").week(limits, now)?,
         runs: runs(store)?,
     })
 }
@@ -201,19 +201,6 @@ fn queue(
         queue += chain.tally(own, partition, now.timestamp_micros())?.0;
     }
     Ok(Some(queue))
-}
-
-/// What the week has taken.
-fn week(store: &Arc<Store>, limits: &Limits, now: DateTime<Utc>) -> Result<Week> {
-    let last = Ledger::new(Arc::clone(store), "").last(limits, now)?;
-    Ok(Week {
-        begins: quota::week_of(now),
-        renewed_at: quota::renewed_at(now),
-        quota: limits.weekly,
-        backfill_quota: limits.backfill(),
-        spent: last.as_ref().map_or(0, |last| last.spent),
-        spent_on_backfill: last.as_ref().map_or(0, |last| last.spent_on_backfill),
-    })
 }
 
 /// The last runs, by their reports; one that cannot be read is left out.

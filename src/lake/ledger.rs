@@ -11,6 +11,7 @@ use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::quota::{self, Block, Claim, Limits};
+use crate::report::Week;
 
 const FOLDER: &str = "_manifest/quota";
 /// How many others may be faster before that is no coincidence.
@@ -80,6 +81,22 @@ impl Ledger {
     /// When the store fails.
     pub fn last(&self, limits: &Limits, now: DateTime<Utc>) -> Result<Option<Block>> {
         Ok(self.newest(limits, now)?.1)
+    }
+
+    /// What the week has taken so far.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn week(&self, limits: &Limits, now: DateTime<Utc>) -> Result<Week> {
+        let last = self.last(limits, now)?;
+        Ok(Week {
+            begins: quota::week_of(now),
+            renewed_at: quota::renewed_at(now),
+            quota: limits.weekly,
+            backfill_quota: limits.backfill(),
+            spent: last.as_ref().map_or(0, |last| last.spent),
+            spent_on_backfill: last.as_ref().map_or(0, |last| last.spent_on_backfill),
+        })
     }
 
     /// Whether another run spends on a backfill at this time: one of the last blocks is its.

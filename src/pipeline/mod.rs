@@ -31,7 +31,7 @@ use crate::lake::{Ledger, Store, Table};
 use crate::manifest::Granularity;
 use crate::partition::Partition;
 use crate::plan::RunSettings;
-use crate::quota::{self, Limits};
+use crate::quota::Limits;
 use crate::report::{EndpointReport, Outcome, Problem, Progress, Report, Week};
 use crate::retry::Failure;
 use crate::window::day_of;
@@ -251,16 +251,8 @@ impl Export {
     /// What the week has taken so far.
     fn week(&self) -> Result<Option<Week>> {
         let Some(limits) = self.limits else { return Ok(None) };
-        let now = self.clock.now();
-        let last = Ledger::new(Arc::clone(&self.store), "").last(&limits, now)?;
-        Ok(Some(Week {
-            begins: quota::week_of(now),
-            renewed_at: quota::renewed_at(now),
-            quota: limits.weekly,
-            backfill_quota: limits.backfill(),
-            spent: last.as_ref().map_or(0, |last| last.spent),
-            spent_on_backfill: last.as_ref().map_or(0, |last| last.spent_on_backfill),
-        }))
+        let ledger = Ledger::new(Arc::clone(&self.store), "");
+        ledger.week(&limits, self.clock.now()).map(Some)
     }
 
     fn report(&self, run: String, started_at: DateTime<Utc>, ran: Vec<Ran>) -> Result<Report> {

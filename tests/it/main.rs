@@ -29,3 +29,4 @@ mod support;
 #[expect(clippy::print_stdout, reason = "a test that cannot run here says so")]
 mod torn;
 mod truth;
+mod writers;

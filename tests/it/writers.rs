@@ -1,0 +1,73 @@
+//! P10: of two versions of a row the later fetched one stays, whoever writes last.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use clari_lake::decode::Origin;
+use clari_lake::endpoint::Catalogue;
+use clari_lake::lake::{Change, Mark, Store, Table};
+use clari_lake::manifest::Granularity;
+
+use crate::support::Lake;
+
+fn now() -> DateTime<Utc> {
+    "2026-11-25T07:00:00Z".parse().unwrap()
+}
+
+/// A writer that has opened the table of calls.
+fn writer(lake: &Lake) -> Table {
+    let calls = Arc::new(Catalogue::built_in().unwrap().find("calls").unwrap().clone());
+    let store = Arc::new(Store::open(&lake.location()).unwrap());
+    Table::open(store, calls, Granularity::Day, "writer", None, now()).unwrap()
+}
+
+/// One call as it was fetched at a second, on a day of November.
+fn fetched(table: &Table, title: &str, day: u32, second: i64) -> Change {
+    let time = format!("2026-11-{day:02}T09:00:00.000Z");
+    let body = format!(r#"{{"calls": [{{"id": "c1", "title": "{title}", "time": "{time}"}}]}}"#);
+    let fetched_at = now().timestamp_micros() + second * 1_000_000;
+    let origin = Origin { fetched_at, ..Origin::default() };
+    let decoded = table.decoder().decode(body.as_bytes(), &origin).unwrap();
+    Change { upserts: vec![decoded.rows], ..Change::default() }
+}
+
+#[track_caller]
+fn assert_says(lake: &Lake, title: &str, dt: &str) {
+    let rows = lake.rows("calls");
+    assert_eq!(rows.len(), 1, "P2: one row per call");
+    assert_eq!((rows[0].record["title"].as_str(), rows[0].dt.as_str()), (Some(title), dt));
+}
+
+#[test]
+fn p10_who_fetched_earlier_and_wakes_up_late_changes_nothing() {
+    for (day, dt) in [(20, "2026-11-20"), (21, "2026-11-21")] {
+        let lake = Lake::new();
+        let (mut sleeper, mut other) = (writer(&lake), writer(&lake));
+        let old = fetched(&sleeper, "old", 20, 1);
+        other.commit(&fetched(&other, "new", day, 2), now()).unwrap();
+        sleeper.commit(&old, now()).unwrap();
+        assert_says(&lake, "new", dt);
+    }
+}
+
+#[test]
+fn p10_who_fetched_later_wins_although_the_other_wrote_in_between() {
+    let lake = Lake::new();
+    let (mut one, mut other) = (writer(&lake), writer(&lake));
+    let new = fetched(&one, "new", 21, 2);
+    other.commit(&fetched(&other, "old", 20, 1), now()).unwrap();
+    one.commit(&new, now()).unwrap();
+    assert_says(&lake, "new", "2026-11-21");
+}
+
+#[test]
+fn p10_a_mark_of_who_asked_earlier_does_not_delete_what_came_back() {
+    let lake = Lake::new();
+    let (mut sleeper, mut other) = (writer(&lake), writer(&lake));
+    let gone_at = now().timestamp_micros() + 1_000_000;
+    other.commit(&fetched(&other, "back", 20, 2), now()).unwrap();
+    let day = lake.manifest("calls").map(|_| 20_777);
+    let marks = vec![Mark { key: "c1".into(), day, deleted_at: Some(gone_at) }];
+    sleeper.commit(&Change { marks, ..Change::default() }, now()).unwrap();
+    assert!(!lake.rows("calls")[0].deleted);
+}
