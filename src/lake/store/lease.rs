@@ -80,7 +80,12 @@ impl Terms {
             if let Put::Done(version) = self.put(0, &condition).await? {
                 return Ok(Some(State { version, renewed, lost: false }));
             }
-            let Some(version) = self.look().await? else { continue };
+            let Some(version) = self.look().await? else {
+                // It was given back: whoever creates it first has it.
+                seen = None;
+                pause(self.lasting / 100).await;
+                continue;
+            };
             let is_news = seen.as_ref().is_none_or(|(known, _)| *known != version);
             if is_news {
                 seen = Some((version, Instant::now()));
