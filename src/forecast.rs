@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Chain, Ledger, Store, Table};
-use crate::manifest::{Granularity, Manifest, Purpose};
+use crate::manifest::{Manifest, Purpose};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
 use crate::plan::{self, Planned, RunSettings, Task};
@@ -91,7 +91,7 @@ pub fn forecast(
 ) -> Result<Forecast> {
     let mut forecasts: Vec<EndpointForecast> = Vec::new();
     for endpoint in endpoints {
-        let table = read(store, catalogue, endpoint)?;
+        let table = Table::reader(store, catalogue, endpoint)?;
         let forecast = match &endpoint.parent {
             Some(_) if endpoint.dated != Dated::Run => {
                 chained(store, catalogue, endpoint, table, settings, &forecasts)?
@@ -115,7 +115,7 @@ pub fn windows(
     endpoint: &Endpoint,
     settings: &RunSettings,
 ) -> Result<Vec<Window>> {
-    let table = read(store, catalogue, endpoint)?;
+    let table = Table::reader(store, catalogue, endpoint)?;
     let known = Some(table.manifest()).filter(|it| it.version > 0);
     let planned = plan::tasks(endpoint, known, settings);
     Ok(planned.iter().filter_map(|planned| planned.task.covers()).collect())
@@ -187,7 +187,7 @@ fn chained(
     let mut is_known = true;
     let mut expected = 0;
     if let Some(rule) = &endpoint.parent {
-        let parents = read(store, catalogue, catalogue.find(&rule.endpoint)?)?;
+        let parents = Table::reader(store, catalogue, catalogue.find(&rule.endpoint)?)?;
         let rows = parents.manifest().rows();
         let coverage = parents.manifest().coverage.clone();
         let mut chain = Chain::new(parents, rule.clone());
@@ -388,20 +388,6 @@ fn ratio(number: u64, of: u64) -> f64 {
 )]
 fn portion(number: u64, part: f64) -> u64 {
     (number as f64 * part).round() as u64
-}
-
-/// A table to read from.
-fn read(store: &Arc<Store>, catalogue: &Catalogue, endpoint: &Endpoint) -> Result<Table> {
-    let watch = catalogue.watched_field(&endpoint.name).map(str::to_owned);
-    let endpoint = Arc::new(endpoint.clone());
-    Table::read(
-        Arc::clone(store),
-        endpoint,
-        Granularity::Day,
-        "forecast",
-        watch,
-        DateTime::UNIX_EPOCH,
-    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Chain, Ledger, Store, Table};
-use crate::manifest::{Granularity, Manifest, Queue};
+use crate::manifest::{Manifest, Queue};
 use crate::quota::Limits;
 use crate::report::Week;
 use crate::window::{Coverage, Window};
@@ -138,7 +138,7 @@ fn table(
     endpoint: &Endpoint,
     now: DateTime<Utc>,
 ) -> Result<Option<TableStatus>> {
-    let mut table = read(store, catalogue, endpoint)?;
+    let mut table = Table::reader(store, catalogue, endpoint)?;
     if table.manifest().version == 0 {
         return Ok(None);
     }
@@ -176,9 +176,10 @@ fn fresh_to(
 ) -> Result<Option<DateTime<Utc>>> {
     Ok(match (&endpoint.parent, &endpoint.dated) {
         (_, Dated::Run) => (!manifest.partitions.is_empty()).then_some(manifest.committed_at),
-        (Some(parent), _) => {
-            read(store, catalogue, catalogue.find(&parent.endpoint)?)?.manifest().coverage.end()
-        }
+        (Some(parent), _) => Table::reader(store, catalogue, catalogue.find(&parent.endpoint)?)?
+            .manifest()
+            .coverage
+            .end(),
         (None, _) => manifest.coverage.end(),
     })
 }
@@ -193,7 +194,7 @@ fn queue(
 ) -> Result<Option<Queue>> {
     let chained = endpoint.parent.as_ref().filter(|_| endpoint.dated != Dated::Run);
     let Some(rule) = chained else { return Ok(None) };
-    let parents = read(store, catalogue, catalogue.find(&rule.endpoint)?)?;
+    let parents = Table::reader(store, catalogue, catalogue.find(&rule.endpoint)?)?;
     let mut chain = Chain::new(parents, rule.clone());
     let open = chain.open(own.manifest(), now.timestamp_micros());
     let mut queue = chain.closed(own.manifest(), &open);
@@ -207,11 +208,4 @@ fn queue(
 fn runs(store: &Arc<Store>) -> Result<Vec<Run>> {
     let texts = store.reports(RUNS)?;
     Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
-}
-
-/// A table to read from.
-fn read(store: &Arc<Store>, catalogue: &Catalogue, endpoint: &Endpoint) -> Result<Table> {
-    let watch = catalogue.watched_field(&endpoint.name).map(str::to_owned);
-    let (store, endpoint) = (Arc::clone(store), Arc::new(endpoint.clone()));
-    Table::read(store, endpoint, Granularity::Day, "status", watch, DateTime::UNIX_EPOCH)
 }

@@ -123,10 +123,10 @@ fn unread(
     let Some(parent) = endpoint.parent.as_ref().filter(|parent| parent.settled_by.is_some()) else {
         return Ok(None);
     };
-    let parents = read(store, catalogue, catalogue.find(&parent.endpoint)?)?;
+    let parents = Table::reader(store, catalogue, catalogue.find(&parent.endpoint)?)?;
     let partitions: Vec<_> = parents.indexed().collect();
     let mut chain = Chain::new(parents, parent.clone());
-    let mut own = read(store, catalogue, endpoint)?;
+    let mut own = Table::reader(store, catalogue, endpoint)?;
     // The next run takes over an index of an older format, and asks for what is missing.
     if !own.manifest().flat_index.is_empty() {
         return Ok(None);
@@ -148,12 +148,4 @@ fn unread(
         subject: None,
         message: format!("{unread} records of {} are not there yet", parent.endpoint),
     }))
-}
-
-/// A table to read from.
-fn read(store: &Arc<Store>, catalogue: &Catalogue, endpoint: &Endpoint) -> Result<Table> {
-    let watch = watched(catalogue, endpoint);
-    let endpoint = Arc::new(endpoint.clone());
-    let store = Arc::clone(store);
-    Table::read(store, endpoint, Granularity::Day, "verify", watch, DateTime::UNIX_EPOCH)
 }

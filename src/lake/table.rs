@@ -16,7 +16,7 @@ use super::piece::Entries;
 use super::store::{Object, Store, Written};
 use super::{keys, object, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
-use crate::endpoint::{Dated, Endpoint, Parent};
+use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest, PartitionEntry};
 use crate::partition::Partition;
@@ -86,6 +86,16 @@ impl Table {
         let index = Index::default();
         let (mends, lost) = (false, Vec::new());
         Ok(Self { store, endpoint, run, manifest, index, decoder, now, mends, lost })
+    }
+
+    /// A table to look into, for whoever writes nothing.
+    ///
+    /// # Errors
+    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
+    pub fn reader(store: &Arc<Store>, catalogue: &Catalogue, endpoint: &Endpoint) -> Result<Self> {
+        let watch = catalogue.watched_field(&endpoint.name).map(str::to_owned);
+        let (store, endpoint) = (Arc::clone(store), Arc::new(endpoint.clone()));
+        Self::read(store, endpoint, Granularity::Day, "reader", watch, DateTime::UNIX_EPOCH)
     }
 
     /// The newest manifest; its version is 0 if nothing was ever committed.
