@@ -64,10 +64,24 @@ impl Object {
     /// Its size and SHA-256. What cannot be read shows as a size and a digest that are not those
     /// of the manifest.
     pub(crate) fn digest(&self) -> (u64, String) {
-        let mut hash = Sha256::new();
+        let mut hash = Hashing(Sha256::new());
         let read = self.get_read(0).map(|mut reader| io::copy(&mut reader, &mut hash));
         let bytes = read.ok().and_then(Result::ok).unwrap_or_default();
-        (bytes, hexadecimal(hash))
+        (bytes, hexadecimal(hash.0))
+    }
+}
+
+/// Takes what is copied into it for the digest alone.
+struct Hashing(Sha256);
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
