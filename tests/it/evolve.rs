@@ -9,7 +9,7 @@ use clari_lake::clock::Clock;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::Result;
 use clari_lake::evolve::{Evolution, evolve};
-use clari_lake::lake::{Breakdown, Store, Wanted};
+use clari_lake::lake::{Breakdown, Store, Wanted, schema_changes};
 use clari_lake::report::Report;
 use clari_lake::verify::verify;
 use serde_json::{Value, json};
@@ -38,6 +38,26 @@ fn findings(lake: &Lake) -> Vec<String> {
 fn wanted() -> Wanted {
     let promote = vec![("crm_info.region".to_owned(), "string".to_owned())];
     Wanted { promote, doubles: vec!["metrics.call_duration".to_owned()] }
+}
+
+#[test]
+fn the_manifests_tell_when_columns_came_and_which() {
+    let site = Site::exported();
+    assert_eq!(schema_changes(&store(&site.lake), "calls").unwrap(), []);
+    assert_eq!(schema_changes(&store(&site.lake), "no_such_table").unwrap(), []);
+    let column = |path: &str| Wanted {
+        promote: vec![(path.to_owned(), "string".to_owned())],
+        ..Wanted::default()
+    };
+    for path in ["mood", "crm_info.region"] {
+        evolve_in(store(&site.lake), "calls", &column(path)).unwrap();
+        site.calls_and_details().complete();
+    }
+    let changes = schema_changes(&store(&site.lake), "calls").unwrap();
+    let told = changes.iter().flat_map(|it| &it.differences).map(ToString::to_string);
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, ["+ mood: string", "+ crm_info.region: string"]);
+    assert!(changes[0].version < changes[1].version);
 }
 
 #[test]
