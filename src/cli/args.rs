@@ -244,6 +244,9 @@ pub(super) struct StatusArgs {
     /// Exit with 1 when a table is staler than this (such as 26h), for monitoring
     #[arg(long, value_name = "TIME")]
     pub(super) max_age: Option<Span>,
+    /// Write it as one HTML page that needs nothing else, to open, send or print; - for stdout
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
     #[command(flatten)]
     pub(super) quota: QuotaArgs,
     #[command(flatten)]

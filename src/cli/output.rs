@@ -1,6 +1,8 @@
 //! Output: data to stdout, everything else to stderr, errors with cause and hint.
 
-use std::io::{IsTerminal, Write};
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -128,6 +130,27 @@ fn remark(endpoint: &EndpointReport) -> String {
         count(queue.unavailable, "unavailable");
     }
     remarks.join(", ")
+}
+
+/// Puts a file in the place of what is there, whole or not at all, so that nobody reads half of it.
+///
+/// # Errors
+/// `Config` when it cannot be written there.
+#[expect(clippy::disallowed_methods, reason = "a file that the user asks for is no lake's")]
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        let message = format!("cannot write {}", path.display());
+        Error::new(ErrorKind::Config, message).with_source(error)
+    })
 }
 
 /// 1234567 as `1,234,567`.

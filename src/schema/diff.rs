@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Column, ColumnType, Schema};
 
 /// A column or field in which two schemas differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Where: names joined by dots, `[]` for the items of a list.
     pub path: String,
@@ -36,6 +36,29 @@ impl Schema {
         let mut differences = Vec::new();
         columns("", &self.columns, &newer.columns, &mut differences);
         differences
+    }
+
+    /// The type at a path as differences spell it, if the schema has it.
+    #[must_use]
+    pub fn type_at(&self, path: &str) -> Option<&ColumnType> {
+        among(&self.columns, path)
+    }
+}
+
+/// The type at a path that begins with the name of one of these; a name may itself hold dots.
+fn among<'c>(columns: &'c [Column], path: &str) -> Option<&'c ColumnType> {
+    columns.iter().find_map(|column| {
+        let rest = path.strip_prefix(column.name.as_str())?;
+        inside(&column.column_type, rest)
+    })
+}
+
+fn inside<'c>(column_type: &'c ColumnType, rest: &str) -> Option<&'c ColumnType> {
+    match column_type {
+        _ if rest.is_empty() => Some(column_type),
+        ColumnType::Struct(fields) => among(fields, rest.strip_prefix('.')?),
+        ColumnType::List(element) => inside(element, rest.strip_prefix("[]")?),
+        _ => None,
     }
 }
 
@@ -95,5 +118,18 @@ mod tests {
         let told: Vec<_> = new.differences(&old).iter().map(Difference::to_string).collect();
         assert_eq!(told, ["- people[].age: int64", "~ count: double -> int64"]);
         assert_eq!(old.differences(&old), []);
+    }
+
+    #[test]
+    fn a_type_is_found_by_the_path_that_differences_spell() {
+        let fields =
+            vec![Column::new("a.b", ColumnType::Int64), Column::new("a", ColumnType::Double)];
+        let list = ColumnType::List(Box::new(ColumnType::Struct(fields)));
+        let schema = schema(vec![Column::new("people", list)]);
+        let found = |path: &str| schema.type_at(path).map(ToString::to_string);
+        assert_eq!(found("people[].a.b"), Some("int64".to_owned()));
+        assert_eq!(found("people[].a"), Some("double".to_owned()));
+        assert_eq!(found("people[].a.c"), None);
+        assert_eq!(found("peoples"), None);
     }
 }

@@ -307,6 +307,34 @@ fn the_demo_needs_nothing_and_its_report_says_that_all_is_in() {
     assert_eq!(report["problems"], Value::Array(Vec::new()));
 }
 
+#[test]
+fn status_says_first_whether_all_is_well_and_writes_it_as_a_page() {
+    let lake = Lake::new();
+    let location = lake.location();
+    said(clari_lake(&["demo", location.as_str(), "--calls", "150", "-q"]));
+    let text = said(clari_lake(&["status", location.as_str()]));
+    assert!(text.starts_with("0\nAll is well. 1"), "{text}");
+    let stale = said(clari_lake(&["status", location.as_str(), "--max-age", "0m"]));
+    assert!(stale.starts_with("1\n"), "{stale}");
+    assert!(stale.contains("things need attention."), "{stale}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("status.html");
+    let page = file.to_str().unwrap();
+    let args = ["status", location.as_str(), "--json", "--html", page];
+    let output = clari_lake(&args).output().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["well"], true);
+    assert!(status["tables"][0]["evolvable"].is_array());
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.contains("All is well.") && page.contains("calls by day"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    let piped = said(clari_lake(&["status", location.as_str(), "--html", "-"]));
+    assert!(piped.starts_with("0\n<!doctype html>") && piped.ends_with("</html>\n"), "{piped}");
+    let nowhere = said(clari_lake(&["status", location.as_str(), "--html", "/no/such/page.html"]));
+    assert!(nowhere.starts_with("2\nerror: cannot write /no/such/page.html\n"), "{nowhere}");
+}
+
 /// An export through the command, at the workspace's own instant.
 fn export(server: &Server, lake: &Lake) -> Command {
     let mut command = clari_lake(&["export", &lake.location(), "--rate", "0", "--base-url"]);

@@ -1,23 +1,32 @@
 //! The status: what the lake holds, how fresh it is, and what is still to come.
 //!
-//! Enters: a store, the catalogue, the limits, the time. Leaves: a [`Status`]. Never here: a
-//! request, a data object read, or anything written.
+//! Enters: a store, the catalogue, the limits, the time. Leaves: a [`Status`], and what of it
+//! [concerns](Concern) whoever runs the lake. Never here: a request, a data object read, or anything
+//! written.
 
+mod concerns;
+mod runs;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Chain, Ledger, Store, Table};
-use crate::manifest::{Manifest, Queue};
+use crate::manifest::{Granularity, Manifest, Queue};
 use crate::quota::Limits;
 use crate::report::Week;
+use crate::schema::Difference;
 use crate::window::{Coverage, Window};
 
+pub use self::concerns::Concern;
+pub use self::runs::{Run, RunEndpoint, RunProblem};
+
 /// How many runs are told of.
-const RUNS: usize = 10;
+pub const RUNS: usize = 30;
 
 /// What a lake holds, and how fresh it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,38 +74,29 @@ pub struct TableStatus {
     pub queue: Option<Queue>,
     /// Whether its schema is settled.
     pub settled: bool,
+    /// What `evolve` would add, by the reports of the last runs.
+    pub evolvable: Vec<Difference>,
     /// The number of its newest manifest.
     pub version: u64,
     /// When that was committed.
     pub committed_at: DateTime<Utc>,
+    /// How much time a partition holds.
+    pub granularity: Granularity,
+    /// What each partition holds, by its value of `dt`.
+    #[serde(skip)]
+    pub held: BTreeMap<String, Held>,
+    /// How far the records have come that are asked for one by one, by their parents' `dt`.
+    #[serde(skip)]
+    pub queues: BTreeMap<String, Queue>,
 }
 
-/// One run, as its report tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// Its name.
-    pub run: String,
-    /// `export`, `backfill` or `demo`.
-    pub command: String,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub finished_at: DateTime<Utc>,
-    /// Whether everything that was planned is in the lake.
-    pub complete: bool,
-    /// How many requests it sent.
-    pub requests: u64,
-    /// Why it is not complete.
-    pub problems: Vec<RunProblem>,
-}
-
-/// Why a run is not complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunProblem {
-    /// Which endpoint it concerns.
-    pub endpoint: String,
-    /// What happened.
-    pub message: String,
+/// What a partition holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many rows.
+    pub rows: u64,
+    /// Of how many bytes.
+    pub bytes: u64,
 }
 
 impl Status {
@@ -119,16 +119,17 @@ pub fn status(
     now: DateTime<Utc>,
 ) -> Result<Status> {
     let present = store.tables()?;
+    let runs = runs::newest(store, RUNS)?;
     let mut tables = Vec::new();
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
-        tables.extend(table(store, catalogue, endpoint, now)?);
+        tables.extend(table(store, catalogue, endpoint, &runs, now)?);
     }
     Ok(Status {
         lake: store.location(),
         now,
         tables,
         week: Ledger::new(Arc::clone(store), "").week(limits, now)?,
-        runs: runs(store)?,
+        runs,
     })
 }
 
@@ -136,13 +137,14 @@ fn table(
     store: &Arc<Store>,
     catalogue: &Catalogue,
     endpoint: &Endpoint,
+    runs: &[Run],
     now: DateTime<Utc>,
 ) -> Result<Option<TableStatus>> {
     let mut table = Table::reader(store, catalogue, endpoint)?;
     if table.manifest().version == 0 {
         return Ok(None);
     }
-    let queue = queue(store, catalogue, endpoint, &mut table, now)?;
+    let queues = queues(store, catalogue, endpoint, &mut table, now)?;
     let fresh_to = fresh_to(store, catalogue, endpoint, table.manifest())?;
     let manifest = table.manifest();
     let goals = manifest.goal.windows().iter();
@@ -159,11 +161,28 @@ fn table(
         watermark: manifest.watermark,
         fresh_to,
         age_seconds: fresh_to.map(|fresh_to| (now - fresh_to).num_seconds()),
-        queue,
+        queue: queues.as_ref().map(sum),
         settled: manifest.settled,
+        evolvable: runs::evolvable(runs, &endpoint.name, &manifest.schema),
         version: manifest.version,
         committed_at: manifest.committed_at,
+        granularity: manifest.granularity,
+        held: held(manifest),
+        queues: queues.unwrap_or_default(),
     }))
+}
+
+fn held(manifest: &Manifest) -> BTreeMap<String, Held> {
+    let partitions = manifest.partitions.iter();
+    partitions.map(|(dt, it)| (dt.clone(), Held { rows: it.rows, bytes: it.bytes })).collect()
+}
+
+fn sum(queues: &BTreeMap<String, Queue>) -> Queue {
+    let mut sum = Queue::default();
+    for queue in queues.values() {
+        sum += *queue;
+    }
+    sum
 }
 
 /// Up to when a table is what the source was: a listed one as far as it is covered, a snapshot when
@@ -184,28 +203,27 @@ fn fresh_to(
     })
 }
 
-/// How far a chained table has come; what nothing changed in is not looked at again.
-fn queue(
+/// How far a chained table has come, by the partitions of its parents; what nothing changed in is
+/// not looked at again.
+fn queues(
     store: &Arc<Store>,
     catalogue: &Catalogue,
     endpoint: &Endpoint,
     own: &mut Table,
     now: DateTime<Utc>,
-) -> Result<Option<Queue>> {
+) -> Result<Option<BTreeMap<String, Queue>>> {
     let chained = endpoint.parent.as_ref().filter(|_| endpoint.dated != Dated::Run);
     let Some(rule) = chained else { return Ok(None) };
     let parents = Table::reader(store, catalogue, catalogue.find(&rule.endpoint)?)?;
+    let present: Vec<String> = parents.indexed().map(|partition| partition.to_string()).collect();
     let mut chain = Chain::new(parents, rule.clone());
     let open = chain.open(own.manifest(), now.timestamp_micros());
-    let mut queue = chain.closed(own.manifest(), &open);
+    let checked = &own.manifest().checked;
+    let known = present.into_iter().filter_map(|dt| Some((checked.get(&dt)?.queue, dt)));
+    let mut queues: BTreeMap<String, Queue> = known.map(|(queue, dt)| (dt, queue)).collect();
     for partition in open {
-        queue += chain.tally(own, partition, now.timestamp_micros())?.0;
+        let (queue, _) = chain.tally(own, partition, now.timestamp_micros())?;
+        queues.insert(partition.to_string(), queue);
     }
-    Ok(Some(queue))
-}
-
-/// The last runs, by their reports; one that cannot be read is left out.
-fn runs(store: &Arc<Store>) -> Result<Vec<Run>> {
-    let texts = store.reports(RUNS)?;
-    Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
+    Ok(Some(queues))
 }

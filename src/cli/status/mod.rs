@@ -1,22 +1,30 @@
-//! `status`: what the lake holds, and how fresh it is.
+//! `status`: what the lake holds, and how fresh it is, as text, as JSON and as a page.
+
+mod page;
+mod words;
 
 use std::sync::Arc;
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
+use self::words::{Words, covered, minute, remarks};
 use super::Exit;
 use super::args::StatusArgs;
-use super::output::{Printer, number, size};
+use super::output::{Printer, number, size, write_file};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::forecast::{Counted, Forecast, forecast};
-use crate::status::{Run, Status, TableStatus, status};
-use crate::window::Window;
+use crate::lake::{Store, schema_changes};
+use crate::status::{Run, Status, status};
+
+/// A table that is older than a day and a half has missed a night.
+const MAX_AGE: i64 = 36 * 3_600;
+/// How many runs the text tells of.
+const RUNS_IN_TEXT: usize = 10;
 
 pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), quota: args.quota.clone(), ..Flags::default() };
@@ -32,12 +40,24 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     let present: Vec<_> = catalogue.endpoints().iter().filter(known).collect();
     let next = settings.run(now);
     let forecast = forecast(&store, &catalogue, &present, &next, &limits, &Counted::new())?;
+    let max_age = args.max_age.map_or(MAX_AGE, |max_age| max_age.delta().num_seconds());
+    let words = Words::of(&status, &forecast, max_age);
+    if let Some(file) = &args.html {
+        let page = html(&store, &status, &forecast, max_age)?;
+        if file.as_os_str() == "-" {
+            printer.data(page.trim_end());
+        } else {
+            write_file(file, page.as_bytes())?;
+        }
+    }
     if args.json {
         let mut json = serde_json::to_value(&status)?;
         json["goal"] = goal(&status, &forecast);
+        json["well"] = words.grave.is_empty().into();
+        json["concerns"] = [words.grave, words.notes].concat().into();
         printer.data(&serde_json::to_string_pretty(&json)?);
-    } else {
-        printer.data(&text(&status, &forecast));
+    } else if args.html.is_none() {
+        printer.data(&text(&status, &words, &forecast));
     }
     let Some(max_age) = args.max_age else { return Ok(Exit::Complete) };
     let mut exit = Exit::Complete;
@@ -49,6 +69,15 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
         exit = Exit::Incomplete;
     }
     Ok(exit)
+}
+
+/// The page, with what it needs beyond the status.
+fn html(store: &Arc<Store>, status: &Status, forecast: &Forecast, max_age: i64) -> Result<String> {
+    let mut changes = Vec::new();
+    for table in &status.tables {
+        changes.push((table.endpoint.clone(), schema_changes(store, &table.endpoint)?));
+    }
+    Ok(page::render(status, forecast, &changes, max_age)?)
 }
 
 /// What is asked for and not there yet, and when it will be.
@@ -63,7 +92,21 @@ fn goal(status: &Status, forecast: &Forecast) -> serde_json::Value {
     })
 }
 
-fn text(status: &Status, forecast: &Forecast) -> String {
+fn text(status: &Status, words: &Words, forecast: &Forecast) -> String {
+    let mut text = format!("{} {}\n", words.headline, words.summary);
+    for concern in words.grave.iter().chain(&words.notes) {
+        text.push_str(&format!("- {concern}\n"));
+    }
+    text.push('\n');
+    text.push_str(&tables(status));
+    text.push_str(&spent(status, forecast));
+    for run in status.runs.iter().take(RUNS_IN_TEXT) {
+        text.push_str(&format!("\n{}", line(run)));
+    }
+    text
+}
+
+fn tables(status: &Status) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["table", "rows", "partitions", "size", "covered", "fresh", ""]);
@@ -76,7 +119,7 @@ fn text(status: &Status, forecast: &Forecast) -> String {
             covered(&of.coverage),
             of.age_seconds
                 .map_or("never complete".to_owned(), |age| format!("{} ago", duration(age))),
-            remark(of),
+            remarks(of).join(", "),
         ]);
     }
     for column in 1..=3 {
@@ -84,9 +127,13 @@ fn text(status: &Status, forecast: &Forecast) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table.to_string()
+}
+
+/// What the week has taken, and what the history will.
+fn spent(status: &Status, forecast: &Forecast) -> String {
     let week = &status.week;
-    let mut text = table.to_string();
-    text.push_str(&format!(
+    let mut text = format!(
         "\n\nquota: {} of {} requests spent since {}, {} of {} by backfills; renewed {}\n",
         number(week.spent),
         number(week.quota),
@@ -94,7 +141,7 @@ fn text(status: &Status, forecast: &Forecast) -> String {
         number(week.spent_on_backfill),
         number(week.backfill_quota),
         minute(week.renewed_at),
-    ));
+    );
     if forecast.requests_for_backfill > 0 {
         text.push_str(&format!(
             "history: about {} requests to go, complete by about {}\n",
@@ -102,41 +149,7 @@ fn text(status: &Status, forecast: &Forecast) -> String {
             minute(forecast.complete_at),
         ));
     }
-    for run in &status.runs {
-        text.push_str(&format!("\n{}", line(run)));
-    }
     text
-}
-
-/// The first and last day of what is covered.
-fn covered(windows: &[Window]) -> String {
-    match (windows.first(), windows.last()) {
-        (Some(first), Some(last)) => {
-            let holes = windows.len() - 1;
-            let holes = if holes == 0 { String::new() } else { format!(", {holes} holes") };
-            format!("{} to {}{holes}", first.from.date_naive(), minute(last.to))
-        }
-        _ => String::new(),
-    }
-}
-
-fn remark(table: &TableStatus) -> String {
-    let mut remarks = Vec::new();
-    if !table.gaps.is_empty() {
-        let missing: i64 = table.gaps.iter().map(|gap| (gap.to - gap.from).num_seconds()).sum();
-        remarks.push(format!("{} asked for and not there", duration(missing)));
-    }
-    if let Some(queue) = table.queue {
-        for (count, what) in [
-            (queue.pending, "pending"),
-            (queue.parked, "parked"),
-            (queue.unavailable, "unavailable"),
-        ] {
-            remarks.extend((count > 0).then(|| format!("{} {what}", number(count))));
-        }
-    }
-    remarks.extend((!table.settled).then(|| "schema not settled".to_owned()));
-    remarks.join(", ")
 }
 
 fn line(run: &Run) -> String {
@@ -150,10 +163,6 @@ fn line(run: &Run) -> String {
         number(run.requests),
         why.unwrap_or_default()
     )
-}
-
-fn minute(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A number of seconds as a person says it.

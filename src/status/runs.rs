@@ -1,0 +1,157 @@
+//! The last runs, as their reports tell of them.
+//!
+//! Enters: a store. Leaves: runs, and what they found that `evolve` could give columns to. Never
+//! here: a report that cannot be read; it is left out.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+use crate::error::Result;
+use crate::lake::Store;
+use crate::schema::{Difference, Schema};
+use crate::window::Window;
+
+/// One run, as its report tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its name.
+    pub run: String,
+    /// `export`, `backfill` or `demo`.
+    pub command: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// Whether everything that was planned is in the lake.
+    pub complete: bool,
+    /// How many requests it sent.
+    pub requests: u64,
+    /// Why it is not complete.
+    pub problems: Vec<RunProblem>,
+    /// What it did for each endpoint.
+    #[serde(default)]
+    pub endpoints: Vec<RunEndpoint>,
+}
+
+/// Why a run is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProblem {
+    /// Which endpoint it concerns.
+    pub endpoint: String,
+    /// Which window, if it concerns one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// What happened.
+    pub message: String,
+}
+
+/// What a run did for one endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunEndpoint {
+    /// Its name.
+    pub endpoint: String,
+    /// Rows that were new.
+    pub inserted: u64,
+    /// Rows whose content changed.
+    pub updated: u64,
+    /// Rows that were taken out.
+    pub deleted: u64,
+    /// Columns that it gave to the table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evolved: Vec<Difference>,
+    /// Columns that `evolve` would have given to what it found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evolvable: Vec<Difference>,
+}
+
+impl Run {
+    /// Rows that were new, and rows whose content changed, in all tables.
+    #[must_use]
+    pub fn rows(&self) -> (u64, u64) {
+        let of = |count: fn(&RunEndpoint) -> u64| self.endpoints.iter().map(count).sum();
+        (of(|it| it.inserted), of(|it| it.updated))
+    }
+
+    /// Whether it was to bring what changed, rather than a history.
+    #[must_use]
+    pub fn is_nightly(&self) -> bool {
+        self.command != "backfill"
+    }
+}
+
+impl Status {
+    /// How many requests a day the nights of the last week took, by the runs that are told of.
+    #[must_use]
+    pub fn nightly_pace(&self) -> Option<u64> {
+        let week = TimeDelta::days(7);
+        let is_recent = |run: &&Run| run.is_nightly() && self.now - run.started_at < week;
+        let recent: Vec<&Run> = self.runs.iter().filter(is_recent).collect();
+        let first = recent.iter().map(|run| run.started_at).min()?;
+        let days = ((self.now - first).num_days() + 1).clamp(1, 7).unsigned_abs();
+        Some(recent.iter().map(|run| run.requests).sum::<u64>() / days)
+    }
+}
+
+/// The last runs, the newest first.
+pub(super) fn newest(store: &Store, most: usize) -> Result<Vec<Run>> {
+    let texts = store.reports(most)?;
+    Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
+}
+
+/// What `evolve` would add to a table: what the runs found, as far as the table is still as it was.
+pub(super) fn evolvable(runs: &[Run], endpoint: &str, schema: &Schema) -> Vec<Difference> {
+    let of_table = |run: &'_ Run| run.endpoints.iter().position(|it| it.endpoint == endpoint);
+    let mut found: Vec<Difference> = Vec::new();
+    for run in runs {
+        let Some(at) = of_table(run) else { continue };
+        for difference in &run.endpoints[at].evolvable {
+            let now = schema.type_at(&difference.path).map(ToString::to_string);
+            let is_open = now == difference.from;
+            if is_open && found.iter().all(|it| it.path != difference.path) {
+                found.push(difference.clone());
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{AddedColumns, Column, ColumnType};
+
+    fn plus(path: &str, to: &str) -> Difference {
+        Difference { path: path.to_owned(), from: None, to: Some(to.to_owned()) }
+    }
+
+    fn run(evolvable: Vec<Difference>) -> Run {
+        let at = DateTime::UNIX_EPOCH;
+        let of = RunEndpoint { endpoint: "calls".to_owned(), evolvable, ..RunEndpoint::default() };
+        Run {
+            run: String::new(),
+            command: "export".to_owned(),
+            started_at: at,
+            finished_at: at,
+            complete: true,
+            requests: 1,
+            problems: Vec::new(),
+            endpoints: vec![of],
+        }
+    }
+
+    #[test]
+    fn what_evolve_would_add_is_what_runs_found_and_no_column_holds_yet() {
+        let runs = [
+            run(Vec::new()),
+            run(vec![plus("mood", "string"), plus("team", "int64")]),
+            run(vec![plus("mood", "boolean"), plus("score", "double")]),
+        ];
+        let columns = vec![Column::new("score", ColumnType::Double)];
+        let schema = Schema { columns, added: AddedColumns::default() };
+        let found = evolvable(&runs, "calls", &schema);
+        assert_eq!(found, [plus("mood", "string"), plus("team", "int64")]);
+        assert_eq!(evolvable(&runs, "users", &schema), []);
+    }
+}
