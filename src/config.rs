@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::endpoint::Overrides;
+use crate::endpoint::{ColumnRules, Overrides};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Granularity;
 use crate::place::Mistake;
@@ -45,6 +45,11 @@ pub struct Config {
     pub evolve: Option<bool>,
     /// How often everything is listed again.
     pub full_relist: Option<FullRelist>,
+    /// Whether what people really said never reaches the lake.
+    pub no_transcripts: Option<bool>,
+    /// What becomes of columns, in all endpoints that have them.
+    #[serde(default, rename = "columns")]
+    pub rules: ColumnRules,
     /// Where the user's own endpoint files are.
     pub endpoints_dir: Option<String>,
     /// How the lake's store is used.
@@ -143,15 +148,40 @@ impl Config {
         let endpoints = table.get("endpoint").and_then(toml::Value::as_table);
         let entries = endpoints.into_iter().flatten().filter_map(|(name, keys)| {
             let keys = keys.as_table()?.iter();
-            Some(keys.map(|(key, value)| (name.clone(), key.clone(), value.clone())))
+            Some(keys.flat_map(|(key, value)| {
+                let shown = if key == "columns" {
+                    leaves(key, value)
+                } else {
+                    vec![(key.clone(), value.clone())]
+                };
+                shown.into_iter().map(|(key, value)| (name.clone(), key, value))
+            }))
         });
         entries.flatten().collect()
+    }
+
+    /// What the file says of columns in all endpoints, as it says it: column and rule.
+    #[must_use]
+    pub fn column_entries(&self) -> Vec<(String, toml::Value)> {
+        let table: toml::Table = toml::from_str(&self.source.text).unwrap_or_default();
+        table.get("columns").map(|columns| leaves("columns", columns)).unwrap_or_default()
     }
 
     /// The error for a mistake at one of the file's keys.
     #[must_use]
     pub fn error(&self, mistake: &Mistake) -> Error {
         self.source.error(&mistake.shown_in(&self.source.text))
+    }
+}
+
+/// The values below a key that are no tables, each by its whole path.
+fn leaves(path: &str, value: &toml::Value) -> Vec<(String, toml::Value)> {
+    match value {
+        toml::Value::Table(members) => members
+            .iter()
+            .flat_map(|(name, member)| leaves(&format!("{path}.{name}"), member))
+            .collect(),
+        scalar => vec![(path.to_owned(), scalar.clone())],
     }
 }
 
@@ -280,11 +310,16 @@ mod tests {
         partition_by = "month"
         deletes = "drop"
         evolve = true
+        no_transcripts = true
         full_relist = "never"
         endpoints_dir = "endpoints"
 
         [store]
         conditional = "create-only"
+
+        [columns]
+        users.userEmail = "hash"
+        "externalParticipants.phone" = "drop"
 
         [endpoint.calls]
         page_size = 25
@@ -302,6 +337,8 @@ mod tests {
         assert_eq!(config.max_time.unwrap().to_string(), "6h");
         assert_eq!((config.deletes, config.evolve), (Some(Deletes::Drop), Some(true)));
         assert_eq!(config.store.conditional, Some(Conditional::CreateOnly));
+        let columns: Vec<_> = config.column_entries().into_iter().map(|it| it.0).collect();
+        assert_eq!(columns, ["columns.externalParticipants.phone", "columns.users.userEmail"]);
         assert_eq!(config.endpoint["calls"].page_size, Some(25));
         assert_eq!(config.endpoint["crm_deals"].on, Some(true));
         assert_eq!(Config::from_toml("x", "").unwrap().lake, None);
@@ -324,7 +361,7 @@ mod tests {
             ("[endpoint.calls]\npage = 5", "line 2, column 1", "unknown field `page`"),
             ("[endpoint.calls]\nrecords = \"calls\"", "line 2, column 11", "begin with $"),
             ("lake = 'a'\nlake = 'b'", "line 2, column 1", "duplicate key"),
-            ("[columns]\nemail = \"hash\"", "line 1, column 2", "unknown field `columns`"),
+            ("[columns]\nemail = \"hide\"", "line 2, column 9", "`hide` is no rule"),
         ];
         for (text, place, what) in cases {
             let error = Config::from_toml("my.toml", text).unwrap_err().to_string();

@@ -1,11 +1,17 @@
-//! The workspace's one key pair.
+//! Secrets: the workspace's one key pair, and the salt of hashes.
 //!
-//! Enters: text from the environment or a file. Leaves: header values, marked sensitive. Never
-//! here: a way to print it; `Debug` shows nothing.
+//! Enters: text from the environment or a file. Leaves: header values, marked sensitive, and
+//! hashes. Never here: a way to print a secret; `Debug` shows nothing.
 
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 
+use sha2::Sha256;
+
 use crate::error::{Error, ErrorKind, Result};
+
+/// A shorter salt could be found by trying.
+const SHORTEST_SALT: usize = 16;
 
 /// The two headers that every request carries.
 #[derive(Clone)]
@@ -80,9 +86,63 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-fn checked(what: &str, text: &str) -> Result<String> {
+/// What hashes are made with, so that nobody without it can tell which value a hash stands for.
+#[derive(Clone)]
+pub struct Salt(SecretString);
+
+impl Salt {
+    /// Takes a salt as the user gave it, but for one newline at its end.
+    ///
+    /// # Errors
+    /// `Config` when it is too short to hide anything.
+    pub fn new(text: &str) -> Result<Self> {
+        let text = without_newline(text);
+        if text.len() < SHORTEST_SALT {
+            let message = format!("the salt is shorter than {SHORTEST_SALT} characters");
+            return Err(Error::new(ErrorKind::Config, message)
+                .with_hint("make one, and keep it: head -c 32 /dev/urandom | base64"));
+        }
+        Ok(Self(text.to_owned().into()))
+    }
+
+    /// The HMAC-SHA256 of a text, in hexadecimal digits. An e-mail address is hashed in lower case
+    /// and without space around it, so that it joins however it was spelt.
+    #[must_use]
+    pub fn hash(&self, text: &str) -> String {
+        let address = text.contains('@').then(|| text.trim().to_lowercase());
+        keyed_hash(self.0.expose_secret().as_bytes(), address.as_deref().unwrap_or(text))
+    }
+}
+
+impl PartialEq for Salt {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salt(..)")
+    }
+}
+
+/// The HMAC-SHA256 of a text by a key, in hexadecimal digits.
+#[must_use]
+pub fn keyed_hash(key: &[u8], text: &str) -> String {
+    // A key of any length is one, so there is no other way.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+    mac.update(text.as_bytes());
+    let bytes = mac.finalize().into_bytes();
+    bytes.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn without_newline(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
+fn checked(what: &str, text: &str) -> Result<String> {
+    let text = without_newline(text);
     if text.is_empty() {
         return Err(Error::new(ErrorKind::Config, format!("the {what} is empty")));
     }
@@ -105,6 +165,18 @@ mod tests {
         let credentials = Credentials::new("canary-key\n", "canary-password").unwrap();
         assert_eq!(credentials.key(), "canary-key");
         assert!(!format!("{credentials:?}").contains("canary"));
+    }
+
+    /// RFC 4231, test case 2.
+    #[test]
+    fn a_hash_is_that_of_hmac_sha256() {
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(keyed_hash(b"Jefe", "what do ya want for nothing?"), expected);
+        let salt = Salt::new("0123456789abcdef\n").unwrap();
+        assert_eq!(salt.hash("Anna@Example.com "), salt.hash("anna@example.com"));
+        assert_ne!(salt.hash("Anna"), salt.hash("anna"));
+        assert_eq!(format!("{salt:?}"), "Salt(..)");
+        assert!(Salt::new("short").is_err());
     }
 
     #[test]

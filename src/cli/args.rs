@@ -157,6 +157,9 @@ pub(super) struct TableArgs {
     /// Export private calls too
     #[arg(long)]
     pub(super) include_private: bool,
+    /// Leave out what people really said: transcripts, and the phrases that topics were found in
+    #[arg(long)]
+    pub(super) no_transcripts: bool,
     /// How much time a partition of a new table holds [default: day]
     #[arg(long, value_name = "day|month", value_parser = granularity)]
     pub(super) partition_by: Option<Granularity>,

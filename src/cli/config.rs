@@ -39,7 +39,7 @@ fn show(args: &ConfigShowArgs, printer: Printer) -> Result<Exit> {
     settings.catalogue()?;
     let mut lines = lines(&settings);
     lines.extend(endpoint_lines(&settings)?);
-    lines.extend(["CLARI_API_KEY", "CLARI_API_PASSWORD"].map(secret_line));
+    lines.extend(["CLARI_API_KEY", "CLARI_API_PASSWORD", "CLARI_LAKE_SALT"].map(secret_line));
     if args.json {
         let entry =
             |line: &Line| (line.key.clone(), json!({"value": line.value, "origin": line.origin}));
@@ -92,18 +92,24 @@ fn lines(settings: &Settings) -> Vec<Line> {
         line("evolve", settings.evolve.value, &settings.evolve.origin),
         spelt("full_relist", &settings.full_relist),
         spelt("store.conditional", &settings.conditional),
+        line("no_transcripts", settings.no_transcripts.value, &settings.no_transcripts.origin),
         line("endpoints_dir", endpoints_dir, &settings.endpoints_dir.origin),
     ]
 }
 
-/// What the configuration file says of single endpoints.
+/// What the configuration file says of columns and of single endpoints.
 fn endpoint_lines(settings: &Settings) -> Result<Vec<Line>> {
     let origin = Origin::File(settings.file.clone().unwrap_or_default());
+    let columns = settings.config.column_entries().into_iter();
+    let shown = |(path, value): (String, toml::Value)| {
+        Ok(line(&path, serde_json::to_value(value)?, &origin))
+    };
+    let columns: Vec<Line> = columns.map(shown).collect::<Result<_>>()?;
     let entries = settings.config.endpoint_entries().into_iter();
     let shown = |(name, key, value): (String, String, toml::Value)| {
         Ok(line(&format!("endpoint.{name}.{key}"), serde_json::to_value(value)?, &origin))
     };
-    entries.map(shown).collect()
+    columns.into_iter().map(Ok).chain(entries.map(shown)).collect()
 }
 
 fn line(key: &str, value: impl Into<Value>, origin: &Origin) -> Line {

@@ -22,7 +22,7 @@ use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::quota::Limits;
 use crate::report::Progress;
-use crate::secret::Credentials;
+use crate::secret::{Credentials, Salt};
 use crate::span::Span;
 
 /// The file that is read when `--config` names none, if it is there.
@@ -93,6 +93,7 @@ pub(super) struct Settings {
     pub(super) evolve: Setting<bool>,
     pub(super) full_relist: Setting<FullRelist>,
     pub(super) conditional: Setting<Conditional>,
+    pub(super) no_transcripts: Setting<bool>,
     pub(super) endpoints_dir: Setting<Option<PathBuf>>,
     /// The name of the file that was read, if one was.
     pub(super) file: Option<String>,
@@ -124,6 +125,7 @@ impl Settings {
         let base_url =
             from.text("--base-url", api.base_url, "CLARI_BASE_URL", config.base_url.clone());
         let private = table.include_private.then_some(true);
+        let no_transcripts = table.no_transcripts.then_some(true);
         let dir = config.endpoints_dir.as_ref().map(|dir| PathBuf::from(here(dir)));
         let granularity = from.of("--partition-by", table.partition_by, config.partition_by);
         Self {
@@ -149,6 +151,9 @@ impl Settings {
             evolve: from.of("--evolve", None, config.evolve).or(false),
             full_relist: from.of("--full", None, config.full_relist).or_default(),
             conditional: from.of("", None, config.store.conditional).or_default(),
+            no_transcripts: from
+                .of("--no-transcripts", no_transcripts, config.no_transcripts)
+                .or(false),
             endpoints_dir: from.of("--endpoints", endpoints_dir, dir),
             file,
             config,
@@ -193,6 +198,12 @@ impl Settings {
             catalogue =
                 changed.map_err(|mistake| self.config.error(&mistake.below(["endpoint"])))?;
         }
+        catalogue = catalogue
+            .with_rules(&self.config.rules)
+            .map_err(|mistake| self.config.error(&mistake))?;
+        if self.no_transcripts.value {
+            catalogue = catalogue.without_verbatim();
+        }
         if matches!(self.lookback.origin, Origin::Flag(_)) {
             catalogue = catalogue.without_lookbacks();
         }
@@ -200,12 +211,16 @@ impl Settings {
         Ok(catalogue)
     }
 
-    /// All endpoints, ready to ask for the chosen ones: headers have their values.
+    /// All endpoints, ready to ask for the chosen ones: headers have their values, and hashes their
+    /// salt.
     ///
     /// # Errors
-    /// `Config` as for the catalogue, or when a header's variable is not set.
+    /// `Config` as for the catalogue, or when a header's variable or the salt is not set.
     pub(super) fn catalogue_to_ask(&self, chosen: &[String]) -> Result<Catalogue> {
-        self.catalogue()?.with_headers(chosen, &|name| std::env::var(name).ok())
+        let catalogue = self.catalogue()?;
+        catalogue.check_drivers(chosen)?;
+        let catalogue = catalogue.with_headers(chosen, &|name| std::env::var(name).ok())?;
+        catalogue.with_salt(chosen, salt()?.as_ref())
     }
 
     /// The user's endpoint files by the names of their endpoints.
@@ -366,21 +381,32 @@ fn beside(file: &str, path: &str) -> String {
     }
 }
 
-/// A secret from the environment, or from the file that `…_FILE` names.
-fn secret(name: &str) -> Result<String> {
+/// A secret from the environment, or from the file that `…_FILE` names; none if neither is set.
+fn secret_if_set(name: &str) -> Result<Option<String>> {
     let file = format!("{name}_FILE");
     match (std::env::var(name), std::env::var(&file)) {
-        (Ok(value), _) => Ok(value),
-        (Err(_), Ok(path)) => std::fs::read_to_string(&path).map_err(|error| {
+        (Ok(value), _) => Ok(Some(value)),
+        (Err(_), Ok(path)) => std::fs::read_to_string(&path).map(Some).map_err(|error| {
             Error::new(ErrorKind::Config, format!("cannot read the file that {file} names"))
                 .with_source(error)
         }),
-        (Err(_), Err(_)) => Err(Error::new(ErrorKind::Config, format!("{name} is not set"))
-            .with_hint(format!(
-                "set {name}, or {file} to a file that holds it; the pair is in the workspace's \
-                 settings > integrations > Clari Copilot API; `clari-lake demo` needs neither"
-            ))),
+        (Err(_), Err(_)) => Ok(None),
     }
+}
+
+/// One of the pair that every request carries.
+fn secret(name: &str) -> Result<String> {
+    secret_if_set(name)?.ok_or_else(|| {
+        Error::new(ErrorKind::Config, format!("{name} is not set")).with_hint(format!(
+            "set {name}, or {name}_FILE to a file that holds it; the pair is in the workspace's \
+             settings > integrations > Clari Copilot API; `clari-lake demo` needs neither"
+        ))
+    })
+}
+
+/// The salt of hashes, if there is one.
+pub(super) fn salt() -> Result<Option<Salt>> {
+    secret_if_set("CLARI_LAKE_SALT")?.map(|text| Salt::new(&text)).transpose()
 }
 
 #[cfg(test)]

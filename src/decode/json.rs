@@ -95,13 +95,32 @@ pub(super) fn superseded(tape: &Tape<'_>, at: u32) -> HashSet<u32> {
     superseded
 }
 
+/// What becomes of a value when it is written.
+pub(super) enum Change<'c> {
+    /// A member is not written, an item becomes null.
+    LeftOut,
+    /// This text stands in its place.
+    Text(&'c str),
+}
+
 /// Writes the value at `at` as JSON text.
 pub(super) fn write(tape: &Tape<'_>, at: u32, out: &mut String) {
-    write_without(tape, at, &HashSet::new(), out);
+    write_changed(tape, at, |_| None, out);
 }
 
 /// Writes the value at `at` as JSON text, without the members at these positions.
 pub(super) fn write_without(tape: &Tape<'_>, at: u32, without: &HashSet<u32>, out: &mut String) {
+    let change = |at| without.contains(&at).then_some(Change::LeftOut);
+    write_changed(tape, at, change, out);
+}
+
+/// Writes the value at `at` as JSON text, with changes of the values at some positions.
+pub(super) fn write_changed<'c>(
+    tape: &Tape<'_>,
+    at: u32,
+    change: impl Fn(u32) -> Option<Change<'c>>,
+    out: &mut String,
+) {
     // The open containers: whether each is an object, and how many names and values it has yet.
     let mut open: Vec<(bool, usize)> = Vec::new();
     let end = next(tape, at);
@@ -109,7 +128,7 @@ pub(super) fn write_without(tape: &Tape<'_>, at: u32, without: &HashSet<u32>, ou
     while here < end {
         let at = here;
         // A name stands right before its value.
-        if without.contains(&(at + 1)) && is_name(&open) {
+        if is_name(&open) && matches!(change(at + 1), Some(Change::LeftOut)) {
             here = next(tape, at + 1);
             continue;
         }
@@ -117,6 +136,14 @@ pub(super) fn write_without(tape: &Tape<'_>, at: u32, without: &HashSet<u32>, ou
         let element = tape.get(at);
         if !matches!(element, TapeElement::EndObject(_) | TapeElement::EndList(_)) {
             separate(&mut open, out);
+        }
+        if let Some(change) = change(at) {
+            here = next(tape, at);
+            match change {
+                Change::LeftOut => out.push_str("null"),
+                Change::Text(text) => write_text(text, out),
+            }
+            continue;
         }
         match element {
             TapeElement::StartObject(_) => {

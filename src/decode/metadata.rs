@@ -1,13 +1,15 @@
 //! Metadata: what a reply says beside its records, added to every one of them.
 //!
-//! Enters: a reply's tape. Leaves: its records as JSON text, each with one member more. Never
-//! here: a record that has a member of that name already and would lose it.
+//! Enters: a reply's tape. Leaves: its records as JSON text, each with one member more, and all
+//! without what rules take out. Never here: a record that has a member of that name already and
+//! would lose it.
 
 use arrow::json::reader::{Tape, TapeElement};
 
 use super::json;
 use super::path::{self, Selections};
-use crate::endpoint::{Endpoint, RecordPath};
+use super::redact::Changes;
+use crate::endpoint::{Endpoint, RecordPath, Rule, RuleNode};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The records at these places as a JSON list, each with what stands at the metadata path.
@@ -20,23 +22,25 @@ pub(super) fn splice(
 ) -> Result<String> {
     let metadata = endpoint.metadata.as_ref();
     let addition = metadata.and_then(|it| addition(tape, root, it, endpoint, selections));
+    let rules = &endpoint.rules;
     let mut out = String::from("[");
     for (number, at) in records.iter().enumerate() {
         if number > 0 {
             out.push(',');
         }
         match (tape.get(*at), endpoint.key.as_slice()) {
-            (TapeElement::StartObject(end), _) => {
+            (TapeElement::StartObject(_), _) => {
                 if addition.is_some()
                     && json::member(tape, *at, &endpoint.metadata_column).is_some()
                 {
                     return Err(taken(endpoint));
                 }
-                let is_empty = json::members(tape, *at, end).next().is_none();
-                json::write(tape, *at, &mut out);
+                let mut changes = Changes::default();
+                changes.apply(tape, *at, rules, rules.tree());
+                changes.write(tape, *at, &mut out);
                 if let Some(addition) = &addition {
                     out.pop();
-                    out.push_str(if is_empty { "" } else { "," });
+                    out.push_str(if out.ends_with('{') { "" } else { "," });
                     out.push_str(addition);
                     out.push('}');
                 }
@@ -71,18 +75,39 @@ fn addition(
     let mut found = path::named(tape, root, metadata, selections);
     found.dedup_by(|later, earlier| later.0 == earlier.0);
     let is_object = |at: u32| matches!(tape.get(at), TapeElement::StartObject(_));
+    let rules = endpoint.rules.tree().below.get(&endpoint.metadata_column);
+    if rules.is_some_and(|node| node.rule == Some(Rule::Drop)) {
+        return None;
+    }
+    let write = |at: u32, node: Option<&RuleNode>, out: &mut String| {
+        let mut changes = Changes::default();
+        if let Some(node) = node {
+            changes.apply(tape, at, &endpoint.rules, node);
+        }
+        changes.write(tape, at, out);
+    };
     let mut out = String::new();
     json::write_text(&endpoint.metadata_column, &mut out);
     out.push(':');
     match found.as_slice() {
         [] => return None,
-        [(_, at)] if is_object(*at) => json::write(tape, *at, &mut out),
+        [(_, at)] if is_object(*at) => write(*at, rules, &mut out),
         several => {
-            for (number, (name, at)) in several.iter().enumerate() {
-                out.push(if number == 0 { '{' } else { ',' });
+            out.push('{');
+            for (name, at) in several {
+                let below = rules.and_then(|node| node.below.get(name.as_str()));
+                let rule = below.and_then(|it| it.rule).or(rules.and_then(|it| it.rule));
+                if rule == Some(Rule::Drop) {
+                    continue;
+                }
+                out.push_str(if out.ends_with('{') { "" } else { "," });
                 json::write_text(name, &mut out);
                 out.push(':');
-                json::write(tape, *at, &mut out);
+                write(
+                    *at,
+                    Some(&RuleNode { rule, ..below.cloned().unwrap_or_default() }),
+                    &mut out,
+                );
             }
             out.push('}');
         }

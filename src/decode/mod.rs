@@ -17,6 +17,7 @@ mod json;
 mod metadata;
 mod number;
 mod path;
+mod redact;
 mod rows;
 mod shape;
 mod surrogates;
@@ -190,9 +191,10 @@ impl RecordDecoder {
     pub fn decode(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let (body, lone_surrogates) = surrogates::replace_lone(body);
-        let mut decoded = match &self.shape.endpoint.metadata {
-            None => self.decode_reply(&body, origin)?,
-            Some(_) => self.decode_spliced(&body, origin)?,
+        let mut decoded = if self.shape.is_spliced() {
+            self.decode_spliced(&body, origin)?
+        } else {
+            self.decode_reply(&body, origin)?
         };
         decoded.surprises.lone_surrogates = lone_surrogates;
         Ok(decoded)
@@ -211,13 +213,14 @@ impl RecordDecoder {
         Ok(decoded)
     }
 
-    /// Decodes a reply whose metadata is added to its records, which takes a second parse.
+    /// Decodes a reply whose records are changed first, which takes a second parse: its metadata is
+    /// added to them, or something is taken out of them.
     fn decode_spliced(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
-        let Spliced { text, has_more, next } = self.splice(body)?;
+        let Spliced { text, settled, has_more, next } = self.splice(body)?;
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            let decoded = shape.records(tape, &records, &|_| &origin);
+            let decoded = shape.records(tape, &records, &|_| &origin, &settled);
             (shape, decoded)
         };
         let read = self.reader.read(text.as_bytes(), visit);
@@ -249,6 +252,7 @@ impl RecordDecoder {
         let mut text = Vec::with_capacity(bodies.iter().map(|(body, _)| body.len() + 1).sum());
         let mut lone_surrogates = 0;
         let is_plain = self.shape.is_plain();
+        let mut settled = Vec::new();
         for (body, _) in bodies {
             text.push(if text.is_empty() { b'[' } else { b',' });
             let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -257,7 +261,10 @@ impl RecordDecoder {
                 text.extend_from_slice(&body);
             } else {
                 match self.splice(&body) {
-                    Ok(spliced) => text.extend_from_slice(spliced.text.as_bytes()),
+                    Ok(spliced) => {
+                        text.extend_from_slice(spliced.text.as_bytes());
+                        settled.extend(spliced.settled);
+                    }
                     Err(Undecodable::NoRecords(_)) => text.extend_from_slice(b"[]"),
                     Err(error) => return Err(error),
                 }
@@ -268,7 +275,7 @@ impl RecordDecoder {
         let origins: Vec<Origin> = bodies.iter().map(|(_, origin)| origin.clone()).collect();
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
-            let decoded = shape.replies(tape, root, &origins, is_plain);
+            let decoded = shape.replies(tape, root, &origins, is_plain, &settled);
             (shape, decoded)
         };
         let (shape, decoded) = self.reader.read(&text, visit).map_err(Undecodable::NotJson)?;
@@ -308,7 +315,7 @@ impl RecordDecoder {
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            let decoded = shape.records(tape, &records, &|row| &added[row]);
+            let decoded = shape.records(tape, &records, &|row| &added[row], &[]);
             (shape, decoded)
         };
         let (shape, decoded) = self.reader.read(text.as_bytes(), visit).map_err(corrupt)?;

@@ -32,11 +32,13 @@ pub(super) struct RecordShape {
     pub(super) watch: Option<String>,
 }
 
-/// A reply's records, each with the reply's metadata, and how the reply goes on.
+/// A reply's records, changed as they are to be decoded, and how the reply goes on.
 #[derive(Debug)]
 pub(super) struct Spliced {
     /// A JSON list.
     pub(super) text: String,
+    /// Of each record whether it was settled as it came, whatever was taken out of it.
+    pub(super) settled: Vec<bool>,
     pub(super) has_more: Option<bool>,
     pub(super) next: Option<Box<str>>,
 }
@@ -50,14 +52,14 @@ impl RecordShape {
         selections: &Selections,
     ) -> Result<Decoded, Undecodable> {
         let records = self.locate(tape, root, selections)?;
-        let mut decoded = self.records(tape, &records, &|_| origin)?;
+        let mut decoded = self.records(tape, &records, &|_| origin, &[])?;
         let (has_more, next) = self.more(tape, root, selections);
         (decoded.page.has_more, decoded.page.next) = (has_more, next);
         Ok(decoded)
     }
 
-    /// The records of a reply as JSON text, each with the reply's metadata; the rest of the reply
-    /// is needed no more.
+    /// The records of a reply as JSON text, each with the reply's metadata and without what rules
+    /// take out; the rest of the reply is needed no more.
     pub(super) fn spliced(
         &self,
         tape: &Tape<'_>,
@@ -66,8 +68,9 @@ impl RecordShape {
     ) -> Result<Spliced, Undecodable> {
         let records = self.locate(tape, root, selections)?;
         let text = metadata::splice(tape, root, &records, &self.endpoint, selections)?;
+        let settled = records.iter().map(|at| self.is_settled(tape, *at)).collect();
         let (has_more, next) = self.more(tape, root, selections);
-        Ok(Spliced { text, has_more, next })
+        Ok(Spliced { text, settled, has_more, next })
     }
 
     fn locate(
@@ -105,6 +108,7 @@ impl RecordShape {
         root: u32,
         origins: &[Origin],
         is_plain: bool,
+        settled: &[bool],
     ) -> Result<DecodedMany, Undecodable> {
         let mut records = Vec::new();
         let mut owners = Vec::new();
@@ -122,13 +126,18 @@ impl RecordShape {
         if counts.len() != origins.len() {
             return Err(Undecodable::NotJson("one of several replies is malformed".to_owned()));
         }
-        let decoded = self.records(tape, &records, &|row| &origins[owners[row]])?;
+        let decoded = self.records(tape, &records, &|row| &origins[owners[row]], settled)?;
         Ok(DecodedMany { decoded, counts })
     }
 
     /// Whether a reply can be decoded as it stands on the tape.
     pub(super) fn is_plain(&self) -> bool {
-        self.endpoint.metadata.is_none() && self.paths().all(|path| path.query().is_none())
+        !self.is_spliced() && self.paths().all(|path| path.query().is_none())
+    }
+
+    /// Whether records are changed before they are decoded.
+    pub(super) fn is_spliced(&self) -> bool {
+        self.endpoint.metadata.is_some() || !self.endpoint.rules.is_empty()
     }
 
     /// The paths by which something is looked for in a reply.
@@ -138,11 +147,13 @@ impl RecordShape {
         records.all().iter().chain(metadata).chain(paging)
     }
 
+    /// Decodes records, of which `settled` says what they themselves may say no more.
     pub(super) fn records<'o>(
         &mut self,
         tape: &Tape<'_>,
         records: &[u32],
         origin: &dyn Fn(usize) -> &'o Origin,
+        settled: &[bool],
     ) -> Result<Decoded> {
         let mut kept = Vec::with_capacity(records.len());
         let mut facts = Vec::with_capacity(records.len());
@@ -150,10 +161,11 @@ impl RecordShape {
         let mut entries = Vec::with_capacity(records.len());
         for (row, at) in records.iter().enumerate() {
             match self.facts(tape, *at, origin(row)) {
-                Ok(row) => {
-                    entries.push(PageEntry { key: row.key.clone(), time: row.time });
+                Ok(mut told) => {
+                    told.settled = settled.get(row).copied().unwrap_or(told.settled);
+                    entries.push(PageEntry { key: told.key.clone(), time: told.time });
                     kept.push(*at);
-                    facts.push(row);
+                    facts.push(told);
                 }
                 Err(reason) => {
                     let record = self.quarantine(tape, *at, reason);
@@ -235,10 +247,6 @@ impl RecordShape {
         let modified = endpoint.modified.as_ref();
         let modified = modified.and_then(|it| instant_at(tape, at, &it.field));
         let status = self.watch.as_deref().and_then(|field| text_at(tape, at, field));
-        let settled_by = endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
-        let not_empty = |field| {
-            json::member(tape, at, field).is_some_and(|it| json::items(tape, it).next().is_some())
-        };
         Ok(RowFacts {
             key,
             parent: origin.parent.clone(),
@@ -250,9 +258,26 @@ impl RecordShape {
             },
             modified,
             status: status.map(Into::into),
-            settled: settled_by.is_none_or(not_empty),
+            settled: self.is_settled(tape, at) || self.is_settled_unseen(),
             fetched_at: origin.fetched_at,
             deleted_at: None,
+        })
+    }
+
+    fn is_settled(&self, tape: &Tape<'_>, at: u32) -> bool {
+        let settled_by = self.endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
+        settled_by.is_none_or(|field| {
+            json::member(tape, at, field).is_some_and(|it| json::items(tape, it).next().is_some())
+        })
+    }
+
+    /// Whether the field that settles a record never reaches the table, so that its rows count as
+    /// settled.
+    fn is_settled_unseen(&self) -> bool {
+        let settled_by = self.endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
+        settled_by.is_some_and(|field| {
+            let has_column = self.schema.columns.iter().any(|column| column.name == field);
+            !has_column || self.endpoint.rules.drops(field)
         })
     }
 

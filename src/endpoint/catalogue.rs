@@ -2,9 +2,10 @@
 
 use include_dir::{Dir, include_dir};
 
-use super::{Endpoint, Overrides, Paging};
+use super::{ColumnRules, Endpoint, Overrides, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Mistake;
+use crate::secret::Salt;
 
 /// Endpoints by name, parents before the endpoints that they drive.
 #[derive(Debug, Clone, Default)]
@@ -147,7 +148,7 @@ impl Catalogue {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
         for endpoint in &mut self.0 {
-            let is_chosen = chosen.contains(&endpoint.name) || (chosen.is_empty() && endpoint.on);
+            let is_chosen = endpoint.is_chosen(chosen);
             match endpoint.headers.resolve(environment) {
                 Err(message) if is_chosen => {
                     let context = format!("endpoint {}", endpoint.name);
@@ -157,6 +158,74 @@ impl Catalogue {
             }
         }
         Ok(self)
+    }
+
+    /// The same endpoints with these rules for all of them that have such columns; what is said of
+    /// an endpoint by name goes before.
+    ///
+    /// # Errors
+    /// When a rule is about no column of any endpoint, or about one that names or dates rows.
+    pub fn with_rules(mut self, rules: &ColumnRules) -> Result<Self, Mistake> {
+        rules.check_any(&self.0)?;
+        for endpoint in &mut self.0 {
+            let mut all = rules.about(&endpoint.columns);
+            all.extend(&endpoint.rules);
+            endpoint.rules = all;
+            endpoint.check()?;
+        }
+        Ok(self)
+    }
+
+    /// The same endpoints without what people really said.
+    #[must_use]
+    pub fn without_verbatim(mut self) -> Self {
+        for endpoint in &mut self.0 {
+            endpoint.rules.extend(&ColumnRules::dropping(&endpoint.verbatim));
+        }
+        self
+    }
+
+    /// The same endpoints, with the salt of their hashes.
+    ///
+    /// # Errors
+    /// `Config` when one of the `chosen` endpoints needs a salt and there is none.
+    pub fn with_salt(mut self, chosen: &[String], salt: Option<&Salt>) -> Result<Self> {
+        for endpoint in self.0.iter_mut().filter(|endpoint| endpoint.rules.needs_salt()) {
+            if salt.is_none() && endpoint.is_chosen(chosen) {
+                let message = "its columns are to be hashed, and CLARI_LAKE_SALT is not set";
+                return Err(Error::new(ErrorKind::Config, message)
+                    .with_context(format!("endpoint {}", endpoint.name))
+                    .with_hint(
+                        "set CLARI_LAKE_SALT, or CLARI_LAKE_SALT_FILE to a file that holds it; \
+                         head -c 32 /dev/urandom | base64 makes one, to be kept for good",
+                    ));
+            }
+            endpoint.rules = std::mem::take(&mut endpoint.rules).with_salt(salt.cloned());
+        }
+        Ok(self)
+    }
+
+    /// Whether the ids and choices that drive the chosen endpoints stay as they are.
+    ///
+    /// # Errors
+    /// `Config`, naming the rule that changes them.
+    pub fn check_drivers(&self, chosen: &[String]) -> Result<()> {
+        for endpoint in self.0.iter().filter(|endpoint| endpoint.is_chosen(chosen)) {
+            let Some(parent) = &endpoint.parent else { continue };
+            let rules = &self.find(&parent.endpoint)?.rules;
+            let id: Vec<&str> = parent.id.names().collect();
+            let mut places = parent.when.keys().map(|field| vec![field.as_str()]).chain([id]);
+            if let Some(rule) = places.find_map(|place| rules.touching(&place)) {
+                let (name, parent) = (&endpoint.name, &parent.endpoint);
+                let message = format!(
+                    "`{name}` is asked for by `{rule}` of {parent}, which a column rule changes"
+                );
+                return Err(Error::new(ErrorKind::Config, message)
+                    .with_context(format!("endpoint {name}"))
+                    .with_hint(format!("leave {name} out, or the rule")));
+            }
+        }
+        Ok(())
     }
 
     /// The same endpoints, all of which list again as far back as the run says.
@@ -198,10 +267,7 @@ impl Catalogue {
     /// `Config` when a name is unknown.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Endpoint>> {
         names.iter().try_for_each(|name| self.find(name).map(|_| ()))?;
-        let wanted = |endpoint: &&Endpoint| {
-            if names.is_empty() { endpoint.on } else { names.contains(&endpoint.name) }
-        };
-        Ok(self.0.iter().filter(wanted).collect())
+        Ok(self.0.iter().filter(|endpoint| endpoint.is_chosen(names)).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What no type of an endpoint rules out: keys that contradict each other.
 
-use super::{Dated, Endpoint, OneOrMany, Piece, Template, WindowParameters};
+use super::{ColumnRules, Dated, Endpoint, OneOrMany, Piece, Template, WindowParameters};
 use crate::calendar::TimeUnit;
 use crate::place::Mistake;
 use crate::schema::{Column, ColumnType};
@@ -16,9 +16,24 @@ impl Endpoint {
         self.check_query()?;
         self.check_parent()?;
         self.check_metadata()?;
+        self.check_rules()?;
         let paging = self.paging.check();
         paging.map_err(|(key, message)| Mistake::at(["paging", key], message))?;
         check_names(&self.columns, &["column".to_owned()])
+    }
+
+    /// Every rule is about a column, and none about one that names or dates rows.
+    fn check_rules(&self) -> Result<(), Mistake> {
+        let mut fixed: Vec<(&str, &str)> =
+            self.key.iter().map(|key| (key.as_str(), "is part of the key")).collect();
+        fixed.extend(self.time_field().map(|field| (field, "dates the rows")));
+        fixed.extend(self.modified.iter().map(|it| (it.field.as_str(), "says what has changed")));
+        let metadata = self.metadata.as_ref().map(|_| self.metadata_column.as_str());
+        self.rules.check(&self.columns, metadata, &fixed)?;
+        let verbatim = ColumnRules::dropping(&self.verbatim);
+        verbatim
+            .check(&self.columns, metadata, &fixed)
+            .map_err(|mistake| Mistake { path: vec!["verbatim".to_owned()], ..mistake })
     }
 
     fn check_records(&self) -> Result<(), Mistake> {

@@ -11,6 +11,7 @@ mod one_or_many;
 mod overrides;
 mod paging;
 mod path;
+mod rules;
 mod template;
 mod time;
 
@@ -25,6 +26,7 @@ pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;
 pub use self::paging::{Cursor, NextLink, PageNumber, Paging, SkipLimit};
 pub use self::path::{RecordPath, Step};
+pub use self::rules::{ColumnRules, Rule, RuleNode};
 pub use self::template::{Piece, Template, Values};
 pub use self::time::{Dated, Ends, ModifiedParameters, WindowParameters};
 use crate::calendar::TimeUnit;
@@ -101,6 +103,12 @@ pub struct Endpoint {
     /// Whose ids drive it.
     #[serde(default)]
     pub parent: Option<Parent>,
+    /// The columns, by path, that hold what people really said.
+    #[serde(default)]
+    pub verbatim: Vec<String>,
+    /// What becomes of columns before anything is stored.
+    #[serde(default, rename = "columns")]
+    pub rules: ColumnRules,
     /// The declared columns.
     #[serde(default, rename = "column")]
     pub columns: Vec<Column>,
@@ -185,7 +193,7 @@ impl Endpoint {
     #[must_use]
     pub fn schema(&self) -> Schema {
         Schema {
-            columns: self.columns.clone(),
+            columns: self.rules.applied(&self.columns),
             added: AddedColumns {
                 parent: self.parent.as_ref().and_then(|parent| parent.column.clone()),
                 day: !matches!(self.dated, Dated::Field { .. }),
@@ -201,6 +209,12 @@ impl Endpoint {
             Dated::Field { field } => Some(field),
             Dated::Window | Dated::Run => None,
         }
+    }
+
+    /// Whether it is among the chosen endpoints; of none, whether it is on.
+    #[must_use]
+    pub fn is_chosen(&self, chosen: &[String]) -> bool {
+        if chosen.is_empty() { self.on } else { chosen.contains(&self.name) }
     }
 
     /// Whether `name` is the day that dates rows without a date of their own.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    DateFormat, Endpoint, Headers, OneOrMany, Paging, RecordPath, Template, WindowParameters,
+    ColumnRules, DateFormat, Endpoint, Headers, OneOrMany, Paging, RecordPath, Template,
+    WindowParameters,
 };
 use crate::calendar::TimeUnit;
 use crate::place::Mistake;
@@ -39,6 +40,9 @@ pub struct Overrides {
     pub headers: Headers,
     /// How a window of time is asked for: these keys instead of the endpoint's own.
     pub window: Option<WindowOverrides>,
+    /// What becomes of columns before anything is stored: these rules beside or instead of others.
+    #[serde(default, rename = "columns")]
+    pub rules: ColumnRules,
 }
 
 /// What is said of an endpoint's windows.
@@ -74,6 +78,7 @@ impl Overrides {
         endpoint.lookback = self.lookback.or(endpoint.lookback);
         endpoint.query.extend(self.query.clone());
         endpoint.headers.extend(&self.headers);
+        endpoint.rules.extend(&self.rules);
         if let Some(window) = &self.window {
             window.apply(endpoint.window.get_or_insert_default());
         }

@@ -53,6 +53,14 @@ impl RecordPath {
         })
     }
 
+    /// The names that it leads through, as far as it is plain.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Member(name) => Some(name.as_str()),
+            Step::Items => None,
+        })
+    }
+
     /// It as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -8,7 +8,7 @@ use assert_cmd::Command;
 use clari_lake::simulator::{Options, Server, Settings, Workspace};
 use serde_json::Value;
 
-use crate::support::{Lake, Site, now, small};
+use crate::support::{Lake, SALT, Site, now, small};
 
 /// The command in an empty environment, so that nobody's credentials get in.
 fn clari_lake(args: &[&str]) -> Command {
@@ -97,6 +97,8 @@ fn the_flags_of_export_are_these() {
           --lookback <TIME>           How far back records are listed again, to find silent edits (such
                                       as 12h, 4w) [default: 7d]
           --include-private           Export private calls too
+          --no-transcripts            Leave out what people really said: transcripts, and the phrases
+                                      that topics were found in
           --partition-by <day|month>  How much time a partition of a new table holds [default: day]
           --deletes <mark|drop>       What becomes of rows whose calls are gone: marked, or taken out
                                       [default: mark]
@@ -105,14 +107,14 @@ fn the_flags_of_export_are_these() {
           --concurrency <N>           Requests under way at once, at most [default: 16]
           --weekly-quota <N>          Requests a week, at most, of all runs on this lake; a week begins
                                       on Sunday 00:00 UTC [default: 100000]
+      -q, --quiet                     Say nothing but errors
           --quota-share <SHARE>       The part of the week's quota that backfills may take, from 0 to 1
                                       [default: 0.7]
           --max-time <TIME>           How long the run may take (such as 90m, 6h); what is complete by
                                       then is committed
-      -q, --quiet                     Say nothing but errors
+      -v, --verbose                   Say more about what is happening
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]
-      -v, --verbose                   Say more about what is happening
           --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
                                       those that are built in
           --json                      Print the run report as JSON on stdout
@@ -497,6 +499,39 @@ fn a_wrong_configuration_ends_every_command_with_2_and_its_place() {
     let mut other = clari_lake(&["config", "check", "--config", "no-such.toml"]);
     other.current_dir(&folder);
     assert!(said(other).contains("cannot read the configuration file no-such.toml"));
+}
+
+/// Hashes without a salt would hide nothing: exit 2, before the first request.
+#[test]
+fn a_missing_salt_and_rules_that_cannot_hold_are_told_before_the_first_request() {
+    let workspace = Workspace::generate(&Options { calls: 10, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let run = |file: &str, more: &[&str], salt: Option<&str>| {
+        let folder = configured(&format!("rate = 0\nlake = \"data\"\n{file}"));
+        let mut command = clari_lake(&["export", "--to", &now().to_rfc3339()]);
+        command.args(more).args(["--base-url", &server.base_url()]).current_dir(&folder);
+        command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", PASSWORD)]);
+        command.envs(salt.map(|salt| ("CLARI_LAKE_SALT", salt)));
+        said(command)
+    };
+    let hashed = "[columns]\nusers.userEmail = \"hash\"\n";
+    let contacts = "[endpoint.calls.columns]\ncrm_info.contact_ids = \"mask\"\n";
+    for (file, more, salt, words) in [
+        (hashed, &[][..], None, "CLARI_LAKE_SALT is not set"),
+        (hashed, &[], Some("short"), "shorter than 16"),
+        ("[columns]\nusers.userEmial = \"hash\"\n", &[], None, "line 4, column 7"),
+        ("[columns]\nid = \"drop\"\n", &[], None, "is part of the key"),
+        ("[endpoint.calls.columns]\ntime = \"mask\"\n", &[], None, "dates the rows"),
+        ("[endpoint.calls.columns]\nstatus = \"hash\"\n", &[], Some(SALT), "is asked for by"),
+        (contacts, &["--endpoint", "calls", "--endpoint", "crm_contacts"], None, "is asked for by"),
+    ] {
+        let text = run(file, more, salt);
+        assert!(text.starts_with("2\n") && text.contains(words), "{file}: {text}");
+        assert!(!text.contains(SALT), "{text}");
+    }
+    assert_eq!(server.requests().len(), 0);
+    let text = run(hashed, &["--endpoint", "calls"], Some(SALT));
+    assert!(text.starts_with("0\n") && !text.contains(SALT), "{text}");
 }
 
 #[test]

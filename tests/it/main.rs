@@ -20,6 +20,7 @@ mod faults;
 mod floors;
 mod formats;
 mod idempotent;
+mod privacy;
 mod quarantine;
 mod requests;
 #[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]

@@ -107,6 +107,20 @@ impl Lake {
         files_below(&self.path().join(below))
     }
 
+    /// The files below a folder that hold this text anywhere, as bytes or, in Parquet, as a part of
+    /// a value; whatever its case.
+    pub(crate) fn files_with(&self, below: &str, text: &str) -> Vec<PathBuf> {
+        let text = text.to_lowercase();
+        let mut files = self.files(below);
+        files.retain(|path| {
+            let bytes = fs::read(path).unwrap();
+            let is_parquet = bytes.starts_with(b"PAR1");
+            let raw = String::from_utf8_lossy(&bytes).to_lowercase();
+            raw.contains(&text) || (is_parquet && shown(path).to_lowercase().contains(&text))
+        });
+        files
+    }
+
     /// The objects of a table, by the glob that a query engine would use.
     pub(crate) fn objects(&self, table: &str) -> Vec<PathBuf> {
         let is_object = |path: &PathBuf| path.extension().is_some_and(|it| it == "parquet");
@@ -207,6 +221,32 @@ fn read(batch: &RecordBatch, row: usize, dt: &str, parent: Option<&str>, has_day
         parent: parent.and_then(text),
         deleted: text("deleted_at").is_some(),
     }
+}
+
+/// All numbers and texts of a column.
+fn texts(column: &dyn Array, text: &mut String) {
+    match column.data_type() {
+        DataType::List(_) => texts(column.as_list::<i32>().values(), text),
+        DataType::Struct(_) => {
+            column.as_struct().columns().iter().for_each(|column| texts(column, text));
+        }
+        DataType::Utf8 | DataType::Int64 | DataType::Float64 => {
+            let values = (0..column.len()).map(|row| value(column, row).to_string());
+            text.extend(values.map(|value| value + "\n"));
+        }
+        _ => {}
+    }
+}
+
+/// All numbers and texts of a Parquet file, be it of the index, line by line.
+fn shown(path: &Path) -> String {
+    let file = fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let mut text = String::new();
+    for batch in reader.map(Result::unwrap) {
+        batch.columns().iter().for_each(|column| texts(column, &mut text));
+    }
+    text
 }
 
 /// One value of a column as JSON.

@@ -16,7 +16,7 @@ use clari_lake::plan::RunSettings;
 use clari_lake::quota::Limits;
 use clari_lake::report::{Progress, Report};
 use clari_lake::retry::RetryPolicy;
-use clari_lake::secret::Credentials;
+use clari_lake::secret::{Credentials, Salt};
 use clari_lake::simulator::Settings;
 use clari_lake::window::Window;
 
@@ -45,7 +45,11 @@ pub(crate) struct Run {
     bucket: Option<Arc<Bucket>>,
     conditional: Conditional,
     files: Vec<(String, String)>,
+    no_transcripts: bool,
 }
+
+/// What hashes are made with.
+pub(crate) const SALT: &str = "a salt that only tests know";
 
 /// Retries as often as in earnest, without the waiting.
 fn quick() -> RetryPolicy {
@@ -77,6 +81,7 @@ impl Run {
             bucket: None,
             conditional: Conditional::Etag,
             files: Vec::new(),
+            no_transcripts: false,
         }
     }
 
@@ -108,6 +113,12 @@ impl Run {
     pub(crate) fn with_files(mut self, files: &[(&str, &str)]) -> Self {
         let owned = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         self.files.extend(owned);
+        self
+    }
+
+    /// Without what people really said.
+    pub(crate) fn without_transcripts(mut self) -> Self {
+        self.no_transcripts = true;
         self
     }
 
@@ -257,6 +268,7 @@ impl Run {
 
     /// The same, in the runtime of whoever awaits it.
     pub(crate) async fn perform(self) -> Result<Report, Error> {
+        let catalogue = Arc::new(self.catalogue()?);
         let settings = ClientSettings {
             base_url: self.base_url,
             rate: 0.0,
@@ -280,7 +292,7 @@ impl Run {
         let export = Export {
             client: Arc::new(client),
             store: Arc::new(store),
-            catalogue: Arc::new(catalogue(self.page_size, &self.files)?),
+            catalogue,
             settings: self.settings,
             limits: Some(self.limits),
             max_time: None,
@@ -297,19 +309,25 @@ impl Run {
     }
 }
 
-/// The built-in endpoints, those that are paged in pages of this size, and what files say.
-fn catalogue(page_size: Option<u32>, files: &[(String, String)]) -> Result<Catalogue, Error> {
-    let mut built_in = Catalogue::built_in()?;
-    for (name, text) in files {
-        built_in = built_in.with_file(name, text)?;
-    }
-    built_in.check()?;
-    let Some(size) = page_size else { return Ok(built_in) };
-    let resized = built_in.endpoints().iter().cloned().map(|mut endpoint| {
-        if let Paging::SkipLimit(paging) = &mut endpoint.paging {
-            paging.page_size = size;
+impl Run {
+    /// The built-in endpoints, those that are paged in pages of this size, and what files say.
+    pub(crate) fn catalogue(&self) -> Result<Catalogue, Error> {
+        let mut built_in = Catalogue::built_in()?;
+        for (name, text) in &self.files {
+            built_in = built_in.with_file(name, text)?;
         }
-        endpoint
-    });
-    Ok(Catalogue::new(resized.collect()))
+        if self.no_transcripts {
+            built_in = built_in.without_verbatim();
+        }
+        built_in.check()?;
+        let built_in = built_in.with_salt(&self.endpoints, Some(&Salt::new(SALT)?))?;
+        let Some(size) = self.page_size else { return Ok(built_in) };
+        let resized = built_in.endpoints().iter().cloned().map(|mut endpoint| {
+            if let Paging::SkipLimit(paging) = &mut endpoint.paging {
+                paging.page_size = size;
+            }
+            endpoint
+        });
+        Ok(Catalogue::new(resized.collect()))
+    }
 }
