@@ -9,7 +9,7 @@ use super::manifests::{of_version, versions};
 use super::store::Store;
 use crate::error::Result;
 use crate::manifest::Manifest;
-use crate::schema::Difference;
+use crate::schema::{Difference, Schema};
 
 /// A change of a table's schema after it was settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,19 +22,23 @@ pub struct SchemaChange {
     pub differences: Vec<Difference>,
 }
 
-/// The changes of a table's settled schema, oldest first.
+/// The changes of a table's settled schema up to its present one, oldest first.
 ///
 /// Between two manifests of the same schema there is taken to be no other, so that a table which
-/// never changed takes two readings, and one that did some ten for each change.
+/// never changed takes one reading, and one that did some ten for each change.
 ///
 /// # Errors
 /// When the store fails. A manifest that cannot be read is passed over.
-pub fn schema_changes(store: &Store, endpoint: &str) -> Result<Vec<SchemaChange>> {
+pub fn schema_changes(
+    store: &Store,
+    endpoint: &str,
+    present: &Schema,
+) -> Result<Vec<SchemaChange>> {
     let versions = versions(store, endpoint)?;
     let mut history = History { store, endpoint, versions: &versions, changes: Vec::new() };
     if let Some(last) = versions.len().checked_sub(1) {
-        let ends = history.read(0).zip(history.read(last));
-        if let Some((oldest, newest)) = ends {
+        let oldest = history.read(0).filter(|oldest| oldest.schema != *present);
+        if let Some((oldest, newest)) = oldest.zip(history.read(last)) {
             history.search((0, &oldest), (last, &newest));
         }
     }

@@ -19,11 +19,11 @@ use crate::lake::{Chain, Ledger, Store, Table};
 use crate::manifest::{Granularity, Manifest, Queue};
 use crate::quota::Limits;
 use crate::report::Week;
-use crate::schema::Difference;
+use crate::schema::{Difference, Schema};
 use crate::window::{Coverage, Window};
 
 pub use self::concerns::Concern;
-pub use self::runs::{Run, RunEndpoint, RunProblem};
+pub use self::runs::{Run, RunEndpoint, RunProblem, last_success};
 
 /// How many runs are told of.
 pub const RUNS: usize = 30;
@@ -82,6 +82,9 @@ pub struct TableStatus {
     pub committed_at: DateTime<Utc>,
     /// How much time a partition holds.
     pub granularity: Granularity,
+    /// Its columns.
+    #[serde(skip)]
+    pub schema: Schema,
     /// What each partition holds, by its value of `dt`.
     #[serde(skip)]
     pub held: BTreeMap<String, Held>,
@@ -167,6 +170,7 @@ fn table(
         version: manifest.version,
         committed_at: manifest.committed_at,
         granularity: manifest.granularity,
+        schema: manifest.schema.clone(),
         held: held(manifest),
         queues: queues.unwrap_or_default(),
     }))

@@ -94,6 +94,15 @@ impl Status {
     }
 }
 
+/// When a run last brought all that it was to bring, by the last reports.
+///
+/// # Errors
+/// When the store fails.
+pub fn last_success(store: &Store) -> Result<Option<DateTime<Utc>>> {
+    let runs = newest(store, super::RUNS)?;
+    Ok(runs.iter().find(|run| run.complete).map(|run| run.finished_at))
+}
+
 /// The last runs, the newest first.
 pub(super) fn newest(store: &Store, most: usize) -> Result<Vec<Run>> {
     let texts = store.reports(most)?;

@@ -75,7 +75,8 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
 fn html(store: &Arc<Store>, status: &Status, forecast: &Forecast, max_age: i64) -> Result<String> {
     let mut changes = Vec::new();
     for table in &status.tables {
-        changes.push((table.endpoint.clone(), schema_changes(store, &table.endpoint)?));
+        changes
+            .push((table.endpoint.clone(), schema_changes(store, &table.endpoint, &table.schema)?));
     }
     Ok(page::render(status, forecast, &changes, max_age)?)
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use super::*;
 use crate::manifest::{Granularity, Queue};
 use crate::report::Week;
-use crate::schema::Difference;
+use crate::schema::{AddedColumns, Difference, Schema};
 use crate::status::{Held, RunProblem};
 use crate::window::Window;
 
@@ -37,6 +37,7 @@ fn table(name: &str, days: u64) -> TableStatus {
         version: 3,
         committed_at: now(),
         granularity: Granularity::Day,
+        schema: Schema { columns: Vec::new(), added: AddedColumns::default() },
         held,
         queues: std::collections::BTreeMap::new(),
     }
