@@ -14,10 +14,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Stop;
+use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Exchanged, Get, Network, Severed, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
+use crate::report::Answers;
 use crate::retry::{Failure, RetryPolicy};
 use crate::secret::Credentials;
 
@@ -65,6 +67,8 @@ impl ClientSettings {
 /// What to ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
+    /// The endpoint by which it is counted.
+    pub endpoint: String,
     /// The path below the base URL, its variable parts percent-encoded.
     pub path: String,
     /// The query's keys and values, not yet encoded.
@@ -129,6 +133,7 @@ pub struct Client {
     outage: Duration,
     stop: Stop,
     requests: AtomicU64,
+    tally: Tally,
     last_success: Mutex<Instant>,
     succeeded: AtomicBool,
     /// When the first request failed since one succeeded.
@@ -176,6 +181,7 @@ impl Client {
             outage: settings.outage,
             stop,
             requests: AtomicU64::new(0),
+            tally: Tally::default(),
             last_success: Mutex::new(Instant::now()),
             succeeded: AtomicBool::new(false),
             failing_since: Mutex::default(),
@@ -206,6 +212,11 @@ impl Client {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// What the requests for an endpoint came to, so far.
+    pub fn answers(&self, endpoint: &str) -> Answers {
+        self.tally.of(endpoint)
+    }
+
     /// Sends `request` until a reply can be read by `read`, or there is no point in trying again.
     /// `attempts` counts the requests that it took.
     ///
@@ -224,9 +235,8 @@ impl Client {
         let mut headers = request.headers.clone();
         headers.extend(self.headers.clone());
         for attempt in 1u32.. {
-            let sent = self
-                .send(Get { url: url.clone(), headers: headers.clone() }, request.purpose)
-                .await?;
+            let get = Get { url: url.clone(), headers: headers.clone() };
+            let sent = self.send(get, request).await?;
             *attempts += 1;
             let (failure, error) = match sent {
                 Ok(reply) => match read(&reply) {
@@ -257,7 +267,10 @@ impl Client {
             too_large += u32::from(failure == Failure::TooLarge);
             let tries = if failure == Failure::TooLarge { too_large } else { attempt };
             match self.delay(failure, tries, begun) {
-                Some(delay) if !shrink => self.pause(delay).await?,
+                Some(delay) if !shrink => {
+                    tracing::info!(attempt, delay_ms = millis(delay), "{error}; trying again");
+                    self.pause(delay).await?;
+                }
                 _ if self.is_out() => return Err(self.halt(outage(self.outage, error))),
                 _ => return Err(FetchError::Failed(failure, error)),
             }
@@ -268,7 +281,9 @@ impl Client {
 
     /// Ends the run: from here on every request answers with the same error.
     pub fn halt(&self, error: Error) -> FetchError {
-        let _ = self.halted.set((error.kind(), error.to_string()));
+        if self.halted.set((error.kind(), error.to_string())).is_ok() {
+            tracing::warn!("nothing more is asked: {error}");
+        }
         FetchError::Halted(error)
     }
 
@@ -276,8 +291,9 @@ impl Client {
     async fn send(
         &self,
         get: Get,
-        purpose: Purpose,
+        request: &Request,
     ) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
+        let purpose = request.purpose;
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
         self.check()?;
@@ -293,6 +309,10 @@ impl Client {
         let asked_at = Instant::now();
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
+        let answer = answer(exchanged.as_ref());
+        let path = &request.path;
+        tracing::debug!(path, answer, elapsed_ms = millis(asked_at.elapsed()), "asked");
+        self.tally.note(&request.endpoint, answer);
         Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at)))
     }
 
@@ -409,6 +429,10 @@ impl Client {
         let since = *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| since.elapsed() >= self.outage)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn parse_base_url(text: &str) -> Result<Url> {

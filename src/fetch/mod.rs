@@ -8,6 +8,7 @@
 mod client;
 mod requests;
 mod stop;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod throttle;

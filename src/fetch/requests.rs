@@ -99,6 +99,7 @@ pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
         }
     }
     Request {
+        endpoint: endpoint.name.clone(),
         path: endpoint.path.fill(&values, percent_encode),
         query,
         headers: headers(&endpoint.headers),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use tracing::{Instrument, Span};
 
 use super::pages::Pages;
 use super::snapshots::snapshot;
@@ -286,6 +287,20 @@ pub(super) enum Read {
 pub(super) async fn read(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
+    keys: Option<&mut HashSet<Box<str>>>,
+) -> Result<Read> {
+    read_pages(table, scan, keys).instrument(span(scan)).await
+}
+
+/// What the log says a list is of.
+fn span(scan: &Scan<'_>) -> Span {
+    let Some(Window { from, to }) = scan.window else { return Span::none() };
+    tracing::error_span!("window", from = %from.format("%FT%TZ"), to = %to.format("%FT%TZ"))
+}
+
+async fn read_pages(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
     mut keys: Option<&mut HashSet<Box<str>>>,
 ) -> Result<Read> {
     let mut pages = Pages::new(scan, &table.endpoint);
@@ -312,6 +327,7 @@ pub(super) async fn read(
             }
             Err(error) => return refuse(table, scan, error).await,
         };
+        tracing::debug!(records = answer.page.entries.len(), "page");
         if let Some(keys) = &mut keys {
             keys.extend(answer.rows.facts.iter().map(|facts| facts.key.clone()));
         }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use tracing::Instrument;
 
 use self::spending::Spending;
 use self::table_run::{TableRun, blocking};
@@ -89,6 +90,10 @@ impl Export {
         let started_at = self.clock.now();
         let run = run_name(started_at);
         self.pay_from_ledger(&run);
+        // Whoever looks on knows from the beginning who else is to come.
+        for endpoint in endpoints {
+            self.progress.update(&endpoint.name, |_| {});
+        }
         let timer =
             self.max_time.map(|time| tokio::spawn(end_after(Arc::clone(&self.client), time)));
         let ran = self.run_levels(endpoints, &run).await;
@@ -196,7 +201,10 @@ impl Export {
         run: &str,
         changed: &[i32],
     ) -> Result<Vec<Ran>> {
-        let runs = endpoints.iter().map(|endpoint| self.run_one(endpoint, run, changed));
+        let runs = endpoints.iter().map(|endpoint| {
+            let span = tracing::error_span!("endpoint", endpoint = endpoint.name);
+            self.run_one(endpoint, run, changed).instrument(span)
+        });
         let mut runs = futures::stream::iter(runs).buffer_unordered(4);
         let mut done = Vec::new();
         while let Some(ran) = runs.next().await {
@@ -210,6 +218,7 @@ impl Export {
     }
 
     async fn run_one(&self, endpoint: &Endpoint, run: &str, changed: &[i32]) -> Result<Ran> {
+        tracing::info!("begun");
         let table = TableRun::open(self, endpoint, run).await?;
         evolution::go_on(self, &table).await?;
         if self.catalogue.looks_up(endpoint) {
@@ -220,6 +229,8 @@ impl Export {
         evolution::conclude(self, &table).await?;
         let ran = table.finish().await?;
         self.progress.update(&endpoint.name, |live| live.ended = true);
+        let EndpointReport { requests, records, inserted, updated, .. } = ran.report;
+        tracing::info!(requests, records, inserted, updated, "ended");
         Ok(ran)
     }
 

@@ -148,7 +148,10 @@ impl<'e> TableRun<'e> {
         state.answered = true;
         state.server_date = state.server_date.max(date);
         let records = decoded.page.entries.len() as u64;
-        self.export.progress.update(&self.endpoint.name, |live| live.records += records);
+        self.export.progress.update(&self.endpoint.name, |live| {
+            live.pages += 1;
+            live.records += records;
+        });
         Ok(state.note(decoded))
     }
 
@@ -174,6 +177,8 @@ impl<'e> TableRun<'e> {
         let mut state = self.state.lock().await;
         state.report.requests += attempts;
         state.answered |= answered.is_ok();
+        let pages = u64::from(answered.is_ok());
+        self.export.progress.update(&self.endpoint.name, |live| live.pages += pages);
         answered
     }
 
@@ -276,7 +281,9 @@ impl<'e> TableRun<'e> {
         state.last_commit = Instant::now();
         let manifest = state.table.manifest();
         let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
+        let version = manifest.version;
         self.lock_decoder().set_schema(schema, settled);
+        tracing::info!(version, partitions = committed.changed.len(), "committed");
         for change in committed.changed {
             state.report.inserted += change.inserted;
             state.report.updated += change.updated;
@@ -297,6 +304,9 @@ impl<'e> TableRun<'e> {
 
     /// Notes that something is missing. What ended the run is said once.
     pub(super) async fn fail(&self, window: Option<Window>, error: FetchError) {
+        if let FetchError::Failed(_, error) = &error {
+            tracing::warn!("{}", describe(error));
+        }
         let mut state = self.state.lock().await;
         let endpoint = self.endpoint.name.clone();
         match error {
@@ -325,7 +335,7 @@ impl<'e> TableRun<'e> {
         let now = self.export.clock.now();
         self.with_state(move |state| state.table.sweep(now)).await?;
         let mut state = self.state.lock().await;
-        let manifest = state.table.manifest();
+        let manifest = state.table.manifest().clone();
         let (rows, bytes) = (manifest.rows(), manifest.bytes());
         let partitions = manifest.partitions.len() as u64;
         if state.absent && rows > 0 {
@@ -335,6 +345,8 @@ impl<'e> TableRun<'e> {
         }
         let mut report = state.report.clone();
         (report.rows, report.bytes, report.partitions) = (rows, bytes, partitions);
+        (report.watermark, report.covered_to) = (manifest.watermark, manifest.coverage.end());
+        report.answers = self.export.client.answers(&self.endpoint.name);
         report.outcome = match (state.absent, state.problems.is_empty()) {
             (true, true) => Outcome::Absent,
             (_, true) => Outcome::Complete,

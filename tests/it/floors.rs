@@ -18,7 +18,8 @@ const FLOORS: [&[&str]; 5] = [
 ];
 
 /// What floors 0 and 1 never mention, since they are values and decisions.
-const WORLD: [&str; 6] = ["tokio", "reqwest", "std::fs", "std::env", "Utc::now", "fastrand"];
+const WORLD: [&str; 7] =
+    ["tokio", "reqwest", "std::fs", "std::env", "Utc::now", "fastrand", "tracing"];
 
 /// A source file without its tests and comments.
 struct Source {

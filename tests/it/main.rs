@@ -22,6 +22,7 @@ mod formats;
 mod idempotent;
 mod privacy;
 mod quarantine;
+mod report;
 mod requests;
 #[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]
 mod simulation;

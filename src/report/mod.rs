@@ -3,12 +3,15 @@
 //! Enters: counts and outcomes. Leaves: the JSON of `--json` and `_manifest/runs/`, and the live
 //! numbers behind a progress display. Never here: record values, secrets, or how any is printed.
 
+mod metrics;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
+pub use self::metrics::Metrics;
 pub use crate::manifest::Queue;
 use crate::schema::Difference;
 use crate::window::Window;
@@ -75,6 +78,10 @@ pub enum Outcome {
     Absent,
 }
 
+/// How many requests had each answer: a status such as `200`, or how the connection ended
+/// (`no_connection`, `no_answer`, `torn`, `endless`).
+pub type Answers = BTreeMap<String, u64>;
+
 /// What a run did for one endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EndpointReport {
@@ -84,6 +91,8 @@ pub struct EndpointReport {
     pub outcome: Outcome,
     /// How many requests it took, those tried again included.
     pub requests: u64,
+    /// What they came to: how many had each status, or broke off in each way.
+    pub answers: Answers,
     /// How many records came, those seen twice included.
     pub records: u64,
     /// How many rows its table has.
@@ -92,6 +101,12 @@ pub struct EndpointReport {
     pub partitions: u64,
     /// Of how many bytes.
     pub bytes: u64,
+    /// Up to where its changes are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<DateTime<Utc>>,
+    /// Up to where it is listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub covered_to: Option<DateTime<Utc>>,
     /// Rows that are new.
     pub inserted: u64,
     /// Rows whose content changed.
@@ -157,6 +172,8 @@ pub struct Progress(Mutex<BTreeMap<String, Live>>);
 pub struct Live {
     /// Requests answered.
     pub requests: u64,
+    /// Replies that could be read.
+    pub pages: u64,
     /// Records read.
     pub records: u64,
     /// Windows, snapshots or keys that are done.
@@ -178,7 +195,7 @@ impl Progress {
         }
     }
 
-    /// The numbers of all endpoints that have begun, by name.
+    /// The numbers of all endpoints, by name; of one that has not begun nothing is planned.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, Live> {
         self.lock().clone()
