@@ -33,9 +33,23 @@ pub(super) struct Verbosity {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Say more about what is happening
-    #[arg(short, long, global = true)]
-    pub(super) verbose: bool,
+    /// Say more about what is happening; -vv tells of every request
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// How stderr is written: as text, or as one JSON object a line
+    #[arg(long, global = true, value_name = "text|json", default_value = "text")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    pub(super) log_format: LogFormat,
+}
+
+/// How stderr is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,9 +128,8 @@ pub(super) struct ExportArgs {
     pub(super) quota: QuotaArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print the run report as JSON on stdout
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -143,9 +156,8 @@ pub(super) struct BackfillArgs {
     pub(super) quota: QuotaArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print the run report as JSON on stdout
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
 }
 
 /// How tables are filled; the configuration file can say it too.
@@ -181,6 +193,17 @@ pub(super) struct QuotaArgs {
     /// How long the run may take (such as 90m, 6h); what is complete by then is committed
     #[arg(long, value_name = "TIME")]
     pub(super) max_time: Option<Span>,
+}
+
+/// Where it is told what a run did.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ResultArgs {
+    /// Print the run report as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write the run's numbers to this file at its end, as Prometheus reads them
+    #[arg(long, value_name = "FILE")]
+    pub(super) metrics: Option<PathBuf>,
 }
 
 /// How the API is asked; the configuration file can say it too.

@@ -1,5 +1,6 @@
 //! `export`: what changed since the last run.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,17 +8,19 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use super::Exit;
-use super::args::{BackfillArgs, ExportArgs};
-use super::output::{Printer, summary};
-use super::progress::Display;
+use super::args::{BackfillArgs, ExportArgs, ResultArgs};
+use super::output::{Printer, summary, write_file};
+use super::progress::{Display, Pace};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::{Catalogue, Dated};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
+use crate::lake::Ledger;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
-use crate::report::{EndpointReport, Report};
+use crate::report::{EndpointReport, Metrics, Report};
+use crate::status::last_success;
 use crate::window::Window;
 
 pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
@@ -27,7 +30,7 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
     check_range(args.from, now)?;
     let run =
         RunSettings { from: args.from, full: args.full, evolve: args.evolve, ..settings.run(now) };
-    perform_and_conclude(&settings, run, "export", &args.endpoints, args.json, printer)
+    perform_and_conclude(&settings, run, "export", &args.endpoints, &args.results, printer)
 }
 
 /// `backfill`: a history, newest first.
@@ -40,7 +43,7 @@ pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
     let window = Window::new(args.from, to);
     check_history(&settings.catalogue()?, &args.endpoints)?;
     let run = RunSettings { backfill: Some(window), refetch: args.refetch, ..settings.run(now) };
-    perform_and_conclude(&settings, run, "backfill", &args.endpoints, args.json, printer)
+    perform_and_conclude(&settings, run, "backfill", &args.endpoints, &args.results, printer)
 }
 
 /// A backfill of what has no history would do nothing, and seem to have done it.
@@ -68,12 +71,43 @@ fn perform_and_conclude(
     run: RunSettings,
     command: &str,
     endpoints: &[String],
-    json: bool,
+    results: &ResultArgs,
     printer: Printer,
 ) -> Result<Exit> {
+    if let Some(file) = &results.metrics {
+        check_folder(file)?;
+    }
+    let started_at = clock::now();
     let export = settings.export(run, command, endpoints)?;
-    let (report, signal) = perform(&export, endpoints, printer)?;
-    conclude(&report, json, signal, printer)
+    let ran = perform(&export, endpoints, printer);
+    let report = ran.as_ref().ok().map(|(report, _)| report.clone());
+    let concluded =
+        ran.and_then(|(report, signal)| conclude(&report, results.json, signal, printer));
+    if let Some(file) = &results.metrics {
+        let metrics = Metrics {
+            command,
+            exit: concluded.as_ref().map_or_else(Exit::of, |exit| *exit).code(),
+            started_at,
+            finished_at: clock::now(),
+            last_success: last_success(&export.store).unwrap_or_default(),
+            report: report.as_ref(),
+        };
+        // The run came out as it did, whoever can be told of it.
+        if let Err(error) = write_file(file, metrics.text().as_bytes()) {
+            printer.error(&error.into());
+        }
+    }
+    concluded
+}
+
+/// A file that cannot be written at the end is a mistake that can be seen before.
+fn check_folder(file: &Path) -> Result<(), Error> {
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+    if folder.is_none_or(Path::is_dir) {
+        return Ok(());
+    }
+    let message = format!("the folder of {} does not exist", file.display());
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// Runs an export with a progress display, and stops it on a signal; which signal came, if any.
@@ -92,11 +126,24 @@ pub(super) fn perform(
     let selected = export.catalogue.select(endpoints)?;
     let outcome = runtime.block_on(async {
         tokio::spawn(watch_signals(export.stop.clone(), Arc::clone(&signal), printer));
-        let _display = Display::start(Arc::clone(&export.progress), printer);
+        let _display = Display::start(Arc::clone(&export.progress), pace(export), printer);
         export.run(&selected).await
     });
     let signal = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
     Ok((outcome?, signal))
+}
+
+/// What the run may take, as its display knows it.
+fn pace(export: &Export) -> Pace {
+    let Some(limits) = export.limits else { return Pace { rate: 0.0, week_left: None } };
+    let ledger = Ledger::new(Arc::clone(&export.store), "");
+    // A ledger that cannot be read is the run's to report.
+    let week = ledger.week(&limits, clock::now()).ok();
+    let left = week.map(|week| match export.settings.backfill {
+        Some(_) => week.backfill_quota.saturating_sub(week.spent_on_backfill),
+        None => week.quota.saturating_sub(week.spent),
+    });
+    Pace { rate: limits.rate, week_left: left }
 }
 
 /// Says how a run came out.
@@ -108,7 +155,7 @@ pub(super) fn conclude(
 ) -> Result<Exit> {
     if json {
         printer.data(&serde_json::to_string_pretty(report)?);
-    } else {
+    } else if printer.is_for_people() {
         printer.note(&summary(report));
     }
     if printer.verbose {
@@ -125,6 +172,7 @@ pub(super) fn conclude(
         let window = problem.window.map(|window| format!(" {window}")).unwrap_or_default();
         printer.warn(&format!("incomplete: {}{window}: {}", problem.endpoint, problem.message));
     }
+    tell_machines(report);
     Ok(match (signal, report.complete) {
         (Some(signal), _) => Exit::Signal(signal),
         (None, true) => Exit::Complete,
@@ -133,6 +181,14 @@ pub(super) fn conclude(
             Exit::Incomplete
         }
     })
+}
+
+/// The run in short, as the log's last event.
+fn tell_machines(report: &Report) {
+    let Report { complete, requests, run, command, .. } = report;
+    let sum = |of: fn(&EndpointReport) -> u64| report.endpoints.iter().map(of).sum::<u64>();
+    let (inserted, updated) = (sum(|it| it.inserted), sum(|it| it.updated));
+    tracing::info!(run, command, complete, requests, inserted, updated, "run ended");
 }
 
 /// What `evolve` would add to a table, in a few words.

@@ -12,6 +12,7 @@ mod describe;
 mod doctor;
 mod evolve;
 mod export;
+mod logs;
 mod output;
 mod plan;
 mod progress;
@@ -28,6 +29,7 @@ use clap::Parser;
 
 use self::args::{Args, Command};
 use self::output::Printer;
+use crate::error::{Error, ErrorKind};
 
 /// What the process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +44,30 @@ pub(crate) enum Exit {
     Signal(u8),
 }
 
+impl Exit {
+    /// What an error means.
+    fn of(error: &anyhow::Error) -> Self {
+        match error.downcast_ref::<Error>().map(Error::kind) {
+            Some(ErrorKind::Interrupted) => Self::Signal(2),
+            Some(kind) if kind.retryable() => Self::Incomplete,
+            _ => Self::Fix,
+        }
+    }
+
+    /// The number that the process ends with.
+    fn code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Incomplete => 1,
+            Self::Fix => 2,
+            Self::Signal(number) => 128u8.saturating_add(number),
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Complete => Self::SUCCESS,
-            Exit::Incomplete => Self::from(1),
-            Exit::Fix => Self::from(2),
-            Exit::Signal(number) => Self::from(128u8.saturating_add(number)),
-        }
+        Self::from(exit.code())
     }
 }
 
@@ -58,7 +76,8 @@ impl From<Exit> for ExitCode {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let printer = Printer::new(args.verbosity.quiet, args.verbosity.verbose);
+    logs::start(&args.verbosity);
+    let printer = Printer::new(&args.verbosity);
     let outcome = match args.command {
         Command::Demo(args) => demo::run(&args, printer),
         Command::Export(args) => export::run(&args, printer),

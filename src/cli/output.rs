@@ -7,6 +7,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::Exit;
+use super::args::{LogFormat, Verbosity};
 use crate::error::{Error, ErrorKind};
 use crate::report::{EndpointReport, Outcome, Report};
 
@@ -15,11 +16,17 @@ use crate::report::{EndpointReport, Outcome, Report};
 pub(super) struct Printer {
     quiet: bool,
     pub(super) verbose: bool,
+    /// Whether everything on stderr is one JSON object a line.
+    json: bool,
 }
 
 impl Printer {
-    pub(super) fn new(quiet: bool, verbose: bool) -> Self {
-        Self { quiet, verbose }
+    pub(super) fn new(verbosity: &Verbosity) -> Self {
+        Self {
+            quiet: verbosity.quiet,
+            verbose: verbosity.verbose > 0,
+            json: verbosity.log_format == LogFormat::Json,
+        }
     }
 
     /// Whether a progress display makes sense.
@@ -29,7 +36,12 @@ impl Printer {
 
     /// Whether somebody is looking.
     pub(super) fn is_terminal(self) -> bool {
-        std::io::stderr().is_terminal()
+        std::io::stderr().is_terminal() && !self.json
+    }
+
+    /// Whether people read stderr.
+    pub(super) fn is_for_people(self) -> bool {
+        !self.json
     }
 
     /// Data. A reader that went away is no error.
@@ -39,27 +51,41 @@ impl Printer {
 
     /// A remark.
     pub(super) fn note(self, text: &str) {
-        if !self.quiet {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        if self.json {
+            tracing::info!("{}", text.trim());
+        } else if !self.quiet {
+            write_stderr(format!("{text}\n").as_bytes());
         }
     }
 
     /// What the user must know, however quiet.
     pub(super) fn warn(self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        if self.json {
+            tracing::error!("{text}");
+        } else {
+            write_stderr(format!("{text}\n").as_bytes());
+        }
     }
 
     /// An error with its causes and advice, and the exit code that it means.
     pub(super) fn error(self, error: &anyhow::Error) -> Exit {
-        let text = render(error);
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
-        let kind = error.downcast_ref::<Error>().map(Error::kind);
-        match kind {
-            Some(ErrorKind::Interrupted) => Exit::Signal(2),
-            Some(kind) if kind.retryable() => Exit::Incomplete,
-            _ => Exit::Fix,
+        if self.json {
+            let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+            let hint = error.downcast_ref::<Error>().and_then(Error::hint);
+            tracing::error!(causes = causes.join(": "), hint, "{error}");
+        } else {
+            write_stderr(format!("{}\n", render(error)).as_bytes());
         }
+        Exit::of(error)
     }
+}
+
+/// Writes to stderr, where the progress display makes room for it. A reader that went away is no
+/// error.
+pub(super) fn write_stderr(bytes: &[u8]) {
+    super::progress::beside_bars(|| {
+        let _ = io::stderr().lock().write_all(bytes);
+    });
 }
 
 /// An error as the user reads it.

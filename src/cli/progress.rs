@@ -1,15 +1,41 @@
-//! Progress: bars on a terminal, a line a minute without one.
+//! Progress: a line for each endpoint on a terminal, a line a minute without one.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{Printer, number};
 use crate::report::{Live, Progress};
+
+/// How often the display is drawn, and how often a line is said.
+const TICK: Duration = Duration::from_millis(200);
+const MINUTE: Duration = Duration::from_secs(60);
+/// Over how long the rate of requests is taken.
+const RATE_TIME: Duration = Duration::from_secs(20);
+
+/// The bars of this process, for whoever else writes to stderr.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Writes to stderr while the bars, if there are any, make room.
+pub(super) fn beside_bars(write: impl FnOnce()) {
+    match BARS.get() {
+        Some(bars) => bars.suspend(write),
+        None => write(),
+    }
+}
+
+/// What a run may take, for the time that is left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Requests a second, at most; 0 for as fast as they go.
+    pub(super) rate: f64,
+    /// Requests that the week may still take when the run begins, if that is counted.
+    pub(super) week_left: Option<u64>,
+}
 
 /// Shows progress until it is dropped.
 pub(super) struct Display {
@@ -18,15 +44,15 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn start(progress: Arc<Progress>, printer: Printer) -> Self {
+    pub(super) fn start(progress: Arc<Progress>, pace: Pace, printer: Printer) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ended);
         let thread = printer.shows_progress().then(|| {
             std::thread::spawn(move || {
                 if printer.is_terminal() {
-                    bars(&progress, &flag);
+                    bars(&progress, pace, &flag);
                 } else {
-                    lines(&progress, printer, &flag);
+                    lines(&progress, pace, printer, &flag);
                 }
             })
         });
@@ -44,51 +70,156 @@ impl Drop for Display {
     }
 }
 
-fn bars(progress: &Progress, ended: &AtomicBool) {
-    let all = MultiProgress::new();
-    let mut shown: HashMap<String, ProgressBar> = HashMap::new();
-    let begun = Instant::now();
+/// How the run goes, over all endpoints.
+struct Course {
+    pace: Pace,
+    begun: Instant,
+    /// How many requests had been answered, at times of the last seconds.
+    answered: Vec<(Instant, u64)>,
+}
+
+impl Course {
+    fn new(pace: Pace) -> Self {
+        let begun = Instant::now();
+        Self { pace, begun, answered: vec![(begun, 0)] }
+    }
+
+    /// Takes in the numbers of now.
+    fn note(&mut self, live: &BTreeMap<String, Live>, now: Instant) {
+        self.answered.push((now, live.values().map(|live| live.requests).sum()));
+        let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > RATE_TIME;
+        let old = self.answered.iter().take_while(|it| is_old(it)).count();
+        // One that is older is kept, so that the time between is never short.
+        self.answered.drain(..old.saturating_sub(1));
+    }
+
+    fn requests(&self) -> u64 {
+        self.answered.last().map_or(0, |last| last.1)
+    }
+
+    /// Requests a second, of late.
+    fn rate(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.answered.first(), self.answered.last()) else {
+            return 0.0;
+        };
+        let seconds = last.0.duration_since(first.0).as_secs_f64();
+        if seconds < 0.5 { 0.0 } else { count(last.1 - first.1) / seconds }
+    }
+
+    /// How long the rest takes: as many requests as it needs by what was needed so far, at the rate
+    /// of late, but never faster than is allowed.
+    fn left(&self, live: &BTreeMap<String, Live>) -> Option<Duration> {
+        let requests: f64 = live.values().filter(|live| !live.ended).map(requests_left).sum();
+        let mut rate = self.rate();
+        if self.pace.rate > 0.0 {
+            rate = rate.min(self.pace.rate);
+        }
+        let is_known = self.begun.elapsed() > Duration::from_secs(3) && rate > 0.0;
+        let seconds = requests / rate;
+        (is_known && requests > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+    }
+
+    /// The run as a whole in one line.
+    fn total(&self, live: &BTreeMap<String, Live>) -> String {
+        let mut parts = vec![
+            format!("{} requests", number(self.requests())),
+            format!("{:.1} a second", self.rate()),
+        ];
+        if let Some(left) = self.pace.week_left {
+            let left = left.saturating_sub(self.requests());
+            parts.push(format!("{} left this week", number(left)));
+        }
+        if let Some(left) = self.left(live) {
+            // What has not begun is not planned yet.
+            let is_all = live.values().all(|live| live.ended || live.planned > 0);
+            let about = if is_all { "about" } else { "at least" };
+            parts.push(format!("{about} {} to go", span(left)));
+        }
+        parts.join(", ")
+    }
+}
+
+/// How many requests an endpoint still needs, if each thing takes as many as those that are done.
+fn requests_left(live: &Live) -> f64 {
+    let left = count(live.planned.saturating_sub(live.done));
+    let each = if live.done == 0 { 1.0 } else { count(live.requests) / count(live.done) };
+    left * each.max(1.0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+fn bars(progress: &Progress, pace: Pace, ended: &AtomicBool) {
+    let all = BARS.get_or_init(MultiProgress::new);
+    all.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    let total = all.add(line("{wide_msg}"));
+    let mut shown: BTreeMap<String, ProgressBar> = BTreeMap::new();
+    let mut course = Course::new(pace);
     while !ended.load(Ordering::Relaxed) {
-        for (name, live) in progress.snapshot() {
-            let bar = shown.entry(name.clone()).or_insert_with(|| all.add(bar(&name)));
+        let live = progress.snapshot();
+        course.note(&live, Instant::now());
+        for (name, live) in live.iter().filter(|(_, live)| live.planned > 0) {
+            let bar = shown.entry(name.clone()).or_insert_with(|| {
+                let style = "{prefix:19!} {bar:16} {pos:>7}/{len:<7} {wide_msg}";
+                all.insert_before(&total, line(style).with_prefix(name.clone()))
+            });
             bar.set_length(live.planned.max(1));
             bar.set_position(live.done);
-            bar.set_message(message(live, begun));
+            bar.set_message(counts(*live));
             if live.ended && !bar.is_finished() {
                 bar.finish_and_clear();
             }
         }
-        std::thread::sleep(Duration::from_millis(100));
+        total.set_message(course.total(&live));
+        std::thread::sleep(TICK);
     }
     let _ = all.clear();
 }
 
-fn bar(name: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:20} {bar:24} {pos:>6}/{len:<6} {wide_msg}");
-    let bar = ProgressBar::new(1).with_prefix(name.to_owned());
-    match style {
+/// A bar that is drawn in the terminal's own colours.
+fn line(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(1);
+    match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
         Err(_) => bar,
     }
 }
 
-fn message(live: Live, begun: Instant) -> String {
-    let left = eta(live, begun).map(|left| format!(", about {} left", span(left)));
-    format!(
-        "{} records, {} requests{}",
-        number(live.records),
-        number(live.requests),
-        left.unwrap_or_default()
-    )
+/// What an endpoint has so far; what is asked for one by one is decoded many at once.
+fn counts(live: Live) -> String {
+    let rows = format!(", {} rows", number(live.records));
+    let rows = if live.records > 0 { rows } else { String::new() };
+    format!("{} pages{rows}", number(live.pages))
 }
 
-/// How long the rest takes if it goes on as it has.
-fn eta(live: Live, begun: Instant) -> Option<Duration> {
-    let elapsed = begun.elapsed();
-    let enough = live.done > 0 && live.done < live.planned && elapsed > Duration::from_secs(3);
-    let done = u32::try_from(live.done).ok().filter(|_| enough)?;
-    let rest = u32::try_from(live.planned - live.done).ok()?;
-    Some((elapsed / done).saturating_mul(rest))
+fn lines(progress: &Progress, pace: Pace, printer: Printer, ended: &AtomicBool) {
+    let mut course = Course::new(pace);
+    let mut said = Instant::now();
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        let now = Instant::now();
+        if now.duration_since(said) < MINUTE {
+            continue;
+        }
+        said = now;
+        let live = progress.snapshot();
+        course.note(&live, now);
+        printer.note(&minute(&course, &live));
+    }
+}
+
+/// What a minute's line says: the run as a whole, and what is under way.
+fn minute(course: &Course, live: &BTreeMap<String, Live>) -> String {
+    let under_way = live.iter().filter(|(_, live)| !live.ended && live.planned > 0);
+    let under_way: Vec<_> = under_way
+        .map(|(name, live)| {
+            let (done, planned) = (number(live.done), number(live.planned));
+            format!("{name} {done} of {planned}, {}", counts(*live))
+        })
+        .collect();
+    format!("{}; {}", course.total(live), under_way.join("; "))
 }
 
 fn span(time: Duration) -> String {
@@ -96,25 +227,70 @@ fn span(time: Duration) -> String {
     match seconds {
         0..90 => format!("{seconds} s"),
         90..5400 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+        5400..172_800 => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 
-fn lines(progress: &Progress, printer: Printer, ended: &AtomicBool) {
-    let mut last = Instant::now();
-    while !ended.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(100));
-        if last.elapsed() >= Duration::from_secs(60) {
-            last = Instant::now();
-            for (name, live) in progress.snapshot().into_iter().filter(|(_, live)| !live.ended) {
-                printer.note(&format!(
-                    "{name}: {} of {}, {} records, {} requests",
-                    number(live.done),
-                    number(live.planned),
-                    number(live.records),
-                    number(live.requests)
-                ));
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(requests: u64, done: u64, planned: u64) -> Live {
+        Live { requests, done, planned, ..Live::default() }
+    }
+
+    fn course(rate: f64, answered: &[(u64, u64)]) -> Course {
+        let now = Instant::now();
+        let begun = now.checked_sub(Duration::from_secs(100)).unwrap();
+        let at = |(ago, count): &(u64, u64)| {
+            (now.checked_sub(Duration::from_secs(*ago)).unwrap(), *count)
+        };
+        let answered = answered.iter().map(at).collect();
+        Course { pace: Pace { rate, week_left: Some(1_000) }, begun, answered }
+    }
+
+    #[test]
+    fn what_is_left_takes_as_many_requests_as_what_is_done_and_no_more_a_second_than_allowed() {
+        let lives = BTreeMap::from([
+            ("calls".to_owned(), live(20, 5, 10)),
+            ("users".to_owned(), live(3, 1, 1)),
+            ("details".to_owned(), live(0, 0, 80)),
+        ]);
+        let slow = course(10.0, &[(20, 0), (0, 100)]);
+        assert_eq!(slow.left(&lives), Some(Duration::from_secs(20)), "100 requests at 5 a second");
+        let burst = course(10.0, &[(1, 0), (0, 100)]);
+        assert_eq!(burst.left(&lives), Some(Duration::from_secs(10)), "and never above 10");
+        let unlimited = course(0.0, &[(1, 0), (0, 100)]);
+        assert_eq!(unlimited.left(&lives), Some(Duration::from_secs(1)));
+        assert_eq!(course(10.0, &[(0, 0)]).left(&lives), None, "nothing is known yet");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let mut course = course(10.0, &[(90, 0), (50, 400), (25, 400), (10, 500)]);
+        let live = BTreeMap::from([("calls".to_owned(), live(550, 5, 10))]);
+        course.note(&live, Instant::now());
+        assert!((course.rate() - 6.0).abs() < 0.1, "150 requests in 25 s: {}", course.rate());
+        let line = course.total(&live);
+        assert!(
+            line.starts_with("550 requests, 6.0 a second, 450 left this week, about "),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_minute_is_one_line() {
+        let calls = Live { pages: 12, records: 1_200, ..live(20, 5, 10) };
+        let ended = Live { ended: true, ..live(3, 1, 1) };
+        let lives = BTreeMap::from([("calls".to_owned(), calls), ("users".to_owned(), ended)]);
+        let said = minute(&course(10.0, &[(20, 0), (0, 100)]), &lives);
+        let expected = "100 requests, 5.0 a second, 900 left this week, about 4 s to go; \
+            calls 5 of 10, 12 pages, 1,200 rows";
+        assert_eq!(said, expected);
+        let mut waiting = lives;
+        waiting.insert("details".to_owned(), Live::default());
+        let said = minute(&course(10.0, &[(20, 0), (0, 100)]), &waiting);
+        assert_eq!(said, expected.replace("about", "at least"), "what is to come is not known");
     }
 }

@@ -58,8 +58,11 @@ fn help_names_every_command_and_every_exit_code() {
       -q, --quiet
               Say nothing but errors
 
-      -v, --verbose
-              Say more about what is happening
+      -v, --verbose...
+              Say more about what is happening; -vv tells of every request
+
+          --log-format <text|json>
+              How stderr is written: as text, or as one JSON object a line
 
       -h, --help
               Print help (see a summary with '-h')
@@ -112,12 +115,15 @@ fn the_flags_of_export_are_these() {
                                       [default: 0.7]
           --max-time <TIME>           How long the run may take (such as 90m, 6h); what is complete by
                                       then is committed
-      -v, --verbose                   Say more about what is happening
+      -v, --verbose...                Say more about what is happening; -vv tells of every request
           --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
                                       if it is there]
+          --log-format <text|json>    How stderr is written: as text, or as one JSON object a line
           --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
                                       those that are built in
           --json                      Print the run report as JSON on stdout
+          --metrics <FILE>            Write the run's numbers to this file at its end, as Prometheus
+                                      reads them
       -h, --help                      Print help
       -V, --version                   Print version
     "#);
@@ -351,6 +357,89 @@ const PASSWORD: &str = "canary-password-9c2e";
 fn with_canaries(settings: Settings) -> Settings {
     let (api_key, api_password) = (KEY.to_owned(), PASSWORD.to_owned());
     Settings { api_key, api_password, ..settings }
+}
+
+#[test]
+fn p8_a_log_for_machines_is_one_object_a_line_and_names_no_secret_and_no_query() {
+    let workspace = Workspace::generate(&Options { calls: 40, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let lines = |mut command: Command| -> Vec<Value> {
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!text.contains("canary") && !text.contains("filterTime"), "{text}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let json = ["--log-format", "json"];
+    let lake = Lake::new();
+    let mut every_request = export(&server, &lake);
+    every_request.args(json).arg("-vv");
+    let log = lines(every_request);
+    let asked = log.iter().filter(|it| it["message"] == "asked").count();
+    assert_eq!(asked, server.requests().len());
+    let is_page =
+        |line: &&Value| line["message"] == "page" && line["spans"][0]["endpoint"] == "calls";
+    let page = log.iter().find(is_page).unwrap();
+    assert_eq!(page["spans"][1]["name"], "window");
+    assert!(page["spans"][1]["to"].is_string() && page["level"] == "DEBUG");
+    let ended = log.last().unwrap();
+    assert_eq!((&ended["message"], &ended["complete"]), (&"run ended".into(), &true.into()));
+
+    let mut plain = export(&server, &lake);
+    plain.args(json);
+    let log = lines(plain);
+    assert!(log.iter().all(|it| it["level"] == "INFO") && log.len() > 10, "{log:#?}");
+    let mut quiet = export(&server, &lake);
+    quiet.args(json).arg("-q");
+    assert_eq!(lines(quiet), [] as [Value; 0]);
+    let mut denied = export(&server, &lake);
+    denied.args(json).env("CLARI_API_KEY", "wrong");
+    let log = lines(denied);
+    assert_eq!(log.last().unwrap()["level"], "ERROR");
+    assert!(log.last().unwrap()["hint"].as_str().unwrap().contains("CLARI_API_KEY"));
+}
+
+#[test]
+fn a_run_leaves_its_metrics_whatever_became_of_it() {
+    let workspace = Workspace::generate(&Options { calls: 40, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let (lake, folder) = (Lake::new(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("clari.prom");
+    let value = |name: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.map(|value| value.parse::<f64>().unwrap())
+    };
+    let exit = "clari_lake_run_exit_code{command=\"export\"}";
+    let success = "clari_lake_last_success_timestamp_seconds";
+    let metrics = ["--metrics", file.to_str().unwrap(), "-q"];
+    let mut denied = export(&server, &lake);
+    denied.args(metrics).env("CLARI_API_KEY", "wrong");
+    assert!(said(denied).starts_with("2\n"));
+    assert_eq!((value(exit), value(success)), (Some(2.0), None));
+    let mut complete = export(&server, &lake);
+    complete.args(metrics);
+    assert_eq!(said(complete), "0\n");
+    let sent = value("clari_lake_run_requests{endpoint=\"calls\",status=\"200\"}").unwrap();
+    let calls = server.requests().iter().filter(|it| it.path == "/calls").count();
+    assert_eq!((value(exit), sent), (Some(0.0), f64::from(u32::try_from(calls).unwrap())));
+    let rows = lake.rows("calls").len();
+    assert_eq!(
+        value("clari_lake_rows{endpoint=\"calls\"}"),
+        u32::try_from(rows).ok().map(f64::from)
+    );
+    let last = value(success);
+    assert!(last.is_some());
+    let mut denied = export(&server, &lake);
+    denied.args(metrics).env("CLARI_API_KEY", "wrong");
+    assert!(said(denied).starts_with("2\n"));
+    assert_eq!((value(exit), value(success)), (Some(2.0), last), "the last success is still known");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    let mut nowhere = export(&server, &lake);
+    nowhere.args(["--metrics", "/no/such/folder/x.prom"]);
+    let asked = server.requests().len();
+    let text = said(nowhere);
+    assert!(text.contains("the folder of /no/such/folder/x.prom does not exist"), "{text}");
+    assert_eq!(server.requests().len(), asked, "nothing was asked for");
 }
 
 #[test]
