@@ -3,7 +3,8 @@
 //! Enters: nothing. Leaves: what a commit says, and what the index says of each key. Never here:
 //! how either is stored, or a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,10 @@ use crate::window::Coverage;
 
 /// The format of the manifests that this version writes; it reads all up to it.
 ///
-/// Format 2 keeps the index in pieces, one per partition, and remembers where each key is; format 1
-/// had one index for the whole table, which is taken over by the first commit.
-pub const FORMAT: u32 = 2;
+/// Format 3 keeps what it says of most partitions of a large table in a base, and says itself only
+/// what differs. Format 2 said all of it each time. Format 1 had one index for the whole table, which
+/// is taken over by the first commit; since then it is in pieces, one per partition.
+pub const FORMAT: u32 = 3;
 
 /// How much time one partition holds; fixed when a table is created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,9 @@ pub struct Manifest {
     pub schema: Schema,
     /// Whether the first export is complete, so that only `evolve` changes the schema.
     pub settled: bool,
+    /// Where this manifest need not be written whole: what it is written as the difference from.
+    #[serde(skip)]
+    pub base: Option<Arc<Base>>,
     /// The partitions by their value of `dt`.
     pub partitions: BTreeMap<String, PartitionEntry>,
     /// The index: of each partition, by its value of `dt`, what is known of its keys.
@@ -97,6 +102,36 @@ pub struct Manifest {
     /// The files of a format 1 index, the base first.
     #[serde(default, skip_serializing)]
     pub flat_index: Vec<IndexFile>,
+}
+
+/// What most partitions of a large table are like. It is written once, never changed, and named by
+/// the manifests that differ little from it, so that what a commit writes follows what changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Its path below the lake.
+    #[serde(skip)]
+    pub object: String,
+    /// As in [`Manifest::partitions`].
+    pub partitions: BTreeMap<String, PartitionEntry>,
+    /// As in [`Manifest::index`].
+    pub index: BTreeMap<String, IndexFile>,
+    /// As in [`Manifest::checked`].
+    pub checked: BTreeMap<String, Checked>,
+}
+
+/// What a base has and a manifest has not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Absent {
+    /// Of the partitions.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub partitions: BTreeSet<String>,
+    /// Of the index.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub index: BTreeSet<String>,
+    /// Of what was checked.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub checked: BTreeSet<String>,
 }
 
 /// One partition's object.
@@ -231,6 +266,7 @@ impl Manifest {
             coverage: Coverage::default(),
             schema,
             settled: false,
+            base: None,
             partitions: BTreeMap::new(),
             index: BTreeMap::new(),
             keys: Vec::new(),
@@ -243,6 +279,46 @@ impl Manifest {
         }
     }
 
+    /// The manifest as it is written beside its base: what differs from that, and what is absent.
+    #[must_use]
+    pub fn beyond_base(&self) -> (Self, Absent) {
+        let mut beyond = self.clone();
+        let Some(base) = &self.base else { return (beyond, Absent::default()) };
+        let absent = Absent {
+            partitions: subtract(&mut beyond.partitions, &base.partitions),
+            index: subtract(&mut beyond.index, &base.index),
+            checked: subtract(&mut beyond.checked, &base.checked),
+        };
+        (beyond, absent)
+    }
+
+    /// The whole manifest again, of what [`Self::beyond_base`] left of it.
+    #[must_use]
+    pub fn over(mut self, base: Arc<Base>, absent: &Absent) -> Self {
+        add(&mut self.partitions, &base.partitions, &absent.partitions);
+        add(&mut self.index, &base.index, &absent.index);
+        add(&mut self.checked, &base.checked, &absent.checked);
+        self.base = Some(base);
+        self
+    }
+
+    /// A base that says all that this manifest says of its partitions.
+    #[must_use]
+    pub fn to_base(&self, object: String) -> Base {
+        Base {
+            object,
+            partitions: self.partitions.clone(),
+            index: self.index.clone(),
+            checked: self.checked.clone(),
+        }
+    }
+
+    /// How much it says of single partitions.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.partitions.len() + self.index.len() + self.checked.len()
+    }
+
     /// How many rows the table has.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -253,5 +329,56 @@ impl Manifest {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.partitions.values().map(|partition| partition.bytes).sum()
+    }
+}
+
+/// Leaves of `map` what `base` does not say; the names that only `base` has.
+fn subtract<V: PartialEq>(
+    map: &mut BTreeMap<String, V>,
+    base: &BTreeMap<String, V>,
+) -> BTreeSet<String> {
+    let absent = base.keys().filter(|name| !map.contains_key(*name)).cloned().collect();
+    map.retain(|name, value| base.get(name) != Some(value));
+    absent
+}
+
+/// Adds to `map` what `base` says beside it, but for what is absent.
+fn add<V: Clone>(
+    map: &mut BTreeMap<String, V>,
+    base: &BTreeMap<String, V>,
+    absent: &BTreeSet<String>,
+) {
+    for (name, value) in base.iter().filter(|(name, _)| !absent.contains(*name)) {
+        map.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::AddedColumns;
+
+    fn manifest(days: &[(&str, u64)]) -> Manifest {
+        let mut manifest = {
+            let schema = Schema { columns: Vec::new(), added: AddedColumns::default() };
+            Manifest::new("calls", schema, Granularity::Day)
+        };
+        for (day, entries) in days {
+            let file = IndexFile { object: format!("{day}.parquet"), entries: *entries };
+            manifest.index.insert((*day).to_owned(), file);
+        }
+        manifest
+    }
+
+    #[test]
+    fn a_manifest_is_its_base_and_what_differs_from_it() {
+        let base = manifest(&[("a", 1), ("b", 2), ("c", 3)]).to_base("base".to_owned());
+        let mut whole = manifest(&[("a", 1), ("b", 5), ("d", 4)]);
+        whole.base = Some(Arc::new(base.clone()));
+        let (beyond, absent) = whole.beyond_base();
+        assert_eq!(beyond.index.keys().collect::<Vec<_>>(), ["b", "d"]);
+        assert_eq!(absent.index.iter().collect::<Vec<_>>(), ["c"]);
+        let beyond = Manifest { base: None, ..beyond };
+        assert_eq!(beyond.over(Arc::new(base), &absent), whole);
     }
 }

@@ -29,12 +29,15 @@ pub struct Limits {
     pub share: f64,
     /// Requests a second; 0 for as fast as they go.
     pub rate: f64,
+    /// Whether the user has said how many requests the week may take in so many words, which counts
+    /// where the lake does not know any more what it has taken.
+    pub told: bool,
 }
 
 impl Default for Limits {
     /// What the vendor allows, and seven tenths of it for backfills.
     fn default() -> Self {
-        Self { weekly: 100_000, share: 0.7, rate: 10.0 }
+        Self { weekly: 100_000, share: 0.7, rate: 10.0, told: false }
     }
 }
 
@@ -115,6 +118,21 @@ pub struct Block {
     /// Whether it is the last word of its run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
+    /// The backfill that is at work, in blocks of other runs too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<AtWork>,
+    /// Whether the week has taken more than that, and nobody knows how much: the ledger was lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
+}
+
+/// A run that spends on a backfill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtWork {
+    /// The run.
+    pub run: String,
+    /// When its last slot ends.
+    pub to: DateTime<Utc>,
 }
 
 /// What comes of asking for a block.
@@ -128,6 +146,11 @@ pub enum Claim {
         limit: u64,
         /// Whether only the share is.
         of_share: bool,
+        /// When the next week begins.
+        renewed_at: DateTime<Utc>,
+    },
+    /// A backfill asks, and what the week has taken is not known.
+    Unknown {
         /// When the next week begins.
         renewed_at: DateTime<Utc>,
     },
@@ -158,6 +181,10 @@ pub fn claim(
     run: &str,
     now: DateTime<Utc>,
 ) -> Claim {
+    let unknown = last.is_some_and(|last| last.unknown) && !limits.told;
+    if unknown && purpose == Purpose::Backfill {
+        return Claim::Unknown { renewed_at: renewed_at(now) };
+    }
     let spent = last.map_or(0, |last| last.spent);
     let spent_on_backfill = last.map_or(0, |last| last.spent_on_backfill);
     let left = limits.weekly.saturating_sub(spent);
@@ -188,6 +215,11 @@ pub fn claim(
         spent: spent + u64::from(paid),
         spent_on_backfill: spent_on_backfill + on_backfill,
         ends: false,
+        backfill: match purpose {
+            Purpose::Backfill => Some(AtWork { run: run.to_owned(), to: slot.to }),
+            Purpose::Nightly => last.and_then(|last| last.backfill.clone()),
+        },
+        unknown,
     };
     Claim::Block(block, slot)
 }
@@ -209,6 +241,26 @@ pub fn give_back(last: &Block, limits: &Limits, purpose: Purpose, unused: u32, r
         spent: last.spent.saturating_sub(u64::from(unused)),
         spent_on_backfill: last.spent_on_backfill.saturating_sub(on_backfill),
         ends: true,
+        backfill: last.backfill.clone().filter(|at_work| at_work.run != run),
+        unknown: last.unknown,
+    }
+}
+
+/// The block that says that what the week has taken is not known; where the ledger was lost, the
+/// first.
+#[must_use]
+pub fn unknown(now: DateTime<Utc>) -> Block {
+    Block {
+        run: String::new(),
+        purpose: Purpose::Nightly,
+        requests: 0,
+        from: now,
+        to: now,
+        spent: 0,
+        spent_on_backfill: 0,
+        ends: true,
+        backfill: None,
+        unknown: true,
     }
 }
 
@@ -226,6 +278,8 @@ pub fn presumed(before: Option<&Block>, limits: &Limits, now: DateTime<Utc>) -> 
         spent: before.map_or(0, |before| before.spent) + requests,
         spent_on_backfill: before.map_or(0, |before| before.spent_on_backfill) + requests,
         ends: false,
+        backfill: before.and_then(|before| before.backfill.clone()),
+        unknown: before.is_some_and(|before| before.unknown),
     }
 }
 
@@ -267,6 +321,28 @@ mod tests {
         assert_eq!(block.from, now + MOST_AHEAD);
     }
 
+    /// Nobody knows what a week has taken whose ledger was lost: backfills wait for the next, or
+    /// for the user's word. Nights go on.
+    #[test]
+    fn a_backfill_waits_where_the_weeks_spend_is_unknown() {
+        let now = at("2026-11-25T07:00:00Z");
+        let lost = unknown(now);
+        let limits = Limits::default();
+        let asked = claim(Some(&lost), &limits, Purpose::Backfill, 0, "r", now);
+        assert_eq!(asked, Claim::Unknown { renewed_at: at("2026-11-29T00:00:00Z") });
+        let Claim::Block(night, _) = claim(Some(&lost), &limits, Purpose::Nightly, 0, "r", now)
+        else {
+            panic!("a night is let through")
+        };
+        assert!(night.unknown, "and it is not known any better afterwards");
+        let told = Limits { told: true, ..limits };
+        let Claim::Block(block, _) = claim(Some(&night), &told, Purpose::Backfill, 0, "r", now)
+        else {
+            panic!("the user has said so")
+        };
+        assert!(!block.unknown);
+    }
+
     fn quota_block(to: DateTime<Utc>) -> Block {
         presumed(None, &Limits::default(), to)
     }
@@ -296,7 +372,7 @@ mod tests {
             share in 0.0f64..1.0,
             rate in 0.5f64..50.0,
         ) {
-            let limits = Limits { weekly, share, rate };
+            let limits = Limits { weekly, share, rate, told: false };
             let mut now = at("2026-11-23T00:00:00Z");
             let mut last: Option<Block> = None;
             let (mut sent, mut on_backfill, mut end) = (0i64, 0i64, now);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Chain, Finding, Store, Table, audit};
+use crate::lake::{Chain, Finding, Ledger, Store, Table, audit};
 use crate::manifest::{Granularity, Manifest};
 use crate::plan::queue;
 
@@ -88,6 +88,9 @@ pub fn rebuild(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let present = store.tables()?;
+    if store.committed()?.is_empty() && !present.is_empty() {
+        Ledger::new(Arc::clone(store), "rebuild").note_loss(now)?;
+    }
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
         let watch = watched(catalogue, endpoint);
         let endpoint = Arc::new(endpoint.clone());

@@ -90,6 +90,16 @@ pub struct Tried {
 }
 
 impl Change {
+    /// Whether it says anything of single records.
+    pub(super) fn has_records(&self) -> bool {
+        !self.upserts.is_empty()
+            || !self.snapshots.is_empty()
+            || !self.marks.is_empty()
+            || !self.removals.is_empty()
+            || !self.attempts.is_empty()
+            || !self.quarantined.is_empty()
+    }
+
     /// The keys that it names, each with the day that is likely to date its row.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Option<i32>)> {
         let rows = self.upserts.iter().flat_map(|rows| &rows.facts);

@@ -16,8 +16,6 @@ use crate::report::Week;
 const FOLDER: &str = "_manifest/quota";
 /// How many others may be faster before that is no coincidence.
 const MOST_RACES: u32 = 1_000;
-/// Among how many blocks one of a run at work is found.
-const LAST_BLOCKS: usize = 20;
 /// How long after its last slot a run still counts as being at work.
 const AT_WORK: TimeDelta = TimeDelta::minutes(2);
 /// How many weeks are kept.
@@ -52,7 +50,7 @@ impl Ledger {
             let claim = quota::claim(last, limits, purpose, carried, &self.run, now);
             match &claim {
                 Claim::Block(block, _) => (Some(block.clone()), claim),
-                Claim::Spent { .. } => (None, claim),
+                Claim::Spent { .. } | Claim::Unknown { .. } => (None, claim),
             }
         })
     }
@@ -96,26 +94,27 @@ impl Ledger {
             backfill_quota: limits.backfill(),
             spent: last.as_ref().map_or(0, |last| last.spent),
             spent_on_backfill: last.as_ref().map_or(0, |last| last.spent_on_backfill),
+            unknown: last.is_some_and(|last| last.unknown) && !limits.told,
         })
     }
 
-    /// Whether another run spends on a backfill at this time: one of the last blocks is its.
+    /// Whether another run spends on a backfill at this time.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn is_backfilling(&self, now: DateTime<Utc>) -> Result<bool> {
-        let week = quota::week_of(now);
-        let names = self.store.names(&format!("{FOLDER}/{week}"))?;
-        let numbers = names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok());
-        for number in numbers.rev().take(LAST_BLOCKS) {
-            let text = self.store.read(&path(week, number))?.unwrap_or_default();
-            let Ok(block) = serde_json::from_slice::<Block>(&text) else { continue };
-            let is_others = block.purpose == Purpose::Backfill && block.run != self.run;
-            if is_others {
-                return Ok(!block.ends && now - block.to < AT_WORK);
-            }
-        }
-        Ok(false)
+    pub fn is_backfilling(&self, limits: &Limits, now: DateTime<Utc>) -> Result<bool> {
+        let at_work = self.last(limits, now)?.and_then(|last| last.backfill);
+        Ok(at_work.is_some_and(|it| it.run != self.run && now - it.to < AT_WORK))
+    }
+
+    /// Notes that what the week has taken is not known, if nothing is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn note_loss(&self, now: DateTime<Utc>) -> Result<()> {
+        self.append(&Limits::default(), now, |last| {
+            (last.is_none().then(|| quota::unknown(now)), ())
+        })
     }
 
     /// Creates the block that `decide` puts behind the newest one, again when another process was
@@ -190,7 +189,7 @@ mod tests {
     fn claims_at_once_never_pass_the_quota() {
         let folder = tempfile::tempdir().unwrap();
         let location = folder.path().to_str().unwrap();
-        let limits = Limits { weekly: 1_003, share: 0.5, rate: 0.0 };
+        let limits = Limits { weekly: 1_003, share: 0.5, rate: 0.0, told: false };
         let now = "2026-11-25T07:00:00Z".parse().unwrap();
         let spend = |purpose| {
             let ledger = Ledger::new(Arc::new(Store::open(location).unwrap()), "r");
@@ -219,14 +218,14 @@ mod tests {
         let store = Arc::new(Store::open(folder.path().to_str().unwrap()).unwrap());
         let ledger = |run| Ledger::new(Arc::clone(&store), run);
         let (limits, now) = (Limits::default(), "2026-11-25T07:00:00Z".parse().unwrap());
-        assert!(!ledger("night").is_backfilling(now).unwrap());
+        assert!(!ledger("night").is_backfilling(&limits, now).unwrap());
         ledger("history").claim(&limits, Purpose::Backfill, 0, now).unwrap();
         ledger("night").claim(&limits, Purpose::Nightly, 0, now).unwrap();
-        assert!(ledger("night").is_backfilling(now).unwrap());
-        assert!(!ledger("history").is_backfilling(now).unwrap());
-        assert!(!ledger("night").is_backfilling(now + TimeDelta::minutes(5)).unwrap());
+        assert!(ledger("night").is_backfilling(&limits, now).unwrap());
+        assert!(!ledger("history").is_backfilling(&limits, now).unwrap());
+        assert!(!ledger("night").is_backfilling(&limits, now + TimeDelta::minutes(5)).unwrap());
         ledger("history").give_back(&limits, Purpose::Backfill, 40, now).unwrap();
-        assert!(!ledger("night").is_backfilling(now).unwrap());
+        assert!(!ledger("night").is_backfilling(&limits, now).unwrap());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Enters: a store and an endpoint's name. Leaves: manifests. Never here: what one means, or one
 //! manifest in the place of another.
 
+use super::base::{self, AtRest};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FORMAT, Manifest};
@@ -64,17 +65,22 @@ pub(super) fn of_version(store: &Store, endpoint: &str, version: u64) -> Result<
 /// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
 pub fn manifest_at(store: &Store, endpoint: &str, version: u64) -> Result<Option<Manifest>> {
     let path = path(endpoint, version);
-    store.read(&path)?.map(|bytes| parse_manifest(&path, &bytes)).transpose()
+    let found = store.read(&path)?.map(|bytes| parse_manifest(&path, &bytes)).transpose()?;
+    found.map(|at_rest| at_rest.whole(store)).transpose()
 }
 
-/// The newest manifest's path, if it cannot be read.
+/// The path of the newest manifest, or of its base, if it cannot be read.
 pub(super) fn torn_manifest(store: &Store, endpoint: &str) -> Result<Option<String>> {
     let folder = format!("_manifest/{endpoint}");
     let names = store.names(&folder)?;
     let newest = names.iter().filter(|name| name.strip_suffix(".json").is_some()).max();
     let Some(path) = newest.map(|name| format!("{folder}/{name}")) else { return Ok(None) };
-    let is_torn = read_manifest(store, &path).is_err_and(|it| it.kind() == ErrorKind::Corrupt);
-    Ok(is_torn.then_some(path))
+    let is_torn = |error: Error| error.kind() == ErrorKind::Corrupt;
+    let bytes = store.read(&path)?.unwrap_or_default();
+    Ok(match parse_manifest(&path, &bytes) {
+        Ok(at_rest) => at_rest.base.filter(|it| base::read(store, it).is_err_and(is_torn)),
+        Err(error) => is_torn(error).then_some(path),
+    })
 }
 
 /// The number in a manifest's name.
@@ -85,10 +91,10 @@ fn number_of(path: &str) -> u64 {
 
 fn read_manifest(store: &Store, path: &str) -> Result<Manifest> {
     let bytes = store.read(path)?.unwrap_or_default();
-    parse_manifest(path, &bytes)
+    parse_manifest(path, &bytes)?.whole(store)
 }
 
-fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
+fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {
     #[derive(serde::Deserialize)]
     struct Head {
         format: u32,
@@ -105,18 +111,18 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<Manifest> {
         );
         return Err(Error::new(ErrorKind::Newer, message));
     }
-    let mut manifest: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
-    if let Some(fields) = manifest.as_object_mut().filter(|_| head.format == 1) {
+    let mut at_rest: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if let Some(fields) = at_rest.as_object_mut().filter(|_| head.format == 1) {
         let index = fields.remove("index").unwrap_or_default();
         fields.insert("flat_index".to_owned(), index);
     }
-    serde_json::from_value(manifest).map_err(corrupt)
+    serde_json::from_value(at_rest).map_err(corrupt)
 }
 
 /// Creates the manifest, which says its own number; whether nobody else was faster.
 pub(super) fn create(store: &Store, manifest: &Manifest) -> Result<bool> {
     let path = path(&manifest.endpoint, manifest.version);
-    let text = serde_json::to_vec(manifest).map_err(|error| {
+    let text = serde_json::to_vec(&AtRest::of(manifest)).map_err(|error| {
         Error::new(ErrorKind::Internal, "a manifest cannot be written").with_source(error)
     })?;
     store.create(&path, &text)

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod audit;
+mod base;
 mod chain;
 mod change;
 mod evolve;

@@ -89,7 +89,8 @@ impl Table {
 /// The files of the index that a manifest refers to.
 fn files_of(manifest: &Manifest) -> impl Iterator<Item = String> {
     let pieces = manifest.index.values().chain(&manifest.keys).chain(&manifest.flat_index);
-    pieces.map(|file| file.object.clone()).collect::<Vec<_>>().into_iter()
+    let base = manifest.base.iter().map(|base| base.object.clone());
+    pieces.map(|file| file.object.clone()).chain(base).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::manifests;
 use super::merge::{self, Merge};
 use super::piece::Entries;
 use super::store::{Object, Store, Written};
-use super::{keys, object, piece};
+use super::{base, keys, object, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
@@ -194,7 +194,12 @@ impl Table {
         if let Some(schema) = change.schema.as_ref().filter(|_| !self.manifest.settled) {
             self.decoder.set_schema(Arc::clone(schema), false);
         }
-        self.refresh()?;
+        // One that only says more of time needs no look: it is refused if it is not the next.
+        let is_known = self.manifest.version > 0 && self.manifest.settled;
+        let is_of_time = is_known && !change.has_records();
+        if !is_of_time || !self.store.creates_once() {
+            self.refresh()?;
+        }
         let mut known = self.mend(|table| table.look_up(change.keys()))?;
         self.write_quarantine(&change.quarantined)?;
         let mut next = self.manifest.clone();
@@ -433,11 +438,15 @@ impl Table {
         bytes: &[u8],
         entries: usize,
     ) -> Result<IndexFile> {
-        let (version, run) = (self.manifest.version + 1, &self.run);
-        let endpoint = &self.endpoint.name;
-        let object = format!("_manifest/{endpoint}/index/{version:020}-{run}-{of}.parquet");
+        let object = self.index_path(&format!("{of}.parquet"));
         self.store.overwrite(&object, bytes)?;
         Ok(IndexFile { object, entries: entries as u64 })
+    }
+
+    /// A name for what the next manifest refers to, which no other commit uses.
+    fn index_path(&self, of: &str) -> String {
+        let (version, run) = (self.manifest.version + 1, &self.run);
+        format!("_manifest/{}/index/{version:020}-{run}-{of}", self.endpoint.name)
     }
 
     /// Commits the next manifest, which is what makes everything before it true.
@@ -447,6 +456,12 @@ impl Table {
         next.run.clone_from(&self.run);
         env!("CARGO_PKG_VERSION").clone_into(&mut next.tool);
         next.committed_at = self.now;
+        if base::is_due(&next) {
+            let object = self.index_path("base.json.zst");
+            let base = next.to_base(object);
+            base::write(&self.store, &base)?;
+            next.base = Some(Arc::new(base));
+        }
         if !manifests::create(&self.store, &next)? {
             return Err(lost("the next manifest"));
         }

@@ -15,6 +15,7 @@ mod snapshots;
 mod spending;
 mod table_run;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,11 +129,11 @@ impl Export {
 
     /// Leaves the history to a backfill that is at work, so that nothing of it is asked for twice.
     async fn make_way(&self, run: &str) -> Result<()> {
-        if self.limits.is_none() || self.settings.backfill.is_some() {
+        let Some(limits) = self.limits.filter(|_| self.settings.backfill.is_none()) else {
             return Ok(());
-        }
+        };
         let (ledger, now) = (Ledger::new(Arc::clone(&self.store), run), self.clock.now());
-        if blocking(move || ledger.is_backfilling(now)).await? {
+        if blocking(move || ledger.is_backfilling(&limits, now)).await? {
             self.client.defer_backfill("a backfill that is at work goes on with the history");
         }
         Ok(())
@@ -140,7 +141,9 @@ impl Export {
 
     /// Runs the endpoints, parents before those that they drive.
     async fn run_levels(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
-        let is_new = self.store.is_empty()?;
+        let store = Arc::clone(&self.store);
+        let committed = blocking(move || store.committed()).await?;
+        let is_new = committed.is_empty();
         if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
             let checked = self.check_credentials(endpoints).await;
             let is_denied = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Denied);
@@ -150,7 +153,7 @@ impl Export {
             }
             checked?;
         }
-        self.repair_others(endpoints, run).await?;
+        self.repair_others(endpoints, committed, run).await?;
         self.make_way(run).await?;
         let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
         let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
@@ -166,9 +169,14 @@ impl Export {
     }
 
     /// Adopts what runs that died left in the tables that this run does not export.
-    async fn repair_others(&self, endpoints: &[&Endpoint], run: &str) -> Result<()> {
+    async fn repair_others(
+        &self,
+        endpoints: &[&Endpoint],
+        committed: BTreeSet<String>,
+        run: &str,
+    ) -> Result<()> {
         let (store, now) = (Arc::clone(&self.store), self.clock.now());
-        let present = blocking(move || store.tables()).await?;
+        let present = blocking(move || Ok(&store.with_objects()? | &committed)).await?;
         let is_other = |endpoint: &&Endpoint| {
             let is_chosen = endpoints.iter().any(|chosen| chosen.name == endpoint.name);
             present.contains(&endpoint.name) && !is_chosen

@@ -45,6 +45,7 @@ impl Allowance for Spending {
                         Purpose::Backfill => Refusal::Deferred(error),
                     })
                 }
+                Ok(Claim::Unknown { renewed_at }) => Err(Refusal::Deferred(unknown(renewed_at))),
                 Err(error) => Err(Refusal::Spent(error)),
             }
         })
@@ -65,4 +66,14 @@ fn spent(whose: &str, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>)
     Error::new(ErrorKind::Exhausted, message).with_hint(
         "run the same command again then, or raise --weekly-quota if the API allows more",
     )
+}
+
+fn unknown(renewed_at: DateTime<Utc>) -> Error {
+    let when = renewed_at.format("%A %Y-%m-%d %H:%M UTC");
+    let message = format!(
+        "what this week has taken of the quota is not known, since the lake's ledger was lost; the \
+         history waits until {when}"
+    );
+    Error::new(ErrorKind::Exhausted, message)
+        .with_hint("or give --weekly-quota, with what the API still allows this week")
 }

@@ -251,6 +251,7 @@ mod tests {
                 backfill_quota: 70,
                 spent: 60,
                 spent_on_backfill: 10,
+                unknown: false,
             }),
             endpoints: vec![calls, own],
             changed: Vec::new(),

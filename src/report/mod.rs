@@ -63,6 +63,10 @@ pub struct Week {
     pub spent: u64,
     /// Those of them that backfills have taken.
     pub spent_on_backfill: u64,
+    /// Whether it has taken more than that, and nobody knows how much: the lake's ledger was lost
+    /// this week.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// How an endpoint came out.

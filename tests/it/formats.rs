@@ -8,10 +8,11 @@ use chrono::TimeDelta;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::ErrorKind;
 use clari_lake::lake::Store;
+use clari_lake::simulator::Options;
 use clari_lake::verify::verify;
 use serde_json::{Value, json};
 
-use crate::support::Site;
+use crate::support::{Site, small};
 
 fn newest_manifest(site: &Site, table: &str) -> PathBuf {
     let manifests = site.lake.files(&format!("_manifest/{table}"));
@@ -100,5 +101,66 @@ fn p1_p2_a_torn_index_is_made_anew_from_the_objects() {
             let asked = report.endpoints.iter().find(|it| it.endpoint == "call_details").unwrap();
             assert!(asked.requests < 20, "{torn} of {table}: {} details asked", asked.requests);
         }
+    }
+}
+
+/// A table of so many dates that its manifests stand beside a base.
+fn of_many_dates() -> Site {
+    let site = Site::new(&Options { calls: 400, days: 300, ..small() });
+    site.calls_and_details().from(site.now - TimeDelta::days(310)).complete();
+    site
+}
+
+fn bases(site: &Site, table: &str) -> Vec<PathBuf> {
+    let mut files = site.lake.files(&format!("_manifest/{table}/index"));
+    files.retain(|path| path.to_str().unwrap().ends_with("base.json.zst"));
+    files
+}
+
+/// Section 6.6: what a commit writes follows what changed, not how many dates the table has.
+#[test]
+fn a_manifest_of_many_dates_says_only_what_changed() {
+    let site = of_many_dates();
+    assert_eq!(bases(&site, "calls").len(), 1);
+    let later = site.now + TimeDelta::hours(1);
+    assert!(site.workspace.reschedule(
+        &site.a_call(28, 20),
+        site.now - TimeDelta::days(200),
+        false
+    ));
+    site.workspace.advance(later);
+    site.calls_and_details().at(later).complete();
+    site.assert_calls(later);
+    assert_eq!(bases(&site, "calls").len(), 1);
+    let newest = newest_manifest(&site, "calls");
+    let written: Value = serde_json::from_slice(&fs::read(newest).unwrap()).unwrap();
+    let partitions = written["partitions"].as_object().unwrap().len();
+    assert!((2..6).contains(&partitions), "the call's two dates and today's: {partitions}");
+    let manifest = site.lake.manifest("calls").unwrap();
+    assert!(manifest.partitions.len() > 150);
+    assert_verified(&site);
+}
+
+/// P1, P3, P12: a base that a disk has spoiled costs neither coverage nor a request; it is found, and
+/// the objects say what it said.
+#[test]
+fn p1_p3_a_torn_base_is_found_and_mended_from_the_objects() {
+    for table in ["calls", "call_details"] {
+        let site = of_many_dates();
+        let covered = site.lake.manifest("calls").unwrap().coverage;
+        for base in bases(&site, table) {
+            let bytes = fs::read(&base).unwrap();
+            fs::write(base, &bytes[..bytes.len() / 2]).unwrap();
+        }
+        let store = Arc::new(Store::open(&site.lake.location()).unwrap());
+        let found = verify(&store, &Catalogue::built_in().unwrap()).unwrap().findings;
+        let is_torn = |message: &String| message.contains("manifest cannot be read");
+        assert!(found.iter().any(|it| is_torn(&it.message)), "{table}: {found:#?}");
+        site.server.clear();
+        site.calls_and_details().complete();
+        assert_eq!(site.server.count("/call-details"), 0, "P7, {table}");
+        assert_eq!(site.lake.manifest("calls").unwrap().coverage, covered);
+        site.assert_calls(site.now);
+        assert_verified(&site);
     }
 }

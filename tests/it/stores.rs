@@ -12,7 +12,7 @@ use clari_lake::endpoint::Catalogue;
 use clari_lake::error::ErrorKind;
 use clari_lake::fetch::{Client, ClientSettings, Stop};
 use clari_lake::secret::Credentials;
-use clari_lake::simulator::Settings;
+use clari_lake::simulator::{Options, Settings};
 use clari_lake::verify::verify;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -244,4 +244,21 @@ fn the_doctor_tells_what_a_workspace_offers() {
     let refused = api_checks(&site, "wrong", TimeDelta::zero());
     assert_eq!(bad(&refused)[0], "credentials");
     assert!(bad(&refused).contains(&"calls"));
+}
+
+/// A night that finds nothing new asks the store little, however many dates the lake has.
+#[test]
+fn an_idle_night_on_three_tables_of_a_thousand_dates_is_few_requests() {
+    let options = Options { calls: 2_500, days: 1_100, ..small() };
+    let site = Site::new(&options);
+    let bucket = Bucket::in_memory();
+    let three = |bucket| site.export().only(&["calls", "call_details", "user_stats"]).into(bucket);
+    three(&bucket).from(site.now - TimeDelta::days(1_050)).complete();
+    let partitions = bucket.versions().iter().filter(|(name, _)| !name.starts_with('_')).count();
+    assert!(partitions > 2_500, "{partitions}");
+    let idle = bucket.again();
+    let report = three(&idle).at(site.now + TimeDelta::hours(20)).complete();
+    assert_eq!(report.changed.iter().filter(|it| it.endpoint != "user_stats").count(), 0);
+    let requests = idle.requests();
+    assert!(requests.len() <= 60, "{} requests: {requests:#?}", requests.len());
 }

@@ -64,6 +64,27 @@ fn p2_a_lake_by_month_is_rebuilt_by_month() {
     assert_eq!(site.lake.objects("calls").len(), 2, "{:?}", site.lake.objects("calls"));
 }
 
+/// P7: what the week had taken before the ledger was lost, nobody knows. History waits for the next
+/// week or for the user's word; a night goes on.
+#[test]
+fn p7_after_a_rebuild_the_weeks_spend_is_unknown_until_the_user_speaks() {
+    let site = Site::exported();
+    fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
+    let store = Arc::new(Store::open(&site.lake.location()).unwrap());
+    rebuild(&store, &Catalogue::built_in().unwrap(), Granularity::Day, clock::now()).unwrap();
+    let run = || site.calls_and_details();
+    let night = run().complete();
+    assert!(night.week.unwrap().unknown);
+    let (from, to) = (site.now - TimeDelta::days(60), site.now - TimeDelta::days(30));
+    site.server.clear();
+    let waiting = run().backfilling(from, to).run();
+    assert!(!waiting.complete && site.server.requests().is_empty(), "{waiting:#?}");
+    assert!(waiting.problems[0].message.contains("not known"), "{:#?}", waiting.problems);
+    let told = run().backfilling(from, to).told().complete();
+    assert!(!told.week.unwrap().unknown);
+    run().complete();
+}
+
 /// A disk with room for half of it; only root can make one.
 struct TinyDisk(tempfile::TempDir);
 

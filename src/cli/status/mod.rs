@@ -143,6 +143,12 @@ fn spent(status: &Status, forecast: &Forecast) -> String {
         number(week.backfill_quota),
         minute(week.renewed_at),
     );
+    if week.unknown {
+        text.push_str(
+            "the ledger was lost this week, so more may be spent than that: backfills wait, or give \
+             --weekly-quota\n",
+        );
+    }
     if forecast.requests_for_backfill > 0 {
         text.push_str(&format!(
             "history: about {} requests to go, complete by about {}\n",

@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
 
@@ -37,6 +37,10 @@ pub(crate) use self::object::{Object, Staged, Version, Written};
 use self::remote::Remote;
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Base;
+
+/// How many manifests' bases are kept in memory.
+const KEPT_BASES: usize = 16;
 
 const STAGING: &str = "_staging";
 
@@ -45,6 +49,8 @@ const STAGING: &str = "_staging";
 pub struct Store {
     kind: Kind,
     breakdown: Option<Breakdown>,
+    /// The bases of manifests that were read, the latest last. They are immutable.
+    bases: Mutex<Vec<Arc<Base>>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +88,7 @@ impl Store {
             Place::Folder(folder) => Kind::Local(Local::new(folder)),
             Place::Bucket(bucket) => Kind::Remote(Box::new(Remote::new(bucket)?)),
         };
-        Ok(Self { kind, breakdown: None })
+        Ok(Self::of(kind))
     }
 
     /// The store of a lake in an object store that was made elsewhere, such as one in memory.
@@ -91,7 +97,11 @@ impl Store {
     /// `Internal` when no thread can be started for it.
     pub fn on(store: Arc<dyn ObjectStore>, location: &str) -> Result<Self> {
         let remote = Remote::new(location::Bucket::of(store, location))?;
-        Ok(Self { kind: Kind::Remote(Box::new(remote)), breakdown: None })
+        Ok(Self::of(Kind::Remote(Box::new(remote))))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, breakdown: None, bases: Mutex::default() }
     }
 
     /// The same store, of which no more is expected than this. A local lake needs nothing of it.
@@ -133,8 +143,24 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.committed()?.is_empty())
+    }
+
+    /// The tables that have a manifest.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn committed(&self) -> Result<BTreeSet<String>> {
         let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
-        Ok(!self.folders("_manifest")?.iter().any(is_table))
+        Ok(self.folders("_manifest")?.into_iter().filter(is_table).collect())
+    }
+
+    /// The tables that have a folder of their own, whether or not anything was committed.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn with_objects(&self) -> Result<BTreeSet<String>> {
+        Ok(self.folders("")?.into_iter().filter(|name| !name.starts_with('_')).collect())
     }
 
     /// The tables that have a folder or a manifest.
@@ -142,10 +168,7 @@ impl Store {
     /// # Errors
     /// When the folders cannot be listed.
     pub fn tables(&self) -> Result<BTreeSet<String>> {
-        let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
-        let manifests = self.folders("_manifest")?.into_iter().filter(is_table);
-        let folders = self.folders("")?.into_iter().filter(|name| !name.starts_with('_'));
-        Ok(manifests.chain(folders).collect())
+        Ok(&self.committed()? | &self.with_objects()?)
     }
 
     /// What runs that died left in the staging folder.
@@ -216,6 +239,14 @@ impl Store {
         }
     }
 
+    /// Whether an object that is there is never created again, whoever else is at work.
+    pub(crate) fn creates_once(&self) -> bool {
+        match &self.kind {
+            Kind::Local(_) => true,
+            Kind::Remote(remote) => remote.conditional() != Conditional::None,
+        }
+    }
+
     /// The names of the objects that are in a folder itself, sorted; none when there is no such
     /// folder.
     pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
@@ -254,6 +285,25 @@ impl Store {
     pub(crate) fn existing(&self, path: &str) -> Result<Object> {
         let missing = || Error::new(ErrorKind::Corrupt, format!("{path} is missing"));
         self.object(path)?.ok_or_else(missing)
+    }
+
+    /// A manifest's base, which is read if it was not of late.
+    pub(crate) fn base(
+        &self,
+        object: &str,
+        read: impl FnOnce() -> Result<Base>,
+    ) -> Result<Arc<Base>> {
+        let bases = || self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(base) = bases().iter().find(|base| base.object == object) {
+            return Ok(Arc::clone(base));
+        }
+        let base = Arc::new(read()?);
+        let mut bases = bases();
+        if bases.len() >= KEPT_BASES {
+            bases.remove(0);
+        }
+        bases.push(Arc::clone(&base));
+        Ok(base)
     }
 
     /// Begins a new object. The caller holds the lock.

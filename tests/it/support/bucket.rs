@@ -48,7 +48,8 @@ pub(crate) enum Quirk {
 pub(crate) struct Bucket {
     inner: Arc<dyn ObjectStore>,
     quirk: Quirk,
-    requests: Arc<AtomicU64>,
+    /// What was asked of it, one line a request.
+    requests: Arc<Mutex<Vec<String>>>,
     writes: AtomicU64,
     /// The objects of which a write was refused.
     refused: Mutex<HashSet<Path>>,
@@ -127,8 +128,13 @@ impl Bucket {
         lake
     }
 
-    fn count(&self) {
-        self.requests.fetch_add(1, Ordering::SeqCst);
+    fn count(&self, action: &str, path: &str) {
+        self.requests.lock().unwrap().push(format!("{action} {path}"));
+    }
+
+    /// What was asked of it through this view, one line a request.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// A stopped process does nothing at all, renewing its lease included.
@@ -159,7 +165,7 @@ impl ObjectStore for Bucket {
         payload: PutPayload,
         mut options: PutOptions,
     ) -> Result<PutResult> {
-        self.count();
+        self.count("PUT", path.as_ref());
         let write = self.pause().await;
         let is_third = write % 3 == 2;
         match (self.quirk, &options.mode) {
@@ -188,7 +194,7 @@ impl ObjectStore for Bucket {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.count();
+        self.count("GET", path.as_ref());
         if let Quirk::Forbids(part) = self.quirk
             && path.as_ref().contains(part)
         {
@@ -199,7 +205,7 @@ impl ObjectStore for Bucket {
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.count();
+        self.count("GET", path.as_ref());
         self.inner.get_ranges(path, ranges).await
     }
 
@@ -207,17 +213,23 @@ impl ObjectStore for Bucket {
         &self,
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.count();
-        self.inner.delete_stream(paths)
+        let requests = Arc::clone(&self.requests);
+        let counted = paths.inspect(move |path| {
+            let path = path.as_ref().map(Path::to_string).unwrap_or_default();
+            requests.lock().unwrap().push(format!("DELETE {path}"));
+        });
+        self.inner.delete_stream(counted.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.count();
+        let folder = prefix.map(Path::to_string).unwrap_or_default();
+        self.count("LIST", &folder);
         let requests = Arc::clone(&self.requests);
         let listed = self.inner.list(prefix).enumerate().map(move |(number, listed)| {
             // A page holds a thousand.
-            let begins_page = number > 0 && number % 1000 == 0;
-            requests.fetch_add(u64::from(begins_page), Ordering::SeqCst);
+            if number > 0 && number % 1000 == 0 {
+                requests.lock().unwrap().push(format!("LIST {folder}"));
+            }
             listed
         });
         listed.boxed()
@@ -225,8 +237,9 @@ impl ObjectStore for Bucket {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let listed = self.inner.list_with_delimiter(prefix).await?;
+        let folder = prefix.map(Path::to_string).unwrap_or_default();
         let pages = (listed.objects.len() + listed.common_prefixes.len()).div_ceil(1000).max(1);
-        self.requests.fetch_add(pages as u64, Ordering::SeqCst);
+        (0..pages).for_each(|_| self.count("LIST", &folder));
         Ok(listed)
     }
 

@@ -158,6 +158,12 @@ impl Run {
         self
     }
 
+    /// The user has said how much the week may take.
+    pub(crate) fn told(mut self) -> Self {
+        self.limits.told = true;
+        self
+    }
+
     /// Lists all coverage again.
     pub(crate) fn full(mut self) -> Self {
         self.settings.full = true;

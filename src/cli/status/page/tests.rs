@@ -64,6 +64,7 @@ fn status(tables: Vec<TableStatus>) -> Status {
         backfill_quota: 70_000,
         spent: 12_000,
         spent_on_backfill: 9_000,
+        unknown: false,
     };
     let runs = (0..30).map(|day| run(now() - TimeDelta::days(day))).collect();
     Status { lake: "./lake".to_owned(), now: now(), tables, week, runs }
