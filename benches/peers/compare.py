@@ -1,0 +1,180 @@
+"""Runs this tool and the others in turns, and prints one table for files and one for exports.
+
+    compare.py WORK BINARY REPLAY [--calls N] [--turns N] [--rounds N] [--data DIR] [--without TOOL,...]
+
+CPU is user and system time of a process and its children, memory the largest resident set of one of
+them. All figures are medians of the rounds; the ratio is to this tool's CPU.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+HERE = pathlib.Path(__file__).parent
+OURS = "clari-lake"
+
+parser = argparse.ArgumentParser()
+parser.add_argument("work", type=pathlib.Path)
+parser.add_argument("binary")
+parser.add_argument("replay")
+parser.add_argument("--calls", type=int, default=2000)
+parser.add_argument("--turns", type=int, default=120)
+parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--data", type=pathlib.Path, help="a folder with calls.ndjson and details.ndjson")
+parser.add_argument("--without", default="", help="tools to leave out, separated by semicolons")
+parser.add_argument("--only", choices=["files", "exports"])
+settings = parser.parse_args()
+
+
+def measure(command, env=None):
+    """CPU seconds, wall seconds and MB of a process tree that must end well."""
+    log = settings.work / "log"
+    with log.open("wb") as out:
+        begun = time.monotonic()
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | (env or {}))
+        _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - begun
+    if status:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{log.read_text()[-3000:]}")
+    return {"cpu": usage.ru_utime + usage.ru_stime, "wall": wall, "memory": usage.ru_maxrss / 1000}
+
+
+def written(path):
+    files = [path] if path.is_file() else [it for it in path.rglob("*") if it.is_file()]
+    data = [it for it in files if it.suffix == ".parquet" and not {"_manifest", "state"} & set(it.parts)]
+    return sum(it.stat().st_size for it in data) / 1e6
+
+
+def fresh(name):
+    path = settings.work / "out" / name.replace(" ", "_").replace(",", "")
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def in_turns(tools, run):
+    """The medians of each tool's measures, and the outputs of its last round."""
+    rounds = {tool: [] for tool in tools}
+    for _ in range(settings.rounds):
+        for tool in tools:
+            rounds[tool].append(run(tool))
+    middle = lambda all_of: {key: statistics.median(it[key] for it in all_of) for key in all_of[0]}
+    return {tool: middle(measures) for tool, measures in rounds.items()}
+
+
+def job(tool, source, target):
+    return [sys.executable, HERE / "jobs.py", tool, source, target]
+
+
+def convert(data):
+    def run(tool):
+        out = fresh(tool)
+        measures = []
+        for table, name in [("call_details", "details"), ("calls", "calls")]:
+            source = data / f"{name}.ndjson"
+            if tool == OURS:
+                command = [settings.replay, table, source, out]
+            else:
+                command = job(tool, source, out / f"{table}.parquet")
+            measures.append(measure(command))
+        summed = {key: sum(it[key] for it in measures) for key in ("cpu", "wall")}
+        return summed | {"memory": max(it["memory"] for it in measures), "written": written(out)}
+    return run
+
+
+def export(address, since):
+    def run(tool):
+        out = fresh(tool)
+        counts = f"{address}/_counts"
+        urllib.request.urlopen(counts).read()
+        if tool == OURS:
+            env = {"CLARI_API_KEY": "key", "CLARI_API_PASSWORD": "password", "CLARI_BASE_URL": address}
+            tables = ["--endpoint", "calls", "--endpoint", "call_details"]
+            command = [settings.binary, "export", out, *tables, "--from", since, "--rate", "0", "-q"]
+            measured = measure(command, env)
+        else:
+            measured = measure(job(tool, address, out), {"RUNTIME__DLTHUB_TELEMETRY": "false"})
+        asked = json.load(urllib.request.urlopen(counts))
+        return measured | {"written": written(out), "requests": asked["requests"]}
+    return run
+
+
+def questions(tool, first):
+    """The times of five queries on what the tool wrote last."""
+    out = settings.work / "out" / tool.replace(" ", "_").replace(",", "")
+    where = lambda table, files: str(out / files.format(table=table))
+    if tool == OURS:
+        reader, files = "hive", "{table}/*/*.parquet"
+    elif "nesting" in tool:
+        reader, files = "json", "lake/{table}/*.parquet"
+    elif tool.startswith("dlt"):
+        reader, files = "tables", "lake/{table}/*.parquet"
+    else:
+        reader, files = "plain", "{table}.parquet"
+    command = [sys.executable, HERE / "queries.py", reader, where("calls", files), where("call_details", files),
+               first["time"][:10], first["id"]]
+    said = subprocess.run(command, capture_output=True, text=True)
+    if said.returncode:
+        sys.exit(f"the queries of {tool} failed:\n{said.stderr[-3000:]}")
+    return json.loads(said.stdout)
+
+
+def table(title, measures, first):
+    asked = {tool: questions(tool, first) for tool in measures}
+    answers = asked[OURS]["answers"]
+    for tool, it in asked.items():
+        if it["answers"] != answers:
+            print(f"{tool} answers {it['answers']}, {OURS} {answers}", file=sys.stderr)
+    ours = measures[OURS]
+    print(f"\n{title}\n")
+    requests = "requests" in ours
+    names = list(asked[OURS]["times"])
+    heads = ["", "CPU s", "ratio", "wall s", "peak MB", *(["requests"] if requests else []), "MB written", *names]
+    print("| " + " | ".join(heads) + " |")
+    print("|---" * len(heads) + "|")
+    for tool, it in measures.items():
+        cells = [tool, f"{it['cpu']:.2f}", f"{ours['cpu'] / it['cpu']:.2f}", f"{it['wall']:.2f}", f"{it['memory']:.0f}"]
+        cells += [f"{it['requests']:,.0f}"] if requests else []
+        cells += [f"{it['written']:.1f}", *(f"{asked[tool]['times'][name]:.1f} ms" for name in names)]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def main():
+    settings.work.mkdir(parents=True, exist_ok=True)
+    data = settings.data or settings.work / f"data-{settings.calls}-{settings.turns}-{time.strftime('%F')}"
+    if not (data / "details.ndjson").exists():
+        data.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, HERE / "data.py", data, str(settings.calls), str(settings.turns)], check=True)
+    with (data / "calls.ndjson").open() as lines:
+        first = json.loads(lines.readline())
+    sizes = [(data / name).stat().st_size / 1e6 for name in ("calls.ndjson", "details.ndjson")]
+    versions = ", ".join(f"{it} {importlib.metadata.version(it)}" for it in ("duckdb", "polars", "pyarrow", "dlt"))
+    ours = subprocess.run([settings.binary, "--version"], capture_output=True, text=True).stdout.strip()
+    print(f"{ours}, {versions}, Python {platform.python_version()}; {os.cpu_count()} cores, {time.strftime('%F')}")
+    print(f"{sizes[0]:.1f} MB of calls, {sizes[1]:.1f} MB of details; medians of {settings.rounds} rounds")
+    without = settings.without.split(";")
+    if settings.only != "exports":
+        tools = [OURS, "duckdb", "duckdb, sample_size=500", "polars", "pyarrow"]
+        measures = in_turns([it for it in tools if it not in without], convert(data))
+        table("Files: NDJSON to Parquet", measures, first)
+    if settings.only != "files":
+        server = subprocess.Popen([sys.executable, HERE / "server.py", data], stdout=subprocess.PIPE, text=True)
+        try:
+            address = server.stdout.readline().strip()
+            tools = [OURS, "dlt, max_table_nesting=0", "dlt"]
+            measures = in_turns([it for it in tools if it not in without], export(address, first["time"][:10]))
+            table("Exports: the API over loopback to Parquet", measures, first)
+        finally:
+            server.terminate()
+
+
+main()

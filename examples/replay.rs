@@ -1,0 +1,114 @@
+//! Records from a file into a lake, without an API: what decoding and writing alone cost.
+//!
+//! ```sh
+//! cargo run --release --example replay -- call_details details.ndjson LAKE
+//! ```
+//!
+//! The file holds a record a line, of `calls` or `call_details`; the lake is a new folder. It goes
+//! the way of an export: replies are decoded a few at a time, what is new is kept until it is much,
+//! and is then merged into the partitions of its days and committed.
+
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "here is where it is used")]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::Utc;
+use clari_lake::decode::{Origin, RecordDecoder};
+use clari_lake::endpoint::Catalogue;
+use clari_lake::lake::{Change, Store, Table};
+use clari_lake::manifest::Granularity;
+
+/// As many replies are decoded at once as an export decodes.
+const BATCH_BYTES: usize = 2 << 20;
+/// As much is committed at once as an export commits.
+const BUFFER_BYTES: usize = 32 << 20;
+/// As many records make a page as the API sends at most.
+const PAGE: usize = 100;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let [endpoint, file, lake] =
+        <[String; 3]>::try_from(std::env::args().skip(1).collect::<Vec<_>>())
+            .map_err(|_| "usage: replay calls|call_details NDJSON LAKE")?;
+    let mut replay = Replay::open(&endpoint, &lake)?;
+    let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
+    let (mut line, mut page) = (Vec::new(), Vec::new());
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        page.push(std::mem::take(&mut line));
+        if page.len() == replay.page {
+            replay.reply(&page)?;
+            page.clear();
+        }
+    }
+    if !page.is_empty() {
+        replay.reply(&page)?;
+    }
+    println!("{} rows", replay.finish()?);
+    Ok(())
+}
+
+struct Replay {
+    table: Table,
+    decoder: RecordDecoder,
+    /// How many records a reply holds.
+    page: usize,
+    replies: Vec<(Bytes, Origin)>,
+    change: Change,
+    bytes: usize,
+}
+
+impl Replay {
+    fn open(endpoint: &str, lake: &str) -> Result<Self, Box<dyn Error>> {
+        let catalogue = Catalogue::built_in()?;
+        let endpoint = Arc::new(catalogue.find(endpoint)?.clone());
+        let page = if endpoint.parent.is_some() { 1 } else { PAGE };
+        let store = Arc::new(Store::open(lake)?);
+        let table = Table::open(store, endpoint, Granularity::Day, "replay", None, Utc::now())?;
+        let decoder = table.decoder();
+        let (replies, change) = (Vec::new(), Change::default());
+        Ok(Self { table, decoder, page, replies, change, bytes: 0 })
+    }
+
+    /// A reply, as the API would send these records.
+    fn reply(&mut self, records: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
+        let records = records.join(&b',');
+        let (begin, end): (&[u8], &[u8]) =
+            if self.page == 1 { (b"{\"call\":", b"}") } else { (b"{\"calls\":[", b"]}") };
+        let body = Bytes::from([begin, &records, end].concat());
+        self.replies.push((body, Origin { fetched_at: 1, ..Origin::default() }));
+        let bytes: usize = self.replies.iter().map(|(body, _)| body.len()).sum();
+        if bytes >= BATCH_BYTES { self.decode() } else { Ok(()) }
+    }
+
+    fn decode(&mut self) -> Result<(), Box<dyn Error>> {
+        let replies = std::mem::take(&mut self.replies);
+        let rows = self.decoder.decode_many(&replies)?.decoded.rows;
+        let new = self.table.news(&rows.facts)?;
+        let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
+        self.bytes += rows.batch.get_array_memory_size();
+        self.change.upserts.push(rows);
+        if self.bytes >= BUFFER_BYTES { self.commit(false) } else { Ok(()) }
+    }
+
+    fn commit(&mut self, settle: bool) -> Result<(), Box<dyn Error>> {
+        let mut change = std::mem::take(&mut self.change);
+        change.schema = Some(Arc::clone(self.decoder.schema()));
+        change.settle = settle;
+        self.bytes = 0;
+        self.table.commit(&change, Utc::now())?;
+        let manifest = self.table.manifest();
+        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, Box<dyn Error>> {
+        if !self.replies.is_empty() {
+            self.decode()?;
+        }
+        self.commit(true)?;
+        Ok(self.table.manifest().rows())
+    }
+}
