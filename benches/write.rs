@@ -1,0 +1,196 @@
+//! From JSON in memory to the lake, in bytes of JSON a second, with allocations.
+//!
+//! `lake` is the way of an export without its requests: decode, look for what is new, partition,
+//! merge into an empty lake in memory, commit. `ceiling` is arrow-json with a perfect fixed schema
+//! and one `ArrowWriter` with the same settings: it learns nothing, checks nothing, hashes nothing and
+//! writes one file. The first should come near the second. `merge` replaces every tenth row of a
+//! lake that is there, and `export` is everything, requests included, over an API in this process.
+
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark that cannot run should say why")]
+
+mod corpus;
+
+use std::sync::Arc;
+
+use arrow::json::ReaderBuilder;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use clari_lake::clock::Clock;
+use clari_lake::decode::Origin;
+use clari_lake::endpoint::Catalogue;
+use clari_lake::fetch::{Client, ClientSettings, Get, Stop};
+use clari_lake::lake::{Change, Store, Table};
+use clari_lake::manifest::Granularity;
+use clari_lake::pipeline::Export;
+use clari_lake::plan::RunSettings;
+use clari_lake::report::Progress;
+use clari_lake::secret::Credentials;
+use clari_lake::simulator::{Api, Options, Settings};
+use corpus::{CASES, Case, Corpus};
+use divan::counter::BytesCount;
+use divan::{AllocProfiler, Bencher};
+use object_store::memory::InMemory;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+/// As much is committed at once as an export commits.
+const BUFFER_BYTES: usize = 32 << 20;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn lake(bencher: Bencher<'_, '_>, case: &Case) {
+    let corpus = Corpus::of(*case);
+    bencher.counter(BytesCount::new(corpus.bytes())).bench_local(|| {
+        let mut table = open(&corpus, memory());
+        put(&corpus, &mut table);
+        table
+    });
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn ceiling(bencher: Bencher<'_, '_>, case: &Case) {
+    let corpus = Corpus::of(*case);
+    let rows = ((2 << 20) * corpus.records / corpus.lines.len()).max(1);
+    bencher.counter(BytesCount::new(corpus.bytes())).bench_local(|| {
+        let schema = corpus.arrow_schema();
+        let properties = Some(properties());
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), properties).expect("it is plain");
+        let reader = ReaderBuilder::new(schema).with_batch_size(rows);
+        for batch in reader.build(corpus.lines.as_slice()).expect("plain types") {
+            writer.write(&batch.expect("every value fits")).expect("memory takes it");
+        }
+        writer.into_inner().expect("memory takes it")
+    });
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn merge(bencher: Bencher<'_, '_>, case: &Case) {
+    let corpus = Corpus::of(*case);
+    let mut table = open(&corpus, memory());
+    put(&corpus, &mut table);
+    let mut decoder = table.decoder();
+    let tenth: Vec<(Bytes, Origin)> = corpus.replies.iter().step_by(10).cloned().collect();
+    let mut fetched_at = 1;
+    bencher
+        .counter(BytesCount::new(corpus.bytes()))
+        .with_inputs(|| {
+            fetched_at += 1;
+            let mut rows = decoder.decode_many(&tenth).expect("it is JSON").decoded.rows;
+            for facts in &mut rows.facts {
+                // As if something in it had changed.
+                facts.hash ^= fetched_at;
+                facts.fetched_at = i64::try_from(fetched_at).expect("it is small");
+            }
+            Change { upserts: vec![rows], ..Change::default() }
+        })
+        .bench_local_values(|change| table.commit(&change, now()).expect("memory takes it"));
+}
+
+#[divan::bench(sample_count = 10)]
+fn export(bencher: Bencher<'_, '_>) {
+    let options = Options { calls: 1_000, now: now(), ..Options::default() };
+    let settings = Settings::default();
+    let credentials =
+        Credentials::new(&settings.api_key, &settings.api_password).expect("they are text");
+    let api = Arc::new(Api::new(clari_lake::simulator::Workspace::generate(&options), settings));
+    let transport = move |get: Get| {
+        let (reply, _) = api.answer(&head(get));
+        std::future::ready(Ok(reply))
+    };
+    let transport = Arc::new(transport);
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    bencher.bench_local(|| {
+        let settings = ClientSettings { rate: 0.0, ..ClientSettings::new(credentials.clone()) };
+        let client = Client::over(Arc::clone(&transport) as _, &settings, Stop::default());
+        let export = Export {
+            client: Arc::new(client.expect("the settings are right")),
+            store: memory(),
+            catalogue: Arc::new(Catalogue::built_in().expect("the built-in endpoints are right")),
+            settings: RunSettings::new(now()),
+            limits: None,
+            max_time: None,
+            granularity: Granularity::Day,
+            include_private: false,
+            concurrency: 16,
+            progress: Arc::new(Progress::default()),
+            stop: Stop::default(),
+            clock: Clock::stopped_at(now()),
+            command: "export".to_owned(),
+        };
+        let endpoints = export.catalogue.select(&[]).expect("they are built in");
+        runtime.block_on(export.run(&endpoints)).expect("the API answers")
+    });
+}
+
+/// The settings of the lake's objects.
+fn properties() -> WriterProperties {
+    let level = ZstdLevel::try_new(3).expect("there is such a level");
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_bytes(Some(16 << 20))
+        .set_max_row_group_row_count(Some(100_000))
+        .set_column_dictionary_enabled("id".into(), false)
+        .set_column_bloom_filter_enabled("id".into(), true);
+    for path in [
+        "transcript.list.element.text",
+        "transcript.list.element.annotations.list.element.phrase",
+        "summary.full_summary",
+        "summary.topics_discussed.list.element.summary",
+        "summary.key_takeaways",
+        "competitor_sentiments.list.element.reasoning",
+    ] {
+        let path = ColumnPath::new(path.split('.').map(str::to_owned).collect());
+        properties = properties.set_column_dictionary_enabled(path, false);
+    }
+    properties.build()
+}
+
+fn put(corpus: &Corpus, table: &mut Table) {
+    let mut decoder = table.decoder();
+    let (mut change, mut bytes) = (Change::default(), 0);
+    for batch in corpus.batches() {
+        let rows = decoder.decode_many(batch).expect("it is JSON").decoded.rows;
+        table.news(&rows.facts).expect("memory answers");
+        bytes += rows.batch.get_array_memory_size();
+        change.upserts.push(rows);
+        if bytes > BUFFER_BYTES {
+            change.schema = Some(Arc::clone(decoder.schema()));
+            table.commit(&std::mem::take(&mut change), now()).expect("memory takes it");
+            bytes = 0;
+        }
+    }
+    change.schema = Some(Arc::clone(decoder.schema()));
+    change.settle = true;
+    table.commit(&change, now()).expect("memory takes it");
+}
+
+fn open(corpus: &Corpus, store: Arc<Store>) -> Table {
+    let endpoint = Arc::clone(&corpus.endpoint);
+    Table::open(store, endpoint, Granularity::Day, "bench", None, now()).expect("it is new")
+}
+
+fn memory() -> Arc<Store> {
+    Arc::new(Store::on(Arc::new(InMemory::new()), "memory").expect("there are threads"))
+}
+
+fn now() -> DateTime<Utc> {
+    Options::default().now
+}
+
+fn head(get: Get) -> http::Request<Bytes> {
+    let query = get.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{}{query}", get.url.path());
+    let mut head = http::Request::new(Bytes::new());
+    *head.uri_mut() = target.parse().expect("it was one");
+    *head.headers_mut() = get.headers;
+    head
+}
