@@ -96,7 +96,8 @@ struct Runs {
 
 /// One of them.
 struct RunRow {
-    began: String,
+    day: String,
+    minute: String,
     command: String,
     complete: bool,
     problems: Vec<String>,
@@ -240,7 +241,8 @@ fn run_row(run: &Run) -> RunRow {
     problems.extend((more > 0).then(|| format!("and {} more", number(more as u64))));
     let (inserted, updated) = run.rows();
     RunRow {
-        began: run.started_at.format("%Y-%m-%d %H:%M").to_string(),
+        day: run.started_at.format("%Y-%m-%d").to_string(),
+        minute: run.started_at.format("%H:%M").to_string(),
         command: run.command.clone(),
         complete: run.complete,
         problems,
