@@ -266,7 +266,13 @@ impl Local {
             Err(error) => return Err(error),
         };
         for entry in entries {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
+            // A folder a day is many: what the listing says of its kind needs no second look.
+            if entry.file_type()?.is_dir() {
+                self.walk(&path, listed)?;
+                continue;
+            }
             let metadata = fs::metadata(&path)?;
             if metadata.is_dir() {
                 self.walk(&path, listed)?;
