@@ -58,14 +58,12 @@ impl AtRest {
 /// Whether a manifest that differs so much from its base is better written beside a new one.
 pub(super) fn is_due(manifest: &Manifest) -> bool {
     let most = BESIDE.max(manifest.entries() / PART);
-    match &manifest.base {
-        None => manifest.entries() > most,
-        Some(_) => {
-            let (beyond, absent) = manifest.beyond_base();
-            let absent = absent.partitions.len() + absent.index.len() + absent.checked.len();
-            beyond.entries() + absent > most
-        }
+    if manifest.base.is_none() {
+        return manifest.entries() > most;
     }
+    let (beyond, absent) = manifest.beyond_base();
+    let absent = absent.partitions.len() + absent.index.len() + absent.checked.len();
+    beyond.entries() + absent > most
 }
 
 /// Writes a base.
