@@ -31,14 +31,14 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct Verbosity {
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 900)]
     pub(super) quiet: bool,
     /// Say more about what is happening; -vv tells of every request
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 901)]
     pub(super) verbose: u8,
     /// How stderr is written: as text, or as one JSON object a line
     #[arg(long, global = true, value_name = "text|json", default_value = "text")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(hide_default_value = true, hide_possible_values = true, display_order = 902)]
     pub(super) log_format: LogFormat,
 }
 
@@ -82,6 +82,10 @@ pub(super) enum Command {
     Sql(SqlArgs),
     /// Serve the embedded simulator of the API, for trying things out
     Simulate(SimulateArgs),
+    /// Print the completions of a shell: bash, zsh, fish, elvish or powershell
+    Completions(CompletionsArgs),
+    /// Write man pages, one for each command
+    Man(ManArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,7 +107,8 @@ pub(super) struct DemoArgs {
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools, reason = "flags are bools")]
 pub(super) struct ExportArgs {
-    /// The lake: a folder; it is made if it does not exist [env: `CLARI_LAKE`]
+    /// The lake: a folder, which is made if it does not exist, or `s3://bucket/prefix`, `gs://…`, `az://…`
+    /// [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
     /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
     #[arg(long = "endpoint", value_name = "NAME")]
@@ -134,7 +139,7 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BackfillArgs {
-    /// The lake; it is made if it does not exist [env: `CLARI_LAKE`]
+    /// The lake: a folder, which is made if it does not exist, or a store's URL [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
     /// Only this endpoint (repeatable); default: all that have a history
     #[arg(long = "endpoint", value_name = "NAME")]
@@ -162,6 +167,7 @@ pub(super) struct BackfillArgs {
 
 /// How tables are filled; the configuration file can say it too.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Tables")]
 pub(super) struct TableArgs {
     /// How far back records are listed again, to find silent edits (such as 12h, 4w) [default: 7d]
     #[arg(long, value_name = "TIME")]
@@ -182,6 +188,7 @@ pub(super) struct TableArgs {
 
 /// What a run may take; the configuration file can say it too.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Limits")]
 pub(super) struct QuotaArgs {
     /// Requests a week, at most, of all runs on this lake; a week begins on Sunday 00:00 UTC
     /// [default: 100000]
@@ -197,6 +204,7 @@ pub(super) struct QuotaArgs {
 
 /// Where it is told what a run did.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Results")]
 pub(super) struct ResultArgs {
     /// Print the run report as JSON on stdout
     #[arg(long)]
@@ -208,6 +216,7 @@ pub(super) struct ResultArgs {
 
 /// How the API is asked; the configuration file can say it too.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Requests")]
 pub(super) struct ApiArgs {
     /// Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
     #[arg(long, value_name = "URL")]
@@ -222,6 +231,7 @@ pub(super) struct ApiArgs {
 
 /// The files that say what flags do not.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Files")]
 pub(super) struct FileArgs {
     /// The configuration file [default: clari-lake.toml in this folder, if it is there]
     #[arg(long, value_name = "FILE")]
@@ -250,6 +260,9 @@ pub(super) struct PlanArgs {
     /// Ask the API for nothing: guess the number of records from those in the lake
     #[arg(long)]
     pub(super) offline: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) table: TableArgs,
     #[command(flatten)]
@@ -258,9 +271,6 @@ pub(super) struct PlanArgs {
     pub(super) quota: QuotaArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print as JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -273,13 +283,13 @@ pub(super) struct StatusArgs {
     /// Write it as one HTML page that needs nothing else, to open, send or print; - for stdout
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) quota: QuotaArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print as JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -289,33 +299,33 @@ pub(super) struct VerifyArgs {
     /// First make manifests anew that are lost; what they covered is listed again by the next runs
     #[arg(long)]
     pub(super) rebuild: bool,
-    #[command(flatten)]
-    pub(super) files: FileArgs,
     /// Print what was found as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
     /// The lake; without it the API alone is looked at [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
+    /// Print the checks as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) api: ApiArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print the checks as JSON on stdout
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EndpointsArgs {
-    #[command(flatten)]
-    pub(super) files: FileArgs,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -324,11 +334,11 @@ pub(super) struct SchemaArgs {
     pub(super) endpoint: String,
     /// A lake: its table's columns, inferred ones too; without it, the declared ones
     pub(super) lake: Option<String>,
-    #[command(flatten)]
-    pub(super) files: FileArgs,
     /// Print as JSON
     #[arg(long, conflicts_with = "ddl")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
     /// Print the statement that makes such a table
     #[arg(long, value_name = "duckdb|spark|athena", value_parser = engine)]
     pub(super) ddl: Option<Engine>,
@@ -352,13 +362,13 @@ pub(super) struct SampleArgs {
     /// The parent's id, for a chained endpoint [default: the first of its parent's sample]
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) api: ApiArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print as JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -377,17 +387,20 @@ pub(super) enum ConfigCommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigCheckArgs {
-    #[command(flatten)]
-    pub(super) files: FileArgs,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigShowArgs {
     /// The lake, as if it were exported to
     pub(super) lake: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) table: TableArgs,
     #[command(flatten)]
@@ -396,9 +409,6 @@ pub(super) struct ConfigShowArgs {
     pub(super) quota: QuotaArgs,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print as JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -418,11 +428,11 @@ pub(super) struct EvolveArgs {
     /// Say what would be added, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    #[command(flatten)]
-    pub(super) files: FileArgs,
     /// Print what was done as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -480,6 +490,18 @@ pub(super) struct SimulateArgs {
     /// A path that this workspace does not have (repeatable)
     #[arg(long, value_name = "PATH", action = ArgAction::Append)]
     pub(super) absent: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ManArgs {
+    /// The folder to write to; it is made if it does not exist
+    pub(super) dir: PathBuf,
 }
 
 fn instant(text: &str) -> Result<DateTime<Utc>, String> {

@@ -17,13 +17,9 @@ use crate::lake::Wanted;
 pub(super) fn run(args: &EvolveArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.store()?);
+    let store = Arc::new(settings.present_lake()?);
     let catalogue = settings.catalogue()?;
     let present = store.tables()?;
-    if present.is_empty() {
-        let message = format!("there is no lake at {}", store.location());
-        return Err(Error::new(ErrorKind::Config, message).into());
-    }
     let wanted = Wanted { promote: args.promote.clone(), doubles: args.widen.clone() };
     if !wanted.is_empty() && args.endpoints.len() != 1 {
         let message = "--promote and --widen are about one table";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::Exit;
 use super::args::{BackfillArgs, ExportArgs, ResultArgs};
@@ -60,10 +60,11 @@ fn check_history(catalogue: &Catalogue, endpoints: &[String]) -> Result<(), Erro
 }
 
 pub(super) fn check_range(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<(), Error> {
-    if from.is_some_and(|from| from >= to) {
-        return Err(Error::new(ErrorKind::Config, "--from is not before the end of the range"));
-    }
-    Ok(())
+    let Some(from) = from.filter(|from| *from >= to) else { return Ok(()) };
+    let instant = |it: DateTime<Utc>| it.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let message = format!("--from {} is not before the end, {}", instant(from), instant(to));
+    Err(Error::new(ErrorKind::Config, message)
+        .with_hint("a range goes from --from to --to, or to now"))
 }
 
 fn perform_and_conclude(

@@ -9,6 +9,8 @@ mod args;
 mod config;
 mod demo;
 mod describe;
+#[cfg(test)]
+mod docs;
 mod doctor;
 mod evolve;
 mod export;
@@ -18,6 +20,7 @@ mod plan;
 mod progress;
 mod sample;
 mod settings;
+mod shell;
 mod simulate;
 mod sql;
 mod status;
@@ -93,6 +96,8 @@ pub fn main() -> ExitCode {
         Command::Evolve(args) => evolve::run(&args, printer),
         Command::Sql(args) => sql::run(&args, printer),
         Command::Simulate(args) => simulate::run(&args, printer),
+        Command::Completions(args) => shell::completions(&args, printer),
+        Command::Man(args) => shell::man(&args, printer),
     };
     match outcome {
         Ok(exit) => exit.into(),

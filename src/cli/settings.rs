@@ -172,6 +172,20 @@ impl Settings {
         })
     }
 
+    /// The store of a lake that is there already.
+    ///
+    /// # Errors
+    /// `Config` when nothing says where it is, or nothing is there.
+    pub(super) fn present_lake(&self) -> Result<Store> {
+        let store = self.store()?;
+        if !store.tables()?.is_empty() {
+            return Ok(store);
+        }
+        let message = format!("there is no lake at {}", store.location());
+        let hint = "look at the path; the first `clari-lake export` makes a lake";
+        Err(Error::new(ErrorKind::Config, message).with_hint(hint).into())
+    }
+
     /// The lake's store.
     ///
     /// # Errors

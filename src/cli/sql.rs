@@ -14,11 +14,7 @@ use crate::sql::{Engine, LakeTable, statements};
 pub(super) fn run(args: &SqlArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = settings.store()?;
-    if store.tables()?.is_empty() {
-        let message = format!("there is no lake at {}", store.location());
-        return Err(Error::new(ErrorKind::Config, message).into());
-    }
+    let store = settings.present_lake()?;
     let location = location(args, &store)?;
     let tables = known_tables(&store, &settings.catalogue()?)?;
     printer.data(statements(args.engine, &tables, &location).trim_end());

@@ -9,7 +9,6 @@ use super::args::VerifyArgs;
 use super::output::{Printer, number};
 use super::settings::{Flags, Settings};
 use crate::clock;
-use crate::error::{Error, ErrorKind};
 use crate::manifest::Granularity;
 use crate::verify::{rebuild, verify};
 
@@ -19,12 +18,8 @@ const TOLD: usize = 50;
 pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.store()?);
+    let store = Arc::new(settings.present_lake()?);
     let catalogue = settings.catalogue()?;
-    if store.tables()?.is_empty() {
-        let message = format!("there is no lake at {}", store.location());
-        return Err(Error::new(ErrorKind::Config, message).into());
-    }
     if args.rebuild {
         rebuild(&store, &catalogue, Granularity::Day, clock::now())?;
     }

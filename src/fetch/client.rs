@@ -521,7 +521,13 @@ fn describe(failure: Failure, status: u16) -> Error {
             (ErrorKind::Unavailable, format!("the API failed ({status})"))
         }
     };
-    Error::new(kind, message)
+    let error = Error::new(kind, message);
+    match failure {
+        Failure::NoSuchPath => error.with_hint(
+            "check the base URL; where one endpoint is elsewhere, an endpoint file says so",
+        ),
+        _ => error,
+    }
 }
 
 fn outage(after: Duration, last: Error) -> Error {

@@ -130,6 +130,24 @@ fn the_flags_of_export_are_these() {
 }
 
 #[test]
+fn every_command_has_a_man_page_and_every_shell_its_completions() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man").display().to_string();
+    clari_lake(&["man", &dir]).assert().code(0);
+    let page = |name: &str| std::fs::read_to_string(format!("{dir}/{name}.1")).unwrap();
+    assert!(page("clari-lake-export").contains("CLARI_LAKE"));
+    assert!(page("clari-lake").contains("Exit codes"));
+    assert!(page("clari-lake-config-show").contains("where it came from"));
+
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = clari_lake(&["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(script.contains("max-time") && script.contains("evolve"), "{shell}");
+    }
+    clari_lake(&["man", "/dev/null/man"]).assert().code(2);
+}
+
+#[test]
 fn endpoints_are_listed() {
     insta::assert_snapshot!(said(clari_lake(&["endpoints"])), @r#"
     0
@@ -274,7 +292,9 @@ fn mistakes_are_named_with_what_to_do() {
     "#);
     insta::assert_snapshot!(run(&["--from", "2026-02-01", "--to", "2026-01-01"]), @r#"
     2
-    error: --from is not before the end of the range
+    error: --from 2026-02-01T00:00:00Z is not before the end, 2026-01-01T00:00:00Z
+
+    hint: a range goes from --from to --to, or to now
     "#);
     insta::assert_snapshot!(run(&["--to", "yesterday"]), @r#"
     2

@@ -16,7 +16,6 @@ use super::output::{Printer, number, size, write_file};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind};
 use crate::forecast::{Counted, Forecast, forecast};
 use crate::lake::{Store, schema_changes};
 use crate::status::{Run, Status, status};
@@ -29,11 +28,7 @@ const RUNS_IN_TEXT: usize = 10;
 pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), quota: args.quota.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.store()?);
-    if store.tables()?.is_empty() {
-        let message = format!("there is no lake at {}", store.location());
-        return Err(Error::new(ErrorKind::Config, message).into());
-    }
+    let store = Arc::new(settings.present_lake()?);
     let (catalogue, limits, now) = (settings.catalogue()?, settings.limits(), clock::now());
     let status = status(&store, &catalogue, &limits, now)?;
     let known = |endpoint: &&Endpoint| status.tables.iter().any(|it| it.endpoint == endpoint.name);

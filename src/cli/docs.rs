@@ -1,0 +1,139 @@
+//! The pages and examples, held against the command line that they tell of.
+//!
+//! Enters: Markdown and example files. Leaves: what in them would not work. Never here: running it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::args::Args;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All pages: their paths and texts.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut paths = vec![root().join("README.md")];
+    for folder in ["docs", "schemas", "examples", "benches"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        paths.extend(entries.map(|it| it.unwrap().path()));
+    }
+    paths.retain(|path| path.extension().is_some_and(|it| it == "md"));
+    paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The lines of a page's shell blocks, and its code within lines.
+fn shell(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut block = None;
+    for line in page.lines() {
+        match (block, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => block = Some(language),
+            (Some(_), Some(_)) => block = None,
+            (Some("sh"), None) => found.push(line.to_owned()),
+            (Some(_), None) => {}
+            // Every second piece between backticks is code; `a|b` stands for either.
+            (None, None) => found.extend(line.split('`').skip(1).step_by(2).map(either)),
+        }
+    }
+    found
+}
+
+fn either(code: &str) -> String {
+    let words = code.replace("\\|", "|");
+    let words = words.split(' ').map(|word| word.split('|').next().unwrap_or(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The calls of the program in a line of shell, each as its words.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let line = line.split(" # ").next().unwrap_or(line);
+    let line = line.split("   #").next().unwrap_or(line);
+    let commands = line.split(['|', ';', '(', ')', '&', '>', '[', '…']);
+    let commands = commands.filter_map(|it| {
+        let at = it.find("clari-lake ")?;
+        let before = it[..at].trim();
+        before.split(' ').all(|word| word.is_empty() || word.contains('=')).then(|| &it[at..])
+    });
+    commands.map(words).collect()
+}
+
+/// The words of a command, without their quotes.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for letter in command.trim().chars() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, ' ') => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn every_command_in_the_pages_is_one() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (path, page) in pages() {
+        for call in shell(&page).iter().flat_map(|line| calls(line)) {
+            count += 1;
+            let outcome = Args::try_parse_from(&call).map_err(|error| error.kind());
+            if let Err(kind) = outcome
+                && !matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+            {
+                wrong.push(format!("{}: {}: {kind:?}", path.display(), call.join(" ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 30, "only {count} commands were found");
+}
+
+/// Where a page's links lead that stay in the repository.
+fn links(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).filter_map(|it| it.split(')').next());
+    targets.filter(|it| !it.contains("://") && !it.contains(' ')).collect()
+}
+
+/// The names of a page's headings, as links call them.
+fn anchors(page: &str) -> Vec<String> {
+    let slug = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|it| it.is_alphanumeric() || "-_".contains(*it)).collect()
+    };
+    page.lines().filter(|line| line.starts_with('#')).map(slug).collect()
+}
+
+#[test]
+fn every_link_in_the_pages_leads_somewhere() {
+    let mut dead = Vec::new();
+    for (path, page) in pages() {
+        for link in links(&page) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = path.parent().unwrap().join(file);
+            let target = if file.is_empty() { path.clone() } else { target };
+            let there = target.exists()
+                && (anchor.is_empty()
+                    || anchors(&fs::read_to_string(&target).unwrap()).contains(&anchor.to_owned()));
+            if !there {
+                dead.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
+#[test]
+fn a_line_of_shell_falls_into_its_calls() {
+    let line = "(A=b clari-lake sql l --engine duckdb; echo 'x y') | duckdb  # as told";
+    assert_eq!(calls(line), [["clari-lake", "sql", "l", "--engine", "duckdb"]]);
+    assert_eq!(calls("cargo install clari-lake --locked"), [[""; 0]; 0]);
+    assert_eq!(words("clari-lake sample --url 'a b'").last().unwrap(), "a b");
+}
