@@ -37,22 +37,25 @@ fn help_names_every_command_and_every_exit_code() {
     Usage: clari-lake [OPTIONS] <COMMAND>
 
     Commands:
-      demo       Try it: the embedded simulator into a local lake, then the numbers; no credentials
-      export     Export what changed since the last run (the first run: the last 30 days)
-      backfill   Export a history, newest first, within its share of the week's quota; resumable
-      plan       Show what an export (or a backfill, with --from) would ask for: windows, requests,
-                 quota, time
-      status     Show what the lake holds: coverage, freshness, sizes, quota, the last runs
-      verify     Check every promise that can be checked from the lake alone
-      doctor     Try out credentials, what this workspace offers, and what the store really guarantees
-      endpoints  Show the endpoints: what can be exported, and how each is asked for
-      schema     Show an endpoint's columns and types
-      sample     Try an endpoint: one small request, what came, and what could be made of it
-      config     Check the configuration, or show every setting and where it came from
-      evolve     Give columns to what has gathered in `extra_json`, and rewrite every file of the table
-      sql        Print the lake's tables and views as SQL, ready to paste
-      simulate   Serve the embedded simulator of the API, for trying things out
-      help       Print this message or the help of the given subcommand(s)
+      demo         Try it: the embedded simulator into a local lake, then the numbers; no credentials
+      export       Export what changed since the last run (the first run: the last 30 days)
+      backfill     Export a history, newest first, within its share of the week's quota; resumable
+      plan         Show what an export (or a backfill, with --from) would ask for: windows, requests,
+                   quota, time
+      status       Show what the lake holds: coverage, freshness, sizes, quota, the last runs
+      verify       Check every promise that can be checked from the lake alone
+      doctor       Try out credentials, what this workspace offers, and what the store really guarantees
+      endpoints    Show the endpoints: what can be exported, and how each is asked for
+      schema       Show an endpoint's columns and types
+      sample       Try an endpoint: one small request, what came, and what could be made of it
+      config       Check the configuration, or show every setting and where it came from
+      evolve       Give columns to what has gathered in `extra_json`, and rewrite every file of the
+                   table
+      sql          Print the lake's tables and views as SQL, ready to paste
+      simulate     Serve the embedded simulator of the API, for trying things out
+      completions  Print the completions of a shell: bash, zsh, fish, elvish or powershell
+      man          Write man pages, one for each command
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -q, --quiet
@@ -86,17 +89,24 @@ fn the_flags_of_export_are_these() {
     Usage: clari-lake export [OPTIONS] [LAKE]
 
     Arguments:
-      [LAKE]  The lake: a folder; it is made if it does not exist [env: `CLARI_LAKE`]
+      [LAKE]  The lake: a folder, which is made if it does not exist, or `s3://bucket/prefix`, `gs://…`,
+              `az://…` [env: `CLARI_LAKE`]
 
     Options:
-          --endpoint <NAME>           Only this endpoint (repeatable); default: all but the per-id CRM
-                                      look-ups
-          --from <D>                  List from this UTC date or RFC 3339 instant on, also what was
-                                      listed before
-          --to <D>                    Export as if the run had begun at this UTC date or RFC 3339
-                                      instant
-          --full                      List all that is in the lake again
-          --evolve                    At the end, give columns to what has gathered in `extra_json`
+          --endpoint <NAME>         Only this endpoint (repeatable); default: all but the per-id CRM
+                                    look-ups
+          --from <D>                List from this UTC date or RFC 3339 instant on, also what was listed
+                                    before
+          --to <D>                  Export as if the run had begun at this UTC date or RFC 3339 instant
+          --full                    List all that is in the lake again
+          --evolve                  At the end, give columns to what has gathered in `extra_json`
+      -q, --quiet                   Say nothing but errors
+      -v, --verbose...              Say more about what is happening; -vv tells of every request
+          --log-format <text|json>  How stderr is written: as text, or as one JSON object a line
+      -h, --help                    Print help
+      -V, --version                 Print version
+
+    Tables:
           --lookback <TIME>           How far back records are listed again, to find silent edits (such
                                       as 12h, 4w) [default: 7d]
           --include-private           Export private calls too
@@ -105,27 +115,29 @@ fn the_flags_of_export_are_these() {
           --partition-by <day|month>  How much time a partition of a new table holds [default: day]
           --deletes <mark|drop>       What becomes of rows whose calls are gone: marked, or taken out
                                       [default: mark]
-          --base-url <URL>            Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
-          --rate <N>                  Requests a second, at most; 0 for as fast as they go [default: 10]
-          --concurrency <N>           Requests under way at once, at most [default: 16]
-          --weekly-quota <N>          Requests a week, at most, of all runs on this lake; a week begins
-                                      on Sunday 00:00 UTC [default: 100000]
-      -q, --quiet                     Say nothing but errors
-          --quota-share <SHARE>       The part of the week's quota that backfills may take, from 0 to 1
-                                      [default: 0.7]
-          --max-time <TIME>           How long the run may take (such as 90m, 6h); what is complete by
-                                      then is committed
-      -v, --verbose...                Say more about what is happening; -vv tells of every request
-          --config <FILE>             The configuration file [default: clari-lake.toml in this folder,
-                                      if it is there]
-          --log-format <text|json>    How stderr is written: as text, or as one JSON object a line
-          --endpoints <DIR>           A folder of endpoint files: your own endpoints, and changes to
-                                      those that are built in
-          --json                      Print the run report as JSON on stdout
-          --metrics <FILE>            Write the run's numbers to this file at its end, as Prometheus
-                                      reads them
-      -h, --help                      Print help
-      -V, --version                   Print version
+
+    Requests:
+          --base-url <URL>   Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
+          --rate <N>         Requests a second, at most; 0 for as fast as they go [default: 10]
+          --concurrency <N>  Requests under way at once, at most [default: 16]
+
+    Limits:
+          --weekly-quota <N>     Requests a week, at most, of all runs on this lake; a week begins on
+                                 Sunday 00:00 UTC [default: 100000]
+          --quota-share <SHARE>  The part of the week's quota that backfills may take, from 0 to 1
+                                 [default: 0.7]
+          --max-time <TIME>      How long the run may take (such as 90m, 6h); what is complete by then
+                                 is committed
+
+    Files:
+          --config <FILE>    The configuration file [default: clari-lake.toml in this folder, if it is
+                             there]
+          --endpoints <DIR>  A folder of endpoint files: your own endpoints, and changes to those that
+                             are built in
+
+    Results:
+          --json            Print the run report as JSON on stdout
+          --metrics <FILE>  Write the run's numbers to this file at its end, as Prometheus reads them
     "#);
 }
 
