@@ -51,7 +51,7 @@ fn either(code: &str) -> String {
 /// The calls of the program in a line of shell, each as its words.
 fn calls(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" # ").next().unwrap_or(line);
-    let line = line.split("   #").next().unwrap_or(line);
+    let line = line.split("   #").next().unwrap_or(line).replace(" 2>", " >");
     let commands = line.split(['|', ';', '(', ')', '&', '>', '[', '…']);
     let commands = commands.filter_map(|it| {
         let at = it.find("clari-lake ")?;

@@ -183,7 +183,7 @@ impl Settings {
         }
         let message = format!("there is no lake at {}", store.location());
         let hint = "look at the path; the first `clari-lake export` makes a lake";
-        Err(Error::new(ErrorKind::Config, message).with_hint(hint).into())
+        Err(Error::new(ErrorKind::Config, message).with_hint(hint))
     }
 
     /// The lake's store.
