@@ -9,7 +9,7 @@ use arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt32Array, make_array,
 };
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field};
 use arrow::json::reader::{Tape, TapeElement};
 use arrow::json::{LineDelimitedWriter, writer::WriterBuilder};
@@ -52,18 +52,6 @@ impl Rows {
         let batch = take_record_batch(&self.batch, &UInt32Array::from(places.to_vec()))?;
         let facts = places.iter().map(|place| self.facts[*place as usize].clone()).collect();
         Ok(Self { schema: Arc::clone(&self.schema), batch, facts })
-    }
-
-    /// All rows of several pieces that share one schema.
-    ///
-    /// # Errors
-    /// `Internal` when there is no piece, or the schemas differ.
-    pub fn concat(pieces: &[Self]) -> Result<Self> {
-        let first = pieces.first().ok_or_else(|| Error::new(ErrorKind::Internal, "no rows"))?;
-        let batches = pieces.iter().map(|piece| &piece.batch);
-        let batch = concat_batches(&first.batch.schema(), batches)?;
-        let facts = pieces.iter().flat_map(|piece| piece.facts.iter().cloned()).collect();
-        Ok(Self { schema: Arc::clone(&first.schema), batch, facts })
     }
 
     /// The rows as the table's files hold them, with the columns that this tool adds.

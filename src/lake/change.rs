@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::index::Known;
+use super::object::{self, RowOrder};
 use super::table::Table;
 use crate::decode::{Quarantined, RowFacts, Rows};
-use crate::endpoint::Dated;
+use crate::endpoint::{Dated, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Attempt, Checked, IndexEntry};
 use crate::partition::Partition;
@@ -155,52 +157,24 @@ pub(super) type Work = BTreeMap<Partition, PartitionWork>;
 /// The index entries that a change touches, as they will be.
 pub(super) type Touched = BTreeMap<Box<str>, IndexEntry>;
 
+/// The rows of one batch that go to one partition. The batch is shared, not copied.
+#[derive(Debug)]
+pub(super) struct Share {
+    /// In the table's schema, with the columns that this tool adds.
+    pub(super) batch: RecordBatch,
+    /// Which of its rows, each with its place in the partition.
+    pub(super) rows: Vec<(RowOrder, usize)>,
+}
+
 /// What is to become of one partition.
 #[derive(Debug, Default)]
 pub(super) struct PartitionWork {
-    pub(super) upserts: Vec<Rows>,
+    pub(super) upserts: Vec<Share>,
     pub(super) drop: HashSet<Box<str>>,
     pub(super) marks: HashMap<Box<str>, Option<i64>>,
     pub(super) inserted: u64,
     pub(super) updated: u64,
     pub(super) deleted: u64,
-}
-
-/// The writes in such an order that a row that moves is written where it goes before it is taken
-/// from where it was. Where partitions exchange rows, one is written twice: it gains, then loses.
-pub(super) fn in_order(mut work: Work) -> Vec<(Partition, PartitionWork)> {
-    let goes = destinations(&work);
-    let (mut ordered, mut last) = (Vec::new(), Vec::new());
-    while !work.is_empty() {
-        let is_to_come = |key: &str, at: &Partition| {
-            goes.get(key).is_some_and(|to| to != at && work.contains_key(to))
-        };
-        let waits =
-            |at: &Partition, it: &PartitionWork| it.drop.iter().any(|key| is_to_come(key, at));
-        let mut free: Vec<_> =
-            work.iter().filter(|(at, it)| !waits(at, it)).map(|(at, _)| *at).collect();
-        if free.is_empty() {
-            let gaining = work.iter_mut().find(|(_, it)| !it.upserts.is_empty());
-            free.extend(gaining.map(|(at, it)| {
-                let drop = std::mem::take(&mut it.drop);
-                last.push((*at, PartitionWork { drop, ..PartitionWork::default() }));
-                *at
-            }));
-        }
-        ordered.extend(free.into_iter().filter_map(|at| work.remove_entry(&at)));
-    }
-    ordered.extend(last);
-    ordered
-}
-
-/// Where the rows go that are taken from one partition and put into another.
-fn destinations(work: &Work) -> HashMap<Box<str>, Partition> {
-    let dropped: HashSet<&str> = work.values().flat_map(|it| &it.drop).map(|key| &**key).collect();
-    let gained = work.iter().flat_map(|(at, it)| {
-        it.upserts.iter().flat_map(|rows| &rows.facts).map(move |facts| (&facts.key, *at))
-    });
-    let moved = gained.filter(|(key, _)| dropped.contains(&***key));
-    moved.map(|(key, at)| (key.clone(), at)).collect()
 }
 
 impl Table {
@@ -218,18 +192,18 @@ impl Table {
         let last = last_of_each(&upserts);
         let mut work = Work::new();
         for (piece, mut rows) in upserts.into_iter().enumerate() {
-            let mut places: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
+            let mut places: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
             for row in 0..rows.len() {
                 if last.get(&rows.facts[row].key) != Some(&(piece, row)) {
                     continue;
                 }
                 if let Some(partition) = self.admit(&mut rows.facts[row], known, &mut work, touched)
                 {
-                    places.entry(partition).or_default().push(u32::try_from(row).unwrap_or(0));
+                    places.entry(partition).or_default().push(row);
                 }
             }
-            for (partition, places) in places {
-                work.entry(partition).or_default().upserts.push(rows.take(&places)?);
+            if !places.is_empty() {
+                share(&rows.to_table()?, places, &self.endpoint, &mut work)?;
             }
         }
         Ok(work)
@@ -403,6 +377,22 @@ impl Table {
             }
         }
     }
+}
+
+/// Gives each partition its rows of a batch.
+fn share(
+    batch: &RecordBatch,
+    places: BTreeMap<Partition, Vec<usize>>,
+    endpoint: &Endpoint,
+    work: &mut Work,
+) -> Result<()> {
+    let mut order: Vec<Option<RowOrder>> =
+        object::order(endpoint, batch)?.into_iter().map(Some).collect();
+    for (partition, places) in places {
+        let rows = places.into_iter().filter_map(|row| Some((order[row].take()?, row))).collect();
+        work.entry(partition).or_default().upserts.push(Share { batch: batch.clone(), rows });
+    }
+    Ok(())
 }
 
 /// Of each key, the place of the row that was fetched last.

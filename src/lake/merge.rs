@@ -7,12 +7,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 
+use super::change::Share;
 use super::object::{self, RowOrder};
 use super::store::Object;
 use crate::decode::{Origin, RecordDecoder, RowFacts, Rows};
@@ -29,7 +30,7 @@ pub(super) struct Merge<'a> {
     /// Into whose schema everything is brought.
     pub(super) decoder: &'a mut RecordDecoder,
     /// The rows to put in, one per key, in the decoder's schema.
-    pub(super) upserts: Option<Rows>,
+    pub(super) upserts: Vec<Share>,
     /// The keys to take out, besides those that are put in.
     pub(super) drop: HashSet<Box<str>>,
     /// The keys whose records are gone since an instant, or back.
@@ -43,15 +44,8 @@ impl Merge<'_> {
         existing: Option<Object>,
         writer: &mut ArrowWriter<W>,
     ) -> Result<u64> {
-        let upserts = match &self.upserts {
-            Some(rows) => rows.to_table()?,
-            None => RecordBatch::new_empty(self.decoder.schema().arrow()),
-        };
-        let order = object::order(self.endpoint, &upserts)?;
-        let mut sorted: Vec<usize> = (0..order.len()).collect();
-        sorted.sort_unstable_by(|a, b| order[*a].cmp(&order[*b]));
-        self.drop.extend(order.iter().map(|row| Box::from(row.key.as_str())));
-        let mut new = NewRows { batch: upserts, order, sorted, written: 0 };
+        let mut new = NewRows::of(std::mem::take(&mut self.upserts));
+        self.drop.extend(new.sorted.iter().map(|(row, _)| Box::from(row.key.as_str())));
         let mut count = 0;
         if let Some(object) = existing {
             let (reader, is_current) = open(object, self.decoder)?;
@@ -76,15 +70,16 @@ impl Merge<'_> {
         let batch = self.mark(batch, &order)?;
         let mut places: Vec<(usize, usize)> = Vec::with_capacity(batch.num_rows());
         for (row, at) in order.iter().enumerate() {
-            while let Some(next) = new.next_before(at) {
-                places.push((1, next));
+            while let Some((piece, next)) = new.next_before(at) {
+                places.push((piece + 1, next));
             }
             if !self.drop.contains(at.key.as_str()) {
                 places.push((0, row));
             }
         }
         if !places.is_empty() {
-            writer.write(&interleave_record_batch(&[&batch, &new.batch], &places)?)?;
+            let sources: Vec<_> = std::iter::once(&batch).chain(&new.batches).collect();
+            writer.write(&interleave_record_batch(&sources, &places)?)?;
         }
         Ok(places.len() as u64)
     }
@@ -110,29 +105,42 @@ impl Merge<'_> {
     }
 }
 
-/// The rows to put in, in order.
+/// The rows to put in, in order. They stay where they are until they are written.
 struct NewRows {
-    batch: RecordBatch,
-    order: Vec<RowOrder>,
-    sorted: Vec<usize>,
+    batches: Vec<RecordBatch>,
+    /// Each row's place in the partition, and where it stands: batch and row.
+    sorted: Vec<(RowOrder, (usize, usize))>,
     written: usize,
 }
 
 impl NewRows {
-    fn next_before(&mut self, at: &RowOrder) -> Option<usize> {
-        let next = self.sorted.get(self.written).copied().filter(|row| self.order[*row] < *at)?;
-        self.written += 1;
-        Some(next)
+    fn of(shares: Vec<Share>) -> Self {
+        let (mut batches, mut sorted) = (Vec::new(), Vec::new());
+        for (piece, share) in shares.into_iter().enumerate() {
+            sorted.extend(share.rows.into_iter().map(|(order, row)| (order, (piece, row))));
+            batches.push(share.batch);
+        }
+        sorted.sort_unstable();
+        Self { batches, sorted, written: 0 }
     }
 
-    fn write_rest<W: Write + Send>(&mut self, writer: &mut ArrowWriter<W>) -> Result<u64> {
+    fn next_before(&mut self, at: &RowOrder) -> Option<(usize, usize)> {
+        let (order, place) = self.sorted.get(self.written)?;
+        (order < at).then(|| {
+            self.written += 1;
+            *place
+        })
+    }
+
+    fn write_rest<W: Write + Send>(&self, writer: &mut ArrowWriter<W>) -> Result<u64> {
         let rest = &self.sorted[self.written..];
-        let bytes = self.batch.get_array_memory_size() / self.batch.num_rows().max(1);
-        let step = batch_rows(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let bytes: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let rows: usize = self.batches.iter().map(RecordBatch::num_rows).sum();
+        let step = batch_rows(i64::try_from(bytes / rows.max(1)).unwrap_or(i64::MAX));
+        let sources: Vec<_> = self.batches.iter().collect();
         for rows in rest.chunks(step) {
-            let rows: UInt32Array =
-                rows.iter().filter_map(|row| u32::try_from(*row).ok()).collect();
-            writer.write(&take_record_batch(&self.batch, &rows)?)?;
+            let places: Vec<_> = rows.iter().map(|(_, place)| *place).collect();
+            writer.write(&interleave_record_batch(&sources, &places)?)?;
         }
         Ok(rest.len() as u64)
     }

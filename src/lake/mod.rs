@@ -21,6 +21,7 @@ mod piece;
 mod store;
 mod sweep;
 mod table;
+mod writing;
 
 pub use audit::{Finding, audit};
 pub use chain::{Chain, Link};

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::change::{Change, Committed, PartitionChange, PartitionWork, Touched, Work, in_order};
+use super::change::{Change, Committed, PartitionChange, Touched};
 use super::index::{self, Index, Known};
 use super::manifests;
-use super::merge::{self, Merge};
+use super::merge;
 use super::piece::Entries;
-use super::store::{Object, Store, Written};
-use super::{base, keys, object, piece};
+use super::store::Store;
+use super::{base, keys, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest, PartitionEntry};
+use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest};
 use crate::partition::Partition;
 
 /// The key map is folded into one base when its deltas reach this part of it, or this number.
@@ -32,7 +32,7 @@ const MOST_RACES: u32 = 16;
 pub struct Table {
     pub(super) store: Arc<Store>,
     pub(super) endpoint: Arc<Endpoint>,
-    run: String,
+    pub(super) run: String,
     pub(super) manifest: Manifest,
     pub(super) index: Index,
     pub(super) decoder: RecordDecoder,
@@ -306,64 +306,6 @@ impl Table {
         if keeps_first { entry.day.min(day) } else { day }
     }
 
-    /// Writes every partition that changes, so that a row that moves is never in none.
-    pub(super) fn write_partitions(
-        &mut self,
-        work: Work,
-        next: &mut Manifest,
-        changed: &mut Vec<PartitionChange>,
-    ) -> Result<()> {
-        for (partition, work) in in_order(work) {
-            let PartitionWork { inserted, updated, deleted, .. } = work;
-            let name = partition.to_string();
-            let entry = self.write_partition(next.partitions.get(&name), &name, work)?;
-            next.partitions.insert(name, entry);
-            let news = PartitionChange { partition, inserted, updated, deleted };
-            match changed.iter_mut().find(|change| change.partition == partition) {
-                Some(change) => change.add(&news),
-                None => changed.push(news),
-            }
-        }
-        Ok(())
-    }
-
-    fn write_partition(
-        &mut self,
-        known: Option<&PartitionEntry>,
-        name: &str,
-        work: PartitionWork,
-    ) -> Result<PartitionEntry> {
-        let path = format!("{}/dt={name}/part-0.parquet", self.endpoint.name);
-        let existing = known.map(|known| self.current(known)).transpose()?;
-        let version = existing.as_ref().map(Object::version).cloned();
-        let upserts =
-            if work.upserts.is_empty() { None } else { Some(Rows::concat(&work.upserts)?) };
-        drop(work.upserts);
-        let schema = Arc::clone(self.decoder.schema());
-        let mut staged = self.store.stage()?;
-        let mut writer = object::writer(&mut staged, &self.endpoint, &schema, &self.run)?;
-        let merge = Merge {
-            endpoint: &self.endpoint,
-            decoder: &mut self.decoder,
-            upserts,
-            drop: work.drop,
-            marks: work.marks,
-        };
-        let rows = merge.write(existing, &mut writer)?;
-        writer.close()?;
-        let replaced = self.store.replace(staged, &path, version.as_ref())?;
-        let Written { bytes, etag, sha256 } = replaced.ok_or_else(|| lost(&path))?;
-        let schema = schema.fingerprint();
-        Ok(PartitionEntry { object: path, rows, bytes, etag, sha256, schema })
-    }
-
-    /// A partition's object, if it is the one that is known.
-    fn current(&self, known: &PartitionEntry) -> Result<Object> {
-        let object = self.store.object(&known.object)?;
-        let is_known = |object: &Object| object.version().etag() == known.etag;
-        object.filter(is_known).ok_or_else(|| lost(&known.object))
-    }
-
     /// What the index says of one partition's keys.
     pub(super) fn piece(&mut self, partition: Partition) -> Result<&Entries> {
         self.index.piece(&self.store, &self.manifest, partition)
@@ -481,6 +423,6 @@ impl Table {
 }
 
 /// Another writer was faster, which `in_turn` makes good.
-fn lost(object: &str) -> Error {
+pub(super) fn lost(object: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("another process has written {object} meanwhile"))
 }
