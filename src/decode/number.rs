@@ -20,20 +20,7 @@ impl Number {
     /// A number that is written with a fraction or an exponent means the double that prints as
     /// it; one that is written as an integer means that very integer.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if let Some(int) = plain_integer(text) {
-            return Some(Self::Int(int));
-        }
-        let parts = Parts::parse(text)?;
-        if !text.contains(['.', 'e', 'E']) {
-            let int = text.parse().map(Self::Int);
-            return Some(int.unwrap_or_else(|_| Self::Decimal(parts.text())));
-        }
-        let double: f64 = text.parse().ok()?;
-        Some(match parts.to_i64() {
-            _ if !parts.prints_as(double) => Self::Decimal(parts.text()),
-            Some(int) if int.unsigned_abs() <= EXACT => Self::Int(int),
-            _ => Self::Double(double),
-        })
+        short(text).or_else(|| any(text))
     }
 
     /// The value as a 64-bit integer, if it is one.
@@ -58,14 +45,61 @@ impl Number {
 /// Doubles hold every whole number up to here.
 const EXACT: u64 = 1 << 53;
 
-/// The fast path: digits alone, too few to overflow.
-fn plain_integer(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = !digits.is_empty()
-        && digits.len() <= 18
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits.len() == 1 || !digits.starts_with('0'));
-    if plain { text.parse().ok() } else { None }
+/// What all but few numbers are: too few digits to overflow or to be rounded, and no exponent.
+fn short(text: &str) -> Option<Number> {
+    let bytes = text.as_bytes();
+    let (sign, digits) = match bytes {
+        [b'-', digits @ ..] => (-1, digits),
+        _ => (1, bytes),
+    };
+    if digits.len() > 18 {
+        return None;
+    }
+    let (mut value, mut whole) = (0i64, digits.len());
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'.' if whole == digits.len() => whole = at,
+            _ => return None,
+        }
+    }
+    if whole == 0 || (whole > 1 && digits[0] == b'0') {
+        return None;
+    }
+    let Some(fraction) = digits.len().checked_sub(whole + 1) else {
+        return Some(Number::Int(sign * value));
+    };
+    // Both are whole and below 2^53, so that their quotient is the double nearest to the text.
+    let scale = *SCALES.get(fraction).filter(|_| fraction > 0 && digits.len() <= 16)?;
+    #[expect(clippy::cast_precision_loss, reason = "doubles hold all of these")]
+    let quotient = || (sign * value) as f64 / scale as f64;
+    let is_whole = value % scale == 0;
+    Some(if is_whole { Number::Int(sign * value / scale) } else { Number::Double(quotient()) })
+}
+
+const SCALES: [i64; 15] = {
+    let mut scales = [1; 15];
+    let mut at = 1;
+    while at < scales.len() {
+        scales[at] = scales[at - 1] * 10;
+        at += 1;
+    }
+    scales
+};
+
+/// Any number.
+fn any(text: &str) -> Option<Number> {
+    let parts = Parts::parse(text)?;
+    if !text.contains(['.', 'e', 'E']) {
+        let int = text.parse().map(Number::Int);
+        return Some(int.unwrap_or_else(|_| Number::Decimal(parts.text())));
+    }
+    let double: f64 = text.parse().ok()?;
+    Some(match parts.to_i64() {
+        _ if !parts.prints_as(double) => Number::Decimal(parts.text()),
+        Some(int) if int.unsigned_abs() <= EXACT => Number::Int(int),
+        _ => Number::Double(double),
+    })
 }
 
 /// `± 0.digits × 10^exponent`, digits without leading or trailing zeros.
@@ -189,6 +223,14 @@ mod tests {
         fn doubles_come_back(double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
             let text = serde_json::to_string(&double).unwrap();
             prop_assert_eq!(Number::parse(&text).unwrap().as_f64(), Some(double));
+        }
+
+        /// The short way and the long one come to the same.
+        #[test]
+        fn short_numbers_are_what_any_number_is(text in r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,16})?") {
+            if let Some(number) = short(&text) {
+                prop_assert_eq!(Some(number), super::any(&text));
+            }
         }
 
         /// P5: an integer comes back as itself, whatever it is.

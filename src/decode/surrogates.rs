@@ -9,8 +9,9 @@ use memchr::memmem;
 
 /// Replaces lone surrogate escapes by the replacement character's, and counts them.
 pub(super) fn replace_lone(text: &[u8]) -> (Cow<'_, [u8]>, u64) {
-    let suspicious = memmem::find(text, br"\ud").is_some() || memmem::find(text, br"\uD").is_some();
-    if !suspicious {
+    let Some(first) = memmem::find(text, br"\u") else { return (Cow::Borrowed(text), 0) };
+    let rest = &text[first..];
+    if memmem::find(rest, br"\ud").or_else(|| memmem::find(rest, br"\uD")).is_none() {
         return (Cow::Borrowed(text), 0);
     }
     let mut fixed = Vec::new();
