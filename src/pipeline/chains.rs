@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::table_run::{TableRun, blocking};
 use super::{Export, means_absent};
-use crate::decode::Origin;
+use crate::decode::{DecodedMany, Origin};
 use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, request};
@@ -26,8 +26,12 @@ use crate::window::{Window, date_of};
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_REPLIES: usize = 256;
 
-/// How many replies may wait to be decoded for each that is under way.
-const WAITING: usize = 4;
+/// How many batches that are decoded may wait while others are committed.
+const DECODED: usize = 2;
+
+/// How many bytes of replies may wait to be decoded, beside those that are under way. The API's
+/// largest reply has 6 MB, and no more of those than one waits.
+const WAITING_BYTES: u32 = 8 << 20;
 
 /// A parent whose record is to be asked for.
 struct Wanted {
@@ -53,11 +57,13 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let planned = survey.due.iter().map(|due| due.1).sum::<u64>();
     export.progress.update(&table.endpoint.name, |live| live.planned += planned);
     let (sender, receiver) = mpsc::unbounded_channel();
-    // Both go on at once: a reply that is being decoded keeps no request waiting, and nobody waits
-    // for a lock that is granted to somebody who is not polled.
+    let (decoded, to_take_in) = mpsc::channel(DECODED);
+    // All go on at once: what is being decoded or committed keeps no request waiting, and nobody
+    // waits for a lock that is granted to somebody who is not polled.
     futures::try_join!(
         fetch_all(export, table, &chain, &survey.due, sender),
-        decode_all(export, table, receiver)
+        decode_all(export, table, receiver, decoded),
+        take_in_all(table, to_take_in)
     )?;
     let complete = !table.state().await.has_failed();
     table.commit(|change| change.settle = complete).await?;
@@ -118,11 +124,12 @@ async fn fetch_all(
             };
             futures::stream::iter(wanted.into_iter().map(Ok).chain(failed))
         });
-    let room = Arc::new(Semaphore::new(export.concurrency * WAITING));
+    let room = Arc::new(Semaphore::new(WAITING_BYTES as usize));
     let fetch_one = async |wanted: Result<Wanted>| {
+        let fetched = fetch(export, table, wanted?).await?;
         // The semaphore is never closed.
-        let place = Arc::clone(&room).acquire_owned().await.ok();
-        Ok::<_, Error>((fetch(export, table, wanted?).await?, place))
+        let place = Arc::clone(&room).acquire_many_owned(fetched.size()).await.ok();
+        Ok::<_, Error>((fetched, place))
     };
     let mut fetches = std::pin::pin!(wanted.map(fetch_one).buffer_unordered(export.concurrency));
     while let Some(fetched) = fetches.next().await {
@@ -138,6 +145,7 @@ async fn decode_all(
     export: &Export,
     table: &TableRun<'_>,
     mut receiver: mpsc::UnboundedReceiver<Waiting>,
+    sender: mpsc::Sender<DecodedBatch>,
 ) -> Result<()> {
     let mut batch = Batch::default();
     while let Some((fetched, _place)) = receiver.recv().await {
@@ -145,11 +153,37 @@ async fn decode_all(
             batch.push(wanted, body, origin);
         }
         if batch.is_full() {
-            std::mem::take(&mut batch).decode(table).await?;
+            let decoded = std::mem::take(&mut batch).decode(table)?;
+            if sender.send(decoded).await.is_err() {
+                return Ok(());
+            }
         }
         export.progress.update(&table.endpoint.name, |live| live.done += 1);
     }
-    batch.decode(table).await
+    if !batch.bodies.is_empty() {
+        // Whoever would take it in has failed, and says so.
+        let _ = sender.send(batch.decode(table)?).await;
+    }
+    Ok(())
+}
+
+/// Takes in what was decoded, and only then notes what was found.
+async fn take_in_all(
+    table: &TableRun<'_>,
+    mut receiver: mpsc::Receiver<DecodedBatch>,
+) -> Result<()> {
+    while let Some((wanted, decoded)) = receiver.recv().await {
+        let found = table.take_in(decoded).await?;
+        for (wanted, found) in wanted.into_iter().zip(found) {
+            let reason = match (found.is_one, found.is_settled) {
+                (true, true) => None,
+                (true, false) => Some(queue::EMPTY),
+                (false, _) => Some("the reply holds no usable record"),
+            };
+            conclude(table, wanted, reason).await;
+        }
+    }
+    Ok(())
 }
 
 /// What there is to do, partition by partition of the parents.
@@ -284,6 +318,18 @@ enum Fetched {
     Nothing,
 }
 
+impl Fetched {
+    /// How much room it takes among those that wait.
+    fn size(&self) -> u32 {
+        match self {
+            Self::Reply(_, body, _) => {
+                u32::try_from(body.len()).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
+            }
+            Self::Nothing => 0,
+        }
+    }
+}
+
 /// What came of one request, and its place among those that wait to be decoded.
 type Waiting = (Fetched, Option<OwnedSemaphorePermit>);
 
@@ -301,6 +347,9 @@ async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<
     }
     Ok(Fetched::Nothing)
 }
+
+/// Whom was asked for, and what was decoded together.
+type DecodedBatch = (Vec<Wanted>, DecodedMany);
 
 /// Replies that wait to be decoded together.
 #[derive(Default)]
@@ -321,20 +370,8 @@ impl Batch {
         self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
     }
 
-    async fn decode(self, table: &TableRun<'_>) -> Result<()> {
-        if self.bodies.is_empty() {
-            return Ok(());
-        }
-        let found = table.decode(&self.bodies).await?;
-        for (wanted, found) in self.wanted.into_iter().zip(found) {
-            let reason = match (found.is_one, found.is_settled) {
-                (true, true) => None,
-                (true, false) => Some(queue::EMPTY),
-                (false, _) => Some("the reply holds no usable record"),
-            };
-            conclude(table, wanted, reason).await;
-        }
-        Ok(())
+    fn decode(self, table: &TableRun<'_>) -> Result<DecodedBatch> {
+        Ok((self.wanted, table.decode(&self.bodies)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One table during one run: what was read and not yet committed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use arrow::array::{Array, AsArray};
@@ -33,6 +34,8 @@ pub(super) struct TableRun<'e> {
     export: &'e Export,
     pub(super) endpoint: Arc<Endpoint>,
     decoder: std::sync::Mutex<RecordDecoder>,
+    requests: AtomicU64,
+    answered: AtomicBool,
     state: Arc<Mutex<State>>,
 }
 
@@ -59,7 +62,6 @@ pub(super) struct State {
     failed: bool,
     /// Whether something waits for the backfill's share of the quota.
     deferred: bool,
-    answered: bool,
     halted: Option<Error>,
     /// What was found that no column holds.
     gathered: Gathered,
@@ -110,12 +112,13 @@ impl<'e> TableRun<'e> {
             changes_complete: false,
             failed: false,
             deferred: false,
-            answered: false,
             halted: None,
             gathered: Gathered::default(),
         };
         let decoder = std::sync::Mutex::new(state.table.decoder());
-        Ok(Self { export, endpoint, decoder, state: Arc::new(Mutex::new(state)) })
+        let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
+        let state = Arc::new(Mutex::new(state));
+        Ok(Self { export, endpoint, decoder, requests, answered, state })
     }
 
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {
@@ -141,11 +144,9 @@ impl<'e> TableRun<'e> {
             Ok((decoded, reply.date))
         };
         let answered = self.export.client.get(request, &mut attempts, read).await;
-        self.export.progress.update(&self.endpoint.name, |live| live.requests += attempts);
-        let mut state = self.state.lock().await;
-        state.report.requests += attempts;
+        self.note_requests(attempts, answered.is_ok());
         let (decoded, date) = answered?;
-        state.answered = true;
+        let mut state = self.state.lock().await;
         state.server_date = state.server_date.max(date);
         let records = decoded.page.entries.len() as u64;
         self.export.progress.update(&self.endpoint.name, |live| {
@@ -173,22 +174,30 @@ impl<'e> TableRun<'e> {
             }
         };
         let answered = self.export.client.get(request, &mut attempts, read).await;
-        self.export.progress.update(&self.endpoint.name, |live| live.requests += attempts);
-        let mut state = self.state.lock().await;
-        state.report.requests += attempts;
-        state.answered |= answered.is_ok();
+        self.note_requests(attempts, answered.is_ok());
         let pages = u64::from(answered.is_ok());
         self.export.progress.update(&self.endpoint.name, |live| live.pages += pages);
         answered
     }
 
-    /// Decodes replies that were fetched, and takes in their rows; of each whether it held one
-    /// record, and whether that was settled.
-    pub(super) async fn decode(&self, bodies: &[(Bytes, Origin)]) -> Result<Vec<Found>> {
-        let decoded = self.lock_decoder().decode_many(bodies).map_err(|error| match error {
+    /// Counts requests. The state is left alone: while it commits, others are asked and answered.
+    fn note_requests(&self, attempts: u64, answered: bool) {
+        self.export.progress.update(&self.endpoint.name, |live| live.requests += attempts);
+        self.requests.fetch_add(attempts, Ordering::Relaxed);
+        self.answered.fetch_or(answered, Ordering::Relaxed);
+    }
+
+    /// Decodes replies that were fetched, while others may be committed.
+    pub(super) fn decode(&self, bodies: &[(Bytes, Origin)]) -> Result<DecodedMany> {
+        self.lock_decoder().decode_many(bodies).map_err(|error| match error {
             Undecodable::Other(error) => error,
             other => Error::new(ErrorKind::Data, other.to_string()),
-        })?;
+        })
+    }
+
+    /// Takes in what was decoded; of each reply whether it held one record, and whether that was
+    /// settled.
+    pub(super) async fn take_in(&self, decoded: DecodedMany) -> Result<Vec<Found>> {
         let DecodedMany { decoded, counts } = decoded;
         let answer = self.state.lock().await.note(decoded);
         self.export.progress.update(&self.endpoint.name, |live| {
@@ -347,6 +356,7 @@ impl<'e> TableRun<'e> {
         (report.rows, report.bytes, report.partitions) = (rows, bytes, partitions);
         (report.watermark, report.covered_to) = (manifest.watermark, manifest.coverage.end());
         report.answers = self.export.client.answers(&self.endpoint.name);
+        report.requests = self.requests.into_inner();
         report.outcome = match (state.absent, state.problems.is_empty()) {
             (true, true) => Outcome::Absent,
             (_, true) => Outcome::Complete,
@@ -356,7 +366,7 @@ impl<'e> TableRun<'e> {
             report,
             changed: merge_changes(std::mem::take(&mut state.changed)),
             problems: std::mem::take(&mut state.problems),
-            answered: state.answered,
+            answered: self.answered.into_inner(),
             halted: state.halted.take(),
         })
     }
