@@ -1,0 +1,136 @@
+"""Writes five years of call details in several layouts, and times five questions on each.
+
+    layout.py LAKE WORK
+
+Times are DuckDB's CPU on one thread, the best of five. The files are pyarrow's, so that only the layout
+differs; the first has the settings of this tool.
+"""
+
+import datetime
+import glob
+import pathlib
+import shutil
+import sys
+import time
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+lake, work = sys.argv[1], pathlib.Path(sys.argv[2])
+DAYS, A_DAY = 5 * 365, 8
+GROUP = 16 << 20
+LONG = ("text", "phrase", "summary", "full_summary", "key_takeaways", "action_item", "reasoning", "extra_json")
+
+files = sorted(glob.glob(f"{lake}/call_details/*/*.parquet"))
+base = pa.concat_tables(pq.ParquetFile(it).read() for it in files)
+begin = datetime.datetime(2021, 1, 1, tzinfo=datetime.timezone.utc)
+columns = pq.ParquetFile(files[0]).schema
+leaves = [columns.column(at) for at in range(len(columns))]
+
+
+def is_long(leaf):
+    return leaf.path.split(".")[-1] in LONG
+
+
+selective = [it.path for it in leaves if not is_long(it) and it.physical_type != "DOUBLE" and it.path != "id"]
+
+
+def day(number):
+    """The rows of one day: others each day, with ids and times of their own."""
+    at = number * A_DAY % base.num_rows
+    rows = base.slice(at, A_DAY)
+    start = begin + datetime.timedelta(days=number)
+    times = [start + datetime.timedelta(minutes=90 * row) for row in range(rows.num_rows)]
+    ids = [f"{number:06x}{id[6:]}" for id in rows["id"].to_pylist()]
+    set_to = lambda table, name, values: table.set_column(table.schema.get_field_index(name), name, values)
+    rows = set_to(rows, "id", pa.array(ids))
+    return start.date(), set_to(rows, "time", pa.array(times, pa.timestamp("us", "UTC")))
+
+
+def partitions(months):
+    gathered, name = [], None
+    for number in range(DAYS):
+        date, rows = day(number)
+        here = date.replace(day=1) if months else date
+        if gathered and here != name:
+            yield name, pa.concat_tables(gathered)
+            gathered = []
+        name = here
+        gathered.append(rows)
+    yield name, pa.concat_tables(gathered)
+
+
+def write(folder, months=False, group=GROUP, shuffled=False, **options):
+    settings = {
+        "compression": "zstd", "compression_level": 3, "use_dictionary": selective, "write_page_index": True,
+        "data_page_size": 4 << 20, "bloom_filter_options": {"id": {"ndv": 10_000, "fpp": 0.01}},
+    } | options
+    for name, rows in partitions(months):
+        if shuffled:
+            rows = rows.take(pc.sort_indices(rows["id"]))
+        path = folder / f"dt={name}"
+        path.mkdir(parents=True)
+        size = max(1, group * rows.num_rows // rows.nbytes)
+        pq.write_table(rows, path / "part-0.parquet", row_group_size=size, **settings)
+
+
+LAYOUTS = {
+    "this tool's: by day, 16 MB groups, zstd 3": {},
+    "by month": {"months": True},
+    "by month, 4 MB groups": {"months": True, "group": 4 << 20},
+    "by month, 64 MB groups": {"months": True, "group": 64 << 20},
+    "by month, not sorted by time": {"months": True, "shuffled": True},
+    "dictionary on all columns": {"use_dictionary": True},
+    "dictionary on none": {"use_dictionary": False},
+    "pages of 1 MB": {"data_page_size": 1 << 20},
+    "no bloom filter": {"bloom_filter_options": None},
+    "no page index": {"write_page_index": False},
+    "zstd 1": {"compression_level": 1},
+    "zstd 9": {"compression_level": 9},
+}
+
+
+def questions(files):
+    source = f"read_parquet('{files}', hive_partitioning = true)"
+    middle = begin + datetime.timedelta(days=DAYS // 2, minutes=90)
+    date = middle.date()
+    month = f"dt between date '{date.replace(day=1)}' and date '{date.replace(day=28)}'"
+    span = f"time >= timestamptz '{date.replace(day=1)}' and time < timestamptz '{date.replace(day=28)}'"
+    id = duckdb.sql(f"select id from {source} where time = timestamptz '{middle.isoformat()}'").fetchall()[0][0]
+    on_day = f"time >= timestamptz '{date} 00:00+00' and time < timestamptz '{date} 00:00+00' + interval 1 day"
+    by_dt = "dt = date '%s'" % (date.replace(day=1) if "/by_month" in files else date)
+    return {
+        "one day": f"select count(*), avg(metrics.call_duration) from {source} where {by_dt} and {on_day}",
+        "one column, a year": f"select sum(metrics.talk_listen_ratio) from {source} where dt >= date '2024-01-01' and dt < date '2025-01-01'",
+        "one call by id and dt": f"select transcript from {source} where id = '{id}' and {by_dt}",
+        "one call by id": f"select transcript from {source} where id = '{id}'",
+        "text, a month": f"select count(*) from (select unnest(transcript).text as text from {source} where {month} and {span}) where text like '%aa%ee%'",
+        "five years": f"select count(*), sum(metrics.call_duration), max(len(transcript)) from {source}",
+    }
+
+
+print(f"duckdb {duckdb.__version__}, pyarrow {pa.__version__}; {DAYS * A_DAY:,} call details over {DAYS:,} days\n")
+for number, (name, options) in enumerate(LAYOUTS.items()):
+    folder = work / ("by_month" if options.get("months") else "by_day") / str(number)
+    shutil.rmtree(folder, ignore_errors=True)
+    begun = time.process_time()
+    write(folder, **options)
+    cpu = time.process_time() - begun
+    size = sum(it.stat().st_size for it in folder.rglob("*.parquet")) / 1e6
+    connection = duckdb.connect(config={"threads": 1})
+    asked = questions(f"{folder}/*/*.parquet")
+    if not number:
+        print(f"| layout | MB | s to write | " + " | ".join(asked) + " |")
+        print("|---" * (3 + len(asked)) + "|")
+    cells = []
+    for question in asked.values():
+        best = float("inf")
+        for _ in range(5):
+            begun = time.process_time()
+            connection.sql(question).fetchall()
+            best = min(best, time.process_time() - begun)
+        cells.append(f"{best * 1000:.0f} ms")
+    print(f"| {name} | {size:.0f} | {cpu:.1f} | " + " | ".join(cells) + " |", flush=True)
+    shutil.rmtree(folder)
