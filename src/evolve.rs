@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Store, Table, Wanted};
+use crate::lake::{Store, Table, Wanted, clear_forgotten};
 use crate::manifest::Granularity;
 use crate::schema::Difference;
 
@@ -42,6 +42,9 @@ pub fn evolve(
     dry_run: bool,
     clock: &Clock,
 ) -> Result<Vec<Evolution>> {
+    if !dry_run {
+        clear_forgotten(store, catalogue, "evolve", clock.now())?;
+    }
     let mut evolutions = Vec::new();
     for endpoint in endpoints {
         let watch = catalogue.watched_field(&endpoint.name).map(str::to_owned);

@@ -142,6 +142,8 @@ pub mod error;
 pub mod evolve;
 pub mod fetch;
 pub mod forecast;
+pub mod forget;
+pub mod forgotten;
 pub mod lake;
 pub mod manifest;
 pub mod page;

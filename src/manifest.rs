@@ -99,6 +99,9 @@ pub struct Manifest {
     /// What backfills were asked for: what is missing there is paid from their share of the quota.
     #[serde(default, skip_serializing_if = "Coverage::is_empty")]
     pub backfill: Coverage,
+    /// How far the table has come with the list of the forgotten.
+    #[serde(default, skip_serializing_if = "Clearance::is_none")]
+    pub clearance: Clearance,
     /// The files of a format 1 index, the base first.
     #[serde(default, skip_serializing)]
     pub flat_index: Vec<IndexFile>,
@@ -132,6 +135,21 @@ pub struct Absent {
     /// Of what was checked.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub checked: BTreeSet<String>,
+}
+
+/// How far a table has come with the list of the forgotten, by the list's number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clearance {
+    /// Whatever is committed from now on was held against the list up to here.
+    pub known: u64,
+    /// The table's rows, index and quarantine were, too.
+    pub cleared: u64,
+}
+
+impl Clearance {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One partition's object.
@@ -275,6 +293,7 @@ impl Manifest {
             backfill: Coverage::default(),
             private: false,
             relisted_at: None,
+            clearance: Clearance::default(),
             flat_index: Vec::new(),
         }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Chain, Finding, Ledger, Store, Table, audit};
+use crate::lake::{Chain, Finding, Ledger, Store, Table, audit, clear_forgotten};
 use crate::manifest::{Granularity, Manifest};
 use crate::plan::queue;
 
@@ -42,6 +42,7 @@ pub struct VerifiedTable {
 /// `Newer` or `Corrupt` when a manifest cannot be read at all, or when the store fails.
 pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification> {
     let mut verification = Verification::default();
+    let forgotten = store.read_forgotten()?.version;
     let present = store.tables()?;
     for left in store.leftovers()? {
         let message = "left behind by a run that died; the next export clears it".to_owned();
@@ -56,6 +57,7 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
         let (manifest, mut findings) = audit(store, &shared, watched(catalogue, endpoint))?;
         if let Some(manifest) = &manifest {
             findings.extend(gaps(endpoint, manifest));
+            findings.extend(uncleared(endpoint, manifest, forgotten));
         }
         // An index that is torn is a finding of its own.
         findings.extend(unread(store, catalogue, endpoint).ok().flatten());
@@ -96,11 +98,23 @@ pub fn rebuild(
         let endpoint = Arc::new(endpoint.clone());
         Table::open(Arc::clone(store), endpoint, granularity, "rebuild", watch, now)?;
     }
+    clear_forgotten(store, catalogue, "rebuild", now)?;
     Ok(())
 }
 
 fn watched(catalogue: &Catalogue, endpoint: &Endpoint) -> Option<String> {
     catalogue.watched_field(&endpoint.name).map(str::to_owned)
+}
+
+/// Whether somebody who is forgotten may still be in a table.
+fn uncleared(endpoint: &Endpoint, manifest: &Manifest, forgotten: u64) -> Option<Finding> {
+    let message = "somebody who is forgotten may still be in it; the next `forget` or export goes \
+                   on with taking them out";
+    (manifest.clearance.cleared < forgotten).then(|| Finding {
+        endpoint: endpoint.name.clone(),
+        subject: None,
+        message: message.to_owned(),
+    })
 }
 
 /// What was asked for and is not completely there.

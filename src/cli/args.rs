@@ -78,6 +78,8 @@ pub(super) enum Command {
     Config(ConfigArgs),
     /// Give columns to what has gathered in `extra_json`, and rewrite every file of the table
     Evolve(EvolveArgs),
+    /// Take a call, or a person's data, out of the lake, and keep it out
+    Forget(ForgetArgs),
     /// Print the lake's tables and views as SQL, ready to paste
     Sql(SqlArgs),
     /// Serve the embedded simulator of the API, for trying things out
@@ -433,6 +435,25 @@ pub(super) struct EvolveArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) files: FileArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct ForgetArgs {
+    /// The lake [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Forget this call: its rows go from every table, and it is not exported any more (repeatable)
+    #[arg(long, value_name = "ID", required_unless_present = "email", value_parser = super::forget::name)]
+    pub(super) call: Vec<String>,
+    /// Forget this person: their own rows go, and wherever else they are named, that is blanked
+    /// (repeatable)
+    #[arg(long, value_name = "ADDRESS", value_parser = super::forget::address)]
+    pub(super) email: Vec<String>,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+    /// Print what was done as JSON on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

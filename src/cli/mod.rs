@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod evolve;
 mod export;
+mod forget;
 mod logs;
 mod output;
 mod plan;
@@ -94,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Sample(args) => sample::run(&args, printer),
         Command::Config(args) => config::run(&args, printer),
         Command::Evolve(args) => evolve::run(&args, printer),
+        Command::Forget(args) => forget::run(&args, printer),
         Command::Sql(args) => sql::run(&args, printer),
         Command::Simulate(args) => simulate::run(&args, printer),
         Command::Completions(args) => shell::completions(&args, printer),

@@ -6,6 +6,7 @@
 
 use arrow::json::reader::{Tape, TapeElement};
 
+use super::forget::Forgetting;
 use super::json;
 use super::path::{self, Selections};
 use super::redact::Changes;
@@ -17,11 +18,12 @@ pub(super) fn splice(
     tape: &Tape<'_>,
     root: u32,
     records: &[u32],
-    endpoint: &Endpoint,
+    forgetting: &Forgetting<'_>,
     selections: &Selections,
 ) -> Result<String> {
+    let endpoint = forgetting.endpoint;
     let metadata = endpoint.metadata.as_ref();
-    let addition = metadata.and_then(|it| addition(tape, root, it, endpoint, selections));
+    let addition = metadata.and_then(|it| addition(tape, root, it, forgetting, selections));
     let rules = &endpoint.rules;
     let mut out = String::from("[");
     for (number, at) in records.iter().enumerate() {
@@ -36,6 +38,9 @@ pub(super) fn splice(
                     return Err(taken(endpoint));
                 }
                 let mut changes = Changes::default();
+                if forgetting.may_mention(tape, *at, None) {
+                    forgetting.blank(tape, *at, &mut changes);
+                }
                 changes.apply(tape, *at, rules, rules.tree());
                 changes.write(tape, *at, &mut out);
                 if let Some(addition) = &addition {
@@ -69,9 +74,10 @@ fn addition(
     tape: &Tape<'_>,
     root: u32,
     metadata: &RecordPath,
-    endpoint: &Endpoint,
+    forgetting: &Forgetting<'_>,
     selections: &Selections,
 ) -> Option<String> {
+    let endpoint = forgetting.endpoint;
     let mut found = path::named(tape, root, metadata, selections);
     found.dedup_by(|later, earlier| later.0 == earlier.0);
     let is_object = |at: u32| matches!(tape.get(at), TapeElement::StartObject(_));
@@ -81,6 +87,9 @@ fn addition(
     }
     let write = |at: u32, node: Option<&RuleNode>, out: &mut String| {
         let mut changes = Changes::default();
+        if forgetting.may_mention(tape, at, None) {
+            forgetting.blank(tape, at, &mut changes);
+        }
         if let Some(node) = node {
             changes.apply(tape, at, &endpoint.rules, node);
         }

@@ -6,9 +6,11 @@
 //!
 //! One parse: arrow-json's parser makes a flat tape, and a decoder of ours at its root walks it.
 
+mod cleanse;
 mod columns;
 mod extra;
 mod fit;
+mod forget;
 mod gather;
 mod hash;
 mod infer;
@@ -30,6 +32,7 @@ use bytes::Bytes;
 use arrow::array::RecordBatch;
 use arrow::json::reader::Tape;
 
+pub use self::cleanse::Cleansed;
 pub use self::extra::MisfitCounts;
 pub use self::gather::Gathered;
 use self::path::Selections;
@@ -38,7 +41,7 @@ use self::shape::{RecordShape, Spliced};
 use self::tape::TapeReader;
 use crate::endpoint::{Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::page::Page;
+use crate::page::{Page, PageEntry};
 use crate::schema::Schema;
 
 /// Joins the parts of a key; no JSON id holds it.
@@ -162,7 +165,8 @@ impl RecordDecoder {
         settled: bool,
         watch: Option<String>,
     ) -> Self {
-        let shape = RecordShape { endpoint, schema, settled, watch };
+        let forgotten = Arc::default();
+        let shape = RecordShape { endpoint, schema, settled, watch, forgotten };
         Self { reader: TapeReader::default(), shape }
     }
 
@@ -191,16 +195,22 @@ impl RecordDecoder {
     pub fn decode(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let (body, lone_surrogates) = surrogates::replace_lone(body);
-        let mut decoded = if self.shape.is_spliced() {
-            self.decode_spliced(&body, origin)?
-        } else {
-            self.decode_reply(&body, origin)?
+        let is_spliced = self.shape.is_spliced();
+        let as_it_is = if is_spliced { None } else { self.decode_reply(&body, origin)? };
+        let mut decoded = match as_it_is {
+            Some(decoded) => decoded,
+            None => self.decode_spliced(&body, origin)?,
         };
         decoded.surprises.lone_surrogates = lone_surrogates;
         Ok(decoded)
     }
 
-    fn decode_reply(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
+    /// Decodes a reply as it came; `None` when something is to be taken out of it.
+    fn decode_reply(
+        &mut self,
+        body: &[u8],
+        origin: &Origin,
+    ) -> Result<Option<Decoded>, Undecodable> {
         let selections = self.select(body)?;
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
         let visit = move |tape: &Tape<'_>, root| {
@@ -216,7 +226,7 @@ impl RecordDecoder {
     /// Decodes a reply whose records are changed first, which takes a second parse: its metadata is
     /// added to them, or something is taken out of them.
     fn decode_spliced(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
-        let Spliced { text, settled, has_more, next } = self.splice(body)?;
+        let Spliced { text, settled, taken_out, has_more, next } = self.splice(body, origin)?;
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
@@ -227,14 +237,17 @@ impl RecordDecoder {
         let (shape, decoded) = read.map_err(Undecodable::NotJson)?;
         let mut decoded = decoded?;
         self.shape = shape;
+        decoded.rows.forgotten = self.shape.forgotten.version;
+        let left = std::mem::take(&mut decoded.page.entries).into_iter();
+        decoded.page.entries = whole_page(taken_out, left);
         (decoded.page.has_more, decoded.page.next) = (has_more, next);
         Ok(decoded)
     }
 
-    fn splice(&mut self, body: &[u8]) -> Result<Spliced, Undecodable> {
+    fn splice(&mut self, body: &[u8], origin: &Origin) -> Result<Spliced, Undecodable> {
         let selections = self.select(body)?;
-        let shape = self.shape.clone();
-        let visit = move |tape: &Tape<'_>, root| shape.spliced(tape, root, &selections);
+        let (shape, origin) = (self.shape.clone(), origin.clone());
+        let visit = move |tape: &Tape<'_>, root| shape.spliced(tape, root, &selections, &origin);
         self.reader.read(body, visit).map_err(Undecodable::NotJson)?
     }
 
@@ -249,18 +262,33 @@ impl RecordDecoder {
     /// # Errors
     /// When one of the bodies is not JSON. One that has no records counts as holding none.
     pub fn decode_many(&mut self, bodies: &[(Bytes, Origin)]) -> Result<DecodedMany, Undecodable> {
+        let is_plain = self.shape.is_plain();
+        let as_they_are = if is_plain { self.decode_joined(bodies, true)? } else { None };
+        let decoded = match as_they_are {
+            Some(decoded) => Some(decoded),
+            None => self.decode_joined(bodies, false)?,
+        };
+        decoded.ok_or_else(|| Error::new(ErrorKind::Internal, "replies were not decoded").into())
+    }
+
+    /// Decodes several replies as one list, as they came or changed first; `None` when they are to
+    /// be changed.
+    fn decode_joined(
+        &mut self,
+        bodies: &[(Bytes, Origin)],
+        is_plain: bool,
+    ) -> Result<Option<DecodedMany>, Undecodable> {
         let mut text = Vec::with_capacity(bodies.iter().map(|(body, _)| body.len() + 1).sum());
         let mut lone_surrogates = 0;
-        let is_plain = self.shape.is_plain();
         let mut settled = Vec::new();
-        for (body, _) in bodies {
+        for (body, origin) in bodies {
             text.push(if text.is_empty() { b'[' } else { b',' });
             let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
             let (body, count) = surrogates::replace_lone(body);
             if is_plain {
                 text.extend_from_slice(&body);
             } else {
-                match self.splice(&body) {
+                match self.splice(&body, origin) {
                     Ok(spliced) => {
                         text.extend_from_slice(spliced.text.as_bytes());
                         settled.extend(spliced.settled);
@@ -279,10 +307,12 @@ impl RecordDecoder {
             (shape, decoded)
         };
         let (shape, decoded) = self.reader.read(&text, visit).map_err(Undecodable::NotJson)?;
-        let mut decoded = decoded?;
+        let decoded = decoded?;
         self.shape = shape;
-        decoded.decoded.surprises.lone_surrogates = lone_surrogates;
-        Ok(decoded)
+        Ok(decoded.map(|mut decoded| {
+            decoded.decoded.surprises.lone_surrogates = lone_surrogates;
+            decoded
+        }))
     }
 
     /// Brings rows that were decoded before the schema grew into the schema as it is.
@@ -300,7 +330,7 @@ impl RecordDecoder {
         };
         let origins = rows.facts.iter().map(origin).collect();
         let widened = self.decode_rows(&rows.to_table()?, origins)?;
-        Ok(Rows { facts: rows.facts, ..widened })
+        Ok(Rows { facts: rows.facts, forgotten: rows.forgotten, ..widened })
     }
 
     /// Decodes rows of the lake anew, into this decoder's schema: what `extra_json` held moves
@@ -326,6 +356,14 @@ impl RecordDecoder {
         }
         Ok(decoded.rows)
     }
+}
+
+/// What came, those records included that were taken out.
+fn whole_page(
+    taken_out: Vec<Option<PageEntry>>,
+    mut left: impl Iterator<Item = PageEntry>,
+) -> Vec<PageEntry> {
+    taken_out.into_iter().filter_map(|entry| entry.or_else(|| left.next())).collect()
 }
 
 impl RecordDecoder {

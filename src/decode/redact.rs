@@ -33,6 +33,11 @@ impl Changes {
         }
     }
 
+    /// How many values change.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Applies the rules below `node` to the value at `at`.
     pub(super) fn apply(&mut self, tape: &Tape<'_>, at: u32, rules: &ColumnRules, node: &RuleNode) {
         let mut open = vec![(at, Some(node), node.rule)];

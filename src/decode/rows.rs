@@ -29,6 +29,8 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// One entry per row.
     pub facts: Vec<RowFacts>,
+    /// The number of the list of the forgotten that they were held against.
+    pub forgotten: u64,
 }
 
 impl Rows {
@@ -51,7 +53,7 @@ impl Rows {
     pub fn take(&self, places: &[u32]) -> Result<Self> {
         let batch = take_record_batch(&self.batch, &UInt32Array::from(places.to_vec()))?;
         let facts = places.iter().map(|place| self.facts[*place as usize].clone()).collect();
-        Ok(Self { schema: Arc::clone(&self.schema), batch, facts })
+        Ok(Self { schema: Arc::clone(&self.schema), batch, facts, forgotten: self.forgotten })
     }
 
     /// The rows as the table's files hold them, with the columns that this tool adds.

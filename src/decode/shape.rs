@@ -11,6 +11,7 @@ use arrow::json::reader::{Tape, TapeElement};
 
 use super::columns::{ABSENT, ColumnBuilder};
 use super::extra::ExtraWriter;
+use super::forget::Forgetting;
 use super::path::Selections;
 use super::{
     Decoded, DecodedMany, KEY_SEPARATOR, Origin, Quarantined, RowFacts, Rows, Surprises,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::Result;
+use crate::forgotten::Forgotten;
 use crate::page::{Page, PageEntry};
 use crate::schema::{Column, EXTRA_JSON, Schema};
 
@@ -30,6 +32,8 @@ pub(super) struct RecordShape {
     pub(super) settled: bool,
     /// The field kept as [`RowFacts::status`].
     pub(super) watch: Option<String>,
+    /// Whose records and values are left out.
+    pub(super) forgotten: Arc<Forgotten>,
 }
 
 /// A reply's records, changed as they are to be decoded, and how the reply goes on.
@@ -39,23 +43,31 @@ pub(super) struct Spliced {
     pub(super) text: String,
     /// Of each record whether it was settled as it came, whatever was taken out of it.
     pub(super) settled: Vec<bool>,
+    /// Of each record that came, in order, what paging needs to know if it was taken out whole.
+    pub(super) taken_out: Vec<Option<PageEntry>>,
     pub(super) has_more: Option<bool>,
     pub(super) next: Option<Box<str>>,
 }
 
 impl RecordShape {
+    /// Decodes a reply; `None` when it may mention somebody who is forgotten, so that its records
+    /// are to be changed first.
     pub(super) fn reply(
         &mut self,
         tape: &Tape<'_>,
         root: u32,
         origin: &Origin,
         selections: &Selections,
-    ) -> Result<Decoded, Undecodable> {
+    ) -> Result<Option<Decoded>, Undecodable> {
         let records = self.locate(tape, root, selections)?;
+        if self.forgetting().may_mention(tape, root, origin.parent.as_deref()) {
+            return Ok(None);
+        }
         let mut decoded = self.records(tape, &records, &|_| origin, &[])?;
+        decoded.rows.forgotten = self.forgotten.version;
         let (has_more, next) = self.more(tape, root, selections);
         (decoded.page.has_more, decoded.page.next) = (has_more, next);
-        Ok(decoded)
+        Ok(Some(decoded))
     }
 
     /// The records of a reply as JSON text, each with the reply's metadata and without what rules
@@ -65,12 +77,32 @@ impl RecordShape {
         tape: &Tape<'_>,
         root: u32,
         selections: &Selections,
+        origin: &Origin,
     ) -> Result<Spliced, Undecodable> {
-        let records = self.locate(tape, root, selections)?;
-        let text = metadata::splice(tape, root, &records, &self.endpoint, selections)?;
+        let mut records = self.locate(tape, root, selections)?;
+        let taken_out: Vec<_> =
+            records.iter().map(|at| self.taken_out(tape, *at, origin)).collect();
+        let mut is_left = taken_out.iter().map(Option::is_none);
+        records.retain(|_| is_left.next() == Some(true));
+        let forgetting = self.forgetting();
+        let text = metadata::splice(tape, root, &records, &forgetting, selections)?;
         let settled = records.iter().map(|at| self.is_settled(tape, *at)).collect();
         let (has_more, next) = self.more(tape, root, selections);
-        Ok(Spliced { text, settled, has_more, next })
+        Ok(Spliced { text, settled, taken_out, has_more, next })
+    }
+
+    pub(super) fn forgetting(&self) -> Forgetting<'_> {
+        Forgetting { forgotten: &self.forgotten, endpoint: &self.endpoint }
+    }
+
+    /// What paging needs to know of a record that is taken out whole; none if it is not.
+    fn taken_out(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Option<PageEntry> {
+        if !self.forgetting().is_gone(tape, at, origin.parent.as_deref()) {
+            return None;
+        }
+        let entry = self.facts(tape, at, origin).map(|it| PageEntry { key: it.key, time: it.time });
+        let unnamed = || format!("{:032x}", hash::record(tape, at, &[])).into();
+        Some(entry.unwrap_or_else(|_| PageEntry { key: unnamed(), time: None }))
     }
 
     fn locate(
@@ -101,7 +133,7 @@ impl RecordShape {
     }
 
     /// Decodes the items of the list at `root`, each of which is one reply, or the list of its
-    /// records where the endpoint is not plain.
+    /// records where they were changed first. `None` when they are to be.
     pub(super) fn replies(
         &mut self,
         tape: &Tape<'_>,
@@ -109,7 +141,10 @@ impl RecordShape {
         origins: &[Origin],
         is_plain: bool,
         settled: &[bool],
-    ) -> Result<DecodedMany, Undecodable> {
+    ) -> Result<Option<DecodedMany>, Undecodable> {
+        if is_plain && self.forgetting().may_mention(tape, root, None) {
+            return Ok(None);
+        }
         let mut records = Vec::new();
         let mut owners = Vec::new();
         let mut counts = Vec::new();
@@ -126,8 +161,9 @@ impl RecordShape {
         if counts.len() != origins.len() {
             return Err(Undecodable::NotJson("one of several replies is malformed".to_owned()));
         }
-        let decoded = self.records(tape, &records, &|row| &origins[owners[row]], settled)?;
-        Ok(DecodedMany { decoded, counts })
+        let mut decoded = self.records(tape, &records, &|row| &origins[owners[row]], settled)?;
+        decoded.rows.forgotten = self.forgotten.version;
+        Ok(Some(DecodedMany { decoded, counts }))
     }
 
     /// Whether a reply can be decoded as it stands on the tape.
@@ -177,7 +213,7 @@ impl RecordShape {
         }
         let mut surprises = Surprises::default();
         let batch = self.batch(tape, &kept, &mut surprises)?;
-        let rows = Rows { schema: Arc::clone(&self.schema), batch, facts };
+        let rows = Rows { schema: Arc::clone(&self.schema), batch, facts, forgotten: 0 };
         Ok(Decoded { rows, quarantined, page: Page { entries, ..Page::default() }, surprises })
     }
 
@@ -339,7 +375,7 @@ impl RecordShape {
     }
 }
 
-fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {
+pub(super) fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {
     match tape.get(json::member(tape, at, field)?) {
         TapeElement::String(index) => Some(tape.get_string(index)),
         _ => None,

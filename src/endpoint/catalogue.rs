@@ -11,6 +11,9 @@ use crate::secret::Salt;
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue(Vec<Endpoint>);
 
+/// Folders beside those of the tables' manifests.
+const RESERVED: [&str; 3] = ["quota", "runs", "forgotten"];
+
 /// Every file of the folder is an endpoint; adding one is adding a file.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
 
@@ -39,7 +42,29 @@ impl Catalogue {
         let ranks: Vec<_> = endpoints.iter().map(rank).collect();
         let mut ranked: Vec<_> = ranks.into_iter().zip(endpoints).collect();
         ranked.sort_by_key(|(rank, _)| *rank);
-        Self(ranked.into_iter().map(|(_, endpoint)| endpoint).collect())
+        let mut catalogue = Self(ranked.into_iter().map(|(_, endpoint)| endpoint).collect());
+        catalogue.note_calls();
+        catalogue
+    }
+
+    /// Notes whose parents' ids are those of calls; what is looked up by one is about it.
+    fn note_calls(&mut self) {
+        let ids: Vec<(String, String)> = self
+            .0
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), format!("$.{}", it.about.call.as_ref()?))))
+            .collect();
+        let looked_up: Vec<bool> = self.0.iter().map(|endpoint| self.looks_up(endpoint)).collect();
+        for (endpoint, is_looked_up) in self.0.iter_mut().zip(looked_up) {
+            let Some(parent) = &mut endpoint.parent else { continue };
+            let is_id = |(name, id): &(String, String)| {
+                *name == parent.endpoint && id == parent.id.as_str()
+            };
+            parent.of_call = ids.iter().any(is_id);
+            if let ([key], true) = (endpoint.key.as_slice(), parent.of_call && is_looked_up) {
+                endpoint.about.call.get_or_insert_with(|| key.clone());
+            }
+        }
     }
 
     /// The same endpoints and one more, or one changed, as a file of the user's says. A file with
@@ -67,7 +92,7 @@ impl Catalogue {
                 "`{name}` is not built in, so its file needs a `description` and all that makes \
                  an endpoint"
             );
-            return Err(wrong(message));
+            return Err(wrong(Mistake::at([], message).shown_in(text)));
         }
         let overrides: Overrides = toml::from_str(text).map_err(parsed)?;
         let changed = self.with_overrides(name, &overrides);
@@ -83,23 +108,30 @@ impl Catalogue {
     /// `Config`, naming the endpoint.
     pub fn check(&self) -> Result<()> {
         for endpoint in &self.0 {
-            let wrong = |message: String| {
+            if let Err(mistake) = self.check_chain(endpoint) {
+                let message = mistake.shown_in(&endpoint.source);
                 let context = format!("endpoint {}", endpoint.name);
-                Err(Error::new(ErrorKind::Config, message).with_context(context))
-            };
-            let Some(parent) = &endpoint.parent else { continue };
-            if self.find(&parent.endpoint).is_err() {
-                return wrong(format!("its parent `{}` does not exist", parent.endpoint));
+                return Err(Error::new(ErrorKind::Config, message).with_context(context));
             }
-            if self.depth(endpoint).is_none() {
-                return wrong("its parents form a circle".to_owned());
-            }
-            let is_list = endpoint.time_field().is_some() && !self.looks_up(endpoint);
-            if is_list && parent.refresh.is_none() {
-                let message = "each of its parent's ids would be asked for in every run: say how \
-                               long an answer is good, such as refresh = \"7d\" in [parent]";
-                return wrong(message.to_owned());
-            }
+        }
+        Ok(())
+    }
+
+    /// Whether an endpoint's parent is there, is above it, and is not asked for without end.
+    fn check_chain(&self, endpoint: &Endpoint) -> Result<(), Mistake> {
+        let Some(parent) = &endpoint.parent else { return Ok(()) };
+        let at_parent = |message| Err(Mistake::at(["parent", "endpoint"], message));
+        if self.find(&parent.endpoint).is_err() {
+            return at_parent(format!("its parent `{}` does not exist", parent.endpoint));
+        }
+        if self.depth(endpoint).is_none() {
+            return at_parent("its parents form a circle".to_owned());
+        }
+        let is_list = endpoint.time_field().is_some() && !self.looks_up(endpoint);
+        if is_list && parent.refresh.is_none() {
+            let message = "each of its parent's ids would be asked for in every run: say how long \
+                           an answer is good, such as refresh = \"7d\" in [parent]";
+            return Err(Mistake::at(["parent"], message));
         }
         Ok(())
     }
@@ -285,6 +317,9 @@ fn depth(endpoints: &[Endpoint], endpoint: &Endpoint) -> Option<usize> {
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
     let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
+    if RESERVED.contains(&name) {
+        return Err(format!("`{name}` is a folder of the lake's own, hence no name of a table"));
+    }
     if begins_well && name.chars().all(plain) && name.len() <= 64 {
         return Ok(());
     }

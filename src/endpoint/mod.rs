@@ -16,6 +16,7 @@ mod template;
 mod time;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -43,6 +44,9 @@ pub struct Endpoint {
     /// Its name, which is its table's folder; the file's name, never written in the file.
     #[serde(skip)]
     pub name: String,
+    /// The text of its file, for the places of mistakes that only the catalogue shows.
+    #[serde(skip)]
+    pub source: Arc<str>,
     /// Whether it is one of those that this program brings.
     #[serde(skip)]
     pub built_in: bool,
@@ -106,12 +110,27 @@ pub struct Endpoint {
     /// The columns, by path, that hold what people really said.
     #[serde(default)]
     pub verbatim: Vec<String>,
+    /// Whose data a record is.
+    #[serde(default)]
+    pub about: About,
     /// What becomes of columns before anything is stored.
     #[serde(default, rename = "columns")]
     pub rules: ColumnRules,
     /// The declared columns.
     #[serde(default, rename = "column")]
     pub columns: Vec<Column>,
+}
+
+/// Whose data a record is, so that it goes when they are forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// The field that holds the id of the call that the record is of.
+    #[serde(default)]
+    pub call: Option<String>,
+    /// The fields that hold addresses, or the id, of the person that the record is of.
+    #[serde(default)]
+    pub person: Vec<String>,
 }
 
 /// Whose ids drive a chained endpoint.
@@ -134,6 +153,9 @@ pub struct Parent {
     /// A list field of the reply that may still be empty for a while after the parent is ready.
     #[serde(default)]
     pub settled_by: Option<String>,
+    /// Whether the ids are those of calls, as the catalogue says.
+    #[serde(skip)]
+    pub of_call: bool,
 }
 
 impl Parent {
@@ -161,6 +183,7 @@ impl Endpoint {
         let mut endpoint: Self =
             toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         name.clone_into(&mut endpoint.name);
+        endpoint.source = text.into();
         endpoint.check().map_err(|mistake| wrong(mistake.shown_in(text)))?;
         // A key must never be null, even where an id comes as a number.
         let is_key = |column: &&mut Column| endpoint.key.contains(&column.name);

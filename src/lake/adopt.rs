@@ -16,7 +16,9 @@ use super::table::Table;
 use crate::decode::RowFacts;
 use crate::endpoint::Dated;
 use crate::error::Result;
-use crate::manifest::{Attempt, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT};
+use crate::manifest::{
+    Attempt, Clearance, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT,
+};
 use crate::partition::Partition;
 use crate::schema::fingerprint;
 use crate::window::{Window, day_of};
@@ -69,6 +71,8 @@ impl Table {
         while let Some((partition, object)) = strangers.pop_first() {
             let mut next = self.manifest.clone();
             next.checked.clear();
+            // Whoever wrote it may not have known of all who are forgotten.
+            next.clearance = Clearance::default();
             let mut adoption = Adoption::default();
             self.adopt(partition, &object, &mut next, &mut adoption)?;
             while let Some((partition, object)) = adoption.needs(&mut strangers) {

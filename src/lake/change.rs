@@ -254,7 +254,7 @@ impl Table {
     }
 
     /// Brings all rows into one schema, which may grow on the way.
-    fn widen_all(&mut self, mut upserts: Vec<Rows>) -> Result<Vec<Rows>> {
+    pub(super) fn widen_all(&mut self, mut upserts: Vec<Rows>) -> Result<Vec<Rows>> {
         while upserts.iter().any(|rows| rows.schema != *self.decoder.schema()) {
             let widened = upserts.into_iter().map(|rows| self.decoder.widen(rows));
             upserts = widened.collect::<Result<_>>()?;
@@ -380,7 +380,7 @@ impl Table {
 }
 
 /// Gives each partition its rows of a batch.
-fn share(
+pub(super) fn share(
     batch: &RecordBatch,
     places: BTreeMap<Partition, Vec<usize>>,
     endpoint: &Endpoint,

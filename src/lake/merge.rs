@@ -16,7 +16,7 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use super::change::Share;
 use super::object::{self, RowOrder};
 use super::store::Object;
-use crate::decode::{Origin, RecordDecoder, RowFacts, Rows};
+use crate::decode::{Cleansed, Origin, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Endpoint, Parent};
 use crate::error::Result;
 use crate::schema::{DELETED_AT, EXPORTED_AT, EXTRA_JSON};
@@ -189,6 +189,45 @@ fn origins(batch: &RecordBatch, decoder: &RecordDecoder) -> Vec<Origin> {
             day,
         })
         .collect()
+}
+
+/// What goes of an object's rows because of who is forgotten: of each batch, the keys of its rows,
+/// and what becomes of them.
+pub(super) fn cleanse(
+    object: Object,
+    endpoint: &Endpoint,
+    decoder: &mut RecordDecoder,
+    mut take: impl FnMut(Vec<String>, Cleansed),
+) -> Result<()> {
+    let (reader, _) = open(object, decoder)?;
+    for batch in reader {
+        let batch = batch?;
+        let keys = object::order(endpoint, &batch)?.into_iter().map(|row| row.key).collect();
+        let mut cleansed = decoder.cleanse(&batch, &origins(&batch, decoder))?;
+        let deleted_at = object::instants(&batch, DELETED_AT);
+        for (facts, row) in cleansed.rows.facts.iter_mut().zip(&cleansed.changed) {
+            facts.deleted_at = deleted_at[*row];
+        }
+        take(keys, cleansed);
+    }
+    Ok(())
+}
+
+/// How people's own records in an object name them, of those who are forgotten.
+pub(super) fn people(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<String>> {
+    let (reader, _) = open(object, decoder)?;
+    let mut people = Vec::new();
+    for batch in reader {
+        people.extend(decoder.people(&batch?)?);
+    }
+    Ok(people)
+}
+
+/// The same of rows that are not in the lake yet.
+pub(super) fn cleanse_rows(rows: &Rows, decoder: &mut RecordDecoder) -> Result<Cleansed> {
+    let batch = rows.to_table()?;
+    let added = origins(&batch, decoder);
+    decoder.cleanse(&batch, &added)
 }
 
 /// What an object says of each of its rows.

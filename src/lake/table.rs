@@ -18,7 +18,7 @@ use super::{base, keys, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
 use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{FORMAT, Granularity, IndexEntry, IndexFile, Manifest};
+use crate::manifest::{Clearance, FORMAT, Granularity, IndexEntry, IndexFile, Manifest};
 use crate::partition::Partition;
 
 /// The key map is folded into one base when its deltas reach this part of it, or this number.
@@ -81,7 +81,9 @@ impl Table {
         let manifest =
             newest.unwrap_or_else(|| Manifest::new(&endpoint.name, endpoint.schema(), granularity));
         let schema = Arc::new(manifest.schema.clone());
-        let decoder = RecordDecoder::new(Arc::clone(&endpoint), schema, manifest.settled, watch);
+        let mut decoder =
+            RecordDecoder::new(Arc::clone(&endpoint), schema, manifest.settled, watch);
+        decoder.set_forgotten(store.forgotten(manifest.clearance.known)?);
         let run = run.to_owned();
         let index = Index::default();
         let (mends, lost) = (false, Vec::new());
@@ -200,9 +202,15 @@ impl Table {
         if !is_of_time || !self.store.creates_once() {
             self.refresh()?;
         }
+        let change = self.without_forgotten(change)?;
         let mut known = self.mend(|table| table.look_up(change.keys()))?;
         self.write_quarantine(&change.quarantined)?;
         let mut next = self.manifest.clone();
+        if next.version == 0 {
+            // What a new table gets was held against the list all along.
+            let version = self.decoder.forgotten().version;
+            next.clearance = Clearance { known: version, cleared: version };
+        }
         change.coverage.iter().for_each(|window| next.coverage.add(*window));
         change.goal.iter().chain(&change.coverage).for_each(|window| next.goal.add(*window));
         next.watermark = next.watermark.max(change.watermark);
@@ -282,6 +290,7 @@ impl Table {
         let Some(newest) = manifests::newer_manifest(&self.store, endpoint, known)? else {
             return Ok(());
         };
+        self.decoder.set_forgotten(self.store.forgotten(newest.clearance.known)?);
         if newest.settled || newest.schema != self.manifest.schema {
             self.decoder.set_schema(Arc::new(newest.schema.clone()), newest.settled);
         }
@@ -411,7 +420,7 @@ impl Table {
         Ok(())
     }
 
-    fn write_quarantine(&self, quarantined: &[Quarantined]) -> Result<()> {
+    pub(super) fn write_quarantine(&self, quarantined: &[Quarantined]) -> Result<()> {
         for record in quarantined {
             let path = format!("_quarantine/{}/{:032x}.json", self.endpoint.name, record.hash);
             let reason = serde_json::Value::from(record.reason.as_str());

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Stop, first_page, request};
-use crate::lake::{Ledger, Store, Table};
+use crate::lake::{Ledger, Store, Table, clear_forgotten};
 use crate::manifest::Granularity;
 use crate::partition::Partition;
 use crate::plan::RunSettings;
@@ -153,6 +153,7 @@ impl Export {
             }
             checked?;
         }
+        self.clear_forgotten(run).await?;
         self.repair_others(endpoints, committed, run).await?;
         self.make_way(run).await?;
         let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
@@ -166,6 +167,13 @@ impl Export {
             ran.extend(self.run_all(&sums, run, &changed).await?);
         }
         Ok(ran)
+    }
+
+    /// Goes on with taking out whoever is forgotten, if that was cut short.
+    async fn clear_forgotten(&self, run: &str) -> Result<()> {
+        let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
+        let (run, now) = (run.to_owned(), self.clock.now());
+        blocking(move || clear_forgotten(&store, &catalogue, &run, now).map(|_| ())).await
     }
 
     /// Adopts what runs that died left in the tables that this run does not export.

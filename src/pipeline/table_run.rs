@@ -291,7 +291,11 @@ impl<'e> TableRun<'e> {
         let manifest = state.table.manifest();
         let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
         let version = manifest.version;
-        self.lock_decoder().set_schema(schema, settled);
+        let forgotten = state.table.forgotten();
+        let mut decoder = self.lock_decoder();
+        decoder.set_schema(schema, settled);
+        decoder.set_forgotten(forgotten);
+        drop(decoder);
         tracing::info!(version, partitions = committed.changed.len(), "committed");
         for change in committed.changed {
             state.report.inserted += change.inserted;
@@ -342,7 +346,14 @@ impl<'e> TableRun<'e> {
     /// Closes the table's part of the report.
     pub(super) async fn finish(self) -> Result<Ran> {
         let now = self.export.clock.now();
-        self.with_state(move |state| state.table.sweep(now)).await?;
+        self.with_state(move |state| {
+            // Somebody may have been forgotten meanwhile, or an object adopted that is older.
+            if !state.table.is_cleared()? {
+                state.table.clear()?;
+            }
+            state.table.sweep(now)
+        })
+        .await?;
         let mut state = self.state.lock().await;
         let manifest = state.table.manifest().clone();
         let (rows, bytes) = (manifest.rows(), manifest.bytes());

@@ -51,6 +51,7 @@ fn help_names_every_command_and_every_exit_code() {
       config       Check the configuration, or show every setting and where it came from
       evolve       Give columns to what has gathered in `extra_json`, and rewrite every file of the
                    table
+      forget       Take a call, or a person's data, out of the lake, and keep it out
       sql          Print the lake's tables and views as SQL, ready to paste
       simulate     Serve the embedded simulator of the API, for trying things out
       completions  Print the completions of a shell: bash, zsh, fish, elvish or powershell
@@ -620,6 +621,31 @@ fn a_wrong_configuration_ends_every_command_with_2_and_its_place() {
     let mut other = clari_lake(&["config", "check", "--config", "no-such.toml"]);
     other.current_dir(&folder);
     assert!(said(other).contains("cannot read the configuration file no-such.toml"));
+}
+
+#[test]
+fn a_call_is_forgotten_by_command_and_mistakes_are_told() {
+    let lake = Lake::new();
+    let place = lake.location();
+    clari_lake(&["demo", &place, "--calls", "20", "-q"]).assert().code(0);
+    let run = |args: &[&str]| said(clari_lake(&[&["forget", &place], args].concat()));
+    assert!(run(&[]).starts_with("2\n"));
+    assert!(run(&["--email", "nobody"]).contains("expected an e-mail address"));
+    let id = lake.rows("calls")[0].record["id"].as_str().unwrap().to_owned();
+    let text = run(&["--call", &id]);
+    let line = "calls: 1 rows removed, 0 rows blanked (0 values), 1 partitions rewritten, 0 \
+                quarantined records changed\n";
+    assert!(text.starts_with("0\n") && text.contains(line), "{text}");
+    assert!(text.ends_with("forgotten; kept out from now on\n") && !text.contains(&id), "{text}");
+    assert_eq!(run(&["--call", &id]), "0\nforgotten before; nothing was left to do\n");
+    assert!(lake.files_with("", &id).is_empty());
+    clari_lake(&["verify", &place, "-q"]).assert().code(0);
+    clari_lake(&["status", &place, "-q"]).assert().code(0);
+    let text = run(&["--email", "ann@example.com", "--json"]);
+    let told: Value = serde_json::from_str(&text[2..]).unwrap();
+    assert_eq!((&told["is_new"], &told["unknown"]), (&true.into(), &Value::Array(Vec::new())));
+    let nowhere = said(clari_lake(&["forget", "/no/such/lake", "--call", "x"]));
+    assert!(nowhere.starts_with("2\n") && nowhere.contains("there is no lake"), "{nowhere}");
 }
 
 /// Hashes without a salt would hide nothing: exit 2, before the first request.

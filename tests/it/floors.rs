@@ -8,12 +8,24 @@ use std::path::{Path, PathBuf};
 /// Rooms that the design has and the house has not yet are here already.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "endpoint", "schema", "window", "calendar", "span", "page", "manifest", "report", "config",
-        "place", "check", "secret", "error",
+        "endpoint",
+        "schema",
+        "window",
+        "calendar",
+        "span",
+        "page",
+        "manifest",
+        "report",
+        "config",
+        "place",
+        "check",
+        "secret",
+        "forgotten",
+        "error",
     ],
     &["plan", "paginate", "quota", "retry", "decode", "partition"],
     &["fetch", "lake", "clock"],
-    &["pipeline", "verify", "evolve", "forecast", "status", "sample", "sql", "doctor"],
+    &["pipeline", "verify", "evolve", "forget", "forecast", "status", "sample", "sql", "doctor"],
     &["main", "cli"],
 ];
 

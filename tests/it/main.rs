@@ -18,6 +18,7 @@ mod endpoints;
 mod evolve;
 mod faults;
 mod floors;
+mod forget;
 mod formats;
 mod idempotent;
 mod privacy;

@@ -37,12 +37,15 @@ pub(crate) use self::object::{Object, Staged, Version, Written};
 use self::remote::Remote;
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
+use crate::forgotten::Forgotten;
 use crate::manifest::Base;
 
 /// How many manifests' bases are kept in memory.
 const KEPT_BASES: usize = 16;
 
 const STAGING: &str = "_staging";
+/// The folders beside the tables' manifests.
+const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
 
 /// A lake's objects.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub struct Store {
     breakdown: Option<Breakdown>,
     /// The bases of manifests that were read, the latest last. They are immutable.
     bases: Mutex<Vec<Arc<Base>>>,
+    /// The list of the forgotten, as it was read last.
+    pub(super) forgotten: Mutex<Option<Arc<Forgotten>>>,
 }
 
 #[derive(Debug)]
@@ -101,7 +106,7 @@ impl Store {
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, breakdown: None, bases: Mutex::default() }
+        Self { kind, breakdown: None, bases: Mutex::default(), forgotten: Mutex::default() }
     }
 
     /// The same store, of which no more is expected than this. A local lake needs nothing of it.
@@ -151,7 +156,7 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn committed(&self) -> Result<BTreeSet<String>> {
-        let is_table = |name: &String| !["quota", "runs"].contains(&name.as_str());
+        let is_table = |name: &String| !NO_TABLES.contains(&name.as_str());
         Ok(self.folders("_manifest")?.into_iter().filter(is_table).collect())
     }
 

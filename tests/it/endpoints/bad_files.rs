@@ -113,9 +113,19 @@ fn what_only_the_catalogue_shows_is_said_too() {
         format!("{text}\n[parent]\nendpoint = \"{parent}\"\nid = \"$.id\"\n")
     };
     let error = |name: &str, text: &str| read(name, text).unwrap_err();
-    assert!(error("mine", &chained("nobody")).contains("parent `nobody` does not exist"));
-    assert!(error("mine", &chained("mine")).contains("not its own parent"));
-    assert!(error("mine", &chained("calls")).contains("how long an answer is good"));
+    for (parent, line, words) in [
+        ("nobody", 23, "parent `nobody` does not exist"),
+        ("mine", 23, "not its own parent"),
+        ("calls", 22, "how long an answer is good"),
+    ] {
+        let error = error("mine", &chained(parent));
+        assert!(error.starts_with("endpoint mine: "), "{error}");
+        assert!(
+            error.contains(&format!("line {line}, column")) && error.contains(words),
+            "{error}"
+        );
+    }
+    assert!(error("mine", "\npath = \"/x\"").contains("line 1, column 1"));
     assert!(error("mine", "path = \"/x\"").contains("`mine` is not built in"));
     assert!(error("Mine", RIGHT).contains("lower-case letters"));
     assert!(error("../mine", RIGHT).contains("lower-case letters"));

@@ -1,0 +1,82 @@
+//! `forget`: calls and people taken out, and kept out.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Exit;
+use super::args::ForgetArgs;
+use super::output::{Printer, number};
+use super::settings::{Flags, Settings, salt};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::forget::{Oblivion, Subjects, forget};
+
+pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
+    let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
+    let settings = Settings::load(&args.files, &flags)?;
+    let store = Arc::new(settings.store()?);
+    let catalogue = settings.catalogue()?;
+    if store.tables()?.is_empty() {
+        let message = format!("there is no lake at {}", store.location());
+        return Err(Error::new(ErrorKind::Config, message).into());
+    }
+    let salt = salt()?;
+    let is_hashed = catalogue.endpoints().iter().any(|endpoint| endpoint.rules.needs_salt());
+    if is_hashed && salt.is_none() && !args.email.is_empty() {
+        let message = "columns are hashed, and CLARI_LAKE_SALT is not set";
+        let hint = "without the salt, the hash of an address cannot be found";
+        return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
+    }
+    let subjects = Subjects { calls: args.call.clone(), people: args.email.clone() };
+    let oblivion = forget(&store, &catalogue, &subjects, salt.as_ref(), &Clock::system())?;
+    if args.json {
+        printer.data(&serde_json::to_string_pretty(&oblivion)?);
+    } else {
+        tell(&oblivion, printer);
+    }
+    for table in &oblivion.unknown {
+        printer.warn(&format!("{table}: no endpoint has this name, so it was not looked at"));
+    }
+    Ok(if oblivion.unknown.is_empty() { Exit::Complete } else { Exit::Incomplete })
+}
+
+fn tell(oblivion: &Oblivion, printer: Printer) {
+    let is_news = |rows: u64| rows > 0;
+    for table in &oblivion.tables {
+        if !is_news(table.removed + table.blanked + table.quarantined) {
+            continue;
+        }
+        printer.data(&format!(
+            "{}: {} rows removed, {} rows blanked ({} values), {} partitions rewritten, {} \
+             quarantined records changed",
+            table.endpoint,
+            number(table.removed),
+            number(table.blanked),
+            number(table.values),
+            number(table.partitions),
+            number(table.quarantined)
+        ));
+    }
+    printer.data(match (oblivion.is_new, oblivion.tables.is_empty()) {
+        (true, _) => "forgotten; kept out from now on",
+        (false, false) => "forgotten before; what was left of it is done",
+        (false, true) => "forgotten before; nothing was left to do",
+    });
+}
+
+/// An id of a call, or an address, without the space that a paste leaves around it.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// The same of what must be an e-mail address.
+pub(super) fn address(text: &str) -> Result<String, String> {
+    let text = name(text)?;
+    let is_address = text.split_once('@').is_some_and(|(name, host)| {
+        !name.is_empty() && host.contains(|it: char| it.is_alphanumeric()) && !host.contains('@')
+    });
+    let is_one = is_address && !text.contains(char::is_whitespace);
+    is_one.then_some(text).ok_or_else(|| "expected an e-mail address".to_owned())
+}

@@ -1,0 +1,206 @@
+//! The forgotten: calls and people whose data a lake must not hold any more.
+//!
+//! Enters: ids and addresses, once, and whatever may be one of them. Leaves: a list of digests,
+//! and whether something is on it. Never here: an id or an address kept in clear; whoever has the
+//! list can test a guess, and no more.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::secret::keyed_hash;
+
+/// How many hexadecimal digits a hashed column's value has.
+const HASH_DIGITS: usize = 64;
+
+/// The calls and people of a lake that are forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Its number; 0 when nothing was ever forgotten.
+    #[serde(skip)]
+    pub version: u64,
+    /// What its digests are made with. It is no secret: it stands beside them, so that another
+    /// lake's digests differ.
+    salt: String,
+    entries: Vec<Entry>,
+    #[serde(skip)]
+    digests: HashSet<String>,
+}
+
+/// What was forgotten at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    kind: Kind,
+    at: DateTime<Utc>,
+    digests: Vec<String>,
+}
+
+/// What is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A call, by its id.
+    Call,
+    /// A person, by an e-mail address, its hash, or the id of a user.
+    Person,
+}
+
+impl Forgotten {
+    /// An empty list, whose digests are made with this salt.
+    #[must_use]
+    pub fn new(salt: String) -> Self {
+        Self { salt, ..Self::default() }
+    }
+
+    /// The list as the lake keeps it; `None` when the text is none.
+    #[must_use]
+    pub fn from_json(version: u64, text: &[u8]) -> Option<Self> {
+        let read: Self = serde_json::from_slice(text).ok()?;
+        let digests = read.entries.iter().flat_map(|entry| entry.digests.clone()).collect();
+        Some(Self { version, digests, ..read })
+    }
+
+    /// It as the lake keeps it.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+
+    /// Whether nothing is forgotten.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// The list with these on it, and whether any of them is new.
+    #[must_use]
+    pub fn with(&self, kind: Kind, names: &[String], at: DateTime<Utc>) -> (Self, bool) {
+        let digests: Vec<String> = names.iter().map(|name| self.digest(kind, name)).collect();
+        let is_new = digests.iter().any(|digest| !self.digests.contains(digest));
+        let mut longer = self.clone();
+        if is_new {
+            longer.digests.extend(digests.iter().cloned());
+            longer.entries.push(Entry { kind, at, digests });
+        }
+        (longer, is_new)
+    }
+
+    /// Whether a call of this id is forgotten.
+    #[must_use]
+    pub fn is_call(&self, id: &str) -> bool {
+        !self.is_empty() && self.digests.contains(&self.digest(Kind::Call, id))
+    }
+
+    /// Whether this is an address of a forgotten person, its hash, or the person's id as a user.
+    #[must_use]
+    pub fn is_person(&self, text: &str) -> bool {
+        !self.is_empty() && self.digests.contains(&self.digest(Kind::Person, text))
+    }
+
+    /// Whether this text as a whole is an address of a forgotten person, or the hash of one.
+    #[must_use]
+    pub fn is_address(&self, text: &str) -> bool {
+        let is_hash = text.len() == HASH_DIGITS && text.bytes().all(|it| it.is_ascii_hexdigit());
+        (is_hash || text.contains('@')) && self.is_person(text)
+    }
+
+    /// Where addresses of forgotten people stand in a text.
+    #[must_use]
+    pub fn addresses(&self, text: &str) -> Vec<Range<usize>> {
+        let found = text.match_indices('@').filter_map(|(at, _)| {
+            let part = |it: char| it.is_alphanumeric() || "._%+-'!#$&*/=?^`{|}~".contains(it);
+            let begin = text[..at].rfind(|it| !part(it));
+            let begin =
+                begin.map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+            let host = |it: char| it.is_alphanumeric() || it == '.' || it == '-';
+            let end = text[at + 1..].find(|it| !host(it)).map_or(text.len(), |end| at + 1 + end);
+            let end = begin + text[begin..end].trim_end_matches(['.', '-']).len();
+            self.narrowed(text, begin, at, end)
+        });
+        found.collect()
+    }
+
+    /// The address within these bounds: what may belong to its name need not.
+    fn narrowed(&self, text: &str, begin: usize, at: usize, end: usize) -> Option<Range<usize>> {
+        let begins = text[begin..at].char_indices().map(|(offset, _)| begin + offset);
+        // What is part of other people's names, as a dot is, is no edge.
+        let is_edge = |from: &usize| match text[begin..*from].chars().next_back() {
+            None => true,
+            Some('\'') => *from == begin + 1,
+            Some(before) => "=&?/|*{~`#".contains(before),
+        };
+        let mut begins = begins.filter(is_edge);
+        begins.find(|from| self.is_person(&text[*from..end])).map(|from| from..end)
+    }
+
+    /// A text with its addresses of forgotten people replaced; `None` when there is none.
+    #[must_use]
+    pub fn without_addresses(&self, text: &str, instead: &str) -> Option<String> {
+        let found = self.addresses(text);
+        let mut rest = 0;
+        let mut out = String::new();
+        for Range { start, end } in found {
+            if start >= rest {
+                out.push_str(&text[rest..start]);
+                out.push_str(instead);
+                rest = end;
+            }
+        }
+        (rest > 0).then(|| out + &text[rest..])
+    }
+
+    fn digest(&self, kind: Kind, name: &str) -> String {
+        match kind {
+            Kind::Call => keyed_hash(self.salt.as_bytes(), &format!("call {}", name.trim())),
+            Kind::Person => {
+                let name = name.trim().to_lowercase();
+                keyed_hash(self.salt.as_bytes(), &format!("person {name}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> Forgotten {
+        let empty = Forgotten::new("salt".to_owned());
+        let people = ["Anna.Smith@Example.com".to_owned()];
+        empty.with(Kind::Person, &people, DateTime::UNIX_EPOCH).0
+    }
+
+    #[test]
+    fn what_is_on_the_list_is_known_and_not_readable() {
+        let (list, is_new) = list().with(Kind::Call, &["c-1".to_owned()], DateTime::UNIX_EPOCH);
+        assert!(is_new && list.is_call("c-1") && !list.is_call("c-2") && !list.is_person("c-1"));
+        assert!(list.is_address(" anna.smith@EXAMPLE.com "));
+        let text = String::from_utf8(list.to_json()).unwrap();
+        assert!(!text.contains("c-1") && !text.to_lowercase().contains("anna"), "{text}");
+        let read = Forgotten::from_json(3, text.as_bytes()).unwrap();
+        assert!(read.is_call("c-1") && read.version == 3);
+        assert!(!read.with(Kind::Call, &["c-1".to_owned()], DateTime::UNIX_EPOCH).1);
+    }
+
+    #[test]
+    fn addresses_are_found_in_texts() {
+        for (text, without) in [
+            ("anna.smith@example.com", Some("***")),
+            ("Mail to <Anna.Smith@example.com>.", Some("Mail to <***>.")),
+            ("mailto:anna.smith@example.com, then", Some("mailto:***, then")),
+            ("ask=anna.smith@example.com&x", Some("ask=***&x")),
+            ("é anna.smith@example.com é", Some("é *** é")),
+            ("anna.smith@example.com. anna.smith@example.com-", Some("***. ***-")),
+            ("'anna.smith@example.com'", Some("'***'")),
+            ("joanna.smith@example.com", None),
+            ("jo.anna.smith@example.com", None),
+            ("jo-anna.smith@example.com", None),
+            ("anna.smith@example.com.au", None),
+            ("@ @@ a@", None),
+        ] {
+            assert_eq!(list().without_addresses(text, "***").as_deref(), without, "{text}");
+        }
+    }
+}
