@@ -160,7 +160,27 @@ impl Parts {
         if self.digits.len() <= 15 && self.exponent.abs() < 290 {
             return true;
         }
-        double.is_finite() && Self::parse(&format!("{double:e}")).is_some_and(|it| it == *self)
+        let is_this = |shortest: Self| shortest == *self || self.is_other_half(&shortest, double);
+        double.is_finite() && Self::parse(&format!("{double:e}")).is_some_and(is_this)
+    }
+
+    /// Whether `double` lies in the very middle between this decimal and the one that we would print:
+    /// of two shortest texts that are equally near, one writer takes the upper, another the lower.
+    fn is_other_half(&self, shortest: &Self, double: f64) -> bool {
+        let is_beside = self.negative == shortest.negative
+            && self.exponent == shortest.exponent
+            && self.digits.len() == shortest.digits.len();
+        // No double has more digits than that.
+        let exact = Self::parse(&format!("{double:.780e}")).map(|it| it.digits);
+        let lower = exact.as_deref().and_then(|digits| digits.strip_suffix('5'));
+        let value = |digits: &str| digits.parse::<u64>().ok();
+        let Some(lower) = lower.filter(|it| is_beside && it.len() == self.digits.len()) else {
+            return false;
+        };
+        let between = value(lower).map(|lower| (lower, lower + 1));
+        let both = value(&self.digits).zip(value(&shortest.digits));
+        let sorted = both.map(|(a, b)| (a.min(b), a.max(b)));
+        between.is_some() && between == sorted
     }
 
     fn text(&self) -> String {
@@ -204,6 +224,9 @@ mod tests {
         assert_eq!(double("9007199254740992"), Some(9_007_199_254_740_992.0));
         assert_eq!(double("0.30000000000000004"), Some(0.1 + 0.2));
         assert_eq!(double("0.300000000000000041"), None);
+        // Exactly …312.5: ours prints the even one, others the upper one.
+        assert_eq!(double("11149858913130.313"), Some(11_149_858_913_130.312));
+        assert_eq!(double("11149858913130.3121"), None);
         assert_eq!(double("1e400"), None);
         assert_eq!(double("1e-400"), None);
         assert_eq!(double("5e-324"), Some(5e-324));
