@@ -4,7 +4,8 @@
 //! cargo run --release --example replay -- call_details details.ndjson LAKE
 //! ```
 //!
-//! The file holds a record a line, of `calls` or `call_details`; the lake is a new folder. It goes
+//! The file holds a record a line, of `calls` or `call_details`; the lake is a new folder. Without
+//! either, the calls of a made-up workspace go into a lake that is thrown away. They go
 //! the way of an export: replies are decoded a few at a time, what is new is kept until it is much,
 //! and is then merged into the partitions of its days and committed.
 
@@ -13,6 +14,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use clari_lake::decode::{Origin, RecordDecoder};
 use clari_lake::endpoint::Catalogue;
 use clari_lake::lake::{Change, Store, Table};
 use clari_lake::manifest::Granularity;
+use clari_lake::simulator::{Options, Workspace};
 
 /// As many replies are decoded at once as an export decodes.
 const BATCH_BYTES: usize = 2 << 20;
@@ -30,10 +33,26 @@ const BUFFER_BYTES: usize = 32 << 20;
 const PAGE: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let [endpoint, file, lake] =
-        <[String; 3]>::try_from(std::env::args().skip(1).collect::<Vec<_>>())
-            .map_err(|_| "usage: replay calls|call_details NDJSON LAKE")?;
-    let mut replay = Replay::open(&endpoint, &lake)?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [endpoint, file, lake] => replay(endpoint, Path::new(file), lake),
+        [] => replay_made_up(),
+        _ => Err("usage: replay [calls|call_details NDJSON LAKE]".into()),
+    }
+}
+
+/// A made-up workspace's calls into a lake that is thrown away.
+fn replay_made_up() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("calls.ndjson");
+    let calls = Workspace::generate(&Options::default()).calls();
+    let lines: Vec<String> = calls.iter().map(ToString::to_string).collect();
+    std::fs::write(&file, lines.join("\n"))?;
+    replay("calls", &file, &folder.path().join("lake").to_string_lossy())
+}
+
+fn replay(endpoint: &str, file: &Path, lake: &str) -> Result<(), Box<dyn Error>> {
+    let mut replay = Replay::open(endpoint, lake)?;
     let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
     let (mut line, mut page) = (Vec::new(), Vec::new());
     while lines.read_until(b'\n', &mut line)? > 0 {
