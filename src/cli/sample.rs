@@ -166,6 +166,9 @@ fn write_new(file: &Path, text: &str) -> Result<()> {
             .with_hint("--init makes a new file; it replaces none")
             .with_source(error)
     };
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+    }
     let mut made = std::fs::File::create_new(file).map_err(wrong)?;
     made.write_all(text.as_bytes()).map_err(wrong)?;
     Ok(())
