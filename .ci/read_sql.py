@@ -4,6 +4,7 @@ Every view must have the same rows and the same columns in DuckDB and in Spark.
 """
 
 import datetime
+import os
 import warnings
 
 import duckdb
@@ -29,7 +30,9 @@ def spark_session():
         "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:ms;create=true",
         "spark.driver.extraJavaOptions": "-Dderby.stream.error.file=target/ci/derby.log",
     }
-    builder = SparkSession.builder.master("local[2]").enableHiveSupport()
+    # With `local-cluster[...]` the executors are processes of their own.
+    master = os.environ.get("SPARK_MASTER", "local[2]")
+    builder = SparkSession.builder.master(master).enableHiveSupport()
     for name, value in settings.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
