@@ -37,7 +37,7 @@ def query(asked, source):
 
 
 def answer(asked, row):
-    return {what: int(value or 0) for what, value in zip(asked, row)}
+    return {what: 0 if value in (None, "\\N") else int(value) for what, value in zip(asked, row)}
 
 
 def glob(lake, name):
@@ -91,7 +91,8 @@ def note(binary, lake, file):
     from promises import output
 
     keys = {it["name"]: it["key"][0] for it in output(binary, "endpoints", "--json")}
-    names = sorted(it.name for it in Path(lake).iterdir() if it.name in keys)
+    objects = Path(lake).glob("*/dt=*/*.parquet")
+    names = sorted({it.parent.parent.name for it in objects} & keys.keys())
     statements = read_sql.statements(binary, lake, "duckdb")
     noted = {
         "keys": {name: keys[name] for name in names},
