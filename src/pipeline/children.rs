@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use futures::StreamExt;
 
 use super::Export;
-use super::chains::parent_ids;
 use super::lists::{Read, Scan, read};
+use super::parents::parent_ids;
 use super::table_run::TableRun;
 use crate::decode::{KEY_SEPARATOR, RowFacts};
 use crate::endpoint::{Dated, Parent};

@@ -1,0 +1,219 @@
+//! Look-ups: records that are asked for one by one, several at once, and decoded together.
+//!
+//! Enters: who is to be asked for. Leaves: rows in the table, and what each request found. Never
+//! here: whom to ask for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::table_run::TableRun;
+use super::{Export, means_absent};
+use crate::decode::{DecodedMany, Origin};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{Asked, FetchError, request};
+use crate::lake::Tried;
+use crate::manifest::{Attempt, Purpose};
+use crate::plan::queue;
+use crate::retry::Failure;
+
+/// How many replies are decoded together, at most, by size and by number: large enough to share
+/// the cost of their columns, small enough to stay in a core's cache.
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_REPLIES: usize = 256;
+
+/// How many batches that are decoded may wait while others are committed.
+const DECODED: usize = 2;
+
+/// How many bytes of replies may wait to be decoded, beside those that are under way. The API's
+/// largest reply has 6 MB, and no more of those than one waits.
+const WAITING_BYTES: u32 = 8 << 20;
+
+/// A parent whose record is to be asked for.
+pub(super) struct Wanted {
+    pub(super) id: Box<str>,
+    pub(super) hash: u128,
+    pub(super) day: Option<i32>,
+    pub(super) before: Option<Attempt>,
+    pub(super) purpose: Purpose,
+}
+
+/// Asks for everybody who is wanted, and takes in what comes.
+pub(super) async fn look_up(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: impl Stream<Item = Result<Wanted>>,
+) -> Result<()> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (decoded, to_take_in) = mpsc::channel(DECODED);
+    // All go on at once: what is being decoded or committed keeps no request waiting, and nobody
+    // waits for a lock that is granted to somebody who is not polled.
+    futures::try_join!(
+        fetch_all(export, table, wanted, sender),
+        decode_all(export, table, receiver, decoded),
+        take_in_all(table, to_take_in)
+    )?;
+    Ok(())
+}
+
+/// Asks for everybody, several at once.
+async fn fetch_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: impl Stream<Item = Result<Wanted>>,
+    sender: mpsc::UnboundedSender<Waiting>,
+) -> Result<()> {
+    let room = Arc::new(Semaphore::new(WAITING_BYTES as usize));
+    let fetch_one = async |wanted: Result<Wanted>| {
+        let fetched = fetch(export, table, wanted?).await?;
+        // The semaphore is never closed.
+        let place = Arc::clone(&room).acquire_many_owned(fetched.size()).await.ok();
+        Ok::<_, Error>((fetched, place))
+    };
+    let mut fetches = std::pin::pin!(wanted.map(fetch_one).buffer_unordered(export.concurrency));
+    while let Some(fetched) = fetches.next().await {
+        if sender.send(fetched?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Decodes what came, several replies at once.
+async fn decode_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    mut receiver: mpsc::UnboundedReceiver<Waiting>,
+    sender: mpsc::Sender<DecodedBatch>,
+) -> Result<()> {
+    let mut batch = Batch::default();
+    while let Some((fetched, _place)) = receiver.recv().await {
+        if let Fetched::Reply(wanted, body, origin) = fetched {
+            batch.push(wanted, body, origin);
+        }
+        if batch.is_full() {
+            let decoded = std::mem::take(&mut batch).decode(table)?;
+            if sender.send(decoded).await.is_err() {
+                return Ok(());
+            }
+        }
+        export.progress.update(&table.endpoint.name, |live| live.done += 1);
+    }
+    if !batch.bodies.is_empty() {
+        // Whoever would take it in has failed, and says so.
+        let _ = sender.send(batch.decode(table)?).await;
+    }
+    Ok(())
+}
+
+/// Takes in what was decoded, and only then notes what was found.
+async fn take_in_all(
+    table: &TableRun<'_>,
+    mut receiver: mpsc::Receiver<DecodedBatch>,
+) -> Result<()> {
+    while let Some((wanted, decoded)) = receiver.recv().await {
+        let found = table.take_in(decoded).await?;
+        for (wanted, found) in wanted.into_iter().zip(found) {
+            let reason = match (found.is_one, found.is_settled) {
+                (true, true) => None,
+                (true, false) => Some(queue::EMPTY),
+                (false, _) => Some("the reply holds no usable record"),
+            };
+            conclude(table, wanted, reason).await;
+        }
+    }
+    Ok(())
+}
+
+/// What came of one request.
+enum Fetched {
+    Reply(Wanted, Bytes, Origin),
+    Nothing,
+}
+
+impl Fetched {
+    /// How much room it takes among those that wait.
+    fn size(&self) -> u32 {
+        match self {
+            Self::Reply(_, body, _) => {
+                u32::try_from(body.len()).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
+            }
+            Self::Nothing => 0,
+        }
+    }
+}
+
+/// What came of one request, and its place among those that wait to be decoded.
+type Waiting = (Fetched, Option<OwnedSemaphorePermit>);
+
+/// Asks for one record; a failure is noted at once, a reply is decoded with others.
+async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Fetched> {
+    let purpose = wanted.purpose;
+    let asked = Asked { parent: Some(&wanted.id), purpose, ..Asked::at(export.settings.now) };
+    match table.fetch(&request(&table.endpoint, &asked)).await {
+        Ok((body, origin)) => return Ok(Fetched::Reply(wanted, body, origin)),
+        Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
+            Some(reason) => conclude(table, wanted, Some(reason)).await,
+            None => refuse(export, table, failure, error).await,
+        },
+        Err(halted) => table.fail(None, halted).await,
+    }
+    Ok(Fetched::Nothing)
+}
+
+/// Whom was asked for, and what was decoded together.
+type DecodedBatch = (Vec<Wanted>, DecodedMany);
+
+/// Replies that wait to be decoded together.
+#[derive(Default)]
+struct Batch {
+    wanted: Vec<Wanted>,
+    bodies: Vec<(Bytes, Origin)>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, wanted: Wanted, body: Bytes, origin: Origin) {
+        self.bytes += body.len();
+        self.wanted.push(wanted);
+        self.bodies.push((body, origin));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
+    }
+
+    fn decode(self, table: &TableRun<'_>) -> Result<DecodedBatch> {
+        Ok((self.wanted, table.decode(&self.bodies)?))
+    }
+}
+
+/// Remembers what a request found.
+async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
+    let Wanted { id: key, hash, day, before, .. } = wanted;
+    let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().queue_now());
+    table.add(|change| change.attempts.push(Tried { key, day, attempt })).await;
+}
+
+/// Why a record is put off, if it is not simply asked for again in the next run.
+fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
+    match failure {
+        _ if means_absent(endpoint, failure) => None,
+        Failure::NotFound => Some("not found (404)"),
+        Failure::Refused(_) => Some("refused (400)"),
+        Failure::TooLarge => Some(queue::TOO_LARGE),
+        _ => None,
+    }
+}
+
+async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: Error) {
+    if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
+        let halted = export.client.halt(error);
+        table.fail(None, halted).await;
+    } else if failure != Failure::Broken {
+        table.fail(None, FetchError::Failed(failure, error)).await;
+    }
+}
