@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::check::{Check, Verdict};
 use crate::clock::Clock;
 use crate::decode::{Decoded, Origin, RecordDecoder, Undecodable};
-use crate::endpoint::{Catalogue, Endpoint};
+use crate::endpoint::{Catalogue, Driver, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
 use crate::lake::Store;
@@ -61,6 +61,11 @@ impl<'a> Visit<'a> {
     async fn ask(&mut self, endpoint: &'a Endpoint) -> std::ops::ControlFlow<()> {
         let id = endpoint.parent.as_ref().map(|parent| self.ids.get(parent.endpoint.as_str()));
         let id = match id {
+            Some(Some(_)) if !endpoint.parent_fields().is_empty() => {
+                let message = "not asked: its requests name more of the parent than an id";
+                self.checks.push(Check::new(&endpoint.name, Verdict::Note, message));
+                return std::ops::ControlFlow::Continue(());
+            }
             Some(None) => {
                 let message = "not asked: there was no id to ask for";
                 self.checks.push(Check::new(&endpoint.name, Verdict::Note, message));
@@ -135,6 +140,7 @@ impl<'a> Visit<'a> {
 /// The smallest request that shows whether an endpoint is there.
 fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
     let paging = endpoint.paging.at_most(1);
+    let parent = parent.map(Driver::of);
     request(endpoint, &Asked { parent, ..first_page(endpoint, &paging, now) })
 }
 

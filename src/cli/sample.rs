@@ -12,11 +12,12 @@ use super::args::SampleArgs;
 use super::output::{Printer, size};
 use super::settings::{Flags, Settings};
 use crate::clock;
-use crate::endpoint::{Catalogue, Endpoint};
+use crate::endpoint::{Catalogue, Driver, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
 use crate::retry::RetryPolicy;
-use crate::sample::{Sample, draft_columns, first_id, sample, sample_url};
+use crate::sample::{Sample, draft_columns, first_driver, sample, sample_url};
+use crate::schema::Schema;
 
 /// How many columns and characters of a record are shown.
 const COLUMNS: usize = 8;
@@ -74,16 +75,31 @@ async fn ask(
     id: Option<&str>,
 ) -> Result<Sample> {
     let now = clock::now();
+    let names = endpoint.parent_fields();
+    if let (Some(_), Some(field)) = (id, names.first()) {
+        let message =
+            format!("an id alone is not enough: the request names {{parent.{field}}} too");
+        let hint = "leave --id out: a record of the parent's own sample is taken then";
+        return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
+    }
     let Some(rule) = endpoint.parent.as_ref().filter(|_| id.is_none()) else {
-        return Ok(sample(client, endpoint, id, now).await?);
+        return Ok(sample(client, endpoint, id.map(Driver::of), now).await?);
     };
     let parent = catalogue.find(&rule.endpoint)?;
     let parents = Box::pin(ask(client, catalogue, parent, None)).await?;
-    let id = first_id(&parents, &rule.id).ok_or_else(|| {
+    let schema = Schema { columns: parents.columns.clone(), ..parent.schema() };
+    let wrong = |message| Error::new(ErrorKind::Config, message);
+    let fields = endpoint.parent_fields_in(&schema).map_err(wrong)?;
+    let (id, named) = first_driver(&parents, rule, &fields).ok_or_else(|| {
         let message = format!("a sample of `{}` has no id at {}", rule.endpoint, rule.id);
         Error::new(ErrorKind::Data, message).with_hint("name an id: --id ID")
     })?;
-    Ok(sample(client, endpoint, Some(&id), now).await?)
+    let driver = Driver { id: &id, named: &named };
+    if let Some(field) = driver.lacks(&names) {
+        let message = format!("no record in a sample of `{}` has a `{field}`", rule.endpoint);
+        return Err(Error::new(ErrorKind::Data, message).into());
+    }
+    Ok(sample(client, endpoint, Some(driver), now).await?)
 }
 
 /// An endpoint by its name, or by its file.

@@ -8,6 +8,7 @@
 
 mod cleanse;
 mod columns;
+mod drivers;
 mod extra;
 mod fit;
 mod forget;
@@ -33,13 +34,14 @@ use arrow::array::RecordBatch;
 use arrow::json::reader::Tape;
 
 pub use self::cleanse::Cleansed;
+pub use self::drivers::is_usable;
 pub use self::extra::MisfitCounts;
 pub use self::gather::Gathered;
 use self::path::Selections;
 pub use self::rows::Rows;
 use self::shape::{RecordShape, Spliced};
 use self::tape::TapeReader;
-use crate::endpoint::{Endpoint, Parent};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{Page, PageEntry};
 use crate::schema::Schema;
@@ -364,22 +366,6 @@ fn whole_page(
     mut left: impl Iterator<Item = PageEntry>,
 ) -> Vec<PageEntry> {
     taken_out.into_iter().filter_map(|entry| entry.or_else(|| left.next())).collect()
-}
-
-impl RecordDecoder {
-    /// The ids that drive a chain, in rows of the lake, of which some columns may be left out.
-    ///
-    /// # Errors
-    /// `Corrupt` when the rows are none that this tool wrote.
-    pub fn values(&mut self, batch: &RecordBatch, rule: &Parent) -> Result<Vec<String>> {
-        let text = Arc::new(rows::to_json(batch, &self.shape.schema, &mut self.reader)?);
-        let (rule, list) = (rule.clone(), Arc::clone(&text));
-        let values = self.reader.read(text.as_bytes(), move |tape, root| {
-            let records: Vec<u32> = json::items(tape, root).collect();
-            path::values_at(tape, records, &rule, &list)
-        });
-        values.map_err(|why| Error::new(ErrorKind::Corrupt, why))
-    }
 }
 
 #[cfg(test)]

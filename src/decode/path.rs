@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json_path::PathElement;
 
 use super::json;
-use crate::endpoint::{Parent, RecordPath, Step};
+use crate::endpoint::{RecordPath, Step};
 
 /// Where the paths that are not plain lead to in one reply, by the path's text.
 #[derive(Debug, Default)]
@@ -187,53 +187,36 @@ pub(super) fn next_page(
     }
 }
 
-/// The texts and numbers at the rule's path in each of the records that it chooses, whose JSON is
-/// the list `text`; one that stands where a list is expected counts as the list's only item.
+/// The texts and numbers at `path` in a record, which is `value` where the path is not plain; one
+/// that stands where a list is expected counts as the list's only item.
 pub(super) fn values_at(
     tape: &Tape<'_>,
-    records: Vec<u32>,
-    rule: &Parent,
-    text: &str,
+    record: u32,
+    path: &RecordPath,
+    value: Option<&Value>,
 ) -> Vec<String> {
-    let path = &rule.id;
-    let list: Vec<Value> = match path.query() {
-        Some(_) => serde_json::from_str(text).unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let mut walker = Walker { tape, items: HashMap::new() };
-    let mut places = Vec::new();
-    for (number, record) in records.into_iter().enumerate() {
-        if !is_chosen(tape, record, rule) {
-            continue;
-        }
-        if let Some(value) = list.get(number) {
+    let places: Vec<u32> = match value {
+        Some(value) => {
+            let mut walker = Walker { tape, items: HashMap::new() };
             let found = locations(path, value);
-            places.extend(found.iter().filter_map(|location| walker.walk(record, location)));
-        } else {
-            let steps = path.steps().iter();
-            places.extend(steps.fold(vec![record], |at, step| step_into(tape, at, step)));
+            found.iter().filter_map(|location| walker.walk(record, location)).collect()
         }
-    }
+        None => path.steps().iter().fold(vec![record], |at, step| step_into(tape, at, step)),
+    };
     let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
     let (lists, others): (Vec<u32>, Vec<u32>) = places.into_iter().partition(is_list);
     let places = others.into_iter().chain(return_items(tape, &lists));
     let text = |at: u32| match tape.get(at) {
-        TapeElement::String(index) | TapeElement::Number(index) => Some(tape.get_string(index)),
+        TapeElement::String(index) => Some(tape.get_string(index)),
+        TapeElement::Number(index) => Some(whole(tape.get_string(index))),
         _ => None,
     };
-    places.filter_map(text).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+    places.filter_map(text).map(str::to_owned).collect()
 }
 
-/// Whether a parent's record is one of those that are asked for.
-fn is_chosen(tape: &Tape<'_>, record: u32, rule: &Parent) -> bool {
-    rule.when.iter().all(|(field, values)| {
-        match json::member(tape, record, field).map(|at| tape.get(at)) {
-            Some(TapeElement::String(index)) => {
-                values.iter().any(|value| value == tape.get_string(index))
-            }
-            _ => false,
-        }
-    })
+/// A number as an address has it: a column of doubles holds 20 as 20.0.
+pub(super) fn whole(number: &str) -> &str {
+    number.strip_suffix(".0").unwrap_or(number)
 }
 
 fn step_into(tape: &Tape<'_>, places: Vec<u32>, step: &Step) -> Vec<u32> {

@@ -2,9 +2,10 @@
 
 use include_dir::{Dir, include_dir};
 
-use super::{ColumnRules, Endpoint, Overrides, Paging};
+use super::{ColumnRules, Endpoint, Overrides, Paging, Parent, Piece};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Mistake;
+use crate::schema::Schema;
 use crate::secret::Salt;
 
 /// Endpoints by name, parents before the endpoints that they drive.
@@ -127,11 +128,44 @@ impl Catalogue {
         if self.depth(endpoint).is_none() {
             return at_parent("its parents form a circle".to_owned());
         }
+        self.check_fields(endpoint, parent)?;
         let is_list = endpoint.time_field().is_some() && !self.looks_up(endpoint);
         if is_list && parent.refresh.is_none() {
             let message = "each of its parent's ids would be asked for in every run: say how long \
                            an answer is good, such as refresh = \"7d\" in [parent]";
             return Err(Mistake::at(["parent"], message));
+        }
+        Ok(())
+    }
+
+    /// Whether what an endpoint's requests name of its parent's records is there. Of a built-in
+    /// parent that is documented all columns are declared; any other may have more.
+    fn check_fields(&self, endpoint: &Endpoint, rule: &Parent) -> Result<(), Mistake> {
+        let Ok(parent) = self.find(&rule.endpoint) else { return Ok(()) };
+        let schema = Schema { columns: parent.columns.clone(), ..parent.schema() };
+        let wrong = |field: &str, message| {
+            let names = |piece: &Piece| matches!(piece, Piece::Parent(it) if it == field);
+            let mut places = endpoint.templates();
+            let place = places.find(|(_, template)| template.pieces().iter().any(names));
+            Err(Mistake { path: place.map(|(path, _)| path).unwrap_or_default(), message })
+        };
+        for field in endpoint.parent_fields() {
+            let is_metadata = field.split('.').next() == Some(&parent.metadata_column);
+            match endpoint.parent_field_in(field, &schema) {
+                Err(message) => return wrong(field, format!("of {}, {message}", parent.name)),
+                Ok(found) if found.is_known || is_metadata => {}
+                Ok(_) if parent.built_in && !parent.experimental => {
+                    let columns: Vec<_> =
+                        parent.columns.iter().map(|it| it.name.as_str()).collect();
+                    let message = format!(
+                        "{} has no field `{field}`: its columns are {}",
+                        parent.name,
+                        columns.join(", ")
+                    );
+                    return wrong(field, message);
+                }
+                Ok(_) => {}
+            }
         }
         Ok(())
     }
@@ -246,7 +280,13 @@ impl Catalogue {
             let Some(parent) = &endpoint.parent else { continue };
             let rules = &self.find(&parent.endpoint)?.rules;
             let id: Vec<&str> = parent.id.names().collect();
-            let mut places = parent.when.keys().map(|field| vec![field.as_str()]).chain([id]);
+            let fields = endpoint.parent_fields().into_iter();
+            let mut places = parent
+                .when
+                .keys()
+                .map(|field| vec![field.as_str()])
+                .chain([id])
+                .chain(fields.map(|field| field.split('.').collect()));
             if let Some(rule) = places.find_map(|place| rules.touching(&place)) {
                 let (name, parent) = (&endpoint.name, &parent.endpoint);
                 let message = format!(

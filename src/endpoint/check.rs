@@ -159,23 +159,10 @@ impl Endpoint {
         if parent.endpoint == self.name {
             return Err(Mistake::at(["parent", "endpoint"], "an endpoint is not its own parent"));
         }
-        let names = |template: &Template| template.names_parent();
-        if !self.templates().any(|(_, template)| names(template)) {
+        let is_id = |piece: &Piece| matches!(piece, Piece::Parent(field) if parent.is_id(field));
+        if !self.templates().any(|(_, template)| template.pieces().iter().any(is_id)) {
             let message = "nothing asks for the parent's id: write {parent.id} in path or [query]";
             return Err(Mistake::at(["parent"], message));
-        }
-        let last = parent.id.last_name();
-        for (path, template) in self.templates() {
-            let wrong = template.pieces().iter().find_map(|piece| match piece {
-                Piece::Parent(field) if field != "id" && Some(field.as_str()) != last => {
-                    Some(field)
-                }
-                _ => None,
-            });
-            if let Some(field) = wrong {
-                let message = format!("only the parent's id is known here, not its `{field}`");
-                return Err(Mistake { path, message });
-            }
         }
         if parent.refresh.is_some() && self.key.iter().any(|key| self.is_day(key)) {
             let message = "an answer of another day is no answer where `day` is part of the key";
@@ -201,7 +188,7 @@ impl Endpoint {
     }
 
     /// All texts with macros, by the path of their key.
-    fn templates(&self) -> impl Iterator<Item = (Vec<String>, &Template)> {
+    pub(super) fn templates(&self) -> impl Iterator<Item = (Vec<String>, &Template)> {
         let query = self.query.iter().flat_map(|(name, values)| {
             let path = vec!["query".to_owned(), name.clone()];
             values.all().iter().map(move |value| (path.clone(), value))

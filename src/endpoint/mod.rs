@@ -6,6 +6,7 @@
 mod catalogue;
 mod check;
 mod date_format;
+mod driver;
 mod headers;
 mod one_or_many;
 mod overrides;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 pub use self::catalogue::Catalogue;
 pub use self::date_format::DateFormat;
+pub use self::driver::{Driver, Named, ParentField};
 pub use self::headers::{HeaderText, Headers};
 pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::DateFormat;
+use super::{DateFormat, Driver};
 use crate::calendar::TimeUnit;
 
 /// A text with macros.
@@ -25,7 +25,7 @@ pub enum Piece {
     WindowFrom,
     /// `{window.to}`: its end.
     WindowTo,
-    /// `{parent.FIELD}`: what drives the request; `id` is the id itself.
+    /// `{parent.FIELD}`: the id that drives the request, or a field of the record that has it.
     Parent(String),
 }
 
@@ -41,7 +41,20 @@ pub struct Values<'a> {
     /// The window's begin and end as they are written, if there is a window.
     pub window: Option<(&'a str, &'a str)>,
     /// What drives the request, if something does.
-    pub parent: Option<&'a str>,
+    pub parent: Option<Driver<'a>>,
+    /// The fields that `parent` names, in order; whatever is called otherwise is its id.
+    pub fields: &'a [&'a str],
+}
+
+impl Values<'_> {
+    /// What a field of the parent's stands for.
+    fn of_parent(&self, field: &str) -> &str {
+        let Some(parent) = &self.parent else { return "" };
+        match self.fields.iter().position(|it| *it == field) {
+            Some(at) => parent.named.get(at).and_then(Option::as_deref).unwrap_or_default(),
+            None => parent.id,
+        }
+    }
 }
 
 impl Template {
@@ -84,7 +97,7 @@ impl Template {
                     text.push_str(&encode(values.window.map_or("", |(from, _)| from)));
                 }
                 Piece::WindowTo => text.push_str(&encode(values.window.map_or("", |(_, to)| to))),
-                Piece::Parent(_) => text.push_str(&encode(values.parent.unwrap_or_default())),
+                Piece::Parent(field) => text.push_str(&encode(values.of_parent(field))),
             }
         }
         text
@@ -121,7 +134,7 @@ fn macro_of(name: &str) -> Result<Piece, String> {
     let unknown = || {
         format!(
             "there is no macro `{{{name}}}`: write {{now}}, {{now-1}}, {{now+1}}, {{window.from}}, \
-             {{window.to}} or {{parent.id}}"
+             {{window.to}}, {{parent.id}} or another field of the parent, {{parent.owner.id}}"
         )
     };
     match name {
@@ -130,9 +143,10 @@ fn macro_of(name: &str) -> Result<Piece, String> {
         "window.to" => return Ok(Piece::WindowTo),
         _ => {}
     }
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || it == '_';
-    let field = name.strip_prefix("parent.").filter(|it| !it.is_empty());
-    if let Some(field) = field.filter(|it| it.chars().all(is_plain)) {
+    let is_plain = |it: char| it.is_alphanumeric() || it == '_' || it == '-';
+    let is_name = |it: &str| !it.is_empty() && it.chars().all(is_plain);
+    let field = name.strip_prefix("parent.");
+    if let Some(field) = field.filter(|it| it.split('.').all(is_name)) {
         return Ok(Piece::Parent(field.to_owned()));
     }
     let count = name.strip_prefix("now").filter(|count| count.starts_with(['+', '-']));
@@ -146,6 +160,8 @@ fn macro_of(name: &str) -> Result<Piece, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fill(text: &str, unit: TimeUnit, format: &str) -> Result<String, String> {
@@ -155,7 +171,8 @@ mod tests {
             unit,
             format: &format,
             window: Some(("2024-03-01", "2024-03-02")),
-            parent: Some("a/b"),
+            parent: Some(Driver { id: "a/b", named: &[Some("7".into()), None] }),
+            fields: &["owner.id", "team-x"],
         };
         Ok(Template::try_from(text.to_owned())?.fill(&values, str::to_owned))
     }
@@ -170,11 +187,40 @@ mod tests {
             "/x/a/b/2024-03-01..2024-03-02"
         );
         assert_eq!(day("plain"), "plain");
+        assert_eq!(day("{parent.owner.id}/{parent.team-x}/{parent.key}"), "7//a/b");
         let month = fill("{now-1}", TimeUnit::Month, "yyyy-MM-dd");
         assert_eq!(month.as_deref(), Ok("2024-02-29"));
         let hour = fill("{now-11}", TimeUnit::Hour, "instant");
         assert_eq!(hour.as_deref(), Ok("2024-03-30T23:20:30Z"));
         assert_eq!(fill("{now}", TimeUnit::Day, "epoch_seconds").as_deref(), Ok("1711880430"));
+    }
+
+    proptest! {
+        /// Any dotted name is a field of the parent's, whatever stands around it, and is filled in
+        /// there and nowhere else; what it is filled with is no macro again.
+        #[test]
+        fn any_field_of_the_parent_is_filled_in_where_it_stands(
+            name in "[a-z_][A-Za-z0-9_-]{0,6}(\\.[A-Za-z0-9_é-]{1,6}){0,3}",
+            before in "[^{}]{0,9}",
+            after in "[^{}]{0,9}",
+            value in ".{0,9}",
+        ) {
+            let template = Template::try_from(format!("{before}{{parent.{name}}}{after}")).unwrap();
+            prop_assert!(template.names_parent());
+            let named = [Some(value.as_str().into())];
+            let values = Values {
+                now: DateTime::UNIX_EPOCH,
+                unit: TimeUnit::Day,
+                format: &DateFormat::default(),
+                window: None,
+                parent: Some(Driver { id: "the id", named: &named }),
+                fields: &[&name],
+            };
+            let filled = template.fill(&values, str::to_owned);
+            prop_assert_eq!(filled, format!("{before}{value}{after}"));
+            let id = template.fill(&Values { fields: &[], ..values }, str::to_owned);
+            prop_assert_eq!(id, format!("{before}the id{after}"));
+        }
     }
 
     #[test]
@@ -193,6 +239,11 @@ mod tests {
             "{now-1d}",
             "{now-9999999}",
             "{parent}",
+            "{parent.}",
+            "{parent.a..b}",
+            "{parent.a.}",
+            "{parent.a b}",
+            "{parent.a[0]}",
             "{window}",
         ] {
             assert!(Template::try_from(text.to_owned()).is_err(), "{text}");

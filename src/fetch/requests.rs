@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Request;
 use crate::calendar::TimeUnit;
 use crate::endpoint::{
-    Dated, Endpoint, HeaderText, Headers, Paging, SkipLimit, Values, WindowParameters,
+    Dated, Driver, Endpoint, HeaderText, Headers, Paging, SkipLimit, Values, WindowParameters,
 };
 use crate::manifest::Purpose;
 use crate::paginate::{Get, Order, Paginator, Slice};
@@ -21,8 +21,8 @@ pub struct Asked<'a> {
     pub window: Option<Window>,
     /// Only what changed since then.
     pub modified_since: Option<DateTime<Utc>>,
-    /// The id that drives the request.
-    pub parent: Option<&'a str>,
+    /// What drives the request.
+    pub parent: Option<Driver<'a>>,
     /// Which page, in which style.
     pub get: Option<(Get, &'a Paging)>,
     /// Whether private records are asked for too.
@@ -70,12 +70,14 @@ pub fn first_page<'a>(endpoint: &Endpoint, paging: &'a Paging, now: DateTime<Utc
 pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     let windowed = asked.window.zip(endpoint.window.as_ref());
     let edges = windowed.map(|(window, parameters)| parameters.edges(window));
+    let fields = endpoint.parent_fields();
     let values = Values {
         now: asked.now,
         unit: endpoint.time_unit,
         format: &endpoint.date_format,
         window: edges.as_ref().map(|(from, to)| (from.as_str(), to.as_str())),
         parent: asked.parent,
+        fields: &fields,
     };
     let mut query = Vec::new();
     for (name, texts) in &endpoint.query {

@@ -3,14 +3,17 @@
 //! Enters: both tables. Leaves: of each parent what both know of it, partition by partition, and
 //! which partitions need not be looked at. Never here: a request.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{NaiveTime, TimeDelta};
 
 use super::table::Table;
-use crate::endpoint::Parent;
+use crate::endpoint::{Named, Parent, ParentField};
 use crate::error::Result;
 use crate::manifest::{ASK_AGAIN, Attempt, Checked, IndexEntry, Manifest, Purpose, Queue};
 use crate::partition::Partition;
 use crate::plan::queue;
+use crate::schema::Schema;
 use crate::window::{Window, date_of};
 
 /// The parents of a chained table.
@@ -127,6 +130,31 @@ impl Chain {
             own: known.remove(id).map(|known| known.1),
         });
         Ok(links.collect())
+    }
+
+    /// What requests name of the records of these parents, all of one partition.
+    ///
+    /// # Errors
+    /// `Corrupt` when their object cannot be read.
+    pub fn named(
+        &mut self,
+        partition: Partition,
+        fields: &[ParentField],
+        ids: &HashSet<Box<str>>,
+    ) -> Result<HashMap<Box<str>, Named>> {
+        let mut found = HashMap::new();
+        self.parents.drivers_in(partition, &self.rule, fields, |id, named| {
+            if ids.contains(id.as_str()) {
+                found.insert(id.into(), named);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// The schema of the parents' table.
+    #[must_use]
+    pub fn parent_schema(&self) -> &Schema {
+        &self.parents.manifest().schema
     }
 
     fn stamp(&self, partition: Partition) -> String {

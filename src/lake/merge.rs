@@ -3,7 +3,7 @@
 //! Enters: the object as it is, the rows to put in, the keys to take out. Leaves: the next
 //! object, staged. Never here: the whole object in memory, or two rows of one key.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::change::Share;
 use super::object::{self, RowOrder};
 use super::store::Object;
 use crate::decode::{Cleansed, Origin, RecordDecoder, RowFacts, Rows};
-use crate::endpoint::{Endpoint, Parent};
+use crate::endpoint::{Endpoint, Named, Parent, ParentField};
 use crate::error::Result;
 use crate::schema::{DELETED_AT, EXPORTED_AT, EXTRA_JSON};
 
@@ -251,24 +251,28 @@ pub(super) fn file_schema(object: Object) -> Result<SchemaRef> {
     Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new(object)?.schema()))
 }
 
-/// The ids that drive a chain, in an object's records.
-pub(super) fn read_values(
+/// The ids that drive a chain, in an object's records, each with what is named of its record.
+pub(super) fn read_drivers(
     object: Object,
     rule: &Parent,
+    fields: &[ParentField],
     decoder: &mut RecordDecoder,
-    values: &mut BTreeSet<String>,
+    mut take: impl FnMut(String, Named),
 ) -> Result<()> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
     let mask = match rule.id.root() {
         Some(root) => {
             let chosen_by = rule.when.keys().map(String::as_str);
-            let wanted = chosen_by.chain([root, EXTRA_JSON]);
+            let named = fields.iter().map(ParentField::root);
+            let wanted = chosen_by.chain(named).chain([root, EXTRA_JSON]);
             ProjectionMask::columns(builder.parquet_schema(), wanted)
         }
         None => ProjectionMask::all(),
     };
     for batch in builder.with_projection(mask).build()? {
-        values.extend(decoder.values(&batch?, rule)?);
+        for (id, named) in decoder.drivers(&batch?, rule, fields)? {
+            take(id, named);
+        }
     }
     Ok(())
 }

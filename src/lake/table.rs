@@ -3,7 +3,7 @@
 //! Enters: a [`Change`]. Leaves: the next manifest, committed after the objects that it names.
 //! Never here: a watermark or coverage ahead of the data that it stands for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use super::piece::Entries;
 use super::store::Store;
 use super::{base, keys, piece};
 use crate::decode::{Quarantined, RecordDecoder, RowFacts, Rows};
-use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
+use crate::endpoint::{Catalogue, Dated, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Clearance, FORMAT, Granularity, IndexEntry, IndexFile, Manifest};
 use crate::partition::Partition;
@@ -267,21 +267,48 @@ impl Table {
     }
 
     /// The ids that drive a chain by this rule, in the records of the table; of a snapshot table,
-    /// in those of `day`.
+    /// in those of `day`. With each stand these fields of its record; of several records with one
+    /// id, of the newest, which is the one whose row comes last.
     ///
     /// # Errors
     /// `Corrupt` when an object cannot be read.
-    pub fn values(mut self, rule: &Parent, day: i32) -> Result<BTreeSet<String>> {
+    pub fn drivers(
+        &mut self,
+        rule: &Parent,
+        fields: &[ParentField],
+        day: i32,
+    ) -> Result<BTreeMap<String, Named>> {
         let by_run = self.endpoint.dated == Dated::Run;
-        let wanted = self.partition(Some(day)).to_string();
-        let mut values = BTreeSet::new();
-        for (name, entry) in &self.manifest.partitions {
-            if !by_run || *name == wanted {
-                let object = self.store.existing(&entry.object)?;
-                merge::read_values(object, rule, &mut self.decoder, &mut values)?;
-            }
+        let today = self.partition(Some(day));
+        // Rows without a date come first: whatever has one is newer.
+        let names = self.manifest.partitions.keys();
+        let mut partitions: Vec<Partition> = names.filter_map(|name| name.parse().ok()).collect();
+        partitions.sort_unstable();
+        let mut drivers = BTreeMap::new();
+        for partition in partitions.into_iter().filter(|it| !by_run || *it == today) {
+            self.drivers_in(partition, rule, fields, |id, named| {
+                drivers.insert(id, named);
+            })?;
         }
-        Ok(values)
+        Ok(drivers)
+    }
+
+    /// The same in one partition, id by id.
+    ///
+    /// # Errors
+    /// `Corrupt` when its object cannot be read.
+    pub fn drivers_in(
+        &mut self,
+        partition: Partition,
+        rule: &Parent,
+        fields: &[ParentField],
+        take: impl FnMut(String, Named),
+    ) -> Result<()> {
+        let Some(entry) = self.manifest.partitions.get(&partition.to_string()) else {
+            return Ok(());
+        };
+        let object = self.store.existing(&entry.object)?;
+        merge::read_drivers(object, rule, fields, &mut self.decoder, take)
     }
 
     /// Takes over what another process committed meanwhile.

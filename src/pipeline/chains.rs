@@ -3,6 +3,7 @@
 //! Enters: the parents' table and the chain's own. Leaves: whom to ask for, partition by partition,
 //! and how far that has come. Never here: a request.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use chrono::NaiveTime;
@@ -10,9 +11,9 @@ use futures::{Stream, StreamExt};
 
 use super::Export;
 use super::look_ups::{Wanted, look_up};
-use super::parents::open;
-use super::table_run::TableRun;
-use crate::endpoint::Endpoint;
+use super::parents::{check, fields_in, is_named, open, warn_unnamed};
+use super::table_run::{TableRun, blocking};
+use crate::endpoint::{Endpoint, Named};
 use crate::error::Result;
 use crate::lake::{Chain, Link, Mark, Removal, Tried};
 use crate::manifest::{ASK_AGAIN, Attempt, Purpose, UNKNOWN_PARENT};
@@ -166,15 +167,16 @@ async fn wanted(
     table: &TableRun<'_>,
     partition: Partition,
 ) -> Result<Vec<Wanted>> {
-    let (chain, now) = (Arc::clone(chain), table.export().queue_now());
+    let (shared, now) = (Arc::clone(chain), table.export().queue_now());
     let (mut wanted, _) = table
         .with_state(move |state| {
-            let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut chain = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let links = chain.links(&mut state.table, partition)?;
             let due = links.into_iter().filter(|link| is_due(&chain, link, now));
             let wanted = |link: Link| Wanted {
                 purpose: chain.purpose(&link),
                 id: link.id,
+                named: Named::default(),
                 hash: link.parent.hash,
                 day: link.parent.day,
                 before: link.own.and_then(|own| own.attempt),
@@ -184,7 +186,39 @@ async fn wanted(
         .await?;
     wanted.retain(|wanted| table.export().client.is_open(wanted.purpose));
     wanted.sort_unstable_by(|a, b| (b.day, &b.id).cmp(&(a.day, &a.id)));
+    name(chain, table, partition, &mut wanted).await?;
     Ok(wanted)
+}
+
+/// Looks up what the requests name of the parents' records, where they name anything.
+async fn name(
+    chain: &SharedChain,
+    table: &TableRun<'_>,
+    partition: Partition,
+    wanted: &mut [Wanted],
+) -> Result<()> {
+    let Some(parent) = &table.endpoint.parent else { return Ok(()) };
+    if wanted.is_empty() || table.endpoint.parent_fields().is_empty() {
+        return Ok(());
+    }
+    let fields = {
+        let chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+        fields_in(table, parent, chain.parent_schema())?
+    };
+    let ids: HashSet<Box<str>> = wanted.iter().map(|wanted| wanted.id.clone()).collect();
+    let (chain, named) = (Arc::clone(chain), fields.clone());
+    let mut found = blocking(move || {
+        let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.named(partition, &named, &ids)
+    })
+    .await?;
+    check(table, parent, &fields, found.values())?;
+    for wanted in &mut *wanted {
+        wanted.named = found.remove(&wanted.id).unwrap_or_default();
+    }
+    let lacking = wanted.iter().filter(|it| !is_named(table, &it.id, &it.named)).count();
+    warn_unnamed(table, lacking);
+    Ok(())
 }
 
 /// Says how far the records have come, and remembers the partitions where nothing is left to do.

@@ -9,14 +9,15 @@ use futures::StreamExt;
 
 use super::Export;
 use super::lists::{Read, Scan, read};
-use super::parents::parent_ids;
+use super::parents::{drivers, is_named, warn_unnamed};
 use super::table_run::TableRun;
 use crate::decode::{KEY_SEPARATOR, RowFacts};
-use crate::endpoint::{Dated, Parent};
+use crate::endpoint::{Dated, Driver, Named, Parent};
 use crate::error::{Error, Result};
 use crate::lake::Tried;
 use crate::manifest::{Attempt, Granularity};
 use crate::plan::queue::{self, Due};
+use crate::report::Queue;
 
 /// Stands for the content of a parent, of which only the id counts here.
 const ID_ALONE: u128 = 1;
@@ -37,12 +38,13 @@ pub(super) async fn read_all(
     parent: &Parent,
     day: i32,
 ) -> Result<Option<Children>> {
-    let Some(ids) = parent_ids(export, parent, day).await? else { return Ok(None) };
-    let mut family = Family::of(table, parent, ids).await?;
+    let Some(drivers) = drivers(export, table, parent, day).await? else { return Ok(None) };
+    let mut family = Family::of(table, parent, drivers).await?;
     let mut keys = HashSet::new();
     if table.endpoint.dated == Dated::Run {
         keys.extend(carry(table, parent, &mut family, day).await?);
     }
+    leave_out_unnamed(table, &mut family).await;
     export.progress.update(&table.endpoint.name, |live| live.planned += family.due.len() as u64);
     let reads = family.due.iter().map(|child| read_one(export, table, parent, child, day));
     let mut reads = futures::stream::iter(reads).buffer_unordered(export.concurrency);
@@ -56,9 +58,22 @@ pub(super) async fn read_all(
     Ok(Some(Children { complete, keys }))
 }
 
-/// A parent's id, and what was found when it was asked for last.
+/// Leaves out whose records lack what the requests name of them.
+async fn leave_out_unnamed(table: &TableRun<'_>, family: &mut Family) {
+    let before = family.due.len();
+    family.due.retain(|child| is_named(table, &child.id, &child.named));
+    let count = before - family.due.len();
+    if count > 0 {
+        warn_unnamed(table, count);
+        let queue = Queue { parked: count as u64, ..Queue::default() };
+        table.state().await.set_queue(queue);
+    }
+}
+
+/// A parent's id, what requests name of its record, and what was found when it was asked for last.
 struct Child {
     id: String,
+    named: Named,
     before: Option<Attempt>,
 }
 
@@ -69,7 +84,11 @@ struct Family {
 }
 
 impl Family {
-    async fn of(table: &TableRun<'_>, parent: &Parent, ids: Vec<String>) -> Result<Self> {
+    async fn of(
+        table: &TableRun<'_>,
+        parent: &Parent,
+        drivers: BTreeMap<String, Named>,
+    ) -> Result<Self> {
         let now = table.export().settings.now.timestamp_micros();
         let is_full = table.export().settings.full;
         let is_kept = parent.refresh.is_some() && !is_full;
@@ -79,13 +98,13 @@ impl Family {
                 // A month's partition holds more than one snapshot: nothing is taken over there.
                 let is_daily = state.table.manifest().granularity == Granularity::Day;
                 let keeps = is_kept && (is_daily || !is_snapshot);
-                let notes: Vec<_> = ids.iter().map(|id| note_of(id)).collect();
+                let notes: Vec<_> = drivers.keys().map(|id| note_of(id)).collect();
                 let wanted: Vec<_> = notes.iter().map(|note| (note.as_str(), None)).collect();
                 let mut known = state.table.find(&wanted)?;
                 let (mut due, mut fresh) = (Vec::new(), Vec::new());
-                for (id, note) in ids.into_iter().zip(&notes) {
+                for ((id, named), note) in drivers.into_iter().zip(&notes) {
                     let before = known.remove(note.as_str()).and_then(|(_, entry)| entry.attempt);
-                    let child = Child { id, before };
+                    let child = Child { id, named, before };
                     match child.state(now) {
                         State::Fresh if keeps => fresh.push(child),
                         State::Absent if !is_full => {}
@@ -196,7 +215,8 @@ async fn read_one(
     if table.state().await.absent {
         return Ok((false, keys));
     }
-    let scan = Scan { day: Some(day), parent: Some(&child.id), ..Scan::default() };
+    let driver = Driver { id: &child.id, named: &child.named };
+    let scan = Scan { day: Some(day), parent: Some(driver), ..Scan::default() };
     let read = read(table, &scan, Some(&mut keys)).await?;
     let now = export.settings.now.timestamp_micros();
     let attempt = match (&read, parent.refresh) {

@@ -13,7 +13,7 @@ use super::table_run::TableRun;
 use super::{Export, children, means_absent};
 use crate::calendar::TimeUnit;
 use crate::decode::Rows;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Driver, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::lake::{Change, SnapshotKeys};
@@ -267,7 +267,7 @@ pub(super) struct Scan<'a> {
     pub(super) window: Option<Window>,
     pub(super) modified_since: Option<DateTime<Utc>>,
     pub(super) day: Option<i32>,
-    pub(super) parent: Option<&'a str>,
+    pub(super) parent: Option<Driver<'a>>,
     pub(super) purpose: Purpose,
 }
 

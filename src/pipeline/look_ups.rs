@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::parents::is_named;
 use super::table_run::TableRun;
 use super::{Export, means_absent};
 use crate::decode::{DecodedMany, Origin};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Driver, Endpoint, Named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, request};
 use crate::lake::Tried;
@@ -35,6 +36,8 @@ const WAITING_BYTES: u32 = 8 << 20;
 /// A parent whose record is to be asked for.
 pub(super) struct Wanted {
     pub(super) id: Box<str>,
+    /// What requests name of its record.
+    pub(super) named: Named,
     pub(super) hash: u128,
     pub(super) day: Option<i32>,
     pub(super) before: Option<Attempt>,
@@ -70,7 +73,7 @@ async fn fetch_all(
     let fetch_one = async |wanted: Result<Wanted>| {
         let fetched = fetch(export, table, wanted?).await?;
         // The semaphore is never closed.
-        let place = Arc::clone(&room).acquire_many_owned(fetched.size()).await.ok();
+        let place = Arc::clone(&room).acquire_many_owned(room_of(fetched.as_ref())).await.ok();
         Ok::<_, Error>((fetched, place))
     };
     let mut fetches = std::pin::pin!(wanted.map(fetch_one).buffer_unordered(export.concurrency));
@@ -91,8 +94,8 @@ async fn decode_all(
 ) -> Result<()> {
     let mut batch = Batch::default();
     while let Some((fetched, _place)) = receiver.recv().await {
-        if let Fetched::Reply(wanted, body, origin) = fetched {
-            batch.push(wanted, body, origin);
+        if let Some(fetched) = fetched {
+            batch.push(fetched);
         }
         if batch.is_full() {
             let decoded = std::mem::take(&mut batch).decode(table)?;
@@ -128,40 +131,40 @@ async fn take_in_all(
     Ok(())
 }
 
-/// What came of one request.
-enum Fetched {
-    Reply(Wanted, Bytes, Origin),
-    Nothing,
+/// A reply, and who was asked for.
+struct Fetched {
+    wanted: Wanted,
+    body: Bytes,
+    origin: Origin,
 }
 
-impl Fetched {
-    /// How much room it takes among those that wait.
-    fn size(&self) -> u32 {
-        match self {
-            Self::Reply(_, body, _) => {
-                u32::try_from(body.len()).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
-            }
-            Self::Nothing => 0,
-        }
-    }
+/// How much room what came of a request takes among those that wait.
+fn room_of(fetched: Option<&Fetched>) -> u32 {
+    let size = fetched.map_or(0, |fetched| fetched.body.len());
+    u32::try_from(size).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
 }
 
 /// What came of one request, and its place among those that wait to be decoded.
-type Waiting = (Fetched, Option<OwnedSemaphorePermit>);
+type Waiting = (Option<Fetched>, Option<OwnedSemaphorePermit>);
 
 /// Asks for one record; a failure is noted at once, a reply is decoded with others.
-async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Fetched> {
+async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Option<Fetched>> {
     let purpose = wanted.purpose;
-    let asked = Asked { parent: Some(&wanted.id), purpose, ..Asked::at(export.settings.now) };
+    if !is_named(table, &wanted.id, &wanted.named) {
+        conclude(table, wanted, Some(queue::UNNAMED)).await;
+        return Ok(None);
+    }
+    let driver = Driver { id: &wanted.id, named: &wanted.named };
+    let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
     match table.fetch(&request(&table.endpoint, &asked)).await {
-        Ok((body, origin)) => return Ok(Fetched::Reply(wanted, body, origin)),
+        Ok((body, origin)) => return Ok(Some(Fetched { wanted, body, origin })),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
             Some(reason) => conclude(table, wanted, Some(reason)).await,
             None => refuse(export, table, failure, error).await,
         },
         Err(halted) => table.fail(None, halted).await,
     }
-    Ok(Fetched::Nothing)
+    Ok(None)
 }
 
 /// Whom was asked for, and what was decoded together.
@@ -176,7 +179,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn push(&mut self, wanted: Wanted, body: Bytes, origin: Origin) {
+    fn push(&mut self, Fetched { wanted, body, origin }: Fetched) {
         self.bytes += body.len();
         self.wanted.push(wanted);
         self.bodies.push((body, origin));

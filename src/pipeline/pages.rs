@@ -48,8 +48,8 @@ impl<'a> Pages<'a> {
             purpose: self.scan.purpose,
             ..Asked::at(table.export().settings.now)
         };
-        let origin =
-            Origin { fetched_at: 0, parent: self.scan.parent.map(Into::into), day: self.scan.day };
+        let parent = self.scan.parent.map(|parent| parent.id.into());
+        let origin = Origin { fetched_at: 0, parent, day: self.scan.day };
         table.ask(&request(&table.endpoint, &asked), &origin).await
     }
 

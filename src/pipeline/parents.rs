@@ -1,13 +1,19 @@
-//! Parents: another endpoint's table, read for the ids that drive a chain.
+//! Parents: another endpoint's table, read for what drives a chain.
+//!
+//! Enters: the parents' table. Leaves: ids, and what requests name of their records. Never here:
+//! which of them is due.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Export;
-use super::table_run::blocking;
-use crate::endpoint::{Dated, Parent};
-use crate::error::Result;
+use super::table_run::{TableRun, blocking};
+use crate::decode::is_usable;
+use crate::endpoint::{Dated, Driver, Named, Parent, ParentField};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::partition::Partition;
+use crate::schema::Schema;
 
 /// Opens another endpoint's table to read from.
 pub(super) async fn open(export: &Export, name: &str) -> Result<Table> {
@@ -18,21 +24,77 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Table> {
     blocking(move || Table::open(store, endpoint, granularity, "reader", watch, now)).await
 }
 
-/// The ids that drive a snapshot: those of today's snapshot of the parent, or of all its rows;
-/// `None` when this workspace has no such parent.
-pub(super) async fn parent_ids(
+/// What drives a snapshot: the ids of today's snapshot of the parent, or of all its rows, and what
+/// requests name of their records; `None` when this workspace has no such parent.
+pub(super) async fn drivers(
     export: &Export,
+    table: &TableRun<'_>,
     parent: &Parent,
     day: i32,
-) -> Result<Option<Vec<String>>> {
-    let table = open(export, &parent.endpoint).await?;
+) -> Result<Option<BTreeMap<String, Named>>> {
+    let mut parents = open(export, &parent.endpoint).await?;
     let is_snapshot = export.catalogue.find(&parent.endpoint)?.dated == Dated::Run;
-    let today = Partition::of(Some(day), table.manifest().granularity).to_string();
-    let partitions = &table.manifest().partitions;
+    let today = Partition::of(Some(day), parents.manifest().granularity).to_string();
+    let partitions = &parents.manifest().partitions;
     if partitions.is_empty() || (is_snapshot && !partitions.contains_key(&today)) {
         return Ok(None);
     }
-    let rule = parent.clone();
-    let ids = blocking(move || table.values(&rule, day)).await?;
-    Ok(Some(ids.into_iter().collect()))
+    let fields = fields_in(table, parent, &parents.manifest().schema)?;
+    let (rule, named) = (parent.clone(), fields.clone());
+    let drivers = blocking(move || parents.drivers(&rule, &named, day)).await?;
+    check(table, parent, &fields, drivers.values())?;
+    Ok(Some(drivers))
+}
+
+/// What the table's requests name of its parents' records, as their table has it.
+pub(super) fn fields_in(
+    table: &TableRun<'_>,
+    parent: &Parent,
+    schema: &Schema,
+) -> Result<Vec<ParentField>> {
+    let wrong = |message| wrong(table, format!("of {}, {message}", parent.endpoint));
+    table.endpoint.parent_fields_in(schema).map_err(wrong)
+}
+
+/// Whether a field that is no column of the parents' table is in any of these records after all.
+pub(super) fn check<'a>(
+    table: &TableRun<'_>,
+    parent: &Parent,
+    fields: &[ParentField],
+    mut records: impl Iterator<Item = &'a Named> + Clone,
+) -> Result<()> {
+    let is_nowhere =
+        |at: usize| records.clone().all(|named| named.get(at).is_none_or(Option::is_none));
+    let mut unknown = fields.iter().enumerate().filter(|(_, field)| !field.is_known);
+    let nowhere = unknown.find(|(at, _)| is_nowhere(*at)).map(|(_, field)| &field.name);
+    match nowhere.filter(|_| records.next().is_some()) {
+        None => Ok(()),
+        Some(field) => {
+            let message = format!("no record of {} has a field `{field}`", parent.endpoint);
+            let hint = format!("`clari-lake schema {} LAKE` shows its columns", parent.endpoint);
+            Err(wrong(table, message).with_hint(hint))
+        }
+    }
+}
+
+fn wrong(table: &TableRun<'_>, message: String) -> Error {
+    let context = format!("endpoint {}", table.endpoint.name);
+    Error::new(ErrorKind::Config, message).with_context(context)
+}
+
+/// Says how many are not asked for, since their records lack what the requests name.
+pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
+    if let Some(parent) = table.endpoint.parent.as_ref().filter(|_| count > 0) {
+        tracing::warn!(
+            "{}: nothing is asked for {count} ids, since their records in {} lack a value for {{parent.{}}}",
+            table.endpoint.name,
+            parent.endpoint,
+            table.endpoint.parent_fields().join("} or {parent."),
+        );
+    }
+}
+
+/// Whether a request can hold an id, and its record has all that requests name of it.
+pub(super) fn is_named(table: &TableRun<'_>, id: &str, named: &Named) -> bool {
+    is_usable(id) && Driver { id, named }.lacks(&table.endpoint.parent_fields()).is_none()
 }

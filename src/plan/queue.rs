@@ -9,6 +9,9 @@ use crate::manifest::{Attempt, Queue};
 /// Why a record that is in the lake is asked for again: its settling field was still empty.
 pub const EMPTY: &str = "nothing in it yet";
 
+/// Why a record is not asked for: what its request names of the parent's record is not there.
+pub const UNNAMED: &str = "the parent's record lacks what the request names of it";
+
 /// Why a record is not there whose reply never came: the API may just have been out.
 pub const TOO_LARGE: &str = "no answer in time, or too large for one (502, 504)";
 
@@ -99,7 +102,8 @@ pub fn tally<'a>(
 /// Whether a record is still missing that may yet be had.
 #[must_use]
 pub fn is_missing(attempt: &Attempt) -> bool {
-    attempt.reason.as_deref().is_some_and(|reason| reason != EMPTY) && !is_given_up(attempt)
+    let is_at_fault = |reason: &str| ![EMPTY, UNNAMED].contains(&reason);
+    attempt.reason.as_deref().is_some_and(is_at_fault) && !is_given_up(attempt)
 }
 
 /// Whether the last try came after two weeks of failures.

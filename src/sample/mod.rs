@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub use self::draft::{columns as draft_columns, draft};
 pub use self::look::{Place, places, recognise_paging};
 use crate::decode::{Origin, RecordDecoder};
-use crate::endpoint::{Endpoint, RecordPath};
+use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, Client, FetchError, Request, Unreadable, first_page, request};
 use crate::schema::Column;
@@ -58,14 +58,14 @@ struct Read {
     took: Duration,
 }
 
-/// Asks an endpoint for a first, small page; of a chained one, for the records of this parent.
+/// Asks an endpoint for a first, small page; of a chained one, for what this parent drives.
 ///
 /// # Errors
 /// When there is no reply, or it is no JSON.
 pub async fn sample(
     client: &Client,
     endpoint: &Endpoint,
-    parent: Option<&str>,
+    parent: Option<Driver<'_>>,
     now: DateTime<Utc>,
 ) -> Result<Sample> {
     let paging = endpoint.paging.at_most(RECORDS);
@@ -75,7 +75,7 @@ pub async fn sample(
     let day = asked.window.map_or(now, |window| window.from);
     let origin = Origin {
         fetched_at: now.timestamp_micros(),
-        parent: parent.map(Into::into),
+        parent: parent.map(|parent| parent.id.into()),
         day: Some(crate::window::day_of(day.date_naive())),
     };
     Ok(understand(endpoint, &request.path, &read, &origin))
@@ -110,20 +110,43 @@ pub async fn sample_url(
     Ok((sample, draft::with_columns(&text, &columns)))
 }
 
-/// The first id that a sample's records have at a chain's path.
+/// The first id that a sample's records have by a chain's rule, and these fields of its record; of
+/// a record that has all of them, if there is one.
 #[must_use]
-pub fn first_id(sample: &Sample, path: &RecordPath) -> Option<String> {
-    let text = |value: &Value| match value {
+pub fn first_driver(
+    sample: &Sample,
+    rule: &Parent,
+    fields: &[ParentField],
+) -> Option<(String, Named)> {
+    let query = serde_json_path::JsonPath::parse(rule.id.as_str()).ok()?;
+    let id = |record: &Value| {
+        query.query(record).all().into_iter().find_map(|value| match value {
+            Value::Array(items) => items.iter().find_map(text),
+            other => text(other),
+        })
+    };
+    let named = |record: &Value| fields.iter().map(|field| value_of(record, field)).collect();
+    let drivers = sample.records.iter().filter_map(|it| Some((id(it)?, named(it))));
+    let mut drivers: Vec<(String, Named)> = drivers.collect();
+    let whole = drivers.iter().position(|(_, named)| named.iter().all(Option::is_some));
+    (!drivers.is_empty()).then(|| drivers.swap_remove(whole.unwrap_or(0)))
+}
+
+/// A field of a record as a request holds it.
+fn value_of(record: &Value, field: &ParentField) -> Option<Box<str>> {
+    let value = field.names().try_fold(record, |value, name| value.get(name))?;
+    let text = value.as_bool().map(|it| it.to_string()).or_else(|| text(value))?;
+    let instant = DateTime::parse_from_rfc3339(&text).ok().map(|it| it.with_timezone(&Utc));
+    let written = field.format.as_ref().zip(instant).map(|(format, it)| format.format(it));
+    Some(written.unwrap_or(text).into())
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
-    };
-    let query = serde_json_path::JsonPath::parse(path.as_str()).ok()?;
-    let mut found = sample.records.iter().flat_map(|record| query.query(record).all());
-    found.find_map(|value| match value {
-        Value::Array(items) => items.iter().find_map(text),
-        other => text(other),
-    })
+    }
 }
 
 async fn read(client: &Client, request: &Request) -> Result<Read> {

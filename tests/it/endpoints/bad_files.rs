@@ -125,6 +125,32 @@ fn what_only_the_catalogue_shows_is_said_too() {
             "{error}"
         );
     }
+    // What is named of a parent's record is there, as far as its columns tell.
+    let naming = |path: &str| {
+        chained("calls").replace("/x/{parent.id}", path) + "column = \"call\"\nrefresh = \"7d\"\n"
+    };
+    for field in ["id", "status", "time", "crm_info.deal_id", "metrics.call_duration"] {
+        read("mine", &naming(&format!("/x/{{parent.id}}/{{parent.{field}}}"))).unwrap();
+    }
+    for (field, words) in [
+        ("stauts", "calls has no field `stauts`: its columns are id, "),
+        ("crm_info.deal", "calls has no field `crm_info.deal`"),
+        ("crm_info", "of calls, `crm_info` is an object: name a field of it, such as `crm_info.s"),
+        ("users", "of calls, `users` is a list"),
+        ("users.userId", "of calls, `users` is a list"),
+        ("status.x", "of calls, `status` is no object"),
+        ("audio_url", "of calls, `audio_url` is never stored"),
+    ] {
+        let error = error("mine", &naming(&format!("/x/{{parent.id}}/{{parent.{field}}}")));
+        assert!(error.contains("line 2, column 1") && error.contains(words), "{error}");
+    }
+    let error_of = |path: &str| error("mine", &naming(path));
+    assert!(error_of("/x/{parent.status}").contains("write {parent.id} in path"));
+    assert!(error_of("/x/{parent.id}/{parent.a..b}").contains("no macro `{parent.a..b}`"));
+    assert!(error_of("/x/{parent.id}/{parent.}").contains("no macro `{parent.}`"));
+    let queried =
+        naming("/x/{parent.id}").replace("[paging]", "[query]\nq = \"{parent.no}\"\n[paging]");
+    assert!(error("mine", &queried).contains("line 12, column 1"), "{}", error("mine", &queried));
     assert!(error("mine", "\npath = \"/x\"").contains("line 1, column 1"));
     assert!(error("mine", "path = \"/x\"").contains("`mine` is not built in"));
     assert!(error("Mine", RIGHT).contains("lower-case letters"));

@@ -151,3 +151,110 @@ fn a_chain_of_chains_is_followed_in_its_order() {
     run(&trial, &[("authors", authors), ("notes", notes)], 0).complete();
     assert_eq!(trial.ids("authors"), ["d1", "d2", "d3"]);
 }
+
+/// Deals with owners, of whom one is not known, and contacts that answer to any address.
+fn owned() -> Trial {
+    let deals = vec![
+        json!({"id": "d1", "won": true, "closed": "2026-11-20T22:30:00Z", "sum": 1.50,
+            "owner": {"id": 7}, "people": ["c1", "c2"]}),
+        json!({"id": "d2", "won": false, "closed": "2026-11-21T10:00:00.250Z", "sum": 20,
+            "owner": {"id": "o/9 ü"}, "people": ["c2", "c3"]}),
+        json!({"id": "d3", "won": true, "closed": null, "owner": {"id": null}, "people": ["c4"]}),
+        json!({"id": "d4", "won": true, "closed": "2026-11-21T10:00:00Z", "sum": 3,
+            "owner": {"id": ".."}, "people": ["c5"]}),
+    ];
+    Trial::new(deals, |records, target| match target.path.as_str() {
+        "/deals" => (200, json!({"deals": records})),
+        path => (200, json!({"id": path.rsplit('/').next(), "at": "2026-11-22T08:00:00Z"})),
+    })
+}
+
+const OWNED: &str = "description = 'd'\nkey = ['id']\npath = '/deals'\nrecords = '$.deals[*]'\n\
+    dated = { by = 'run' }\n\
+    column = [{ name = 'id', type = 'string' }, { name = 'closed', type = 'timestamp' }]";
+
+/// The user asks for more of the parent than its id: the value in its record, of several parents
+/// of one id the last one's, and nothing where there is none.
+#[test]
+fn requests_name_any_field_of_the_parents_record() {
+    let trial = owned();
+    let contacts = "description = 'd'\nkey = ['id']\nrecords = '$'\n\
+        path = '/owners/{parent.owner.id}/contacts/{parent.id}'\n\
+        query = { closed = '{parent.closed}', flag = 'won:{parent.won}', sum = '{parent.sum}' }\n\
+        date_format = 'dd.MM.yyyy'\ndated = { by = 'run' }\n\
+        column = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'deals', id = '$.people[*]', refresh = '7d' }";
+    let files = [("deals", OWNED), ("contacts", contacts)];
+    let report = run(&trial, &files, 0).complete();
+    let expected = [
+        "/owners/7/contacts/c1?closed=20.11.2026&flag=won%3Atrue&sum=1.5",
+        "/owners/o%2F9%20%C3%BC/contacts/c2?closed=21.11.2026&flag=won%3Afalse&sum=20",
+        "/owners/o%2F9%20%C3%BC/contacts/c3?closed=21.11.2026&flag=won%3Afalse&sum=20",
+    ];
+    assert_eq!(asked(&trial, "contacts"), expected, "c4 has no owner, c5 one that is no segment");
+    let queue = report.endpoints.iter().find(|it| it.endpoint == "contacts").unwrap().queue;
+    assert_eq!(queue.unwrap().parked, 2, "which is reported");
+    assert_eq!(trial.ids("contacts"), ["c1", "c2", "c3"]);
+    run(&trial, &files, 0).complete();
+    assert_eq!(asked(&trial, "contacts"), [""; 0], "what is fresh is not asked for");
+    trial.records()[2]["owner"]["id"] = json!("o4");
+    trial.records()[2]["closed"] = json!("2026-11-22T00:00:00Z");
+    trial.records()[2]["sum"] = json!(4);
+    run(&trial, &files, 1).complete();
+    let later = ["/owners/o4/contacts/c4?closed=22.11.2026&flag=won%3Atrue&sum=4"];
+    assert_eq!(asked(&trial, "contacts"), later, "but what has an owner now is");
+    trial.verify(&files);
+}
+
+/// What is looked up one by one is asked for again when the parent's record changes, at the
+/// address that follows from it then.
+#[test]
+fn look_ups_name_fields_of_the_parents_present_record() {
+    let trial = owned();
+    let deals = OWNED.replace("by = 'run'", "by = 'field', field = 'closed'");
+    let details = "description = 'd'\nkey = ['id']\nrecords = '$'\n\
+        path = '/owners/{parent.owner.id}/{parent.id}'\ndated = { by = 'field', field = 'at' }\n\
+        column = [{ name = 'id', type = 'string' }, { name = 'at', type = 'timestamp' }]\n\
+        parent = { endpoint = 'deals', id = '$.id' }";
+    let files = [("deals", deals.as_str()), ("details", details)];
+    run(&trial, &files, 0).complete();
+    assert_eq!(asked(&trial, "owners"), ["/owners/7/d1", "/owners/o%2F9%20%C3%BC/d2"]);
+    run(&trial, &files, 0).complete();
+    assert_eq!(asked(&trial, "owners"), [""; 0], "what lacks something is no reason to ask");
+    trial.records()[0]["owner"]["id"] = json!(8);
+    trial.records()[2]["owner"]["id"] = json!("o4");
+    run(&trial, &files, 1).complete();
+    assert_eq!(asked(&trial, "owners"), ["/owners/8/d1", "/owners/o4/d3"]);
+    trial.verify(&files);
+}
+
+/// A field that no record has is a mistake, and it is said which.
+#[test]
+fn a_field_that_no_parent_has_ends_the_run_with_its_name() {
+    let trial = owned();
+    let contacts = "description = 'd'\nkey = ['id']\nrecords = '$'\n\
+        path = '/owners/{parent.ovner.id}/{parent.id}'\ndated = { by = 'run' }\n\
+        column = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'deals', id = '$.people[*]' }";
+    let files = [("deals", OWNED), ("contacts", contacts)];
+    let error = run(&trial, &files, 0).attempt().unwrap_err();
+    assert_eq!(error.to_string(), "endpoint contacts: no record of deals has a field `ovner.id`");
+    assert_eq!(asked(&trial, "owners"), [""; 0]);
+}
+
+/// A list below a list: its requests name the grandparent's id by the column that carries it.
+#[test]
+fn a_chain_of_chains_names_the_grandparent() {
+    let trial = trial();
+    let notes = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
+        records = '$.notes[*]'\ndated = { by = 'run' }\n\
+        column = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'deals', id = '$.id', column = 'deal_id', when = { stage = ['lost'] } }";
+    let authors = "description = 'd'\nkey = ['id']\npath = '/contacts/{parent.id}'\nrecords = '$'\n\
+        query = { of = '{parent.deal_id}' }\ndated = { by = 'run' }\n\
+        column = [{ name = 'id', type = 'string' }]\n\
+        parent = { endpoint = 'notes', id = '$.id' }";
+    run(&trial, &[("authors", authors), ("notes", notes)], 0).complete();
+    let expected = ["/contacts/r0000?of=d2", "/contacts/r0001?of=d2", "/contacts/r0002?of=d2"];
+    assert_eq!(asked(&trial, "contacts"), expected);
+}

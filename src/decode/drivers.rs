@@ -1,0 +1,101 @@
+//! Drivers: the ids that drive a chain, in records of the lake, and what else of them is named.
+//!
+//! Enters: rows of the parents' table, of which some columns may be left out. Leaves: ids, each
+//! with the fields that requests name. Never here: which of several parents counts.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::json::reader::{Tape, TapeElement};
+use chrono::DateTime;
+use serde_json::Value;
+
+use super::path::{values_at, whole};
+use super::{RecordDecoder, instant, json, rows};
+use crate::endpoint::{Named, Parent, ParentField};
+use crate::error::{Error, ErrorKind, Result};
+
+impl RecordDecoder {
+    /// The ids that drive a chain, in rows of the lake, of which some columns may be left out; with
+    /// each the fields of its record.
+    ///
+    /// # Errors
+    /// `Corrupt` when the rows are none that this tool wrote.
+    pub fn drivers(
+        &mut self,
+        batch: &RecordBatch,
+        rule: &Parent,
+        fields: &[ParentField],
+    ) -> Result<Vec<(String, Named)>> {
+        let text = Arc::new(rows::to_json(batch, &self.shape.schema, &mut self.reader)?);
+        let grandparents = self.grandparents(batch);
+        let (rule, fields, list) = (rule.clone(), fields.to_vec(), Arc::clone(&text));
+        let drivers = self.reader.read(text.as_bytes(), move |tape, root| {
+            let values: Vec<Value> = match rule.id.query() {
+                Some(_) => serde_json::from_str(&list).unwrap_or_default(),
+                None => Vec::new(),
+            };
+            let mut drivers = Vec::new();
+            for (row, record) in json::items(tape, root).enumerate() {
+                if !is_chosen(tape, record, &rule) {
+                    continue;
+                }
+                let grandparent =
+                    grandparents.as_ref().map(|(name, ids)| (name, ids[row].as_deref()));
+                let named: Named = fields
+                    .iter()
+                    .map(|field| match grandparent {
+                        Some((name, id)) if field.name == *name => id.map(Into::into),
+                        _ => field_of(tape, record, field),
+                    })
+                    .collect();
+                let ids = values_at(tape, record, &rule.id, values.get(row)).into_iter();
+                drivers.extend(ids.filter(|id| is_usable(id)).map(|id| (id, named.clone())));
+            }
+            drivers
+        });
+        drivers.map_err(|why| Error::new(ErrorKind::Corrupt, why))
+    }
+
+    /// The ids that drove the rows themselves, and the name of their column.
+    fn grandparents(&self, batch: &RecordBatch) -> Option<(String, Vec<Option<String>>)> {
+        let name = self.shape.schema.added.parent.clone()?;
+        let ids = batch.column_by_name(&name)?.as_string_opt::<i32>()?;
+        let ids = ids.iter().map(|id| id.map(str::to_owned)).collect();
+        Some((name, ids))
+    }
+}
+
+/// Whether a parent's record is one of those that are asked for.
+fn is_chosen(tape: &Tape<'_>, record: u32, rule: &Parent) -> bool {
+    rule.when.iter().all(|(field, values)| {
+        match json::member(tape, record, field).map(|at| tape.get(at)) {
+            Some(TapeElement::String(index)) => {
+                values.iter().any(|value| value == tape.get_string(index))
+            }
+            _ => false,
+        }
+    })
+}
+
+/// A field of a record as a request holds it; none where there is nothing to write.
+fn field_of(tape: &Tape<'_>, record: u32, field: &ParentField) -> Option<Box<str>> {
+    let at = field.names().try_fold(record, |at, name| json::member(tape, at, name))?;
+    let text = match tape.get(at) {
+        TapeElement::String(index) => tape.get_string(index),
+        TapeElement::Number(index) => whole(tape.get_string(index)),
+        TapeElement::True => "true",
+        TapeElement::False => "false",
+        _ => return None,
+    };
+    let instant = field.format.as_ref().zip(instant::parse_down(text));
+    let written = instant
+        .and_then(|(format, micros)| Some(format.format(DateTime::from_timestamp_micros(micros)?)));
+    let text: Box<str> = written.map_or_else(|| text.into(), String::into_boxed_str);
+    is_usable(&text).then_some(text)
+}
+
+/// Whether a text can stand in a request: nothing, and what a path takes for a way, cannot.
+pub fn is_usable(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+}

@@ -1,0 +1,199 @@
+//! Drivers: what of a parent's record the requests of a chain name.
+//!
+//! Enters: the texts of an endpoint and the columns of its parent. Leaves: the fields that the
+//! texts name beside the id, and what each of them is. Never here: a record.
+
+use super::{DateFormat, Endpoint, Parent, Piece};
+use crate::schema::{Column, ColumnType, Schema};
+
+/// What a request names of a parent's record beside the id, in the order of
+/// [`Endpoint::parent_fields`]; none where the record has no such value.
+pub type Named = Box<[Option<Box<str>>]>;
+
+/// What drives a request: a parent's id, and what else of its record the request names.
+#[derive(Debug, Clone, Copy)]
+pub struct Driver<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// The values of the endpoint's [`Endpoint::parent_fields`], in their order.
+    pub named: &'a [Option<Box<str>>],
+}
+
+/// A field of a parent's record that requests name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentField {
+    /// As the endpoint spells it: `owner.id`.
+    pub name: String,
+    /// How it is written, if it is an instant.
+    pub format: Option<DateFormat>,
+    /// Whether the table has a column for it; else its values are in `extra_json`, if anywhere.
+    pub is_known: bool,
+}
+
+impl<'a> Driver<'a> {
+    /// An id alone.
+    #[must_use]
+    pub fn of(id: &'a str) -> Self {
+        Self { id, named: &[] }
+    }
+
+    /// The first of the endpoint's fields that its record has no value for.
+    #[must_use]
+    pub fn lacks<'f>(&self, fields: &[&'f str]) -> Option<&'f str> {
+        let has = |at: usize| self.named.get(at).is_some_and(Option::is_some);
+        fields.iter().enumerate().find(|(at, _)| !has(*at)).map(|(_, field)| *field)
+    }
+}
+
+impl ParentField {
+    /// The names that lead to it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.name.split('.')
+    }
+
+    /// The column that it stands in.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        self.names().next().unwrap_or_default()
+    }
+}
+
+impl Parent {
+    /// Whether a macro's field is the id: it is called `id`, or as the path of the ids is.
+    #[must_use]
+    pub fn is_id(&self, field: &str) -> bool {
+        let is_path = || self.id.query().is_none() && self.id.names().eq(field.split('.'));
+        field == "id" || self.id.last_name() == Some(field) || is_path()
+    }
+}
+
+impl Endpoint {
+    /// What its requests name of a parent's record beside the id, each once.
+    #[must_use]
+    pub fn parent_fields(&self) -> Vec<&str> {
+        let Some(parent) = &self.parent else { return Vec::new() };
+        let mut fields = Vec::new();
+        for (_, template) in self.templates() {
+            for piece in template.pieces() {
+                if let Piece::Parent(field) = piece
+                    && !parent.is_id(field)
+                    && !fields.contains(&field.as_str())
+                {
+                    fields.push(field.as_str());
+                }
+            }
+        }
+        fields
+    }
+
+    /// What its parent fields are in a parent's table of this schema.
+    ///
+    /// # Errors
+    /// The message of the first field that leads to nothing a request can hold.
+    pub fn parent_fields_in(&self, schema: &Schema) -> Result<Vec<ParentField>, String> {
+        let fields = self.parent_fields().into_iter();
+        fields.map(|field| self.parent_field_in(field, schema)).collect()
+    }
+
+    /// What one of them is.
+    pub(super) fn parent_field_in(
+        &self,
+        field: &str,
+        schema: &Schema,
+    ) -> Result<ParentField, String> {
+        find(field, schema, &self.date_format)
+    }
+}
+
+/// What a field is in a table of this schema.
+fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField, String> {
+    let told = |format, is_known| ParentField { name: field.to_owned(), format, is_known };
+    if schema.added.parent.as_deref() == Some(field) {
+        return Ok(told(None, true));
+    }
+    let mut columns: &[Column] = &schema.columns;
+    let mut names = field.split('.').peekable();
+    while let Some(name) = names.next() {
+        let Some(column) = columns.iter().find(|column| column.name == name) else {
+            return Ok(told(None, false));
+        };
+        if column.never_stored {
+            return Err(format!("`{field}` is never stored, so no request can name it"));
+        }
+        match (&column.column_type, names.peek()) {
+            (ColumnType::Struct(fields), Some(_)) => columns = fields,
+            (ColumnType::Struct(fields), None) => {
+                let one = fields.first().map_or("id", |field| field.name.as_str());
+                return Err(format!(
+                    "`{field}` is an object: name a field of it, such as `{field}.{one}`"
+                ));
+            }
+            (ColumnType::List(_), _) => {
+                return Err(format!("`{name}` is a list, and a request holds one value of it"));
+            }
+            (_, Some(_)) => return Err(format!("`{name}` is no object, so it has no fields")),
+            (ColumnType::Timestamp, None) => return Ok(told(Some(format.clone()), true)),
+            (_, None) => {}
+        }
+    }
+    Ok(told(None, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "description = 'd'\npath = '/deals'\nrecords = '$'\nkey = ['id']\n\
+        dated = { by = 'run' }\ncolumn = [{ name = 'id', type = 'string' }, \
+        { name = 'at', type = 'timestamp' }, { name = 'tags', type = 'list<string>' }, \
+        { name = 'url', type = 'string', never_stored = true }, \
+        { name = 'owner', type = 'struct', fields = [{ name = 'id', type = 'int64' }] }]";
+
+    fn child(path: &str) -> Endpoint {
+        let text = format!(
+            "description = 'd'\npath = '{path}'\nrecords = '$'\nkey = ['id']\n\
+             dated = {{ by = 'run' }}\ncolumn = [{{ name = 'id', type = 'string' }}]\n\
+             parent = {{ endpoint = 'deals', id = '$.people.ids[*]' }}"
+        );
+        Endpoint::from_toml("x", &text).unwrap()
+    }
+
+    #[test]
+    fn the_id_goes_by_its_own_names_and_everything_else_is_a_field() {
+        let endpoint = child("/{parent.id}/{parent.ids}/{parent.people.ids}/{parent.owner.id}");
+        assert_eq!(endpoint.parent_fields(), ["owner.id"]);
+        let twice = child("/{parent.id}/{parent.at}/{parent.status}/{parent.at}");
+        assert_eq!(twice.parent_fields(), ["at", "status"]);
+    }
+
+    #[test]
+    fn a_field_is_what_the_parents_columns_say() {
+        let schema = Endpoint::from_toml("deals", PARENT).unwrap().schema();
+        let find = |field: &str| {
+            child(&format!("/{{parent.id}}/{{parent.{field}}}"))
+                .parent_fields_in(&schema)
+                .map(|fields| (fields[0].format.is_some(), fields[0].is_known))
+        };
+        assert_eq!(find("owner.id"), Ok((false, true)));
+        assert_eq!(find("at"), Ok((true, true)));
+        assert_eq!(find("other"), Ok((false, false)));
+        assert_eq!(find("owner.name"), Ok((false, false)));
+        for (field, why) in [
+            ("owner", "name a field of it, such as `owner.id`"),
+            ("tags", "`tags` is a list"),
+            ("at.x", "`at` is no object"),
+            ("url", "never stored"),
+        ] {
+            assert!(find(field).unwrap_err().contains(why), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_driver_says_what_it_lacks() {
+        let named = [Some("a".into()), None];
+        let driver = Driver { id: "x", named: &named };
+        assert_eq!(driver.lacks(&["one"]), None);
+        assert_eq!(driver.lacks(&["one", "two"]), Some("two"));
+        assert_eq!(Driver::of("x").lacks(&["one"]), Some("one"));
+    }
+}
