@@ -233,6 +233,7 @@ impl Settings {
     pub(super) fn catalogue_to_ask(&self, chosen: &[String]) -> Result<Catalogue> {
         let catalogue = self.catalogue()?;
         catalogue.check_drivers(chosen)?;
+        let chosen = &*catalogue.with_ancestors(chosen);
         let catalogue = catalogue.with_headers(chosen, &|name| std::env::var(name).ok())?;
         catalogue.with_salt(chosen, salt()?.as_ref())
     }

@@ -2,6 +2,7 @@
 
 use include_dir::{Dir, include_dir};
 
+use super::name::{check_name, plain};
 use super::{ColumnRules, Endpoint, Overrides, Paging, Parent, Piece};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Mistake;
@@ -11,9 +12,6 @@ use crate::secret::Salt;
 /// Endpoints by name, parents before the endpoints that they drive.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue(Vec<Endpoint>);
-
-/// Folders beside those of the tables' manifests.
-const RESERVED: [&str; 3] = ["quota", "runs", "forgotten"];
 
 /// Every file of the folder is an endpoint; adding one is adding a file.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
@@ -320,8 +318,12 @@ impl Catalogue {
     pub fn find(&self, name: &str) -> Result<&Endpoint> {
         self.0.iter().find(|endpoint| endpoint.name == name).ok_or_else(|| {
             let names: Vec<_> = self.0.iter().map(|endpoint| endpoint.name.as_str()).collect();
-            Error::new(ErrorKind::Config, format!("there is no endpoint `{name}`"))
-                .with_hint(format!("the endpoints are: {}", names.join(", ")))
+            let meant = names.iter().find(|known| **known == plain(name));
+            let hint = meant.map_or_else(
+                || format!("the endpoints are: {}", names.join(", ")),
+                |meant| format!("it is called `{meant}` here"),
+            );
+            Error::new(ErrorKind::Config, format!("there is no endpoint `{name}`")).with_hint(hint)
         })
     }
 
@@ -331,6 +333,22 @@ impl Catalogue {
         let driven = self.0.iter().filter_map(|it| it.parent.as_ref());
         let mut fields = driven.filter(|it| it.endpoint == name).flat_map(|it| it.when.keys());
         fields.next().map(String::as_str)
+    }
+
+    /// The names, and those of whatever drives the endpoints that they name, since it may be asked
+    /// for with them; no names where none are given.
+    #[must_use]
+    pub fn with_ancestors(&self, names: &[String]) -> Vec<String> {
+        let mut all = names.to_vec();
+        let mut at = 0;
+        while let Some(name) = all.get(at) {
+            at += 1;
+            let parent = self.find(name).ok().and_then(|endpoint| endpoint.parent.as_ref());
+            if let Some(parent) = parent.filter(|parent| !all.contains(&parent.endpoint)) {
+                all.push(parent.endpoint.clone());
+            }
+        }
+        all
     }
 
     /// The endpoints to export: the named ones, or all that are on.
@@ -351,21 +369,6 @@ fn depth(endpoints: &[Endpoint], endpoint: &Endpoint) -> Option<usize> {
     };
     let chain = std::iter::successors(Some(endpoint), above).take(endpoints.len() + 1);
     Some(chain.count() - 1).filter(|depth| *depth < endpoints.len())
-}
-
-/// A table's folder has this name, in every store and in every engine.
-fn check_name(name: &str) -> Result<(), String> {
-    let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
-    let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
-    if RESERVED.contains(&name) {
-        return Err(format!("`{name}` is a folder of the lake's own, hence no name of a table"));
-    }
-    if begins_well && name.chars().all(plain) && name.len() <= 64 {
-        return Ok(());
-    }
-    Err("an endpoint's file is named with lower-case letters, digits and `_`, a letter first, at \
-         most 64 of them: it is the name of its table"
-        .to_owned())
 }
 
 #[cfg(test)]

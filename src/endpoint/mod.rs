@@ -8,6 +8,7 @@ mod check;
 mod date_format;
 mod driver;
 mod headers;
+mod name;
 mod one_or_many;
 mod overrides;
 mod paging;

@@ -83,7 +83,8 @@ struct Ran {
 }
 
 impl Export {
-    /// Exports what changed since the last run.
+    /// Exports what changed since the last run: of these endpoints, and of those that drive them
+    /// and that the lake has nothing of yet.
     ///
     /// # Errors
     /// `Denied` when the credentials are refused, before anything was written; `Config`, `Newer`,
@@ -92,6 +93,7 @@ impl Export {
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
         let started_at = self.clock.now();
         let run = run_name(started_at);
+        let endpoints = &*parents::brought_along(self, endpoints).await?;
         self.pay_from_ledger(&run);
         // Whoever looks on knows from the beginning who else is to come.
         for endpoint in endpoints {

@@ -1,10 +1,11 @@
 //! The thirteen templates of the commercial connector, by name: what can be said of each.
 
+use chrono::TimeDelta;
 use clari_lake::endpoint::{Catalogue, Driver, Endpoint};
 use clari_lake::fetch::{first_page, request};
 use serde_json::{Value, json};
 
-use crate::support::{Canned, Lake, Run, at};
+use crate::support::{Canned, Lake, Run, Site, at, small};
 
 const TEMPLATES: [&str; 13] = [
     "calls",
@@ -80,6 +81,56 @@ fn each_takes_a_range_of_dates_in_the_format_that_is_wished_for() {
         let (_, query) = asked(&changed(name, text));
         assert!(has(&query, "from", "2026-10-24") && has(&query, "to", "2026-11-23"), "{name}");
     }
+}
+
+/// Whoever knows the connector's name for a template exports it by that name alone, whatever it is
+/// driven by, each into a lake of its own.
+#[test]
+fn each_is_exported_by_its_name_alone() {
+    let site = Site::new(&small());
+    for name in TEMPLATES {
+        let run = Run::new(site.server.base_url(), Lake::new().location(), site.now);
+        let run = run.from(site.now - TimeDelta::days(3)).only(&[name]);
+        let report = run.complete();
+        let rows = report.endpoints.iter().find(|it| it.endpoint == name).unwrap().rows;
+        assert!(rows > 0, "{name} has no rows");
+        let parent = changed(name, "").parent.map(|parent| parent.endpoint);
+        let names: Vec<_> = report.endpoints.iter().map(|it| it.endpoint.clone()).collect();
+        let expected: Vec<_> = parent.into_iter().chain([name.to_owned()]).collect();
+        assert_eq!(names, expected, "a chained one brings along what drives it");
+    }
+}
+
+/// What drives a chain is brought along only where the lake has nothing to go by.
+#[test]
+fn a_parent_is_brought_along_once_and_a_snapshot_once_a_day() {
+    let site = Site::new(&small());
+    let export = |name: &str, days: i64| {
+        let run = site.export().at(site.now + TimeDelta::days(days)).only(&[name]).complete();
+        run.endpoints.into_iter().map(|it| it.endpoint).collect::<Vec<_>>()
+    };
+    assert_eq!(export("playlist_calls", 0), ["playlists", "playlist_calls"]);
+    assert_eq!(export("playlist_calls", 0), ["playlist_calls"]);
+    assert_eq!(export("playlist_calls", 1), ["playlists", "playlist_calls"]);
+    assert_eq!(export("call_details", 1), ["calls", "call_details"]);
+    assert_eq!(export("call_details", 2), ["call_details"]);
+    assert_eq!(export("crm_deals", 2), ["crm_deals"]);
+}
+
+#[test]
+fn a_name_spelt_otherwise_is_told_what_it_is_called_here() {
+    let catalogue = Catalogue::built_in().unwrap();
+    let hint = |name: &str| catalogue.find(name).unwrap_err().hint().unwrap().to_owned();
+    for name in TEMPLATES {
+        let spaced = name.replace('_', " ");
+        let spellings = [name.replace('_', "-"), spaced.to_uppercase(), name.to_uppercase()];
+        for spelling in spellings.iter().filter(|spelling| *spelling != name) {
+            assert_eq!(hint(spelling), format!("it is called `{name}` here"), "{spelling}");
+        }
+    }
+    assert_eq!(hint("Scorecard Template"), "it is called `scorecard_templates` here");
+    assert_eq!(hint("stats"), "it is called `user_stats` here");
+    assert!(hint("nonsense").starts_with("the endpoints are: calls, "));
 }
 
 /// Every one of them is exported from where its three lines say.

@@ -1,0 +1,71 @@
+//! Names: what an endpoint may be called, and what somebody means who calls it otherwise.
+
+/// Folders beside those of the tables' manifests.
+const RESERVED: [&str; 3] = ["quota", "runs", "forgotten"];
+
+/// A table's folder has this name, in every store and in every engine.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
+    let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
+    if RESERVED.contains(&name) {
+        return Err(format!("`{name}` is a folder of the lake's own, hence no name of a table"));
+    }
+    if begins_well && name.chars().all(plain) && name.len() <= 64 {
+        return Ok(());
+    }
+    Err("an endpoint's file is named with lower-case letters, digits and `_`, a letter first, at \
+         most 64 of them: it is the name of its table"
+        .to_owned())
+}
+
+/// A name as endpoints are named, if it is a name spelt in another way: `Scorecard Templates`,
+/// `call-details`, `userStats`, `/v2/topics`.
+pub(super) fn plain(name: &str) -> String {
+    let mut plain = String::new();
+    let mut was_lowercase = false;
+    for letter in name.trim_matches(|it: char| !it.is_alphanumeric()).chars() {
+        let begins_word = letter.is_uppercase() && was_lowercase;
+        was_lowercase = letter.is_lowercase();
+        let is_gap = !letter.is_alphanumeric();
+        if (begins_word || is_gap) && !plain.ends_with('_') {
+            plain.push('_');
+        }
+        plain.extend(letter.to_lowercase().filter(|it| it.is_alphanumeric()));
+    }
+    match plain.as_str() {
+        "v2_topics" | "topicsv2" => "topics_v2".to_owned(),
+        "scorecard" => "scorecards".to_owned(),
+        "scorecard_template" => "scorecard_templates".to_owned(),
+        "stats" | "user_stat" => "user_stats".to_owned(),
+        "stats_aggregate" | "aggregated_stats" => "aggregate_stats".to_owned(),
+        "call_detail" => "call_details".to_owned(),
+        _ => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_spelt_in_another_way_is_known() {
+        for (told, meant) in [
+            ("Scorecard Templates", "scorecard_templates"),
+            ("scorecard-template", "scorecard_templates"),
+            ("/scorecard", "scorecards"),
+            ("call-details", "call_details"),
+            ("CallDetails", "call_details"),
+            ("topicsV2", "topics_v2"),
+            ("Topics V2", "topics_v2"),
+            ("/v2/topics", "topics_v2"),
+            ("stats", "user_stats"),
+            ("userStats", "user_stats"),
+            ("/stats/aggregate", "aggregate_stats"),
+            ("Aggregate  stats", "aggregate_stats"),
+            ("Calls", "calls"),
+            ("PLAYLIST_CALLS", "playlist_calls"),
+        ] {
+            assert_eq!(plain(told), meant, "{told}");
+        }
+    }
+}
