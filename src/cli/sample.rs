@@ -23,6 +23,9 @@ use crate::schema::Schema;
 const COLUMNS: usize = 8;
 const WIDTH: usize = 40;
 
+/// How many records are shown of a reply that holds more.
+const ROWS: usize = 20;
+
 pub(super) fn run(args: &SampleArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { api: args.api.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
@@ -217,7 +220,11 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
         size(sample.bytes as u64)
     ));
     match &sample.records_at {
-        Some(path) => printer.data(&format!("{} records at {path}", sample.records.len())),
+        Some(path) => {
+            let count = sample.records.len();
+            let shown = if count > ROWS { format!(", of which {ROWS}:") } else { String::new() };
+            printer.data(&format!("{count} records at {path}{shown}"));
+        }
         None => printer.data("no records where the endpoint says they are"),
     }
     if !sample.records.is_empty() {
@@ -251,7 +258,7 @@ fn records(sample: &Sample) -> String {
     } else {
         table.set_header(&names);
     }
-    for record in &sample.records {
+    for record in sample.records.iter().take(ROWS) {
         match record.as_object() {
             Some(object) => table.add_row(names.iter().map(|name| folded(object.get(name)))),
             None => table.add_row([folded(Some(record))]),

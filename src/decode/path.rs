@@ -162,7 +162,8 @@ pub(super) fn has_more(
         named(tape, root, path, selections).first().map(|(_, at)| *at)
     } else {
         let pagination = json::member(tape, root, "pagination").unwrap_or(root);
-        json::member(tape, pagination, "hasMore")
+        let spelt = ["hasMore", "has_more"];
+        spelt.iter().find_map(|name| json::member(tape, pagination, name))
     };
     match at.map(|at| tape.get(at)) {
         Some(TapeElement::True) => Some(true),

@@ -24,7 +24,7 @@ pub(super) struct Pages<'a> {
 }
 
 /// Page sizes that make a whole reply look like the first page of more.
-const USUAL_PAGE_SIZES: [usize; 3] = [25, 50, 100];
+const USUAL_PAGE_SIZES: [usize; 9] = [10, 20, 25, 30, 50, 100, 200, 500, 1_000];
 
 /// A list without a window.
 const ALL: Window = Window { from: DateTime::UNIX_EPOCH, to: DateTime::UNIX_EPOCH };

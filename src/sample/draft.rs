@@ -4,7 +4,8 @@ use chrono::DateTime;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::look::{key_of, places, quoted, recognise_paging};
+use super::going_on::{is_paging, recognise_paging};
+use super::look::{key_of, places, quoted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Column;
 
@@ -31,7 +32,7 @@ pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<St
         quoted(&place.path),
         quoted(&key),
     );
-    let paging = recognise_paging(reply);
+    let paging = recognise_paging(reply, query, place.count);
     text.push_str(&query_table(query, paging.as_deref()));
     let date = date_of(&objects);
     match &date {
@@ -56,8 +57,7 @@ pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<St
 
 /// The query, but for what paging sets by itself.
 fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
-    let paged = ["skip", "offset", "limit", "page", "cursor", "per_page", "page_size"];
-    let stays = |name: &str| paging.is_none() || !paged.contains(&name);
+    let stays = |name: &str| paging.is_none() || !is_paging(name);
     let mut table: Vec<(&str, Vec<String>)> = Vec::new();
     for (name, value) in query.iter().filter(|(name, _)| stays(name)) {
         let value = quoted(&value.replace(['{', '}'], ""));
@@ -87,10 +87,11 @@ fn date_of(objects: &[&Map<String, Value>]) -> Option<String> {
     };
     let first = objects.first()?;
     let is_date = |name: &&String| objects.iter().all(|it| it.get(*name).is_some_and(is_instant));
-    let usual = ["time", "date", "timestamp", "started", "start", "created", "createdat"];
+    let usual = ["time", "date", "timestamp", "started", "start", "created", "occurred"];
     let rank = |name: &&String| {
         let lower = name.to_ascii_lowercase().replace('_', "");
-        usual.iter().position(|usual| lower.starts_with(usual))
+        let by_name = usual.iter().position(|usual| lower.starts_with(usual));
+        by_name.or((lower == "at").then_some(usual.len()))
     };
     let dates = first.keys().filter(is_date).filter(|name| rank(name).is_some());
     dates.min_by_key(rank).cloned()

@@ -73,7 +73,7 @@ fn gather<'v>(
 }
 
 /// A member's name as a path has it.
-fn step(name: &str) -> String {
+pub(super) fn step(name: &str) -> String {
     let plain = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
         && name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_');
     if plain {
@@ -151,69 +151,6 @@ pub(super) fn records<'v>(
     })
 }
 
-/// Names of members that hold a cursor, and that hold a link.
-const CURSORS: [&str; 8] = [
-    "next_cursor",
-    "nextCursor",
-    "next_page_token",
-    "nextPageToken",
-    "nextToken",
-    "next_token",
-    "continuation",
-    "after",
-];
-const LINKS: [&str; 6] =
-    ["next", "next_url", "nextUrl", "nextLink", "next_page_url", "@odata.nextLink"];
-
-/// How a reply seems to go on, as the lines of a `[paging]`; `None` when nothing says so.
-#[must_use]
-pub fn recognise_paging(reply: &Value) -> Option<String> {
-    let mut members = Vec::new();
-    shallow(reply, "$", 0, &mut members);
-    let named = |names: &[&str]| {
-        members.iter().find(|(_, name, value)| names.contains(name) && value.is_string())
-    };
-    let is_link = |value: &Value| {
-        let text = value.as_str().unwrap_or_default();
-        text.starts_with("http") || text.starts_with('/') || text.starts_with('?')
-    };
-    if let Some((path, ..)) = named(&LINKS).filter(|(_, _, value)| is_link(value)) {
-        return Some(format!("style = \"next_link\"\nnext = {}\n", quoted(path)));
-    }
-    let cursors: Vec<&str> = CURSORS.into_iter().chain(["next", "cursor"]).collect();
-    if let Some((path, ..)) = named(&cursors) {
-        let parameter = "parameter = \"cursor\"  # the query parameter that takes it: check it";
-        let next = quoted(path);
-        return Some(format!("style = \"cursor\"\n{parameter}\nnext = {next}\n"));
-    }
-    let is_there = |names: &[&str]| members.iter().any(|(_, name, _)| names.contains(name));
-    if is_there(&["nextPageSkip", "skip", "offset"]) || is_there(&["hasMore"]) {
-        let offset = if is_there(&["offset"]) { "skip = \"offset\"\n" } else { "" };
-        return Some(format!("style = \"skip_limit\"\n{offset}page_size = 100\n"));
-    }
-    if is_there(&["total_pages", "totalPages", "page_count", "pageCount", "page"]) {
-        return Some("style = \"page_number\"\npage = \"page\"\n".to_owned());
-    }
-    None
-}
-
-/// The members near the root, outside of lists: path, name and value.
-fn shallow<'v>(
-    value: &'v Value,
-    path: &str,
-    depth: usize,
-    members: &mut Vec<(String, &'v str, &'v Value)>,
-) {
-    let Value::Object(object) = value else { return };
-    for (name, member) in object {
-        let path = format!("{path}{}", step(name));
-        if depth < 2 {
-            shallow(member, &path, depth + 1, members);
-        }
-        members.push((path, name.as_str(), member));
-    }
-}
-
 /// A text as TOML has it.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
@@ -245,26 +182,5 @@ mod tests {
         for place in &places {
             RecordPath::try_from(place.path.clone()).unwrap();
         }
-    }
-
-    #[test]
-    fn paging_is_recognised_by_what_replies_usually_say() {
-        for (reply, expected) in [
-            (
-                json!({"calls": [], "pagination": {"hasMore": true, "nextPageSkip": 25}}),
-                "skip_limit",
-            ),
-            (json!({"meta": {"nextCursor": "abc"}, "items": []}), "cursor"),
-            (json!({"links": {"next": "https://example.com/x?page=2"}}), "next_link"),
-            (json!({"@odata.nextLink": "/x?$skip=1"}), "next_link"),
-            (json!({"page": 1, "total_pages": 3, "rows": []}), "page_number"),
-        ] {
-            let paging = recognise_paging(&reply).unwrap();
-            assert!(paging.contains(&format!("style = \"{expected}\"")), "{reply}: {paging}");
-            let paging: crate::endpoint::Paging = toml::from_str(&paging).unwrap();
-            assert_ne!(paging, crate::endpoint::Paging::Whole);
-        }
-        assert_eq!(recognise_paging(&json!([{"id": 1, "next": "x"}])), None);
-        assert_eq!(recognise_paging(&json!({"items": [], "next": null})), None);
     }
 }

@@ -5,6 +5,7 @@
 //! written.
 
 mod draft;
+mod going_on;
 mod look;
 
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use self::draft::{columns as draft_columns, draft};
-pub use self::look::{Place, places, recognise_paging};
+pub use self::going_on::recognise_paging;
+pub use self::look::{Place, places};
 use crate::decode::{Origin, RecordDecoder};
 use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
@@ -78,7 +80,7 @@ pub async fn sample(
         parent: parent.map(|parent| parent.id.into()),
         day: Some(crate::window::day_of(day.date_naive())),
     };
-    Ok(understand(endpoint, &request.path, &read, &origin))
+    Ok(understand(endpoint, &request, &read, &origin))
 }
 
 /// Asks for what no endpoint describes yet, and makes a first endpoint of what comes.
@@ -93,11 +95,11 @@ pub async fn sample_url(
     now: DateTime<Utc>,
 ) -> Result<(Sample, String)> {
     let (path, query) = (path.to_owned(), query.to_vec());
-    let request = Request { path: path.clone(), query: query.clone(), ..Request::default() };
+    let request = Request { path, query, ..Request::default() };
     let read = read(client, &request).await?;
-    let text = draft(&path, &query, &read.value).ok_or_else(|| {
+    let text = draft(&request.path, &request.query, &read.value).ok_or_else(|| {
         Error::new(ErrorKind::Data, "the reply holds nothing that could be a record")
-            .with_context(format!("GET {path}"))
+            .with_context(format!("GET {}", request.path))
     })?;
     let endpoint = Endpoint::from_toml(name, &text)?;
     let origin = Origin {
@@ -105,7 +107,7 @@ pub async fn sample_url(
         parent: None,
         day: Some(crate::window::day_of(now.date_naive())),
     };
-    let sample = understand(&endpoint, &path, &read, &origin);
+    let sample = understand(&endpoint, &request, &read, &origin);
     let columns = draft::columns(&sample.columns)?;
     Ok((sample, draft::with_columns(&text, &columns)))
 }
@@ -162,7 +164,7 @@ async fn read(client: &Client, request: &Request) -> Result<Read> {
 }
 
 /// What a reply says, as the endpoint reads it.
-fn understand(endpoint: &Endpoint, path: &str, read: &Read, origin: &Origin) -> Sample {
+fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Origin) -> Sample {
     let schema = Arc::new(endpoint.schema());
     let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, false, None);
     let decoded = decoder.decode(&read.body, origin).ok();
@@ -171,8 +173,9 @@ fn understand(endpoint: &Endpoint, path: &str, read: &Read, origin: &Origin) -> 
         Some((path, records)) => (Some(path), records),
         None => (None, Vec::new()),
     };
+    let count = records.len();
     Sample {
-        path: path.to_owned(),
+        path: request.path.clone(),
         status: 200,
         milliseconds: read.took.as_millis(),
         bytes: read.body.len(),
@@ -181,6 +184,6 @@ fn understand(endpoint: &Endpoint, path: &str, read: &Read, origin: &Origin) -> 
         columns: decoder.schema().columns.clone(),
         quarantined: quarantined.map(|record| record.reason.clone()).collect(),
         places: places(&read.value),
-        paging: recognise_paging(&read.value),
+        paging: recognise_paging(&read.value, &request.query, count),
     }
 }
