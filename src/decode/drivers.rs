@@ -50,7 +50,7 @@ impl RecordDecoder {
                     })
                     .collect();
                 let ids = values_at(tape, record, &rule.id, values.get(row)).into_iter();
-                drivers.extend(ids.filter(|id| is_usable(id)).map(|id| (id, named.clone())));
+                drivers.extend(ids.filter(|id| !id.is_empty()).map(|id| (id, named.clone())));
             }
             drivers
         });

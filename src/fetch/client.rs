@@ -515,6 +515,9 @@ fn describe(failure: Failure, status: u16) -> Error {
         Failure::Forbidden => (ErrorKind::Denied, "the credentials were refused (403)".to_owned()),
         Failure::NoSuchPath => (ErrorKind::Config, "the API has no such path (403)".to_owned()),
         Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
+        Failure::Refused(_) if (200..300).contains(&status) => {
+            (ErrorKind::Data, format!("the API answered, but with nothing to read ({status})"))
+        }
         Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
         Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
         Failure::Deferred | Failure::TooLarge | Failure::Broken => {

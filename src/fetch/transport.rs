@@ -152,7 +152,13 @@ async fn read_whole(response: &mut Response) -> Result<Bytes, Severed> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(without_mark(body.freeze()))
+}
+
+/// A text without the mark of its encoding, which some servers put before JSON.
+fn without_mark(body: Bytes) -> Bytes {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
 /// The beginning of a body, as far as it comes.
@@ -165,4 +171,18 @@ async fn read_start(response: &mut Response) -> Bytes {
         }
     }
     start.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_an_encoding_is_no_part_of_a_reply() {
+        for (body, left) in
+            [(&b"\xef\xbb\xbf{}"[..], &b"{}"[..]), (b"{}", b"{}"), (b"\xef", b"\xef")]
+        {
+            assert_eq!(without_mark(Bytes::from_static(body)), left);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::going_on::{is_paging, recognise_paging};
-use super::look::{key_of, places, quoted};
+use super::look::{Place, key_of, places, quoted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Column;
 
@@ -13,7 +13,7 @@ use crate::schema::Column;
 /// guessed. `None` when nothing in the reply could be a record.
 #[must_use]
 pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<String> {
-    let place = places(reply).into_iter().next()?;
+    let place = places(reply).into_iter().next().filter(|place| !is_empty(place, reply))?;
     let query_of = serde_json_path::JsonPath::parse(&place.path).ok()?;
     let records = query_of.query(reply).all();
     let objects: Vec<&Map<String, Value>> =
@@ -53,6 +53,13 @@ pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<St
         text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"timestamp\"\n"));
     }
     Some(text)
+}
+
+/// Whether the likeliest place is but the reply around a list that happens to be empty.
+fn is_empty(place: &Place, reply: &Value) -> bool {
+    let is_nothing = |it: &Value| it.is_null() || it.as_array().is_some_and(Vec::is_empty);
+    let has_nothing = reply.as_object().is_some_and(|it| it.values().any(is_nothing));
+    place.path == "$" && place.key.is_none() && has_nothing
 }
 
 /// The query, but for what paging sets by itself.
@@ -146,6 +153,10 @@ mod tests {
         assert_eq!(Endpoint::from_toml("x", &bare).unwrap().key, ["value"]);
         let one = draft("/x", &[], &json!({"id": 5, "name": "n"})).unwrap();
         assert!(one.contains("records = \"$\""), "{one}");
+        let tags = draft("/x", &[], &json!({"tags": ["a", "b"], "ok": true})).unwrap();
+        assert!(tags.contains("records = \"$.tags[*]\"") && tags.contains("\"value\""), "{tags}");
+        assert_eq!(draft("/x", &[], &json!({"items": [], "total": 0})), None);
+        assert_eq!(draft("/x", &[], &json!({"items": null})), None);
         assert_eq!(draft("/x", &[], &json!("text")), None);
         assert_eq!(draft("/x", &[], &json!([])), None);
     }

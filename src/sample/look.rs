@@ -37,13 +37,14 @@ pub fn places(reply: &Value) -> Vec<Place> {
     places
 }
 
-/// The likeliest come first: whole objects before bare values, lists before what is inside of
-/// their items, with a key before without, many fields before few.
+/// The likeliest come first: whole objects before bare values, and those before the reply itself if
+/// nothing in it is an id; lists before what is inside of their items, with a key before without, many fields before few.
 fn rank(place: &Place) -> (bool, usize, bool, std::cmp::Reverse<usize>, String) {
     let nested = place.path.matches("[*]").count();
     let depth = if nested == 0 { usize::MAX } else { nested };
     let fields = std::cmp::Reverse(place.fields.len());
-    (place.fields.is_empty(), depth, place.key.is_none(), fields, place.path.clone())
+    let is_envelope = place.path == "$" && place.key.is_none();
+    (place.fields.is_empty() || is_envelope, depth, place.key.is_none(), fields, place.path.clone())
 }
 
 fn gather<'v>(
@@ -173,8 +174,8 @@ mod tests {
         let expected = [
             ("$.data['odd name'][*]", 2),
             ("$.data['odd name'][*].people[*]", 3),
-            ("$", 1),
             ("$.meta.tags[*]", 2),
+            ("$", 1),
         ];
         assert_eq!(paths, expected);
         assert_eq!(places[0].key, Some(("id".to_owned(), "x".to_owned())));

@@ -99,6 +99,7 @@ pub async fn sample_url(
     let read = read(client, &request).await?;
     let text = draft(&request.path, &request.query, &read.value).ok_or_else(|| {
         Error::new(ErrorKind::Data, "the reply holds nothing that could be a record")
+            .with_hint("ask where there are some: a wider range of dates, another filter")
             .with_context(format!("GET {}", request.path))
     })?;
     let endpoint = Endpoint::from_toml(name, &text)?;
