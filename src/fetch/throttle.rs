@@ -94,8 +94,37 @@ pub(super) struct Throttle {
     nightly: Mutex<Lane>,
     backfill: Mutex<Lane>,
     /// When the last request really left: a process that was held up must not make up for it.
-    left_at: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
 }
+
+/// When requests left.
+#[derive(Default)]
+struct Pace {
+    left_at: Option<Instant>,
+    /// How late they left of late. What is held up here is held up on its way to the wire as well,
+    /// where nobody sees it: a second keeps that much room.
+    lag: Duration,
+}
+
+impl Pace {
+    /// When the next may leave at the earliest.
+    fn next(&self, spacing: Duration) -> Option<Instant> {
+        let beyond = self.lag.saturating_sub(ROOM).mul_f64(spacing.as_secs_f64().min(1.0));
+        Some(self.left_at? + closest(spacing) + beyond)
+    }
+
+    /// Notes that one leaves, which was to leave at `due`.
+    fn leave(&mut self, due: Instant, now: Instant) {
+        let late = now.saturating_duration_since(due).min(MOST_LAG);
+        self.lag = late.max(self.lag * 63 / 64);
+        self.left_at = Some(now);
+    }
+}
+
+/// The room that a second has in any case, since the spacing is a little wider than the rate.
+const ROOM: Duration = Duration::from_millis(20);
+/// The lag that is reckoned with at most: beyond it a machine does not lag, it was stopped.
+const MOST_LAG: Duration = Duration::from_millis(200);
 
 /// The slots of one purpose.
 #[derive(Default)]
@@ -114,7 +143,7 @@ struct Lane {
 impl Throttle {
     pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
         let (nightly, backfill) = (Mutex::default(), Mutex::default());
-        Self { allowance, nightly, backfill, left_at: Mutex::default() }
+        Self { allowance, nightly, backfill, pace: Mutex::default() }
     }
 
     /// Waits until the next request may be sent.
@@ -124,7 +153,7 @@ impl Throttle {
             if at > Instant::now() {
                 tokio::time::sleep_until(at).await;
             }
-            if self.leave(&slot).await {
+            if self.leave(&slot, at).await {
                 return Ok(());
             }
             // It came too late for its slot, and is sent in a later one.
@@ -148,18 +177,17 @@ impl Throttle {
     }
 
     /// Lets a request go when it is far enough from the one before; whether its slot is not over.
-    async fn leave(&self, slot: &Slot) -> bool {
+    async fn leave(&self, slot: &Slot, planned: Instant) -> bool {
         if slot.spacing.is_zero() {
             return true;
         }
-        let mut left_at = self.left_at.lock().await;
-        if let Some(next) = left_at.map(|left_at| left_at + closest(slot.spacing)) {
-            tokio::time::sleep_until(next).await;
-        }
+        let mut pace = self.pace.lock().await;
+        let due = pace.next(slot.spacing).map_or(planned, |next| next.max(planned));
+        tokio::time::sleep_until(due).await;
         let now = Instant::now();
         let is_in_time = now <= slot.closes();
         if is_in_time {
-            *left_at = Some(now);
+            pace.leave(due, now);
         }
         is_in_time
     }
@@ -310,6 +338,28 @@ mod tests {
         for pair in sent.windows(2) {
             assert!(pair[1] - pair[0] >= Duration::from_millis(18), "{pair:?}");
         }
+    }
+
+    /// P7: where a machine lags, a second keeps room for what is held up behind our back as well.
+    #[test]
+    fn a_machine_that_lags_sends_a_little_more_slowly() {
+        let spacing = crate::quota::spacing(10.0).to_std().unwrap();
+        let begun = Instant::now();
+        let second_after = |late: Duration| {
+            let mut pace = Pace::default();
+            pace.leave(begun, begun + late);
+            for _ in 0..10 {
+                let due = pace.next(spacing).unwrap();
+                pace.leave(due, due);
+            }
+            pace.left_at.unwrap() - (begun + late)
+        };
+        for harmless in [0, 20] {
+            assert!(second_after(Duration::from_millis(harmless)) < Duration::from_millis(1_025));
+        }
+        assert!(second_after(Duration::from_millis(80)) > Duration::from_millis(1_075));
+        let stopped = second_after(Duration::from_secs(3_600));
+        assert!(stopped < Duration::from_millis(1_200), "{stopped:?}");
     }
 
     #[tokio::test(start_paused = true)]
