@@ -14,6 +14,8 @@ use crate::manifest::Purpose;
 
 /// No block holds more requests.
 pub const MOST_IN_BLOCK: u32 = 100;
+/// A run's first block: about a second's requests.
+const FIRST_BLOCK: u32 = 10;
 /// The part of the allowed rate that is used: the server's second is not ours, and on its way a
 /// request may gain some hundredths of a second on the one before.
 const SHARE_OF_RATE: f64 = 0.97;
@@ -32,12 +34,14 @@ pub struct Limits {
     /// Whether the user has said how many requests the week may take in so many words, which counts
     /// where the lake does not know any more what it has taken.
     pub told: bool,
+    /// Requests in one block at most.
+    pub block: u32,
 }
 
 impl Default for Limits {
     /// What the vendor allows, and seven tenths of it for backfills.
     fn default() -> Self {
-        Self { weekly: 100_000, share: 0.7, rate: 10.0, told: false }
+        Self { weekly: 100_000, share: 0.7, rate: 10.0, told: false, block: MOST_IN_BLOCK }
     }
 }
 
@@ -60,9 +64,19 @@ impl Limits {
         spacing(self.rate)
     }
 
+    /// The same for a run's next block, when it has claimed `claimed` so far: the first is small
+    /// and each one twice that before. What a killed run has paid and not sent is lost, and the
+    /// next waits until its slot is over: so neither is much more than the run has used.
+    #[must_use]
+    pub fn behind(&self, claimed: u32) -> Self {
+        let block = FIRST_BLOCK << claimed.min(8);
+        Self { block: block.min(self.block), ..*self }
+    }
+
     /// How many requests one block holds: fewer where a lost block would be much of the week.
     fn block(&self) -> u32 {
-        u32::try_from(self.weekly / 50).unwrap_or(MOST_IN_BLOCK).clamp(1, MOST_IN_BLOCK)
+        let most = self.block.clamp(1, MOST_IN_BLOCK);
+        u32::try_from(self.weekly / 50).unwrap_or(most).clamp(1, most)
     }
 }
 
@@ -321,6 +335,19 @@ mod tests {
         assert_eq!(block.from, now + MOST_AHEAD);
     }
 
+    /// What a run that is killed has paid and not sent is hardly more than it has used.
+    #[test]
+    fn a_runs_blocks_begin_small() {
+        let blocks = |weekly| {
+            let limits = Limits { weekly, ..Limits::default() };
+            (0..40).map(|claimed| limits.behind(claimed).block()).collect::<Vec<_>>()
+        };
+        assert_eq!(blocks(100_000)[..6], [10, 20, 40, 80, 100, 100]);
+        assert_eq!(blocks(100_000)[39], 100);
+        assert_eq!(blocks(1_000)[..4], [10, 20, 20, 20]);
+        assert_eq!(blocks(40)[0], 1);
+    }
+
     /// Nobody knows what a week has taken whose ledger was lost: backfills wait for the next, or
     /// for the user's word. Nights go on.
     #[test]
@@ -371,8 +398,9 @@ mod tests {
             weekly in 0u64..2_000,
             share in 0.0f64..1.0,
             rate in 0.5f64..50.0,
+            block in 0u32..200,
         ) {
-            let limits = Limits { weekly, share, rate, told: false };
+            let limits = Limits { weekly, share, rate, told: false, block };
             let mut now = at("2026-11-23T00:00:00Z");
             let mut last: Option<Block> = None;
             let (mut sent, mut on_backfill, mut end) = (0i64, 0i64, now);

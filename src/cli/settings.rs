@@ -278,6 +278,7 @@ impl Settings {
             share: self.quota_share.value.0,
             rate: self.rate.value.0,
             told: matches!(self.weekly_quota.origin, Origin::Flag(_)),
+            ..Limits::default()
         }
     }
 

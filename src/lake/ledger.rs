@@ -189,7 +189,7 @@ mod tests {
     fn claims_at_once_never_pass_the_quota() {
         let folder = tempfile::tempdir().unwrap();
         let location = folder.path().to_str().unwrap();
-        let limits = Limits { weekly: 1_003, share: 0.5, rate: 0.0, told: false };
+        let limits = Limits { weekly: 1_003, share: 0.5, rate: 0.0, ..Limits::default() };
         let now = "2026-11-25T07:00:00Z".parse().unwrap();
         let spend = |purpose| {
             let ledger = Ledger::new(Arc::new(Store::open(location).unwrap()), "r");

@@ -1,6 +1,9 @@
 //! Spending: every request is paid from the lake's ledger before it is sent.
 
-use chrono::{DateTime, Utc};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -17,15 +20,22 @@ pub(super) struct Spending {
     ledger: Ledger,
     limits: Limits,
     clock: Clock,
+    claimed: AtomicU32,
+    begun: Once,
 }
+
+/// A wait that the user is told of: where nobody else is at work there is none.
+const LONG: TimeDelta = TimeDelta::seconds(2);
 
 impl Spending {
     pub(super) fn new(ledger: Ledger, limits: Limits, clock: Clock) -> Self {
-        Self { ledger, limits, clock }
+        Self { ledger, limits, clock, claimed: AtomicU32::new(0), begun: Once::new() }
     }
 
     fn slot(&self, slot: quota::Slot) -> Slot {
-        let wait = (slot.from - self.clock.now()).to_std().unwrap_or_default();
+        let wait = slot.from - self.clock.now();
+        self.begun.call_once(|| say(wait));
+        let wait = wait.to_std().unwrap_or_default();
         let spacing = slot.spacing.to_std().unwrap_or_default();
         Slot { requests: slot.requests, from: Instant::now() + wait, spacing }
     }
@@ -33,7 +43,9 @@ impl Spending {
 
 impl Allowance for Spending {
     fn claim(&self, purpose: Purpose, carried: u32) -> BoxFuture<'_, Result<Slot, Refusal>> {
-        let (ledger, limits, now) = (self.ledger.clone(), self.limits, self.clock.now());
+        let claimed = self.claimed.fetch_add(1, Ordering::Relaxed);
+        let (ledger, limits) = (self.ledger.clone(), self.limits.behind(claimed));
+        let now = self.clock.now();
         Box::pin(async move {
             match blocking(move || ledger.claim(&limits, purpose, carried, now)).await {
                 Ok(Claim::Block(_, slot)) => Ok(self.slot(slot)),
@@ -54,6 +66,17 @@ impl Allowance for Spending {
     fn give_back(&self, purpose: Purpose, unused: u32) -> BoxFuture<'_, Result<(), Error>> {
         let (ledger, limits, now) = (self.ledger.clone(), self.limits, self.clock.now());
         Box::pin(blocking(move || ledger.give_back(&limits, purpose, unused, now)))
+    }
+}
+
+/// Says why a run that has begun asks for nothing yet.
+fn say(wait: TimeDelta) {
+    if wait >= LONG {
+        let seconds = wait.num_seconds();
+        tracing::warn!(
+            "the first request waits {seconds} s: until then another run has paid for what the rate \
+             allows, one that is at work or was killed"
+        );
     }
 }
 
