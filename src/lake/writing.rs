@@ -3,78 +3,133 @@
 //! Enters: the work, partition by partition. Leaves: the objects, each replaced whole, and their
 //! manifest entries. Never here: a row in none of its partitions while it moves, or a manifest.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use super::change::{PartitionChange, PartitionWork, Work};
 use super::merge::Merge;
 use super::object;
-use super::store::{Object, Written};
+use super::store::{Object, Store, Written};
 use super::table::{Table, lost};
-use crate::error::Result;
+use crate::decode::RecordDecoder;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Manifest, PartitionEntry};
 use crate::partition::Partition;
 
 impl Table {
     /// Writes every partition that changes, so that a row that moves is never in none.
     pub(super) fn write_partitions(
-        &mut self,
+        &self,
         work: Work,
         next: &mut Manifest,
         changed: &mut Vec<PartitionChange>,
     ) -> Result<()> {
-        for (partition, work) in in_order(work) {
-            let PartitionWork { inserted, updated, deleted, .. } = work;
-            let name = partition.to_string();
-            let entry = self.write_partition(next.partitions.get(&name), &name, work)?;
-            next.partitions.insert(name, entry);
-            let news = PartitionChange { partition, inserted, updated, deleted };
-            match changed.iter_mut().find(|change| change.partition == partition) {
-                Some(change) => change.add(&news),
-                None => changed.push(news),
+        for group in in_order(work) {
+            let known = &next.partitions;
+            let (store, endpoint, run) = (&*self.store, &*self.endpoint, self.run.as_str());
+            let writing = Writing { store, endpoint, run, known };
+            let decoders = group.iter().take(store.writers()).map(|_| self.decoder.another());
+            for (entry, news) in writing.write_all(decoders.collect(), group)? {
+                let partition = news.partition;
+                next.partitions.insert(partition.to_string(), entry);
+                match changed.iter_mut().find(|change| change.partition == partition) {
+                    Some(change) => change.add(&news),
+                    None => changed.push(news),
+                }
             }
         }
         Ok(())
     }
+}
 
-    fn write_partition(
-        &mut self,
-        known: Option<&PartitionEntry>,
-        name: &str,
-        work: PartitionWork,
-    ) -> Result<PartitionEntry> {
-        let path = format!("{}/dt={name}/part-0.parquet", self.endpoint.name);
-        let existing = known.map(|known| self.current(known)).transpose()?;
-        let version = existing.as_ref().map(Object::version).cloned();
-        let schema = Arc::clone(self.decoder.schema());
-        let mut staged = self.store.stage()?;
-        let mut writer = object::writer(&mut staged, &self.endpoint, &schema, &self.run)?;
-        let merge = Merge {
-            endpoint: &self.endpoint,
-            decoder: &mut self.decoder,
-            upserts: work.upserts,
-            drop: work.drop,
-            marks: work.marks,
+/// What every thread that writes partitions knows.
+#[derive(Clone, Copy)]
+struct Writing<'a> {
+    store: &'a Store,
+    endpoint: &'a Endpoint,
+    run: &'a str,
+    known: &'a BTreeMap<String, PartitionEntry>,
+}
+
+/// A partition that is written: its entry, and what has changed in it.
+type Done = (PartitionEntry, PartitionChange);
+
+impl Writing<'_> {
+    /// Writes partitions in any order, as many at a time as there are decoders. After one that
+    /// fails no other is begun.
+    fn write_all(
+        self,
+        mut decoders: Vec<RecordDecoder>,
+        group: Vec<(Partition, PartitionWork)>,
+    ) -> Result<Vec<Done>> {
+        let queue = Mutex::new(group.into_iter());
+        let failed = AtomicBool::new(false);
+        let (queue, failed) = (&queue, &failed);
+        let work = move |mut decoder: RecordDecoder| {
+            let mut done = Vec::new();
+            while !failed.load(Ordering::Relaxed) {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((partition, work)) = next else { break };
+                let written = self.write(partition, work, &mut decoder);
+                done.push(written.inspect_err(|_| failed.store(true, Ordering::Relaxed))?);
+            }
+            Ok(done)
         };
-        let rows = merge.write(existing, &mut writer)?;
+        thread::scope(|scope| {
+            let own = decoders.pop();
+            let others: Vec<_> =
+                decoders.into_iter().map(|decoder| scope.spawn(move || work(decoder))).collect();
+            let own = own.map(work);
+            let joined = others.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(died())));
+            let done: Result<Vec<Vec<Done>>> = own.into_iter().chain(joined).collect();
+            Ok(done?.into_iter().flatten().collect())
+        })
+    }
+
+    fn write(
+        self,
+        partition: Partition,
+        work: PartitionWork,
+        decoder: &mut RecordDecoder,
+    ) -> Result<Done> {
+        let Self { store, endpoint, .. } = self;
+        let name = partition.to_string();
+        let path = format!("{}/dt={name}/part-0.parquet", endpoint.name);
+        let existing = self.known.get(&name).map(|known| self.current(known)).transpose()?;
+        let version = existing.as_ref().map(Object::version).cloned();
+        let PartitionWork { inserted, updated, deleted, upserts, drop, marks } = work;
+        let schema = Arc::clone(decoder.schema());
+        let mut staged = store.stage()?;
+        let mut writer = object::writer(&mut staged, endpoint, &schema, self.run)?;
+        let rows =
+            Merge { endpoint, decoder, upserts, drop, marks }.write(existing, &mut writer)?;
         writer.close()?;
-        let replaced = self.store.replace(staged, &path, version.as_ref())?;
+        let replaced = store.replace(staged, &path, version.as_ref())?;
         let Written { bytes, etag, sha256 } = replaced.ok_or_else(|| lost(&path))?;
         let schema = schema.fingerprint();
-        Ok(PartitionEntry { object: path, rows, bytes, etag, sha256, schema })
+        let entry = PartitionEntry { object: path, rows, bytes, etag, sha256, schema };
+        Ok((entry, PartitionChange { partition, inserted, updated, deleted }))
     }
 
     /// A partition's object, if it is the one that is known.
-    fn current(&self, known: &PartitionEntry) -> Result<Object> {
+    fn current(self, known: &PartitionEntry) -> Result<Object> {
         let object = self.store.object(&known.object)?;
         let is_known = |object: &Object| object.version().etag() == known.etag;
         object.filter(is_known).ok_or_else(|| lost(&known.object))
     }
 }
 
+fn died() -> Error {
+    Error::new(ErrorKind::Internal, "a thread that wrote a partition died")
+}
+
 /// The writes in such an order that a row that moves is written where it goes before it is taken
-/// from where it was. Where partitions exchange rows, one is written twice: it gains, then loses.
-fn in_order(mut work: Work) -> Vec<(Partition, PartitionWork)> {
+/// from where it was: group by group, each when the one before is whole. Where partitions exchange
+/// rows, one is written twice: it gains, then loses.
+fn in_order(mut work: Work) -> Vec<Vec<(Partition, PartitionWork)>> {
     let goes = destinations(&work);
     let (mut ordered, mut last) = (Vec::new(), Vec::new());
     while !work.is_empty() {
@@ -93,9 +148,9 @@ fn in_order(mut work: Work) -> Vec<(Partition, PartitionWork)> {
                 *at
             }));
         }
-        ordered.extend(free.into_iter().filter_map(|at| work.remove_entry(&at)));
+        ordered.push(free.into_iter().filter_map(|at| work.remove_entry(&at)).collect());
     }
-    ordered.extend(last);
+    ordered.push(last);
     ordered
 }
 

@@ -252,6 +252,15 @@ impl Store {
         }
     }
 
+    /// How many objects are written at once: two keep a disk and two cores busy, and what a network
+    /// takes its time for wants more.
+    pub(crate) fn writers(&self) -> usize {
+        match &self.kind {
+            Kind::Local(_) => 2,
+            Kind::Remote(_) => 4,
+        }
+    }
+
     /// The names of the objects that are in a folder itself, sorted; none when there is no such
     /// folder.
     pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
