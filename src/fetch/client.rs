@@ -5,26 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use http::header::DATE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use reqwest::Url;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Stop;
+use super::address::{BASE_URL, headers, parse_base_url, same_host};
+use super::exchange::{FetchError, Reply, Request, Unreadable, failed, judge, outage};
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
-use super::transport::{Break, Exchanged, Get, Network, Severed, Transport};
+use super::transport::{Break, Get, Network, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::report::Answers;
 use crate::retry::{Failure, RetryPolicy};
 use crate::secret::Credentials;
-
-/// The API as its vendor publishes it.
-pub const BASE_URL: &str = "https://rest-api.copilot.clari.com";
 
 /// How many requests in a row may each be too large to be answered.
 const MOST_EXHAUSTED: u32 = 3;
@@ -60,62 +56,6 @@ impl ClientSettings {
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(60),
             outage: Duration::from_secs(120),
-        }
-    }
-}
-
-/// What to ask for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// The endpoint by which it is counted.
-    pub endpoint: String,
-    /// The path below the base URL, its variable parts percent-encoded.
-    pub path: String,
-    /// The query's keys and values, not yet encoded.
-    pub query: Vec<(String, String)>,
-    /// Headers beside the credentials.
-    pub headers: HeaderMap,
-    /// An address that a reply gave, in place of path and query: it must lead to the same host.
-    pub link: Option<String>,
-    /// Whether the caller can ask for less: then a reply that seems too large is not tried again.
-    pub shrinkable: bool,
-    /// What it is for, which decides what pays for it.
-    pub purpose: Purpose,
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// Its body, decompressed.
-    pub body: Bytes,
-    /// The server's clock.
-    pub date: Option<DateTime<Utc>>,
-    /// When it was asked for: what changed at the source since may not be in it.
-    pub asked_at: Instant,
-}
-
-/// Why a caller could not read a reply.
-#[derive(Debug)]
-pub enum Unreadable {
-    /// It ended early or is not JSON: worth another try.
-    NotJson(String),
-    /// It will not be better next time.
-    Final(Error),
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum FetchError {
-    /// This request failed; others may not.
-    Failed(Failure, Error),
-    /// Nothing more can be asked in this run.
-    Halted(Error),
-}
-
-impl From<FetchError> for Error {
-    fn from(error: FetchError) -> Self {
-        match error {
-            FetchError::Failed(_, error) | FetchError::Halted(error) => error,
         }
     }
 }
@@ -433,107 +373,4 @@ impl Client {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn parse_base_url(text: &str) -> Result<Url> {
-    let wrong = || {
-        // What may be a password is not said again.
-        let message = if text.contains('@') {
-            "a base URL has no user name and no password".to_owned()
-        } else {
-            format!("`{text}` is no base URL")
-        };
-        Error::new(ErrorKind::Config, message).with_hint(format!("it looks like {BASE_URL}"))
-    };
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
-        return Err(wrong());
-    }
-    Ok(url)
-}
-
-/// The address of a link, as seen from the page that gave it.
-fn same_host(page: &Url, link: &str) -> Result<Url> {
-    let wrong = |message: &str| Error::new(ErrorKind::Data, message);
-    let url = page.join(link).map_err(|_| wrong("the link to the next page is no address"))?;
-    let is_same = url.origin() == page.origin() && url.username().is_empty();
-    if !is_same || url.password().is_some() {
-        let message = "the link to the next page leads to another host, where nothing is sent";
-        return Err(wrong(message));
-    }
-    Ok(url)
-}
-
-fn headers(credentials: &Credentials) -> Result<HeaderMap> {
-    let sensitive = |text: &str| {
-        let mut value = HeaderValue::from_str(text).map_err(|_| {
-            Error::new(ErrorKind::Config, "the credentials hold what no HTTP header can carry")
-        })?;
-        value.set_sensitive(true);
-        Ok::<_, Error>(value)
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert("x-api-key", sensitive(credentials.key())?);
-    headers.insert("x-api-password", sensitive(credentials.password())?);
-    Ok(headers)
-}
-
-/// What a whole exchange means; a failed reply's body is only looked at, never shown.
-fn judge(exchanged: Exchanged, asked_at: Instant) -> Result<Reply, (Failure, Error)> {
-    let status = exchanged.status().as_u16();
-    if status != 200 {
-        let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
-        return Err((failure, describe(failure, status)));
-    }
-    let date = exchanged.headers().get(DATE).and_then(|value| value.to_str().ok());
-    let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()).map(|it| it.to_utc());
-    Ok(Reply { body: exchanged.into_body(), date, asked_at })
-}
-
-fn failed(severed: Severed) -> (Failure, Error) {
-    let (failure, kind) = match severed.at {
-        Break::NoAnswer => (Failure::TooLarge, ErrorKind::Unavailable),
-        Break::Endless => (Failure::TooLarge, ErrorKind::Data),
-        Break::NoConnection | Break::Torn => (Failure::Broken, ErrorKind::Unavailable),
-    };
-    let error = Error::new(kind, severed.at.to_string());
-    let error = match severed.source {
-        Some(source) => error.with_source(source),
-        None => error,
-    };
-    (failure, error)
-}
-
-fn describe(failure: Failure, status: u16) -> Error {
-    let (kind, message) = match failure {
-        Failure::QuotaSpent => {
-            let message = "the API says that the quota is spent; it is renewed on Sunday 00:00 UTC";
-            (ErrorKind::Exhausted, message.to_owned())
-        }
-        Failure::Unauthorized => (ErrorKind::Denied, "no credentials arrived (401)".to_owned()),
-        Failure::Forbidden => (ErrorKind::Denied, "the credentials were refused (403)".to_owned()),
-        Failure::NoSuchPath => (ErrorKind::Config, "the API has no such path (403)".to_owned()),
-        Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
-        Failure::Refused(_) if (200..300).contains(&status) => {
-            (ErrorKind::Data, format!("the API answered, but with nothing to read ({status})"))
-        }
-        Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
-        Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
-        Failure::Deferred | Failure::TooLarge | Failure::Broken => {
-            (ErrorKind::Unavailable, format!("the API failed ({status})"))
-        }
-    };
-    let error = Error::new(kind, message);
-    match failure {
-        Failure::NoSuchPath => error.with_hint(
-            "check the base URL; where one endpoint is elsewhere, an endpoint file says so",
-        ),
-        _ => error,
-    }
-}
-
-fn outage(after: Duration, last: Error) -> Error {
-    let message = format!("the API has not answered usefully for {} seconds", after.as_secs());
-    Error::new(ErrorKind::Unavailable, message).with_source(last)
 }

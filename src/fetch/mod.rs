@@ -5,7 +5,9 @@
 //! window comes next, another host than the one that was named, or a secret in anything that can
 //! be shown.
 
+mod address;
 mod client;
+mod exchange;
 mod requests;
 mod stop;
 mod tally;
@@ -14,7 +16,9 @@ mod tests;
 mod throttle;
 mod transport;
 
-pub use client::{BASE_URL, Client, ClientSettings, FetchError, Reply, Request, Unreadable};
+pub use address::BASE_URL;
+pub use client::{Client, ClientSettings};
+pub use exchange::{FetchError, Reply, Request, Unreadable};
 pub use requests::{Asked, first_page, request};
 pub use stop::Stop;
 pub use throttle::{Allowance, Refusal, Slot};

@@ -1,0 +1,56 @@
+//! The address: where requests go, and the key that opens it.
+
+use http::{HeaderMap, HeaderValue};
+use reqwest::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Credentials;
+
+/// The API as its vendor publishes it.
+pub const BASE_URL: &str = "https://rest-api.copilot.clari.com";
+
+/// Reads a base URL.
+pub(super) fn parse_base_url(text: &str) -> Result<Url> {
+    let wrong = || {
+        // What may be a password is not said again.
+        let message = if text.contains('@') {
+            "a base URL has no user name and no password".to_owned()
+        } else {
+            format!("`{text}` is no base URL")
+        };
+        Error::new(ErrorKind::Config, message).with_hint(format!("it looks like {BASE_URL}"))
+    };
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let plain = url.query().is_none() && url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+        return Err(wrong());
+    }
+    Ok(url)
+}
+
+/// The address of a link, as seen from the page that gave it.
+pub(super) fn same_host(page: &Url, link: &str) -> Result<Url> {
+    let wrong = |message: &str| Error::new(ErrorKind::Data, message);
+    let url = page.join(link).map_err(|_| wrong("the link to the next page is no address"))?;
+    let is_same = url.origin() == page.origin() && url.username().is_empty();
+    if !is_same || url.password().is_some() {
+        let message = "the link to the next page leads to another host, where nothing is sent";
+        return Err(wrong(message));
+    }
+    Ok(url)
+}
+
+/// The headers that carry the credentials; nothing shows their values.
+pub(super) fn headers(credentials: &Credentials) -> Result<HeaderMap> {
+    let sensitive = |text: &str| {
+        let mut value = HeaderValue::from_str(text).map_err(|_| {
+            Error::new(ErrorKind::Config, "the credentials hold what no HTTP header can carry")
+        })?;
+        value.set_sensitive(true);
+        Ok::<_, Error>(value)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", sensitive(credentials.key())?);
+    headers.insert("x-api-password", sensitive(credentials.password())?);
+    Ok(headers)
+}
