@@ -5,9 +5,12 @@
 //! request, or anything that depends on what the API answers.
 
 pub mod queue;
+mod steps;
 
-use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
+use self::steps::{clipped_steps, days, non_empty, pieces, whole_second};
+pub use self::steps::{day, steps};
 use crate::calendar::TimeUnit;
 use crate::config::{Deletes, FullRelist};
 use crate::endpoint::{Dated, Endpoint};
@@ -112,8 +115,6 @@ pub struct Planned {
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// After how long everything is listed again.
 const MONTH: TimeDelta = TimeDelta::days(30);
-/// How much time one window holds before anything is known of its density.
-const WINDOW: TimeDelta = TimeDelta::days(7);
 
 /// What a run asks of `endpoint`, whose newest manifest is `manifest`: what changed and what is new
 /// first, then what backfills left to do, the newest first.
@@ -291,65 +292,6 @@ fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Planned>
     }
     let task = Task::Snapshot { day: day_of(today) };
     vec![Planned { task, purpose: Purpose::Nightly }]
-}
-
-/// A range in calendar steps, oldest first; the first step is taken from its begin.
-#[must_use]
-pub fn steps(range: Window, step: TimeUnit) -> Vec<Window> {
-    let mut steps = Vec::new();
-    let mut from = step.floor(range.from);
-    while from < range.to {
-        let to = step.next(from).unwrap_or(range.to).min(range.to);
-        steps.push(Window::new(from, to));
-        from = to;
-    }
-    steps
-}
-
-/// The UTC day of an instant, in days since 1970.
-#[must_use]
-pub fn day(instant: DateTime<Utc>) -> i32 {
-    day_of(instant.date_naive())
-}
-
-fn days(range: Window, step: TimeUnit) -> Vec<Task> {
-    let day = |window: Window| Task::Day { window, day: day(window.from) };
-    steps(range, step).into_iter().map(day).collect()
-}
-
-/// A range in calendar steps, the newest first, none of which begins before it.
-fn clipped_steps(range: Window, step: TimeUnit) -> Vec<Window> {
-    let clipped = |it: Window| Window::new(it.from.max(range.from), it.to);
-    steps(range, step).into_iter().rev().map(clipped).collect()
-}
-
-/// The range in calendar windows, the newest first, so that a partition is filled by few of them:
-/// weeks of whole days, or months where a partition holds a month.
-fn pieces(range: Window, granularity: Granularity) -> Vec<Window> {
-    let mut pieces = Vec::new();
-    let mut to = range.to;
-    while range.from < to {
-        let begin = match granularity {
-            Granularity::Day => (to - WINDOW).date_naive(),
-            Granularity::Month => {
-                let last = (to - TimeDelta::microseconds(1)).date_naive();
-                last.with_day(1).unwrap_or(last)
-            }
-        };
-        let begin = begin.and_time(NaiveTime::MIN).and_utc();
-        let from = if begin < to { begin.max(range.from) } else { range.from };
-        pieces.push(Window::new(from, to));
-        to = from;
-    }
-    pieces
-}
-
-fn non_empty(windows: Vec<Window>) -> Vec<Window> {
-    windows.into_iter().filter(|window| !window.is_empty()).collect()
-}
-
-fn whole_second(instant: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp(instant.timestamp(), 0).unwrap_or(instant)
 }
 
 #[cfg(test)]

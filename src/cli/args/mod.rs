@@ -1,12 +1,15 @@
 //! Flags: what was typed.
 
+mod groups;
+mod values;
+
 use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::config::{Concurrency, Deletes, Rate, Share};
-use crate::manifest::Granularity;
+pub(super) use self::groups::{ApiArgs, FileArgs, QuotaArgs, ResultArgs, TableArgs};
+use self::values::{engine, instant, promotion, versions, widening};
 use crate::span::Span;
 use crate::sql::Engine;
 
@@ -165,82 +168,6 @@ pub(super) struct BackfillArgs {
     pub(super) files: FileArgs,
     #[command(flatten)]
     pub(super) results: ResultArgs,
-}
-
-/// How tables are filled; the configuration file can say it too.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Tables")]
-pub(super) struct TableArgs {
-    /// How far back records are listed again, to find silent edits (such as 12h, 4w) [default: 7d]
-    #[arg(long, value_name = "TIME")]
-    pub(super) lookback: Option<Span>,
-    /// Export private calls too
-    #[arg(long)]
-    pub(super) include_private: bool,
-    /// Leave out what people really said: transcripts, and the phrases that topics were found in
-    #[arg(long)]
-    pub(super) no_transcripts: bool,
-    /// How much time a partition of a new table holds [default: day]
-    #[arg(long, value_name = "day|month", value_parser = granularity)]
-    pub(super) partition_by: Option<Granularity>,
-    /// What becomes of rows whose calls are gone: marked, or taken out [default: mark]
-    #[arg(long, value_name = "mark|drop", value_parser = deletes)]
-    pub(super) deletes: Option<Deletes>,
-}
-
-/// What a run may take; the configuration file can say it too.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Limits")]
-pub(super) struct QuotaArgs {
-    /// Requests a week, at most, of all runs on this lake; a week begins on Sunday 00:00 UTC
-    /// [default: 100000]
-    #[arg(long, value_name = "N")]
-    pub(super) weekly_quota: Option<u64>,
-    /// The part of the week's quota that backfills may take, from 0 to 1 [default: 0.7]
-    #[arg(long, value_name = "SHARE")]
-    pub(super) quota_share: Option<Share>,
-    /// How long the run may take (such as 90m, 6h); what is complete by then is committed
-    #[arg(long, value_name = "TIME")]
-    pub(super) max_time: Option<Span>,
-}
-
-/// Where it is told what a run did.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Results")]
-pub(super) struct ResultArgs {
-    /// Print the run report as JSON on stdout
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Write the run's numbers to this file at its end, as Prometheus reads them
-    #[arg(long, value_name = "FILE")]
-    pub(super) metrics: Option<PathBuf>,
-}
-
-/// How the API is asked; the configuration file can say it too.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Requests")]
-pub(super) struct ApiArgs {
-    /// Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
-    #[arg(long, value_name = "URL")]
-    pub(super) base_url: Option<String>,
-    /// Requests a second, at most; 0 for as fast as they go [default: 10]
-    #[arg(long, value_name = "N")]
-    pub(super) rate: Option<Rate>,
-    /// Requests under way at once, at most [default: 16]
-    #[arg(long, value_name = "N")]
-    pub(super) concurrency: Option<Concurrency>,
-}
-
-/// The files that say what flags do not.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Files")]
-pub(super) struct FileArgs {
-    /// The configuration file [default: clari-lake.toml in this folder, if it is there]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// A folder of endpoint files: your own endpoints, and changes to those that are built in
-    #[arg(long = "endpoints", value_name = "DIR")]
-    pub(super) endpoints_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -523,61 +450,6 @@ pub(super) struct CompletionsArgs {
 pub(super) struct ManArgs {
     /// The folder to write to; it is made if it does not exist
     pub(super) dir: PathBuf,
-}
-
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Ok(date.and_time(NaiveTime::MIN).and_utc());
-    }
-    DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc()).map_err(|_| {
-        "expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z".to_owned()
-    })
-}
-
-fn deletes(text: &str) -> Result<Deletes, String> {
-    match text {
-        "mark" => Ok(Deletes::Mark),
-        "drop" => Ok(Deletes::Drop),
-        _ => Err("expected mark or drop".to_owned()),
-    }
-}
-
-fn granularity(text: &str) -> Result<Granularity, String> {
-    match text {
-        "day" => Ok(Granularity::Day),
-        "month" => Ok(Granularity::Month),
-        _ => Err("expected day or month".to_owned()),
-    }
-}
-
-fn promotion(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=');
-    let (path, name) = parts.ok_or("expected a column and a type, such as mood=string")?;
-    Ok((path.to_owned(), name.to_owned()))
-}
-
-fn widening(text: &str) -> Result<String, String> {
-    let path = text.strip_suffix("=double").map(str::to_owned);
-    path.ok_or_else(|| "expected a column and the type double, such as score=double".to_owned())
-}
-
-fn versions(text: &str) -> Result<(u64, Option<u64>), String> {
-    let number = |text: &str| {
-        text.parse().map_err(|_| "expected a manifest's number, or two such as 3..7".to_owned())
-    };
-    match text.split_once("..") {
-        Some((old, new)) => Ok((number(old)?, Some(number(new)?))),
-        None => Ok((number(text)?, None)),
-    }
-}
-
-fn engine(text: &str) -> Result<Engine, String> {
-    match text {
-        "duckdb" => Ok(Engine::DuckDb),
-        "spark" => Ok(Engine::Spark),
-        "athena" => Ok(Engine::Athena),
-        _ => Err("expected duckdb, spark or athena".to_owned()),
-    }
 }
 
 #[cfg(test)]

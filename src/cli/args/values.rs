@@ -1,0 +1,62 @@
+//! Values of flags: a word becomes what it means, or a message that says what was expected.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+
+use crate::config::Deletes;
+use crate::manifest::Granularity;
+use crate::sql::Engine;
+
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Ok(date.and_time(NaiveTime::MIN).and_utc());
+    }
+    DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc()).map_err(|_| {
+        "expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z".to_owned()
+    })
+}
+
+pub(super) fn deletes(text: &str) -> Result<Deletes, String> {
+    match text {
+        "mark" => Ok(Deletes::Mark),
+        "drop" => Ok(Deletes::Drop),
+        _ => Err("expected mark or drop".to_owned()),
+    }
+}
+
+pub(super) fn granularity(text: &str) -> Result<Granularity, String> {
+    match text {
+        "day" => Ok(Granularity::Day),
+        "month" => Ok(Granularity::Month),
+        _ => Err("expected day or month".to_owned()),
+    }
+}
+
+pub(super) fn promotion(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=');
+    let (path, name) = parts.ok_or("expected a column and a type, such as mood=string")?;
+    Ok((path.to_owned(), name.to_owned()))
+}
+
+pub(super) fn widening(text: &str) -> Result<String, String> {
+    let path = text.strip_suffix("=double").map(str::to_owned);
+    path.ok_or_else(|| "expected a column and the type double, such as score=double".to_owned())
+}
+
+pub(super) fn versions(text: &str) -> Result<(u64, Option<u64>), String> {
+    let number = |text: &str| {
+        text.parse().map_err(|_| "expected a manifest's number, or two such as 3..7".to_owned())
+    };
+    match text.split_once("..") {
+        Some((old, new)) => Ok((number(old)?, Some(number(new)?))),
+        None => Ok((number(text)?, None)),
+    }
+}
+
+pub(super) fn engine(text: &str) -> Result<Engine, String> {
+    match text {
+        "duckdb" => Ok(Engine::DuckDb),
+        "spark" => Ok(Engine::Spark),
+        "athena" => Ok(Engine::Athena),
+        _ => Err("expected duckdb, spark or athena".to_owned()),
+    }
+}
