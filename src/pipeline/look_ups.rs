@@ -98,7 +98,7 @@ async fn decode_all(
             batch.push(fetched);
         }
         if batch.is_full() {
-            let decoded = std::mem::take(&mut batch).decode(table)?;
+            let decoded = std::mem::take(&mut batch).decode(table).await?;
             if sender.send(decoded).await.is_err() {
                 return Ok(());
             }
@@ -107,7 +107,7 @@ async fn decode_all(
     }
     if !batch.bodies.is_empty() {
         // Whoever would take it in has failed, and says so.
-        let _ = sender.send(batch.decode(table)?).await;
+        let _ = sender.send(batch.decode(table).await?).await;
     }
     Ok(())
 }
@@ -189,8 +189,8 @@ impl Batch {
         self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
     }
 
-    fn decode(self, table: &TableRun<'_>) -> Result<DecodedBatch> {
-        Ok((self.wanted, table.decode(&self.bodies)?))
+    async fn decode(self, table: &TableRun<'_>) -> Result<DecodedBatch> {
+        Ok((self.wanted, table.decode(self.bodies).await?))
     }
 }
 

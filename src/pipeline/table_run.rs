@@ -33,7 +33,7 @@ const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 pub(super) struct TableRun<'e> {
     export: &'e Export,
     pub(super) endpoint: Arc<Endpoint>,
-    decoder: std::sync::Mutex<RecordDecoder>,
+    decoder: Arc<std::sync::Mutex<RecordDecoder>>,
     requests: AtomicU64,
     answered: AtomicBool,
     state: Arc<Mutex<State>>,
@@ -115,7 +115,7 @@ impl<'e> TableRun<'e> {
             halted: None,
             gathered: Gathered::default(),
         };
-        let decoder = std::sync::Mutex::new(state.table.decoder());
+        let decoder = Arc::new(std::sync::Mutex::new(state.table.decoder()));
         let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
         let state = Arc::new(Mutex::new(state));
         Ok(Self { export, endpoint, decoder, requests, answered, state })
@@ -187,12 +187,17 @@ impl<'e> TableRun<'e> {
         self.answered.fetch_or(answered, Ordering::Relaxed);
     }
 
-    /// Decodes replies that were fetched, while others may be committed.
-    pub(super) fn decode(&self, bodies: &[(Bytes, Origin)]) -> Result<DecodedMany> {
-        self.lock_decoder().decode_many(bodies).map_err(|error| match error {
-            Undecodable::Other(error) => error,
-            other => Error::new(ErrorKind::Data, other.to_string()),
-        })
+    /// Decodes replies that were fetched, while others are asked for and committed.
+    pub(super) async fn decode(&self, bodies: Vec<(Bytes, Origin)>) -> Result<DecodedMany> {
+        let decoder = Arc::clone(&self.decoder);
+        let decode = move || {
+            let mut decoder = decoder.lock().unwrap_or_else(PoisonError::into_inner);
+            decoder.decode_many(&bodies).map_err(|error| match error {
+                Undecodable::Other(error) => error,
+                other => Error::new(ErrorKind::Data, other.to_string()),
+            })
+        };
+        blocking(decode).await
     }
 
     /// Takes in what was decoded; of each reply whether it held one record, and whether that was
