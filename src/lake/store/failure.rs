@@ -38,6 +38,14 @@ impl Action {
         }
     }
 
+    /// A write is settled by reading back, and that may be what was refused.
+    fn or_reading_back(self, error: &StoreError) -> Self {
+        let is_read = |text: &String| {
+            text.contains("Error performing GET ") || text.contains("Error performing HEAD ")
+        };
+        if self == Self::Write && chain(error).iter().any(is_read) { Self::Read } else { self }
+    }
+
     /// The right that it takes.
     fn right(self, bucket: &Bucket) -> String {
         let name = &bucket.name;
@@ -78,6 +86,18 @@ pub(super) fn is_ambiguous(error: &StoreError) -> bool {
     }
 }
 
+/// Whether a reply was cut short, or that of a POST, which deletes here, never came: the client
+/// tries neither again.
+pub(super) fn is_cut_short(error: &StoreError) -> bool {
+    let is_tried_again = |text: &String| {
+        text.contains("Error performing ") && !text.contains("Error performing POST ")
+    };
+    matches!(error, StoreError::Generic { .. })
+        && Answer::of(error).status.is_none()
+        && !is_about_credentials(error)
+        && !chain(error).iter().any(is_tried_again)
+}
+
 /// Whether it was the request that failed, not what was to be done before it.
 fn is_transport(error: &StoreError) -> bool {
     chain(error).iter().any(|text| text.contains("Error performing "))
@@ -102,6 +122,7 @@ fn is_about_credentials(error: &StoreError) -> bool {
 /// The error with its place, action and advice.
 pub(super) fn failed(bucket: &Bucket, action: Action, path: &str, error: &StoreError) -> Error {
     let answer = Answer::of(error);
+    let action = action.or_reading_back(error);
     let (kind, hint) = advice(bucket, action, error, &answer);
     let (verb, what) = (action.verb(), if path.is_empty() { "the lake" } else { path });
     let failed = Error::new(kind, format!("cannot {verb} {what} in {}", bucket.location));
@@ -130,6 +151,12 @@ fn advice(
         (_, Some(400 | 403)) if wrong_key.contains(&code) || code == "AuthenticationFailed" => {
             (ErrorKind::Denied, Some(credentials_hint(bucket)))
         }
+        // Some servers say of a wrong key what others say of a missing right.
+        (_, Some(403)) if code == "AuthorizationFailure" => {
+            let right = action.right(bucket);
+            let hint = format!("the credentials are wrong, or lack {right}");
+            (ErrorKind::Denied, Some(hint))
+        }
         (_, Some(403)) => {
             let hint = format!("the credentials lack {}", action.right(bucket));
             (ErrorKind::Denied, Some(hint))
@@ -153,6 +180,10 @@ fn advice(
         (_, Some(400 | 405)) => (ErrorKind::Config, None),
         (_, None) if chain(error).iter().any(|text| text.contains("peer certificate")) => {
             let hint = "where TLS ends at a proxy of the company, SSL_CERT_FILE names its CA";
+            (ErrorKind::Config, Some(hint.to_owned()))
+        }
+        (_, None) if chain(error).iter().any(|text| text.contains("scheme is not allowed")) => {
+            let hint = "an endpoint without TLS takes AWS_ALLOW_HTTP=true";
             (ErrorKind::Config, Some(hint.to_owned()))
         }
         (_, None) if chain(error).iter().any(|text| text.contains("redirect without LOCATION")) => {
@@ -283,6 +314,35 @@ mod tests {
         assert!(shown.contains("403 AccessDenied: User: me is not authorized"), "{shown}");
         assert!(shown.contains("s3:PutObject on arn:aws:s3:::b/*"), "{shown}");
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn a_write_that_cannot_be_read_back_lacks_the_right_to_read() {
+        let text = "Error performing GET https://b/x in 1ms - Server returned non-2xx status \
+                    code: 403: <Error><Code>AccessDenied</Code></Error>";
+        let error = StoreError::Generic { store: "S3", source: text.into() };
+        let shown = shown(&failed(&bucket(Provider::S3), Action::Write, "x", &error));
+        assert!(shown.contains("cannot read x"), "{shown}");
+        assert!(shown.contains("s3:GetObject"), "{shown}");
+    }
+
+    #[test]
+    fn an_endpoint_without_tls_must_be_allowed() {
+        let text = "Error performing GET http://b/x in 1ms - HTTP error: URL scheme is not allowed";
+        let error = StoreError::Generic { store: "S3", source: text.into() };
+        let error = failed(&bucket(Provider::S3), Action::List, "x", &error);
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.hint().unwrap().contains("AWS_ALLOW_HTTP"));
+    }
+
+    #[test]
+    fn only_what_the_client_gave_up_halfway_is_asked_again() {
+        let of = |text: &str| StoreError::Generic { store: "S3", source: text.into() };
+        let reset = "HTTP error: request or response body error: connection reset";
+        assert!(is_cut_short(&of(&format!("Error getting list response body: {reset}"))));
+        assert!(is_cut_short(&of(&format!("Error performing POST https://b/?delete: {reset}"))));
+        assert!(!is_cut_short(&of("Error performing GET https://b/x in 9s, after 6 retries")));
+        assert!(!is_cut_short(&answered("403 Forbidden", "no response body")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! or that another one stands there. Never here: a lost reply taken for a lost race, or a loop
 //! without an end.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use object_store::{
     PutResult, UpdateVersion,
 };
 
-use super::failure::is_ambiguous;
+use super::failure::{is_ambiguous, is_cut_short};
 use super::object::{Version, plain};
 use crate::config::Conditional;
 
@@ -122,6 +123,20 @@ pub(super) async fn put(
     }
 }
 
+/// Asks for what can be asked twice, again where the reply was cut short.
+pub(super) async fn insist<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for tries in 1..TRIES {
+        match ask().await {
+            Err(error) if is_cut_short(&error) => pause(tries).await,
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
 /// Waits a little longer each time, and not as long as others do.
 async fn pause(tries: u32) {
     let longest = 50_u64 << tries.min(6);
@@ -147,14 +162,15 @@ pub(super) async fn get(
     store: &dyn ObjectStore,
     path: &Path,
 ) -> Result<Option<(Bytes, Version)>, StoreError> {
-    match store.get(path).await {
+    insist(async || match store.get(path).await {
         Ok(found) => {
             let version = version_of(&found.meta);
             Ok(Some((found.bytes().await?, version)))
         }
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
-    }
+    })
+    .await
 }
 
 async fn head(store: &dyn ObjectStore, path: &Path) -> Result<Option<Version>, StoreError> {
@@ -182,4 +198,31 @@ pub(super) fn version_of(meta: &ObjectMeta) -> Version {
     let stamp = || format!("{}-{}", meta.last_modified.timestamp_micros(), meta.size);
     let tag = meta.e_tag.clone().unwrap_or_else(stamp);
     Version { tag: Some(tag), generation: meta.version.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_is_cut_short_is_asked_for_again_but_not_for_ever() {
+        let asked = Cell::new(0);
+        let ask = |well_at: u32, text: &'static str| {
+            asked.set(0);
+            let asked = &asked;
+            move || async move {
+                asked.set(asked.get() + 1);
+                let error = StoreError::Generic { store: "S3", source: text.into() };
+                if asked.get() < well_at { Err(error) } else { Ok(asked.get()) }
+            }
+        };
+        let cut = "Error getting list response body: connection reset";
+        assert_eq!(insist(ask(3, cut)).await.unwrap(), 3);
+        assert!(insist(ask(99, cut)).await.is_err());
+        assert_eq!(asked.get(), TRIES);
+        assert!(insist(ask(2, "Error performing GET https://b/x")).await.is_err());
+        assert_eq!(asked.get(), 1, "the client has tried that again itself");
+    }
 }

@@ -105,7 +105,7 @@ impl Remote {
         let (store, prefix) = (self.store(), key(folder));
         let listed = self.bridge.wait(async move {
             let prefix = Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty());
-            store.list_with_delimiter(prefix).await
+            put::insist(|| store.list_with_delimiter(prefix)).await
         })?;
         listed.map_err(|error| self.failed(Action::List, folder, &error))
     }
@@ -114,7 +114,7 @@ impl Remote {
         let (store, prefix) = (self.store(), key(folder));
         let listed = self.bridge.wait(async move {
             let prefix = Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty());
-            store.list(prefix).try_collect::<Vec<_>>().await
+            put::insist(|| store.list(prefix).try_collect::<Vec<_>>()).await
         })?;
         let listed = listed.map_err(|error| self.failed(Action::List, folder, &error))?;
         let mut listed: Vec<_> = listed
@@ -177,7 +177,7 @@ impl Remote {
 
     pub(super) fn delete(&self, path: &str) -> Result<()> {
         let (store, at) = (self.store(), key(path));
-        match self.bridge.wait(async move { store.delete(&at).await })? {
+        match self.bridge.wait(async move { put::insist(|| store.delete(&at)).await })? {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed(Action::Delete, path, &error)),
         }
