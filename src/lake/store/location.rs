@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -124,7 +124,9 @@ fn s3(location: &str) -> Result<Arc<dyn ObjectStore>> {
             builder = builder.with_region(region);
         }
     }
-    let store = builder.build().map_err(|error| unusable(&error.to_string()))?;
+    let store = builder
+        .build()
+        .map_err(|error| unusable(error.to_string().trim_start_matches("Generic S3 error: ")))?;
     Ok(Arc::new(store))
 }
 
@@ -151,7 +153,8 @@ fn azure(location: &str) -> Result<Arc<dyn ObjectStore>> {
     let store = builder.build().map_err(|_| {
         unusable("the Azure account is not known, or its credentials cannot be read").with_hint(
             "set AZURE_STORAGE_ACCOUNT_NAME and one of AZURE_STORAGE_ACCOUNT_KEY, \
-             AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID with its secret or token file",
+             AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID with its secret or token file; an \
+             AZURE_STORAGE_ENDPOINT without TLS takes AZURE_ALLOW_HTTP=true",
         )
     })?;
     Ok(Arc::new(store))
@@ -165,8 +168,14 @@ fn client_options(prefix: &str) -> Result<ClientOptions> {
         .with_config(ClientConfigKey::UserAgent, concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
         // A Google key file says itself where its API is.
         .with_allow_http(prefix == "google_");
-    for (name, value) in std::env::vars() {
+    // What is not Unicode is none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    for (name, value) in variables {
         let name = name.to_ascii_lowercase();
+        if name.starts_with(prefix) && is_setting(&name) {
+            check_setting(&name, &value)?;
+        }
         let key = name.strip_prefix(prefix).and_then(|name| name.parse().ok());
         if let Some(key) = key {
             options = options.with_config(key, value);
@@ -180,6 +189,29 @@ fn client_options(prefix: &str) -> Result<ClientOptions> {
         }
     }
     Ok(options)
+}
+
+/// Whether a variable is one that the client puts into addresses and headers.
+fn is_setting(name: &str) -> bool {
+    name.parse::<AmazonS3ConfigKey>().is_ok() || name.parse::<AzureConfigKey>().is_ok()
+}
+
+/// Refuses what the client would only stumble over in its first request. The value is not told.
+fn check_setting(name: &str, value: &str) -> Result<()> {
+    let variable = name.to_ascii_uppercase();
+    if value.chars().any(char::is_control) {
+        let why = format!("{variable} holds a line break or another control character");
+        return Err(unusable(&why)
+            .with_hint("often it is the last newline of the file from which it was set"));
+    }
+    let is_address = || value.starts_with("http://") || value.starts_with("https://");
+    let is_endpoint = ["aws_endpoint", "azure_endpoint", "azure_storage_endpoint"].contains(&name)
+        || name.starts_with("aws_endpoint_url");
+    if is_endpoint && !value.is_empty() && !(is_address() && Url::parse(value).is_ok()) {
+        return Err(unusable(&format!("{variable} is no address"))
+            .with_hint("it begins with https://, or with http:// where there is no TLS"));
+    }
+    Ok(())
 }
 
 fn retries() -> RetryConfig {
@@ -235,6 +267,27 @@ mod tests {
             assert_eq!((bucket.name.as_str(), bucket.provider), (name, provider), "{location}");
             assert!(!bucket.location.ends_with('/'));
         }
+    }
+
+    /// The client panics over each of these in its first request.
+    #[test]
+    fn settings_that_no_request_can_carry_are_refused_by_name_alone() {
+        for (name, value) in [
+            ("aws_access_key_id", "canary\n"),
+            ("aws_session_token", "can\tary"),
+            ("azure_storage_account_name", "canary\n"),
+            ("aws_endpoint", "127.0.0.1:9000/canary"),
+            ("aws_endpoint_url_s3", "http://"),
+        ] {
+            let error = check_setting(name, value).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(&name.to_ascii_uppercase()), "{error}");
+            assert!(!format!("{error:?}").contains("canary"));
+        }
+        for endpoint in ["", "http://127.0.0.1:9000", "https://minio.example.com/"] {
+            check_setting("aws_endpoint_url", endpoint).unwrap();
+        }
+        check_setting("aws_sts_regional_endpoints", "regional").unwrap();
     }
 
     #[test]
