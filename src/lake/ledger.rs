@@ -18,6 +18,8 @@ const FOLDER: &str = "_manifest/quota";
 const MOST_RACES: u32 = 1_000;
 /// How long after its last slot a run still counts as being at work.
 const AT_WORK: TimeDelta = TimeDelta::minutes(2);
+/// How old the leavings of a killed process are at least: no process is at work for as long.
+const LEFT: TimeDelta = TimeDelta::days(1);
 /// How many weeks are kept.
 const KEPT_WEEKS: usize = 5;
 
@@ -128,10 +130,9 @@ impl Ledger {
         now: DateTime<Utc>,
         decide: impl Fn(Option<&Block>) -> (Option<Block>, T),
     ) -> Result<T> {
-        let week = quota::week_of(now);
-        if let Some((number, last)) = self.take_own(week)
+        if let Some((number, last)) = self.take_own(quota::week_of(now))
             && let (Some(block), outcome) = decide(Some(&last))
-            && self.create(week, number + 1, block)?
+            && self.create(now, number + 1, block)?
         {
             return Ok(outcome);
         }
@@ -139,7 +140,7 @@ impl Ledger {
             let (number, last) = self.newest(limits, now)?;
             let (block, outcome) = decide(last.as_ref());
             let Some(block) = block else { return Ok(outcome) };
-            if self.create(week, number + 1, block)? {
+            if self.create(now, number + 1, block)? {
                 return Ok(outcome);
             }
         }
@@ -147,7 +148,8 @@ impl Ledger {
     }
 
     /// Creates a block; `false` when there is one of its number.
-    fn create(&self, week: NaiveDate, number: u64, block: Block) -> Result<bool> {
+    fn create(&self, now: DateTime<Utc>, number: u64, block: Block) -> Result<bool> {
+        let week = quota::week_of(now);
         let text = serde_json::to_vec(&block).map_err(|error| {
             Error::new(ErrorKind::Internal, "a block cannot be written").with_source(error)
         })?;
@@ -156,6 +158,7 @@ impl Ledger {
         }
         if number == 1 {
             self.clear_old_weeks()?;
+            self.store.clear_probes(now - LEFT)?;
         }
         if self.store.creates_once() {
             *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some((week, number, block));

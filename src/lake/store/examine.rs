@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use super::probe::{Guarantees, RACERS, Tags};
+use super::probe::{Guarantees, RACERS, Tags, own_path};
 use super::{Kind, Remote, Store};
 use crate::check::{Check, Verdict};
 use crate::config::Conditional;
@@ -28,7 +28,7 @@ impl Store {
             Kind::Local(_) => {
                 let path = own_path();
                 let tried = self.try_locally(&path);
-                let deleted = self.delete(&path);
+                let deleted = self.delete(&path).and_then(|()| self.clear_traces());
                 checks.push(told(
                     "writing",
                     tried.and(deleted).map(|()| {
@@ -76,12 +76,15 @@ impl Store {
 
     /// Whether what was just written is listed, and what was just deleted is not.
     fn try_listing(&self, remote: &Remote) -> Result<String> {
-        let folder = own_path();
-        let path = format!("{folder}/object");
+        let path = own_path();
+        let is_listed = || {
+            let names = self.names("_manifest")?;
+            Ok::<_, Error>(names.iter().any(|name| path.ends_with(name)))
+        };
         remote.write(&path, b"1")?;
-        let written = self.list(&folder);
+        let written = is_listed();
         self.delete(&path)?;
-        if written?.len() != 1 || !self.list(&folder)?.is_empty() {
+        if !written? || is_listed()? {
             let message = "a listing does not show at once what was written or deleted";
             return Err(Error::new(ErrorKind::Config, message)
                 .with_hint("use a store with consistent listings; every large one has them"));
@@ -183,8 +186,4 @@ fn told(subject: &str, outcome: Result<String>) -> Check {
 
 fn good(subject: &str, message: &str) -> Check {
     Check::new(subject, Verdict::Good, message)
-}
-
-fn own_path() -> String {
-    format!("_manifest/probe-{:016x}", fastrand::u64(..))
 }

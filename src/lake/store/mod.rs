@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 
 pub use self::breakdown::Breakdown;
@@ -202,6 +203,14 @@ impl Store {
         match &self.kind {
             Kind::Local(local) => local.clear_traces(),
             Kind::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Removes what probes of the store left that were killed before this time.
+    pub(crate) fn clear_probes(&self, before: DateTime<Utc>) -> Result<()> {
+        match &self.kind {
+            Kind::Local(_) => Ok(()),
+            Kind::Remote(remote) => remote.clear_probes(before),
         }
     }
 

@@ -15,6 +15,9 @@ use super::object::Version;
 use super::put::{self, Condition, Manner, Put};
 use crate::config::Conditional;
 
+/// How the names of a probe's objects begin.
+pub(super) const NAME: &str = "probe-";
+
 /// How many writers race for one object, and how often.
 pub(super) const RACERS: u32 = 8;
 const RACES: u32 = 4;
@@ -72,9 +75,9 @@ pub(super) async fn probe(store: Arc<dyn ObjectStore>) -> Result<Guarantees, (Ac
 }
 
 async fn try_out(store: &dyn ObjectStore) -> Result<Guarantees, (Action, StoreError)> {
-    let path = own_path();
+    let path = Path::from(own_path());
     let found = look(store, &path).await;
-    let deleted = store.delete(&path).await;
+    let deleted = put::insist(|| store.delete(&path)).await;
     let found = found.map_err(|error| (Action::Write, error))?;
     match deleted {
         Ok(()) | Err(StoreError::NotFound { .. }) => Ok(found),
@@ -153,7 +156,7 @@ async fn accepts(
 pub(super) async fn race(store: Arc<dyn ObjectStore>) -> Result<u32, StoreError> {
     let mut most = 0;
     for _ in 0..RACES {
-        let path = own_path();
+        let path = Path::from(own_path());
         let racers: FuturesUnordered<_> = (0..RACERS)
             .map(|racer| {
                 let (store, path) = (&store, &path);
@@ -163,7 +166,7 @@ pub(super) async fn race(store: Arc<dyn ObjectStore>) -> Result<u32, StoreError>
             })
             .collect();
         let ran: Vec<_> = racers.collect().await;
-        store.delete(&path).await?;
+        put::insist(|| store.delete(&path)).await?;
         let mut winners = 0;
         for won in ran {
             winners += u32::from(won?);
@@ -177,6 +180,7 @@ fn text(number: u32) -> PutPayload {
     format!("{{\"probe\":{number}}}\n").into_bytes().into()
 }
 
-fn own_path() -> Path {
-    Path::from(format!("_manifest/probe-{:016x}", fastrand::u64(..)))
+/// A path that nobody else has.
+pub(super) fn own_path() -> String {
+    format!("_manifest/{NAME}{:016x}", fastrand::u64(..))
 }

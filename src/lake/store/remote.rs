@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ListResult, ObjectStore, ObjectStoreExt, PutPayload};
@@ -222,6 +223,16 @@ impl Remote {
         let probed = probed
             .map(|found| Guarantees { keeps_versions: found.keeps_versions && !counts, ..found });
         probed.map_err(|(action, error)| self.failed(action, "a probe", &error))
+    }
+
+    /// Removes what probes left that were killed before this time.
+    pub(super) fn clear_probes(&self, before: DateTime<Utc>) -> Result<()> {
+        let listed = self.list_one("_manifest")?;
+        let is_left = |name: &str| name.starts_with(probe::NAME);
+        let left = listed.objects.iter().filter(|meta| {
+            meta.last_modified < before && meta.location.filename().is_some_and(is_left)
+        });
+        left.map(|meta| meta.location.as_ref()).try_for_each(|path| self.delete(path))
     }
 
     /// How many of several writers at once create one object, at most.

@@ -213,3 +213,21 @@ fn a_lease_runs_out_and_its_holder_learns_of_it() {
     assert_eq!(written, None, "it has lost its lease, and begins again");
     assert!(dead.replace(staged(&dead, b"dead"), "y", None).unwrap().is_some());
 }
+
+/// A process that was killed while it probed leaves an object, which does not stay for ever; what
+/// another process is at work with does.
+#[test]
+fn what_killed_probes_left_is_removed() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let store = Store::on(Arc::clone(&memory), "memory").unwrap();
+    let left = probe::own_path();
+    for path in [left.as_str(), "_manifest/lease", "_manifest/calls/probe-1"] {
+        store.overwrite(path, b"x").unwrap();
+    }
+    let now = Utc::now();
+    store.clear_probes(now - chrono::TimeDelta::hours(1)).unwrap();
+    assert!(bytes(&store, &left).is_some(), "it may be under way");
+    store.clear_probes(now + chrono::TimeDelta::hours(1)).unwrap();
+    let names: Vec<_> = store.list("").unwrap().into_iter().map(|listed| listed.path).collect();
+    assert_eq!(names, ["_manifest/calls/probe-1", "_manifest/lease"]);
+}
