@@ -1,6 +1,9 @@
 //! `doctor`: credentials, what this workspace offers, and what the store really guarantees.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::Exit;
@@ -12,12 +15,14 @@ use crate::clock::Clock;
 use crate::doctor;
 use crate::error::Error;
 use crate::fetch::{Client, Stop};
+use crate::lake::Ledger;
+use crate::pipeline::{pay_from_ledger, run_name};
 
 pub(super) fn run(args: &DoctorArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), api: args.api.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let api = api_checks(&settings)?;
     let store = store_checks(&settings);
+    let api = api_checks(&settings, &store)?;
     if args.json {
         printer.data(&serde_json::to_string_pretty(&json!({"api": api, "store": store}))?);
     } else {
@@ -35,15 +40,31 @@ pub(super) fn run(args: &DoctorArgs, printer: Printer) -> Result<Exit> {
     })
 }
 
-fn api_checks(settings: &Settings) -> Result<Vec<Check>> {
+fn api_checks(settings: &Settings, store: &[Check]) -> Result<Vec<Check>> {
     let client = match settings.client() {
         Ok(client) => client,
         Err(error) => return Ok(vec![Check::failed("credentials", &error)]),
     };
     let catalogue = settings.catalogue_to_ask(&[])?;
-    let client = Client::new(&client, Stop::default())?;
+    let (client, clock) = (Client::new(&client, Stop::default())?, Clock::system());
+    if let Some(ledger) = ledger(settings, store, clock.now()) {
+        pay_from_ledger(&client, ledger, settings.limits(), clock.clone());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(doctor::api(&client, &catalogue, &Clock::system())))
+    runtime.block_on(async {
+        let checks = doctor::api(&client, &catalogue, &clock).await;
+        client.give_back().await?;
+        Ok(checks)
+    })
+}
+
+/// The ledger of a lake that is there and can be written to. Of another the doctor asks all the
+/// same: it is to say what is wrong.
+fn ledger(settings: &Settings, checks: &[Check], now: DateTime<Utc>) -> Option<Ledger> {
+    let is_well = |check: &Check| matches!(check.verdict, Verdict::Good | Verdict::Note);
+    let store = settings.store().ok().filter(|_| checks.iter().all(is_well))?;
+    let is_there = !store.is_empty().ok()?;
+    is_there.then(|| Ledger::new(Arc::new(store), &run_name(now)))
 }
 
 fn store_checks(settings: &Settings) -> Vec<Check> {

@@ -122,7 +122,11 @@ fn count(
     printer: Printer,
 ) -> Result<Counted> {
     let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-    let export = settings.export(run.clone(), "plan", &chosen)?;
+    let mut export = settings.export(run.clone(), "plan", &chosen)?;
+    // Without a lake there is no ledger to pay from, and a plan makes neither.
+    if store.is_empty()? {
+        export.limits = None;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut counted = Counted::new();
     for endpoint in endpoints {
@@ -133,6 +137,5 @@ fn count(
             Err(error) => printer.warn(&format!("not counted: {}: {error}", endpoint.name)),
         }
     }
-    export.store.clear_traces()?;
     Ok(counted)
 }

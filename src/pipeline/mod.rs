@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tracing::Instrument;
 
-use self::spending::Spending;
+pub use self::spending::pay_from_ledger;
 use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
@@ -121,7 +121,7 @@ impl Export {
     fn pay_from_ledger(&self, run: &str) {
         if let Some(limits) = self.limits {
             let ledger = Ledger::new(Arc::clone(&self.store), run);
-            self.client.allow(Arc::new(Spending::new(ledger, limits, self.clock.clone())));
+            pay_from_ledger(&self.client, ledger, limits, self.clock.clone());
         }
     }
 
@@ -339,6 +339,7 @@ async fn end_after(client: Arc<Client>, time: Duration) {
     client.halt(Error::new(ErrorKind::Exhausted, message));
 }
 
-fn run_name(started_at: DateTime<Utc>) -> String {
+/// The name of a run that begins now, which no other has.
+pub fn run_name(started_at: DateTime<Utc>) -> String {
     format!("{}-{:04x}", started_at.format("%Y%m%dT%H%M%SZ"), fastrand::u16(..))
 }

@@ -1,7 +1,7 @@
 //! Spending: every request is paid from the lake's ledger before it is sent.
 
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
@@ -10,13 +10,20 @@ use tokio::time::Instant;
 use super::table_run::blocking;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::fetch::{Allowance, Refusal, Slot};
+use crate::fetch::{Allowance, Client, Refusal, Slot};
 use crate::lake::Ledger;
 use crate::manifest::Purpose;
 use crate::quota::{self, Claim, Limits};
 
+/// From here on every request of `client` is paid from the lake's ledger before it is sent. What is
+/// paid and not sent is the client's to give back.
+pub fn pay_from_ledger(client: &Client, ledger: Ledger, limits: Limits, clock: Clock) {
+    let (claimed, begun) = (AtomicU32::new(0), Once::new());
+    client.allow(Arc::new(Spending { ledger, limits, clock, claimed, begun }));
+}
+
 /// Pays from a ledger, within limits.
-pub(super) struct Spending {
+struct Spending {
     ledger: Ledger,
     limits: Limits,
     clock: Clock,
@@ -28,10 +35,6 @@ pub(super) struct Spending {
 const LONG: TimeDelta = TimeDelta::seconds(2);
 
 impl Spending {
-    pub(super) fn new(ledger: Ledger, limits: Limits, clock: Clock) -> Self {
-        Self { ledger, limits, clock, claimed: AtomicU32::new(0), begun: Once::new() }
-    }
-
     fn slot(&self, slot: quota::Slot) -> Slot {
         let wait = slot.from - self.clock.now();
         self.begun.call_once(|| say(wait));

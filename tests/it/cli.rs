@@ -384,6 +384,36 @@ fn export(server: &Server, lake: &Lake) -> Command {
     command
 }
 
+/// Whoever asks the API beside an export pays from the same ledger, and nobody makes one.
+#[test]
+fn p7_plan_and_doctor_pay_where_there_is_a_lake_and_leave_nothing_where_there_is_none() {
+    let workspace = Workspace::generate(&Options { calls: 40, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let lake = Lake::new();
+    let ask = |command: &str| {
+        let before = server.requests().len();
+        let mut command = clari_lake(&[command, &lake.location(), "--base-url"]);
+        command.arg(server.base_url()).args(["--rate", "0"]);
+        command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", PASSWORD)]);
+        command.output().unwrap();
+        assert!(server.requests().len() > before, "it asked");
+    };
+    let spent = || -> usize {
+        let status = clari_lake(&["status", &lake.location(), "--json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        status["week"]["spent"].as_u64().unwrap().try_into().unwrap()
+    };
+    ask("plan");
+    ask("doctor");
+    assert_eq!(lake.files(""), Vec::<std::path::PathBuf>::new());
+    let uncounted = server.requests().len();
+    export(&server, &lake).output().unwrap();
+    assert_eq!(spent(), server.requests().len() - uncounted);
+    ask("plan");
+    ask("doctor");
+    assert_eq!(spent(), server.requests().len() - uncounted);
+}
+
 const KEY: &str = "canary-key-5d1f";
 const PASSWORD: &str = "canary-password-9c2e";
 
