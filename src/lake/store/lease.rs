@@ -4,6 +4,7 @@
 //! what keeps the lake right; that is each write's own condition, also for a writer that was
 //! paused, lost its lease, and woke up again.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,13 +40,20 @@ struct State {
 }
 
 /// What a lease takes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Terms {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) manner: Manner,
     pub(super) lasting: Duration,
     /// Who takes it: different in every process and every time.
     pub(super) holder: String,
+}
+
+/// Without the client, which would show its keys and signatures.
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms").field("holder", &self.holder).finish_non_exhaustive()
+    }
 }
 
 impl Terms {

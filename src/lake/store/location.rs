@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the clouds' settings are in the environment")]
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub(super) enum Provider {
 }
 
 /// A lake in an object store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Bucket {
     /// The client, for which the lake is the root.
     pub(super) store: Arc<dyn ObjectStore>,
@@ -59,6 +60,13 @@ impl Bucket {
     pub(super) fn of(store: Arc<dyn ObjectStore>, location: &str) -> Self {
         let (location, name) = (location.to_owned(), location.to_owned());
         Self { store, location, provider: Provider::Other, name }
+    }
+}
+
+/// Without the client, which would show its keys and signatures.
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket").field("location", &self.location).finish_non_exhaustive()
     }
 }
 

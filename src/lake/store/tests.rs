@@ -224,10 +224,28 @@ fn what_killed_probes_left_is_removed() {
     for path in [left.as_str(), "_manifest/lease", "_manifest/calls/probe-1"] {
         store.overwrite(path, b"x").unwrap();
     }
-    let now = Utc::now();
+    let now = crate::clock::now();
     store.clear_probes(now - chrono::TimeDelta::hours(1)).unwrap();
     assert!(bytes(&store, &left).is_some(), "it may be under way");
     store.clear_probes(now + chrono::TimeDelta::hours(1)).unwrap();
     let names: Vec<_> = store.list("").unwrap().into_iter().map(|listed| listed.path).collect();
     assert_eq!(names, ["_manifest/calls/probe-1", "_manifest/lease"]);
+}
+
+/// P8: the clients of Azure and Google show their signatures and tokens to whoever looks.
+#[test]
+fn p8_a_store_that_is_shown_shows_no_secret() {
+    let client = object_store::azure::MicrosoftAzureBuilder::new()
+        .with_account("account")
+        .with_container_name("container")
+        .with_config(object_store::azure::AzureConfigKey::SasKey, "sv=1&sig=canary")
+        .build()
+        .unwrap();
+    assert!(format!("{client:?}").contains("canary"), "nothing would have to be kept back");
+    let client: Arc<dyn ObjectStore> = Arc::new(client);
+    let store = Store::on(Arc::clone(&client), "az://container/lake").unwrap();
+    assert!(!format!("{store:?}").contains("canary"));
+    let (manner, lasting, holder) = Default::default();
+    let terms = lease::Terms { store: client, manner, lasting, holder };
+    assert!(!format!("{terms:?}").contains("canary"));
 }
