@@ -121,16 +121,17 @@ fn wrong(table: &TableRun<'_>, message: String) -> Error {
     Error::new(ErrorKind::Config, message).with_context(context)
 }
 
-/// Says how many are not asked for, since their records lack what the requests name.
+/// Says how many are not asked for, since no request can hold what it would have to.
 pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
-    if let Some(parent) = table.endpoint.parent.as_ref().filter(|_| count > 0) {
-        tracing::warn!(
-            "{}: nothing is asked for {count} ids, since their records in {} lack a value for {{parent.{}}}",
-            table.endpoint.name,
-            parent.endpoint,
-            table.endpoint.parent_fields().join("} or {parent."),
-        );
-    }
+    let Some(parent) = table.endpoint.parent.as_ref().filter(|_| count > 0) else { return };
+    let fields = table.endpoint.parent_fields();
+    let what: Vec<_> = fields.iter().map(|field| format!("{{parent.{field}}}")).collect();
+    let why = if what.is_empty() {
+        "which are no part of an address".to_owned()
+    } else {
+        format!("whose records lack a value for {}", what.join(" or "))
+    };
+    tracing::warn!("nothing is asked for {count} ids of {}, {why}", parent.endpoint);
 }
 
 /// Whether a request can hold an id, and its record has all that requests name of it.
