@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 
 use super::Export;
 use super::look_ups::{Wanted, look_up};
-use super::parents::{check, fields_in, is_named, open, warn_unnamed};
+use super::parents::{are_there, fields_in, is_named, open, warn_unnamed};
 use super::table_run::{TableRun, blocking};
 use crate::endpoint::{Endpoint, Named};
 use crate::error::Result;
@@ -212,7 +212,7 @@ async fn name(
         chain.named(partition, &named, &ids)
     })
     .await?;
-    check(table, parent, &fields, found.values())?;
+    are_there(table, parent, &fields, found.values()).await;
     for wanted in &mut *wanted {
         wanted.named = found.remove(&wanted.id).unwrap_or_default();
     }

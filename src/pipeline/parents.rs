@@ -13,6 +13,7 @@ use crate::endpoint::{Dated, Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::partition::Partition;
+use crate::report::Problem;
 use crate::schema::Schema;
 use crate::window::day_of;
 
@@ -64,7 +65,7 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Table> {
 }
 
 /// What drives a snapshot: the ids of today's snapshot of the parent, or of all its rows, and what
-/// requests name of their records; `None` when this workspace has no such parent.
+/// requests name of their records; `None` when this workspace has no such parent, or no record has what they name.
 pub(super) async fn drivers(
     export: &Export,
     table: &TableRun<'_>,
@@ -81,8 +82,8 @@ pub(super) async fn drivers(
     let fields = fields_in(table, parent, &parents.manifest().schema)?;
     let (rule, named) = (parent.clone(), fields.clone());
     let drivers = blocking(move || parents.drivers(&rule, &named, day)).await?;
-    check(table, parent, &fields, drivers.values())?;
-    Ok(Some(drivers))
+    let are_there = are_there(table, parent, &fields, drivers.values()).await;
+    Ok(are_there.then_some(drivers))
 }
 
 /// What the table's requests name of its parents' records, as their table has it.
@@ -91,34 +92,31 @@ pub(super) fn fields_in(
     parent: &Parent,
     schema: &Schema,
 ) -> Result<Vec<ParentField>> {
-    let wrong = |message| wrong(table, format!("of {}, {message}", parent.endpoint));
+    let wrong = |message| {
+        let message = format!("of {}, {message}", parent.endpoint);
+        let context = format!("endpoint {}", table.endpoint.name);
+        Error::new(ErrorKind::Config, message).with_context(context)
+    };
     table.endpoint.parent_fields_in(schema).map_err(wrong)
 }
 
-/// Whether a field that is no column of the parents' table is in any of these records after all.
-pub(super) fn check<'a>(
+/// Whether all fields are columns of the parents' table, or are in any of these records after all;
+/// reports the first one that is not.
+pub(super) async fn are_there<'a>(
     table: &TableRun<'_>,
     parent: &Parent,
     fields: &[ParentField],
-    mut records: impl Iterator<Item = &'a Named> + Clone,
-) -> Result<()> {
+    records: impl Iterator<Item = &'a Named> + Clone,
+) -> bool {
     let is_nowhere =
         |at: usize| records.clone().all(|named| named.get(at).is_none_or(Option::is_none));
     let mut unknown = fields.iter().enumerate().filter(|(_, field)| !field.is_known);
     let nowhere = unknown.find(|(at, _)| is_nowhere(*at)).map(|(_, field)| &field.name);
-    match nowhere.filter(|_| records.next().is_some()) {
-        None => Ok(()),
-        Some(field) => {
-            let message = format!("no record of {} has a field `{field}`", parent.endpoint);
-            let hint = format!("`clari-lake schema {} LAKE` shows its columns", parent.endpoint);
-            Err(wrong(table, message).with_hint(hint))
-        }
-    }
-}
-
-fn wrong(table: &TableRun<'_>, message: String) -> Error {
-    let context = format!("endpoint {}", table.endpoint.name);
-    Error::new(ErrorKind::Config, message).with_context(context)
+    let Some(field) = nowhere.filter(|_| records.clone().next().is_some()) else { return true };
+    let message = format!("no record of {} has a field `{field}`", parent.endpoint);
+    let endpoint = table.endpoint.name.clone();
+    table.state().await.push_problem(Problem { endpoint, window: None, message });
+    false
 }
 
 /// Says how many are not asked for, since no request can hold what it would have to.

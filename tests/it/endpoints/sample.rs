@@ -86,6 +86,56 @@ fn from_an_address_to_a_table_in_two_commands() {
     assert!(code == 2 && err.contains("replaces none"), "{err}");
 }
 
+/// A first endpoint brings all there is, in whatever way a reply or its address tells that there is
+/// more; where nothing tells how to ask for it, the run says so and is not complete.
+#[test]
+fn a_draft_never_takes_a_first_page_for_all_there_is() {
+    let server = Canned::start(|target| {
+        let target = Target::of(target);
+        let (first, size) = match target.path.as_str() {
+            "/pages" => (target.number("page", 0) * 7, 7),
+            "/tokens" => (target.number("pageToken", 0), target.number("pageSize", 7)),
+            "/offsets" | "/totals" => (target.number("offset", 0), target.number("count", 7)),
+            _ => (target.number("skip", 0), target.number("limit", 7)),
+        };
+        let items: Vec<Value> = hourly(30).into_iter().skip(first).take(size).collect();
+        let next = first + items.len();
+        let reply = match target.path.as_str() {
+            "/pages" => json!({"items": items, "page": first / 7}),
+            "/tokens" if next < 30 => json!({"items": items, "nextPageToken": next.to_string()}),
+            "/flags" => json!({"items": items, "has_more": next < 30}),
+            "/totals" => json!({"items": items, "total": 30}),
+            _ => json!({"items": items}),
+        };
+        (200, reply)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    for (name, address, expected) in [
+        ("pages", "/pages", 0),
+        ("tokens", "/tokens?pageSize=4", 0),
+        ("offsets", "/offsets?offset=0&count=6", 0),
+        ("flags", "/flags", 0),
+        ("limits", "/limits?limit=8", 0),
+        ("totals", "/totals", 1),
+    ] {
+        let lake = Lake::new();
+        let (url, location) = (format!("{}{address}", server.base_url()), lake.location());
+        let file = format!("{dir}/{name}.toml");
+        let (code, _, err) = said(clari_lake(&["sample", "--url", &url, "--init", &file]));
+        assert_eq!(code, 0, "{address}: {err}");
+        let mut export = clari_lake(&["export", &location, "--endpoints", dir, "--rate", "0"]);
+        export.args(["--endpoint", name, "--base-url", &server.base_url()]);
+        let (code, _, err) = said(export);
+        assert_eq!(code, expected, "{address}: {err}");
+        if code == 0 {
+            assert_eq!(lake.rows(name).len(), 30, "{address}");
+        } else {
+            assert!(err.contains("repeats its pages"), "{address}: {err}");
+        }
+    }
+}
+
 #[test]
 fn a_sample_is_json_for_whoever_wants_it_and_holds_no_secret() {
     let server = server();
