@@ -28,7 +28,7 @@ use clari_lake::simulator::{Options, Workspace};
 /// As many replies are decoded at once as an export decodes.
 const BATCH_BYTES: usize = 2 << 20;
 /// As much is committed at once as an export commits.
-const BUFFER_BYTES: usize = 32 << 20;
+const BUFFER_BYTES: usize = 24 << 20;
 /// As many records make a page as the API sends at most.
 const PAGE: usize = 100;
 

@@ -27,7 +27,7 @@ const BATCH_BYTES: usize = 2 << 20;
 const BATCH_REPLIES: usize = 256;
 
 /// How many batches that are decoded may wait while others are committed.
-const DECODED: usize = 2;
+const DECODED: usize = 1;
 
 /// How many bytes of replies may wait to be decoded, beside those that are under way. The API's
 /// largest reply has 6 MB, and no more of those than one waits.

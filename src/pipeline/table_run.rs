@@ -25,7 +25,7 @@ use crate::schema::{Column, Difference, EXTRA_JSON};
 use crate::window::{Coverage, Window};
 
 /// How much decoded data waits in memory for its commit.
-const BUFFER_BYTES: usize = 32 << 20;
+const BUFFER_BYTES: usize = 24 << 20;
 /// How long it waits.
 const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
