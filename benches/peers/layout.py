@@ -1,8 +1,9 @@
 """Writes five years of call details in several layouts, and times five questions on each.
 
-    layout.py LAKE WORK
+    layout.py LAKE WORK [--spark]
 
-Times are DuckDB's CPU on one thread, the best of five. The files are pyarrow's, so that only the layout
+Times are DuckDB's CPU on one thread, the best of five; with `--spark` Spark's wall time on one core too, the
+best of three, for the layouts that differ in their files. The files are pyarrow's, so that only the layout
 differs; the first has the settings of this tool.
 """
 
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 lake, work = sys.argv[1], pathlib.Path(sys.argv[2])
+with_spark = "--spark" in sys.argv[3:]
 DAYS, A_DAY = 5 * 365, 8
 GROUP = 16 << 20
 LONG = ("text", "phrase", "summary", "full_summary", "key_takeaways", "action_item", "reasoning", "extra_json")
@@ -111,6 +113,47 @@ def questions(files):
     }
 
 
+def seconds(ask, of, rounds):
+    """The best of some rounds."""
+    best = float("inf")
+    for _ in range(rounds):
+        begun = of()
+        ask()
+        best = min(best, of() - begun)
+    return best
+
+
+def in_spark(question, files):
+    """The same question in Spark's words, about a view."""
+    source = f"read_parquet('{files}', hive_partitioning = true)"
+    for ours, theirs in [
+        (source, "details"),
+        ("unnest(transcript).text", "explode(transcript.text)"),
+        ("timestamptz", "timestamp"),
+        ("00:00+00'", "00:00:00+00:00'"),
+        ("+ interval 1 day", "+ interval '1' day"),
+        ("len(", "size("),
+    ]:
+        question = question.replace(ours, theirs)
+    return question
+
+
+def spark_session():
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.ui.enabled": "false", "spark.sql.session.timeZone": "UTC", "spark.sql.shuffle.partitions": "1",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder.master("local[1]")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+spark = spark_session() if with_spark else None
 print(f"duckdb {duckdb.__version__}, pyarrow {pa.__version__}; {DAYS * A_DAY:,} call details over {DAYS:,} days\n")
 for number, (name, options) in enumerate(LAYOUTS.items()):
     folder = work / ("by_month" if options.get("months") else "by_day") / str(number)
@@ -124,13 +167,13 @@ for number, (name, options) in enumerate(LAYOUTS.items()):
     if not number:
         print(f"| layout | MB | s to write | " + " | ".join(asked) + " |")
         print("|---" * (3 + len(asked)) + "|")
-    cells = []
-    for question in asked.values():
-        best = float("inf")
-        for _ in range(5):
-            begun = time.process_time()
-            connection.sql(question).fetchall()
-            best = min(best, time.process_time() - begun)
-        cells.append(f"{best * 1000:.0f} ms")
+    ask = {name: (lambda it=it: connection.sql(it).fetchall()) for name, it in asked.items()}
+    cells = [f"{seconds(it, time.process_time, 5) * 1000:.0f} ms" for it in ask.values()]
     print(f"| {name} | {size:.0f} | {cpu:.1f} | " + " | ".join(cells) + " |", flush=True)
+    if spark and (not number or options.get("months")):
+        spark.read.parquet(str(folder)).createOrReplaceTempView("details")
+        words = [in_spark(it, f"{folder}/*/*.parquet") for it in asked.values()]
+        ask = [lambda it=it: spark.sql(it).collect() for it in words]
+        cells = [f"{seconds(it, time.perf_counter, 3) * 1000:.0f} ms" for it in ask]
+        print(f"| the same in Spark {spark.version} | | | " + " | ".join(cells) + " |", flush=True)
     shutil.rmtree(folder)
