@@ -163,3 +163,64 @@ fn destinations(work: &Work) -> HashMap<Box<str>, Partition> {
     let moved = gained.filter(|(key, _)| dropped.contains(key));
     moved.map(|(key, at)| (key.into(), at)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+    use proptest::prelude::*;
+
+    use super::super::change::Share;
+    use super::super::object::RowOrder;
+    use super::*;
+    use crate::manifest::Granularity;
+
+    fn partition(day: i32) -> Partition {
+        Partition::of(Some(day), Granularity::Day)
+    }
+
+    /// The row of a key, as it is put into a partition.
+    fn share(key: &str) -> Share {
+        let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        Share { batch, rows: vec![(RowOrder { time: None, key: key.to_owned() }, 0)] }
+    }
+
+    proptest! {
+        /// P1: whichever way rows move between partitions, and however many are written at once,
+        /// a row is taken from where it was only when a group before has put it where it goes.
+        #[test]
+        fn a_row_that_moves_is_there_before_it_is_gone(
+            moves in prop::collection::vec((0i32..5, 0i32..5), 0..12),
+        ) {
+            let mut work = Work::new();
+            for (number, (from, to)) in moves.iter().enumerate() {
+                let key = number.to_string();
+                work.entry(partition(*to)).or_default().upserts.push(share(&key));
+                work.entry(partition(*from)).or_default().drop.insert(key.into());
+            }
+            let ordered = in_order(work);
+            let groups_where = |is_so: &dyn Fn(&Partition, &PartitionWork) -> bool| {
+                let groups = ordered.iter().enumerate();
+                let found = groups.filter(|(_, group)| group.iter().any(|(at, it)| is_so(at, it)));
+                found.map(|(number, _)| number).collect::<Vec<_>>()
+            };
+            for (number, (from, to)) in moves.iter().enumerate() {
+                let key = number.to_string();
+                let gains = |it: &PartitionWork| {
+                    it.upserts.iter().flat_map(|share| &share.rows).any(|(row, _)| row.key == key)
+                };
+                let gained = groups_where(&|at, it| *at == partition(*to) && gains(it));
+                let lost = groups_where(&|at, it| {
+                    *at == partition(*from) && it.drop.contains(key.as_str())
+                });
+                prop_assert_eq!((gained.len(), lost.len()), (1, 1));
+                prop_assert!(from == to || gained[0] < lost[0], "{} {:?}", key, moves);
+            }
+            let partitions = |group: &Vec<(Partition, PartitionWork)>| {
+                let names: HashSet<Partition> = group.iter().map(|(at, _)| *at).collect();
+                names.len() == group.len()
+            };
+            prop_assert!(ordered.iter().all(partitions), "no two threads write one partition");
+        }
+    }
+}
