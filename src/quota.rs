@@ -64,8 +64,8 @@ impl Limits {
         spacing(self.rate)
     }
 
-    /// The same for a run's next block, when it has claimed `claimed` so far: the first is small
-    /// and each one twice that before. What a killed run has paid and not sent is lost, and the
+    /// These limits for the next block of a run that has claimed `claimed` so far: the first is
+    /// small and each one twice that before. What a killed run has paid and not sent is lost, and the
     /// next waits until its slot is over: so neither is much more than the run has used.
     #[must_use]
     pub fn behind(&self, claimed: u32) -> Self {
