@@ -280,35 +280,36 @@ impl RecordDecoder {
         bodies: &[(Bytes, Origin)],
         is_plain: bool,
     ) -> Result<Option<DecodedMany>, Undecodable> {
-        let mut text = Vec::with_capacity(bodies.iter().map(|(body, _)| body.len() + 1).sum());
+        let mut texts = Vec::with_capacity(bodies.len());
         let mut lone_surrogates = 0;
         let mut settled = Vec::new();
         for (body, origin) in bodies {
-            text.push(if text.is_empty() { b'[' } else { b',' });
             let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
             let (body, count) = surrogates::replace_lone(body);
-            if is_plain {
-                text.extend_from_slice(&body);
-            } else {
-                match self.splice(&body, origin) {
-                    Ok(spliced) => {
-                        text.extend_from_slice(spliced.text.as_bytes());
-                        settled.extend(spliced.settled);
-                    }
-                    Err(Undecodable::NoRecords(_)) => text.extend_from_slice(b"[]"),
-                    Err(error) => return Err(error),
-                }
-            }
             lone_surrogates += count;
+            if is_plain {
+                texts.push(body);
+                continue;
+            }
+            match self.splice(&body, origin) {
+                Ok(spliced) => {
+                    texts.push(spliced.text.into_bytes().into());
+                    settled.extend(spliced.settled);
+                }
+                Err(Undecodable::NoRecords(_)) => texts.push(b"[]".into()),
+                Err(error) => return Err(error),
+            }
         }
-        text.push(b']');
         let origins: Vec<Origin> = bodies.iter().map(|(_, origin)| origin.clone()).collect();
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
             let decoded = shape.replies(tape, root, &origins, is_plain, &settled);
             (shape, decoded)
         };
-        let (shape, decoded) = self.reader.read(&text, visit).map_err(Undecodable::NotJson)?;
+        let separators = std::iter::once(b"[".as_slice()).chain(std::iter::repeat(b",".as_slice()));
+        let parts = separators.zip(&texts).flat_map(|(separator, text)| [separator, &**text]);
+        let read = self.reader.read_parts(parts.chain([b"]".as_slice()]), visit);
+        let (shape, decoded) = read.map_err(Undecodable::NotJson)?;
         let decoded = decoded?;
         self.shape = shape;
         Ok(decoded.map(|mut decoded| {

@@ -40,6 +40,15 @@ impl TapeReader {
         text: &[u8],
         visit: impl FnOnce(&Tape<'_>, u32) -> T + Send + 'static,
     ) -> Result<T, String> {
+        self.read_parts([text], visit)
+    }
+
+    /// The same of a text that is in several parts, which are not copied together.
+    pub(super) fn read_parts<'p, T: Send + 'static>(
+        &mut self,
+        parts: impl IntoIterator<Item = &'p [u8]>,
+        visit: impl FnOnce(&Tape<'_>, u32) -> T + Send + 'static,
+    ) -> Result<T, String> {
         let visited = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&visited);
         let work: Work = Box::new(move |tape, root| *lock(&slot) = Some(visit(tape, root)));
@@ -48,7 +57,7 @@ impl TapeReader {
             Some(decoder) => decoder,
             None => self.build()?,
         };
-        parse(&mut decoder, text)?;
+        parse(&mut decoder, parts.into_iter())?;
         // A decoder that met an error is not used again: it holds half a record.
         self.decoder = Some(decoder);
         let visited = lock(&visited).take();
@@ -64,12 +73,13 @@ impl TapeReader {
     }
 }
 
-fn parse(decoder: &mut Decoder, text: &[u8]) -> Result<(), String> {
+fn parse<'p>(decoder: &mut Decoder, parts: impl Iterator<Item = &'p [u8]>) -> Result<(), String> {
     // A trailing space ends a number at the root.
-    let consumed = decoder.decode(text).and_then(|n| decoder.decode(b" ").map(|_| n));
-    let consumed = consumed.map_err(|error| error.to_string())?;
-    if text[consumed..].iter().any(|byte| !byte.is_ascii_whitespace()) {
-        return Err("something follows the first value".to_owned());
+    for part in parts.chain([b" ".as_slice()]) {
+        let consumed = decoder.decode(part).map_err(|error| error.to_string())?;
+        if part[consumed..].iter().any(|byte| !byte.is_ascii_whitespace()) {
+            return Err("something follows the first value".to_owned());
+        }
     }
     decoder.flush().map_err(|error| error.to_string())?;
     Ok(())
