@@ -12,8 +12,10 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::file::metadata::ParquetMetaData;
 
 use super::change::Share;
+use super::layout::Contents;
 use super::object::{self, RowOrder};
 use super::store::Object;
 use crate::decode::{Cleansed, Origin, RecordDecoder, RowFacts, Rows};
@@ -41,14 +43,13 @@ impl Merge<'_> {
     /// Writes the next version; how many rows it has.
     pub(super) fn write<W: Write + Send>(
         mut self,
-        existing: Option<Object>,
+        existing: Option<Existing>,
         writer: &mut ArrowWriter<W>,
     ) -> Result<u64> {
         let mut new = NewRows::of(std::mem::take(&mut self.upserts));
         self.drop.extend(new.sorted.iter().map(|(row, _)| Box::from(row.key.as_str())));
         let mut count = 0;
-        if let Some(object) = existing {
-            let (reader, is_current) = open(object, self.decoder)?;
+        if let Some(Existing { reader, is_current, .. }) = existing {
             for batch in reader {
                 count += self.write_between(batch?, is_current, &mut new, writer)?;
             }
@@ -146,11 +147,26 @@ impl NewRows {
     }
 }
 
-/// Opens an object; whether it has the decoder's schema already.
-fn open(object: Object, decoder: &RecordDecoder) -> Result<(ParquetRecordBatchReader, bool)> {
+/// An object that is read.
+pub(super) struct Existing {
+    reader: ParquetRecordBatchReader,
+    /// Whether it has the decoder's schema already.
+    is_current: bool,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl Existing {
+    /// Adds what it holds.
+    pub(super) fn add_to(&self, contents: &mut Contents) {
+        contents.add_object(&self.metadata, self.is_current);
+    }
+}
+
+/// Opens an object, which is in the decoder's schema or an older one.
+pub(super) fn open(object: Object, decoder: &RecordDecoder) -> Result<Existing> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
     let is_current = *builder.schema().fields() == *decoder.schema().arrow().fields();
-    let metadata = builder.metadata();
+    let metadata = Arc::clone(builder.metadata());
     let bytes: i64 = metadata
         .row_groups()
         .iter()
@@ -158,7 +174,8 @@ fn open(object: Object, decoder: &RecordDecoder) -> Result<(ParquetRecordBatchRe
         .sum();
     let rows = metadata.file_metadata().num_rows().max(1);
     let batch_rows = batch_rows(bytes / rows);
-    Ok((builder.with_batch_size(batch_rows).build()?, is_current))
+    let reader = builder.with_batch_size(batch_rows).build()?;
+    Ok(Existing { reader, is_current, metadata })
 }
 
 /// How many rows of this size make a batch.
@@ -199,8 +216,7 @@ pub(super) fn cleanse(
     decoder: &mut RecordDecoder,
     mut take: impl FnMut(Vec<String>, Cleansed),
 ) -> Result<()> {
-    let (reader, _) = open(object, decoder)?;
-    for batch in reader {
+    for batch in open(object, decoder)?.reader {
         let batch = batch?;
         let keys = object::order(endpoint, &batch)?.into_iter().map(|row| row.key).collect();
         let mut cleansed = decoder.cleanse(&batch, &origins(&batch, decoder))?;
@@ -215,9 +231,8 @@ pub(super) fn cleanse(
 
 /// How people's own records in an object name them, of those who are forgotten.
 pub(super) fn people(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<String>> {
-    let (reader, _) = open(object, decoder)?;
     let mut people = Vec::new();
-    for batch in reader {
+    for batch in open(object, decoder)?.reader {
         people.extend(decoder.people(&batch?)?);
     }
     Ok(people)
@@ -232,9 +247,8 @@ pub(super) fn cleanse_rows(rows: &Rows, decoder: &mut RecordDecoder) -> Result<C
 
 /// What an object says of each of its rows.
 pub(super) fn read_facts(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<RowFacts>> {
-    let (reader, _) = open(object, decoder)?;
     let mut facts = Vec::new();
-    for batch in reader {
+    for batch in open(object, decoder)?.reader {
         facts.extend(widen(&batch?, decoder)?.facts);
     }
     Ok(facts)
@@ -242,8 +256,7 @@ pub(super) fn read_facts(object: Object, decoder: &mut RecordDecoder) -> Result<
 
 /// An object's rows, in the decoder's schema.
 pub(super) fn read_rows(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<Rows>> {
-    let (reader, _) = open(object, decoder)?;
-    reader.map(|batch| widen(&batch?, decoder)).collect()
+    open(object, decoder)?.reader.map(|batch| widen(&batch?, decoder)).collect()
 }
 
 /// The Arrow schema of an object.

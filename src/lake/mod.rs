@@ -14,6 +14,7 @@ mod forget;
 mod history;
 mod index;
 mod keys;
+mod layout;
 mod ledger;
 mod manifests;
 mod mend;

@@ -10,25 +10,11 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
 
+use super::layout::{self, Contents};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::schema::{Column, ColumnType, DAY, EXTRA_JSON, Schema};
-
-/// What a row group holds at most, encoded: small enough to read one transcript without the rest.
-const ROW_GROUP_BYTES: usize = 16 << 20;
-/// And in rows.
-const ROW_GROUP_ROWS: usize = 100_000;
-
-/// Text this long on average gains nothing from a dictionary; these names hold such text.
-const LONG_TEXT: [&str; 7] =
-    ["text", "phrase", "summary", "full_summary", "key_takeaways", "action_item", "reasoning"];
-/// How much of such text is compressed at once: the more, the smaller it gets.
-const TEXT_PAGE_BYTES: usize = 4 << 20;
+use crate::schema::{DAY, Schema};
 
 /// What orders rows within a partition: time, then key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,106 +29,13 @@ pub(super) fn writer<W: Write + Send>(
     endpoint: &Endpoint,
     schema: &Schema,
     run: &str,
+    contents: &Contents,
 ) -> Result<ArrowWriter<W>> {
     // Parquet's own types say it all; Arrow's schema beside them would be a third of a footer.
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(endpoint, schema, run)?)
+        .with_properties(layout::properties(endpoint, schema, run, contents)?)
         .with_skip_arrow_metadata(true);
     Ok(ArrowWriter::try_new_with_options(sink, schema.arrow(), options)?)
-}
-
-fn properties(endpoint: &Endpoint, schema: &Schema, run: &str) -> Result<WriterProperties> {
-    let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
-    let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_created_by(concat!("clari-lake version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_sorting_columns(Some(sorting_columns(endpoint, schema)))
-        .set_key_value_metadata(Some(vec![
-            said("version", env!("CARGO_PKG_VERSION").to_owned()),
-            said("endpoint", endpoint.name.clone()),
-            said("schema", schema.fingerprint()),
-            said("run", run.to_owned()),
-        ]));
-    for (path, kind) in leaves_of(&schema.columns, &[]) {
-        properties = match kind {
-            Kind::LongText => properties
-                .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
-                .set_column_dictionary_enabled(path, false),
-            Kind::Measure => properties.set_column_dictionary_enabled(path, false),
-            Kind::Other => properties,
-        };
-    }
-    properties = properties.set_column_dictionary_enabled(EXTRA_JSON.into(), false);
-    for key in endpoint.key.iter().filter(|key| !endpoint.is_day(key)) {
-        let path = ColumnPath::from(key.as_str());
-        properties = properties
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_bloom_filter_enabled(path, endpoint.time_field().is_some());
-    }
-    Ok(properties.build())
-}
-
-/// What a leaf holds, as far as it matters to how it is written.
-enum Kind {
-    LongText,
-    /// A double: seconds and ratios hardly ever repeat, and a dictionary makes them larger.
-    Measure,
-    Other,
-}
-
-/// The leaves of these columns.
-fn leaves_of(columns: &[Column], parents: &[String]) -> Vec<(ColumnPath, Kind)> {
-    let mut leaves = Vec::new();
-    for column in columns {
-        let mut path = parents.to_vec();
-        path.push(column.name.clone());
-        let mut inner = &column.column_type;
-        while let ColumnType::List(element) = inner {
-            path.extend(["list".to_owned(), "element".to_owned()]);
-            inner = element;
-        }
-        let kind = match inner {
-            ColumnType::Struct(fields) => {
-                leaves.extend(leaves_of(fields, &path));
-                continue;
-            }
-            ColumnType::String if LONG_TEXT.contains(&column.name.as_str()) => Kind::LongText,
-            ColumnType::Double => Kind::Measure,
-            _ => Kind::Other,
-        };
-        leaves.push((ColumnPath::new(path), kind));
-    }
-    leaves
-}
-
-/// The leading columns by which rows are ordered, if they are leaves of the file.
-fn sorting_columns(endpoint: &Endpoint, schema: &Schema) -> Vec<SortingColumn> {
-    let fields = schema.arrow();
-    let leaf = |name: &str| {
-        let at = fields.index_of(name).ok()?;
-        let leaves: usize =
-            fields.fields()[..at].iter().map(|field| leaves(field.data_type())).sum();
-        i32::try_from(leaves).ok()
-    };
-    let day = (endpoint.time_field().is_none() && schema.added.day).then_some(DAY);
-    let keys = endpoint.key_columns().filter(|name| !endpoint.is_day(name));
-    let names = endpoint.time_field().or(day).into_iter().chain(keys);
-    names
-        .map_while(leaf)
-        .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true })
-        .collect()
-}
-
-fn leaves(data_type: &arrow::datatypes::DataType) -> usize {
-    use arrow::datatypes::DataType;
-    match data_type {
-        DataType::List(element) => leaves(element.data_type()),
-        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
-        _ => 1,
-    }
 }
 
 /// What orders each row of a table's batch.
@@ -225,7 +118,8 @@ mod tests {
     fn an_object_says_its_columns_without_arrows_own_schema() {
         for endpoint in Catalogue::built_in().unwrap().endpoints() {
             let schema = endpoint.schema();
-            let writer = writer(Vec::new(), endpoint, &schema, "run").unwrap();
+            let writer =
+                writer(Vec::new(), endpoint, &schema, "run", &Contents::default()).unwrap();
             let bytes = bytes::Bytes::from(writer.into_inner().unwrap());
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
             assert_eq!(reader.schema().fields(), schema.arrow().fields(), "{}", endpoint.name);

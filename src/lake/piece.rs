@@ -15,8 +15,9 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use super::layout::FEW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Attempt, IndexEntry};
 
@@ -28,9 +29,15 @@ pub(super) fn write(entries: &Entries) -> Result<Vec<u8>> {
     let mut entries: Vec<_> = entries.iter().map(|(key, entry)| (&**key, entry)).collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     let batch = to_batch(&entries)?;
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
+    // A small piece is read whole, and what is not a key in it is hardly worth a compressor.
+    let others = if entries.len() > FEW { zstd } else { Compression::UNCOMPRESSED };
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_compression(others)
+        .set_column_compression("key".into(), zstd)
         .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
     writer.write(&batch)?;

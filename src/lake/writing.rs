@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::change::{PartitionChange, PartitionWork, Work};
-use super::merge::Merge;
+use super::layout::Contents;
+use super::merge::{self, Merge};
 use super::object;
 use super::store::{Object, Store, Written};
 use super::table::{Table, lost};
@@ -102,8 +103,16 @@ impl Writing<'_> {
         let version = existing.as_ref().map(Object::version).cloned();
         let PartitionWork { inserted, updated, deleted, upserts, drop, marks } = work;
         let schema = Arc::clone(decoder.schema());
+        let existing = existing.map(|object| merge::open(object, decoder)).transpose()?;
+        let mut contents = Contents::default();
+        for share in &upserts {
+            contents.add_batch(&share.batch, share.rows.len());
+        }
+        if let Some(existing) = &existing {
+            existing.add_to(&mut contents);
+        }
         let mut staged = store.stage()?;
-        let mut writer = object::writer(&mut staged, endpoint, &schema, self.run)?;
+        let mut writer = object::writer(&mut staged, endpoint, &schema, self.run, &contents)?;
         let rows =
             Merge { endpoint, decoder, upserts, drop, marks }.write(existing, &mut writer)?;
         writer.close()?;
