@@ -117,9 +117,8 @@ pub(super) fn perform(
     endpoints: &[String],
     printer: Printer,
 ) -> Result<(Report, Option<u8>)> {
-    // Few threads: each keeps memory of its own, and two cores decode faster than any API answers.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // Requests need one thread; two more decode and commit. Each keeps memory of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(2)
         .enable_all()
         .build()?;

@@ -17,7 +17,7 @@ use crate::partition::Partition;
 use crate::window::day_of;
 
 /// How many entries are kept in memory; one takes some 200 bytes.
-const KEPT: usize = 100_000;
+const KEPT: usize = 30_000;
 
 /// What is known of some keys, and in which partition's piece it stands.
 pub type Known = HashMap<Box<str>, (Partition, IndexEntry)>;
