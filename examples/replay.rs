@@ -33,6 +33,7 @@ const BUFFER_BYTES: usize = 24 << 20;
 const PAGE: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    clari_lake::allocator::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [endpoint, file, lake] => replay(endpoint, Path::new(file), lake),
@@ -54,16 +55,22 @@ fn replay_made_up() -> Result<(), Box<dyn Error>> {
 fn replay(endpoint: &str, file: &Path, lake: &str) -> Result<(), Box<dyn Error>> {
     let mut replay = Replay::open(endpoint, lake)?;
     let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
-    let (mut line, mut page) = (Vec::new(), Vec::new());
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        page.push(std::mem::take(&mut line));
-        if page.len() == replay.page {
-            replay.reply(&page)?;
-            page.clear();
+    let (begin, end): (&[u8], &[u8]) =
+        if replay.page == 1 { (b"{\"call\":", b"}") } else { (b"{\"calls\":[", b"]}") };
+    let (mut body, mut records) = (begin.to_vec(), 0);
+    while lines.read_until(b'\n', &mut body)? > 0 {
+        records += 1;
+        if records == replay.page {
+            body.extend(end);
+            replay.reply(std::mem::replace(&mut body, begin.to_vec()))?;
+            records = 0;
+        } else {
+            body.push(b',');
         }
     }
-    if !page.is_empty() {
-        replay.reply(&page)?;
+    if body.pop_if(|last| *last == b',').is_some() {
+        body.extend(end);
+        replay.reply(body)?;
     }
     println!("{} rows", replay.finish()?);
     Ok(())
@@ -91,13 +98,9 @@ impl Replay {
         Ok(Self { table, decoder, page, replies, change, bytes: 0 })
     }
 
-    /// A reply, as the API would send these records.
-    fn reply(&mut self, records: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
-        let records = records.join(&b',');
-        let (begin, end): (&[u8], &[u8]) =
-            if self.page == 1 { (b"{\"call\":", b"}") } else { (b"{\"calls\":[", b"]}") };
-        let body = Bytes::from([begin, &records, end].concat());
-        self.replies.push((body, Origin { fetched_at: 1, ..Origin::default() }));
+    /// A reply, as the API would send it.
+    fn reply(&mut self, body: Vec<u8>) -> Result<(), Box<dyn Error>> {
+        self.replies.push((body.into(), Origin { fetched_at: 1, ..Origin::default() }));
         let bytes: usize = self.replies.iter().map(|(body, _)| body.len()).sum();
         if bytes >= BATCH_BYTES { self.decode() } else { Ok(()) }
     }

@@ -130,6 +130,7 @@
 //! Imports go down only. Words know nothing; decisions know words; hands know decisions; use cases
 //! know hands; the command line knows all, and nothing knows it.
 
+pub mod allocator;
 pub mod calendar;
 pub mod check;
 pub mod cli;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    clari_lake::allocator::keep_freed_memory();
     clari_lake::cli::main()
 }

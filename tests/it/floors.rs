@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 5] = [
         "error",
     ],
     &["plan", "paginate", "quota", "retry", "decode", "partition"],
-    &["fetch", "lake", "clock"],
+    &["fetch", "lake", "clock", "allocator"],
     &["pipeline", "verify", "evolve", "forget", "forecast", "status", "sample", "sql", "doctor"],
     &["main", "cli"],
 ];
