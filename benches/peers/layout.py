@@ -32,11 +32,48 @@ columns = pq.ParquetFile(files[0]).schema
 leaves = [columns.column(at) for at in range(len(columns))]
 
 
-def is_long(leaf):
-    return leaf.path.split(".")[-1] in LONG
+# What few values are, and too few for a dictionary.
+FEW, TOO_FEW = 1024, 256
 
 
-selective = [it.path for it in leaves if not is_long(it) and it.physical_type != "DOUBLE" and it.path != "id"]
+def repeats(leaf):
+    """Whether a large column of these is smaller with a dictionary."""
+    logical = leaf.logical_type.type
+    is_long = leaf.path.split(".")[-1] in LONG
+    return not is_long and leaf.physical_type != "DOUBLE" and logical != "TIMESTAMP" and leaf.path != "id"
+
+
+def is_listed(leaf):
+    return ".list." in leaf.path
+
+
+def contents(rows, leaf):
+    """How many values a leaf has about, and whether all of them are null."""
+    values, count = rows, rows.num_rows
+    for name in leaf.path.replace(".list.element", ".[]").split("."):
+        if name == "[]":
+            values = pc.list_flatten(values)
+            count = max(count, len(values))
+        elif isinstance(values, pa.Table):
+            values = values[name].combine_chunks()
+        else:
+            values = pc.struct_field(values, name)
+    return count, values.null_count == len(values)
+
+
+def as_this_tool(rows):
+    """This tool's settings for an object of these rows."""
+    known = {leaf.path: contents(rows, leaf) for leaf in leaves}
+    bare = lambda leaf: known[leaf.path][0] <= FEW and (known[leaf.path][1] or leaf.physical_type == "BOOLEAN")
+    return {
+        "compression": {leaf.path: "none" if bare(leaf) else "zstd" for leaf in leaves},
+        "compression_level": {leaf.path: 3 for leaf in leaves if not bare(leaf)},
+        "use_dictionary": [it.path for it in leaves if repeats(it) and not bare(it) and known[it.path][0] > TOO_FEW],
+        "write_statistics": [it.path for it in leaves if not is_listed(it)],
+        "write_page_index": rows.num_rows > FEW,
+        "data_page_size": 4 << 20,
+        "bloom_filter_options": {"id": {"ndv": 10_000, "fpp": 0.01}},
+    }
 
 
 def day(number):
@@ -65,18 +102,17 @@ def partitions(months):
 
 
 def write(folder, months=False, group=GROUP, shuffled=False, **options):
-    settings = {
-        "compression": "zstd", "compression_level": 3, "use_dictionary": selective, "write_page_index": True,
-        "data_page_size": 4 << 20, "bloom_filter_options": {"id": {"ndv": 10_000, "fpp": 0.01}},
-    } | options
     for name, rows in partitions(months):
         if shuffled:
             rows = rows.take(pc.sort_indices(rows["id"]))
         path = folder / f"dt={name}"
         path.mkdir(parents=True)
         size = max(1, group * rows.num_rows // rows.nbytes)
-        pq.write_table(rows, path / "part-0.parquet", row_group_size=size, **settings)
+        pq.write_table(rows, path / "part-0.parquet", row_group_size=size, **(as_this_tool(rows) | options))
 
+
+ALL_ZSTD = {"compression": "zstd", "compression_level": 3}
+LIKE_MANY = ALL_ZSTD | {"use_dictionary": [it.path for it in leaves if repeats(it)]}
 
 LAYOUTS = {
     "this tool's: by day, 16 MB groups, zstd 3": {},
@@ -84,13 +120,14 @@ LAYOUTS = {
     "by month, 4 MB groups": {"months": True, "group": 4 << 20},
     "by month, 64 MB groups": {"months": True, "group": 64 << 20},
     "by month, not sorted by time": {"months": True, "shuffled": True},
+    "few values like many": LIKE_MANY,
+    "few values like many, lists described, page index": LIKE_MANY | {"write_statistics": True, "write_page_index": True},
     "dictionary on all columns": {"use_dictionary": True},
     "dictionary on none": {"use_dictionary": False},
     "pages of 1 MB": {"data_page_size": 1 << 20},
     "no bloom filter": {"bloom_filter_options": None},
-    "no page index": {"write_page_index": False},
-    "zstd 1": {"compression_level": 1},
-    "zstd 9": {"compression_level": 9},
+    "zstd 1": ALL_ZSTD | {"compression_level": 1},
+    "zstd 9": ALL_ZSTD | {"compression_level": 9},
 }
 
 
