@@ -129,6 +129,17 @@ pub struct DecodedMany {
     pub counts: Vec<usize>,
 }
 
+/// Whether a body is one whole JSON value by the looks of it: it ends with the bracket that it
+/// begins with. One that was cut off does so by chance; decoding it tells, and so does [`is_json`].
+#[must_use]
+pub fn looks_whole(body: &[u8]) -> bool {
+    let ends = match body.trim_ascii() {
+        [first, .., last] => (*first, *last),
+        _ => (0, 0),
+    };
+    matches!(ends, (b'{', b'}') | (b'[', b']')) || is_json(body)
+}
+
 /// Whether a body is one whole JSON value, as far as decoding goes.
 #[must_use]
 pub fn is_json(body: &[u8]) -> bool {
@@ -306,9 +317,10 @@ impl RecordDecoder {
             let decoded = shape.replies(tape, root, &origins, is_plain, &settled);
             (shape, decoded)
         };
-        let separators = std::iter::once(b"[".as_slice()).chain(std::iter::repeat(b",".as_slice()));
-        let parts = separators.zip(&texts).flat_map(|(separator, text)| [separator, &**text]);
-        let read = self.reader.read_parts(parts.chain([b"]".as_slice()]), visit);
+        let begin = [b"[".as_slice()].into_iter().chain(std::iter::repeat(b",".as_slice()));
+        let parts = begin.zip(&texts).flat_map(|(begin, text)| [begin, &**text]);
+        let end: &[u8] = if texts.is_empty() { b"[]" } else { b"]" };
+        let read = self.reader.read_parts(parts.chain([end]), visit);
         let (shape, decoded) = read.map_err(Undecodable::NotJson)?;
         let decoded = decoded?;
         self.shape = shape;

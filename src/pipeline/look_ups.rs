@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::parents::is_named;
 use super::table_run::TableRun;
 use super::{Export, means_absent};
-use crate::decode::{DecodedMany, Origin};
+use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
 use crate::endpoint::{Driver, Endpoint, Named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, request};
@@ -71,7 +71,7 @@ async fn fetch_all(
 ) -> Result<()> {
     let room = Arc::new(Semaphore::new(WAITING_BYTES as usize));
     let fetch_one = async |wanted: Result<Wanted>| {
-        let fetched = fetch(export, table, wanted?).await?;
+        let fetched = fetch(export, table, wanted?, looks_whole).await?;
         // The semaphore is never closed.
         let place = Arc::clone(&room).acquire_many_owned(room_of(fetched.as_ref())).await.ok();
         Ok::<_, Error>((fetched, place))
@@ -98,7 +98,7 @@ async fn decode_all(
             batch.push(fetched);
         }
         if batch.is_full() {
-            let decoded = std::mem::take(&mut batch).decode(table).await?;
+            let decoded = std::mem::take(&mut batch).decode(export, table).await?;
             if sender.send(decoded).await.is_err() {
                 return Ok(());
             }
@@ -107,7 +107,7 @@ async fn decode_all(
     }
     if !batch.bodies.is_empty() {
         // Whoever would take it in has failed, and says so.
-        let _ = sender.send(batch.decode(table).await?).await;
+        let _ = sender.send(batch.decode(export, table).await?).await;
     }
     Ok(())
 }
@@ -147,8 +147,14 @@ fn room_of(fetched: Option<&Fetched>) -> u32 {
 /// What came of one request, and its place among those that wait to be decoded.
 type Waiting = (Option<Fetched>, Option<OwnedSemaphorePermit>);
 
-/// Asks for one record; a failure is noted at once, a reply is decoded with others.
-async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<Option<Fetched>> {
+/// Asks for one record; a failure is noted at once, a reply that passes for JSON by this is decoded
+/// with others.
+async fn fetch(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: Wanted,
+    is_json: fn(&[u8]) -> bool,
+) -> Result<Option<Fetched>> {
     let purpose = wanted.purpose;
     if !is_named(table, &wanted.id, &wanted.named) {
         conclude(table, wanted, Some(queue::UNNAMED)).await;
@@ -156,7 +162,7 @@ async fn fetch(export: &Export, table: &TableRun<'_>, wanted: Wanted) -> Result<
     }
     let driver = Driver { id: &wanted.id, named: &wanted.named };
     let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
-    match table.fetch(&request(&table.endpoint, &asked)).await {
+    match table.fetch(&request(&table.endpoint, &asked), is_json).await {
         Ok((body, origin)) => return Ok(Some(Fetched { wanted, body, origin })),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
             Some(reason) => conclude(table, wanted, Some(reason)).await,
@@ -189,8 +195,23 @@ impl Batch {
         self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
     }
 
-    async fn decode(self, table: &TableRun<'_>) -> Result<DecodedBatch> {
-        Ok((self.wanted, table.decode(self.bodies).await?))
+    /// Decodes the replies. Those that only looked whole are asked for again, and looked through
+    /// before they are taken.
+    async fn decode(mut self, export: &Export, table: &TableRun<'_>) -> Result<DecodedBatch> {
+        if let Some(decoded) = table.decode(self.bodies.clone()).await? {
+            return Ok((self.wanted, decoded));
+        }
+        let (wanted, bodies) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.bodies));
+        for (wanted, (body, origin)) in wanted.into_iter().zip(bodies) {
+            if is_json(&body) {
+                self.push(Fetched { wanted, body, origin });
+            } else if let Some(fetched) = fetch(export, table, wanted, is_json).await? {
+                self.push(fetched);
+            }
+        }
+        let decoded = table.decode(self.bodies).await?;
+        let broken = || Error::new(ErrorKind::Data, "replies that are JSON are not when together");
+        Ok((self.wanted, decoded.ok_or_else(broken)?))
     }
 }
 

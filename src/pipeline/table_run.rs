@@ -11,9 +11,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{Export, Ran};
-use crate::decode::{
-    Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable, is_json,
-};
+use crate::decode::{Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
@@ -162,8 +160,12 @@ impl<'e> TableRun<'e> {
         self.export.clock.now_micros().saturating_sub(age)
     }
 
-    /// Asks for a reply whose decoding can wait for others'.
-    pub(super) async fn fetch(&self, request: &Request) -> Result<(Bytes, Origin), FetchError> {
+    /// Asks for a reply whose decoding can wait for others', and which passes for JSON by this.
+    pub(super) async fn fetch(
+        &self,
+        request: &Request,
+        is_json: fn(&[u8]) -> bool,
+    ) -> Result<(Bytes, Origin), FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
             let origin = Origin { fetched_at: self.fetched_at(reply), ..Origin::default() };
@@ -187,15 +189,18 @@ impl<'e> TableRun<'e> {
         self.answered.fetch_or(answered, Ordering::Relaxed);
     }
 
-    /// Decodes replies that were fetched, while others are asked for and committed.
-    pub(super) async fn decode(&self, bodies: Vec<(Bytes, Origin)>) -> Result<DecodedMany> {
+    /// Decodes replies that were fetched, while others are asked for and committed; `None` when one
+    /// of them is not JSON.
+    pub(super) async fn decode(&self, bodies: Vec<(Bytes, Origin)>) -> Result<Option<DecodedMany>> {
         let decoder = Arc::clone(&self.decoder);
         let decode = move || {
             let mut decoder = decoder.lock().unwrap_or_else(PoisonError::into_inner);
-            decoder.decode_many(&bodies).map_err(|error| match error {
-                Undecodable::Other(error) => error,
-                other => Error::new(ErrorKind::Data, other.to_string()),
-            })
+            match decoder.decode_many(&bodies) {
+                Ok(decoded) => Ok(Some(decoded)),
+                Err(Undecodable::NotJson(_)) => Ok(None),
+                Err(Undecodable::Other(error)) => Err(error),
+                Err(other) => Err(Error::new(ErrorKind::Data, other.to_string())),
+            }
         };
         blocking(decode).await
     }

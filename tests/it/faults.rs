@@ -1,13 +1,17 @@
 //! P1, P12 under an API that fails: what fails in passing is in, what fails for good is said.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use clari_lake::clock::Clock;
+use clari_lake::fetch::Get;
 use clari_lake::report::Outcome;
-use clari_lake::simulator::{Fault, Faults, Options, Server, Settings};
+use clari_lake::simulator::{Api, Fault, Faults, Options, Server, Settings};
 use serde_json::json;
 
-use crate::support::{Run, Site, small};
+use crate::support::{Run, Site, received, small};
 
 #[test]
 fn p1_a_fifth_of_all_requests_may_fail_in_every_way_there_is() {
@@ -151,4 +155,29 @@ fn p3_an_outage_in_the_middle_leaves_a_lake_that_the_next_run_completes() {
     let server = Server::start(site.workspace.clone(), healthy).unwrap();
     Run::new(server.base_url(), site.lake.location(), site.now).complete();
     site.assert_calls(site.now);
+}
+
+/// A reply that is cut off where a bracket closes looks whole, and only among others it shows that
+/// it is not.
+#[test]
+fn p1_a_reply_that_only_looks_whole_is_asked_for_again() {
+    let site = Site::new(&small());
+    let api = Api::new(site.workspace.clone(), Settings::default());
+    let asked = AtomicUsize::new(0);
+    let transport = move |get: Get| {
+        let is_details = get.url.path().ends_with("/call-details");
+        let (mut reply, _) = api.answer(&received(get));
+        let nth = if is_details { asked.fetch_add(1, Ordering::Relaxed) } else { 1 };
+        if nth % 3 == 0 && nth < 30 {
+            let body = reply.body();
+            let within = body[..body.len() - 1].iter().rposition(|byte| *byte == b'}');
+            *reply.body_mut() = body.slice(..=within.unwrap());
+        }
+        std::future::ready(Ok(reply))
+    };
+    let run = Run::over(Arc::new(transport), site.lake.location(), &Clock::system());
+    let report = run.only(&["calls", "call_details"]).at(site.now).complete();
+    site.assert_calls(site.now);
+    let details = site.lake.rows("call_details").len() as u64;
+    assert_eq!(report.endpoints[1].requests, details + 10, "P7: each of them once more");
 }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::fetch::{Break, Exchanged, Get, Severed, Transport};
 use clari_lake::simulator::{Api, Fault, Settings, Workspace};
 use fastrand::Rng;
+
+use crate::support::received;
 
 /// A way to an API that lives in this process.
 pub(super) struct Wire {
@@ -46,7 +47,7 @@ impl Wire {
         if self.lives {
             self.api.workspace().advance(now);
         }
-        let (mut reply, fault) = self.api.answer(&head(get));
+        let (mut reply, fault) = self.api.answer(&received(get));
         tokio::time::sleep(self.latency()).await;
         match fault {
             Some(Fault::Reset) => return Err(Break::Torn.into()),
@@ -57,15 +58,4 @@ impl Wire {
         reply.headers_mut().insert("date", date.parse().unwrap());
         Ok(reply)
     }
-}
-
-fn head(get: Get) -> http::Request<Bytes> {
-    let mut head = http::Request::new(Bytes::new());
-    let target = match get.url.query() {
-        Some(query) => format!("{}?{query}", get.url.path()),
-        None => get.url.path().to_owned(),
-    };
-    *head.uri_mut() = target.parse().unwrap();
-    *head.headers_mut() = get.headers;
-    head
 }

@@ -6,6 +6,7 @@ mod canned;
 mod json;
 mod lake;
 mod plain;
+mod received;
 mod run;
 mod site;
 
@@ -14,6 +15,7 @@ pub(crate) use canned::Canned;
 pub(crate) use json::normal;
 pub(crate) use lake::{Lake, Row};
 pub(crate) use plain::get;
+pub(crate) use received::received;
 pub(crate) use run::{Run, SALT};
 pub(crate) use site::{
     Site, assert_calls, assert_same, assert_scorecards, assert_snapshot, at, now, small,
