@@ -54,9 +54,13 @@ def written(path):
     return sum(it.stat().st_size for it in data) / 1e6
 
 
-def fresh(name):
-    path = settings.work / "out" / name.replace(" ", "_").replace(",", "")
-    shutil.rmtree(path, ignore_errors=True)
+def outputs(tool):
+    return settings.work / "out" / tool.replace(" ", "_").replace(",", "")
+
+
+def fresh(tool):
+    """A new folder. None is removed before the end: file systems are slow where files just went."""
+    path = outputs(tool) / str(time.monotonic_ns())
     path.mkdir(parents=True)
     return path
 
@@ -110,7 +114,7 @@ def export(address, since):
 
 def questions(tool, first):
     """The times of five queries on what the tool wrote last."""
-    out = settings.work / "out" / tool.replace(" ", "_").replace(",", "")
+    out = max(outputs(tool).iterdir())
     where = lambda table, files: str(out / files.format(table=table))
     if tool == OURS:
         reader, files = "hive", "{table}/*/*.parquet"
@@ -150,6 +154,7 @@ def table(title, measures, first):
 
 def main():
     settings.work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(settings.work / "out", ignore_errors=True)
     data = settings.data or settings.work / f"data-{settings.calls}-{settings.turns}-{time.strftime('%F')}"
     if not (data / "details.ndjson").exists():
         data.mkdir(parents=True, exist_ok=True)
