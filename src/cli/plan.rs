@@ -16,7 +16,7 @@ use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use crate::forecast::{Counted, Forecast, forecast, windows};
-use crate::lake::Store;
+use crate::lake::{Store, with_parents};
 use crate::plan::RunSettings;
 use crate::window::Window;
 
@@ -24,9 +24,10 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
     let catalogue = settings.catalogue()?;
-    let endpoints = catalogue.select(&args.endpoints)?;
     let store = Arc::new(settings.store()?);
     let now = frozen_now(None, clock::now())?;
+    let chosen = catalogue.select(&args.endpoints)?;
+    let endpoints = with_parents(&store, &catalogue, &chosen, now.date_naive())?;
     let to = frozen_now(args.to, now)?;
     check_range(args.from, to)?;
     let backfill = args.from.map(|from| Window::new(from, to));

@@ -4,17 +4,19 @@
 //! which partitions need not be looked at. Never here: a request.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use chrono::{NaiveTime, TimeDelta};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 
+use super::store::Store;
 use super::table::Table;
-use crate::endpoint::{Named, Parent, ParentField};
+use crate::endpoint::{Catalogue, Dated, Endpoint, Named, Parent, ParentField};
 use crate::error::Result;
 use crate::manifest::{ASK_AGAIN, Attempt, Checked, IndexEntry, Manifest, Purpose, Queue};
 use crate::partition::Partition;
 use crate::plan::queue;
 use crate::schema::Schema;
-use crate::window::{Window, date_of};
+use crate::window::{Window, date_of, day_of};
 
 /// The parents of a chained table.
 #[derive(Debug)]
@@ -171,4 +173,45 @@ impl Link {
     pub fn attempt(&self) -> Option<&Attempt> {
         self.own.as_ref().and_then(|own| own.attempt.as_ref())
     }
+}
+
+/// The endpoints, and with them the parents of which a lake has nothing that could drive a chain: no
+/// table, or no snapshot of the day. Parents come first.
+///
+/// # Errors
+/// `Newer` or `Corrupt` when a parent's manifest cannot be read, or when the store fails.
+pub fn with_parents<'c>(
+    store: &Arc<Store>,
+    catalogue: &'c Catalogue,
+    chosen: &[&'c Endpoint],
+    today: NaiveDate,
+) -> Result<Vec<&'c Endpoint>> {
+    let mut all = chosen.to_vec();
+    let mut at = 0;
+    while let Some(endpoint) = all.get(at) {
+        at += 1;
+        let Some(rule) = &endpoint.parent else { continue };
+        let is_there = all.iter().any(|it| it.name == rule.endpoint);
+        let parent = catalogue.find(&rule.endpoint)?;
+        if !is_there && !has_drivers(store, catalogue, parent, today)? {
+            all.push(parent);
+        }
+    }
+    all.sort_by_key(|endpoint| catalogue.depth(endpoint));
+    Ok(all)
+}
+
+/// Whether a lake holds records of a parent that a run of this day can go by.
+fn has_drivers(
+    store: &Arc<Store>,
+    catalogue: &Catalogue,
+    parent: &Endpoint,
+    today: NaiveDate,
+) -> Result<bool> {
+    let table = Table::reader(store, catalogue, parent)?;
+    let manifest = table.manifest();
+    let today = Partition::of(Some(day_of(today)), manifest.granularity).to_string();
+    let is_snapshot = parent.dated == Dated::Run;
+    let partitions = &manifest.partitions;
+    Ok(!partitions.is_empty() && (!is_snapshot || partitions.contains_key(&today)))
 }

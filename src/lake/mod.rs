@@ -27,7 +27,7 @@ mod table;
 mod writing;
 
 pub use audit::{Finding, audit};
-pub use chain::{Chain, Link};
+pub use chain::{Chain, Link, with_parents};
 pub use change::{Change, Committed, Mark, PartitionChange, Removal, SnapshotKeys, Tried};
 pub use evolve::Wanted;
 pub use forget::{Cleared, clear_forgotten};

@@ -11,48 +11,34 @@ use super::table_run::{TableRun, blocking};
 use crate::decode::is_usable;
 use crate::endpoint::{Dated, Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::Table;
+use crate::lake::{Table, with_parents};
 use crate::partition::Partition;
 use crate::report::Problem;
 use crate::schema::Schema;
-use crate::window::day_of;
 
-/// The endpoints, and with them the parents of which the lake has nothing that could drive a chain:
-/// no table, or no snapshot of the day. Parents come first.
+/// The endpoints, and with them the parents of which the lake has nothing that could drive a chain.
 pub(super) async fn brought_along<'e>(
     export: &'e Export,
     endpoints: &[&'e Endpoint],
 ) -> Result<Vec<&'e Endpoint>> {
-    let mut all = endpoints.to_vec();
-    let mut at = 0;
-    while let Some(endpoint) = all.get(at).copied() {
-        at += 1;
-        let Some(rule) = &endpoint.parent else { continue };
-        let parent = export.catalogue.find(&rule.endpoint)?;
-        let is_chosen = all.iter().any(|it| it.name == parent.name);
-        if !is_chosen && !has_drivers(export, parent).await? {
-            let (child, parent) = (&endpoint.name, &parent.name);
-            tracing::warn!("{child} is asked for by {parent}, which is exported with it");
-            all.push(export.catalogue.find(parent)?);
-        }
-    }
-    all.sort_by_key(|endpoint| export.catalogue.depth(endpoint));
-    Ok(all)
-}
-
-/// Whether the lake holds records of a parent that this run can go by.
-async fn has_drivers(export: &Export, parent: &Endpoint) -> Result<bool> {
     let (store, catalogue) = (Arc::clone(&export.store), Arc::clone(&export.catalogue));
-    let (parent, today) = (parent.clone(), day_of(export.settings.now.date_naive()));
-    blocking(move || {
-        let table = Table::reader(&store, &catalogue, &parent)?;
-        let manifest = table.manifest();
-        let today = Partition::of(Some(today), manifest.granularity).to_string();
-        let is_snapshot = parent.dated == Dated::Run;
-        let partitions = &manifest.partitions;
-        Ok(!partitions.is_empty() && (!is_snapshot || partitions.contains_key(&today)))
-    })
-    .await
+    let today = export.settings.now.date_naive();
+    let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let with_parents = move || {
+        let chosen = chosen.iter().map(|name| catalogue.find(name)).collect::<Result<Vec<_>>>()?;
+        let all = with_parents(&store, &catalogue, &chosen, today)?;
+        Ok(all.into_iter().map(|endpoint| endpoint.name.clone()).collect::<Vec<_>>())
+    };
+    let all = blocking(with_parents).await?;
+    let all = all.iter().map(|name| export.catalogue.find(name)).collect::<Result<Vec<_>>>()?;
+    for parent in all.iter().filter(|it| endpoints.iter().all(|chosen| chosen.name != it.name)) {
+        let is_driven =
+            |it: &&&Endpoint| it.parent.as_ref().is_some_and(|rule| rule.endpoint == parent.name);
+        let driven = all.iter().filter(is_driven).map(|it| it.name.as_str());
+        let driven = driven.collect::<Vec<_>>().join(" and ");
+        tracing::warn!("{driven} is asked for by {}, which is exported with it", parent.name);
+    }
+    Ok(all)
 }
 
 /// Opens another endpoint's table to read from.

@@ -414,6 +414,23 @@ fn p7_plan_and_doctor_pay_where_there_is_a_lake_and_leave_nothing_where_there_is
     assert_eq!(spent(), server.requests().len() - uncounted);
 }
 
+/// What a run brings along, its plan counts.
+#[test]
+fn p7_a_plan_of_details_counts_the_calls_that_drive_them_until_the_lake_has_some() {
+    let lake = Lake::new();
+    let location = lake.location();
+    let planned = || -> Vec<String> {
+        let args = ["plan", location.as_str(), "--endpoint", "call_details", "--offline", "--json"];
+        let output = clari_lake(&args).output().unwrap();
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let endpoints = plan["endpoints"].as_array().unwrap().iter();
+        endpoints.map(|it| it["endpoint"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(planned(), ["calls", "call_details"]);
+    said(clari_lake(&["demo", location.as_str(), "--calls", "40", "-q"]));
+    assert_eq!(planned(), ["call_details"]);
+}
+
 const KEY: &str = "canary-key-5d1f";
 const PASSWORD: &str = "canary-password-9c2e";
 
