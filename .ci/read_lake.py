@@ -116,10 +116,14 @@ def unindexed(tables):
             group = group.row_group(0)
             columns = [group.column(at) for at in range(group.num_columns)]
             for column in columns:
-                # A column of nothing but nulls has no bounds to index.
+                # Nothing is skipped for what stands in a list, and a column of nothing but nulls has
+                # no bounds to index.
+                listed = ".list.element" in column.path_in_schema
                 bounded = column.is_stats_set and column.statistics.has_min_max
                 indexed = column.has_offset_index and (column.has_column_index or not bounded)
-                if not (column.is_stats_set and indexed and column.compression == "ZSTD"):
+                # Only what holds next to nothing is stored as it is.
+                small = column.compression == "ZSTD" or column.total_uncompressed_size < 2048
+                if not (column.is_stats_set != listed and indexed and small):
                     yield f"{file}: {column.path_in_schema}"
             sorted_by = [columns[it.column_index].path_in_schema for it in group.sorting_columns]
             if not sorted_by:

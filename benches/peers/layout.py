@@ -70,7 +70,7 @@ def as_this_tool(rows):
         "compression_level": {leaf.path: 3 for leaf in leaves if not bare(leaf)},
         "use_dictionary": [it.path for it in leaves if repeats(it) and not bare(it) and known[it.path][0] > TOO_FEW],
         "write_statistics": [it.path for it in leaves if not is_listed(it)],
-        "write_page_index": rows.num_rows > FEW,
+        "write_page_index": True,
         "data_page_size": 4 << 20,
         "bloom_filter_options": {"id": {"ndv": 10_000, "fpp": 0.01}},
     }
@@ -121,7 +121,8 @@ LAYOUTS = {
     "by month, 64 MB groups": {"months": True, "group": 64 << 20},
     "by month, not sorted by time": {"months": True, "shuffled": True},
     "few values like many": LIKE_MANY,
-    "few values like many, lists described, page index": LIKE_MANY | {"write_statistics": True, "write_page_index": True},
+    "few values like many, statistics of lists": LIKE_MANY | {"write_statistics": True},
+    "no page index": {"write_page_index": False},
     "dictionary on all columns": {"use_dictionary": True},
     "dictionary on none": {"use_dictionary": False},
     "pages of 1 MB": {"data_page_size": 1 << 20},

@@ -31,8 +31,7 @@ const LONG_TEXT: [&str; 7] =
 /// How much of such text is compressed at once: the more, the smaller it gets.
 const TEXT_PAGE_BYTES: usize = 4 << 20;
 
-/// So few values are a fraction of a page: an index of pages is of no use to them, and if next to
-/// nothing is among them, neither is a compressor.
+/// Where so few values hold next to nothing, a compressor makes them larger.
 pub(super) const FEW: usize = 1024;
 /// So few values hardly repeat, and a dictionary is a page more.
 const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
@@ -40,7 +39,6 @@ const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
 /// What is known of an object's rows before they are written.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    rows: usize,
     /// By the path of each column that is a leaf. One that is missing may hold anything.
     leaves: HashMap<ColumnPath, Leaf>,
     /// Whether there are rows of which only the number is known.
@@ -58,7 +56,6 @@ struct Leaf {
 impl Contents {
     /// Adds so many rows of a batch.
     pub(super) fn add_batch(&mut self, batch: &RecordBatch, rows: usize) {
-        self.rows += rows;
         let share = |values: usize| (values * rows).div_ceil(batch.num_rows().max(1));
         let schema = batch.schema();
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
@@ -72,7 +69,6 @@ impl Contents {
     /// Adds the rows of an object, `None` if its schema is an older one.
     pub(super) fn add_object(&mut self, metadata: &ParquetMetaData, is_current: bool) {
         for group in metadata.row_groups() {
-            self.rows += usize::try_from(group.num_rows()).unwrap_or(usize::MAX);
             self.is_open |= !is_current;
             for column in group.columns() {
                 // What was stored as it is held next to nothing.
@@ -129,16 +125,12 @@ pub(super) fn properties(
     contents: &Contents,
 ) -> Result<WriterProperties> {
     let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
-    let has_pages = contents.rows > FEW;
-    let statistics = if has_pages { EnabledStatistics::Page } else { EnabledStatistics::Chunk };
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("clari-lake version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(statistics)
-        .set_offset_index_disabled(!has_pages)
         .set_sorting_columns(Some(sorting_columns(endpoint, schema)))
         .set_key_value_metadata(Some(vec![
             said("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -161,7 +153,7 @@ pub(super) fn properties(
         if kind == Kind::LongText {
             properties = properties.set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES);
         }
-        // No engine can leave out a file for what stands in a list.
+        // No engine can leave out a file or a page for what stands in a list.
         if is_listed {
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
@@ -318,17 +310,17 @@ mod tests {
         assert!(column(&metadata, "time").bloom_filter_offset().is_none());
         assert!(column(&metadata, "id").bloom_filter_offset().is_some());
         assert!(column(&metadata, USER).statistics().is_none());
-        assert!(columns.iter().all(|it| it.offset_index_offset().is_none()));
+        assert!(columns.iter().all(|it| it.offset_index_offset().is_some()));
+        assert!(column(&metadata, "time").column_index_offset().is_some());
     }
 
     #[test]
-    fn many_rows_have_dictionaries_and_an_index_of_pages() {
+    fn many_rows_have_dictionaries() {
         let (batch, mut contents) = (rows(2000), Contents::default());
         contents.add_batch(&batch, 2000);
         let metadata = write(&batch, &contents);
         assert!(is_compressed(&metadata, "disposition") && is_compressed(&metadata, ORGANIZER));
         assert!(column(&metadata, USER).dictionary_page_offset().is_some());
-        assert!(column(&metadata, "time").column_index_offset().is_some());
     }
 
     /// P1: what is known of rows only decides how they are stored; all of them are there, even if
