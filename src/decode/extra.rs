@@ -2,8 +2,10 @@
 //!
 //! Enters: a record on the tape and the schema. Leaves: one JSON object shaped like the record,
 //! holding just the values that have no column, do not fit their column, or stand converted in
-//! it. Lists keep their length, and `null` in one means that nothing is to be added there. Never
-//! here: a value that the columns already hold.
+//! it. Lists keep their length, and `null` in one means that nothing is to be added there. Of an
+//! object that has columns the members are in the order of their names, so that it does not show
+//! whether a row came from the API or from before the schema grew. Never here: a value that the
+//! columns already hold.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +59,9 @@ impl<'a, 't> ExtraWriter<'a, 't> {
         let TapeElement::StartObject(end) = self.tape.get(at) else { return false };
         let start = out.len();
         let mut separator = '{';
-        for (name, member) in json::distinct_members(self.tape, at, end) {
+        let mut members = json::distinct_members(self.tape, at, end);
+        members.sort_unstable_by_key(|(name, _)| *name);
+        for (name, member) in members {
             if matches!(self.tape.get(member), TapeElement::Null) {
                 continue;
             }
