@@ -133,18 +133,22 @@ pub struct DecodedMany {
 /// begins with. One that was cut off does so by chance; decoding it tells, and so does [`is_json`].
 #[must_use]
 pub fn looks_whole(body: &[u8]) -> bool {
-    let ends = match body.trim_ascii() {
+    let ends = match without_bom(body).trim_ascii() {
         [first, .., last] => (*first, *last),
         _ => (0, 0),
     };
     matches!(ends, (b'{', b'}') | (b'[', b']')) || is_json(body)
 }
 
-/// Whether a body is one whole JSON value, as far as decoding goes.
+/// Whether a body is one whole JSON value: whether it can be decoded.
 #[must_use]
 pub fn is_json(body: &[u8]) -> bool {
-    let strict = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
-    strict || TapeReader::default().read(&surrogates::replace_lone(body).0, |_, _| ()).is_ok()
+    let (body, _) = surrogates::replace_lone(without_bom(body));
+    TapeReader::default().read(&body, |_, _| ()).is_ok()
+}
+
+fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Why a reply could not be decoded.
@@ -206,7 +210,7 @@ impl RecordDecoder {
     /// # Errors
     /// When the body is not JSON, or has no records where the endpoint says they are.
     pub fn decode(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let body = without_bom(body);
         let (body, lone_surrogates) = surrogates::replace_lone(body);
         let is_spliced = self.shape.is_spliced();
         let as_it_is = if is_spliced { None } else { self.decode_reply(&body, origin)? };
@@ -295,7 +299,7 @@ impl RecordDecoder {
         let mut lone_surrogates = 0;
         let mut settled = Vec::new();
         for (body, origin) in bodies {
-            let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+            let body = without_bom(body);
             let (body, count) = surrogates::replace_lone(body);
             lone_surrogates += count;
             if is_plain {
@@ -597,6 +601,19 @@ mod tests {
         assert!(matches!(kind("{}"), Err(Undecodable::NoRecords(_))));
         assert!(kind(r#"{"xs":null}"#).unwrap().rows.is_empty());
         assert_eq!(kind(" {\"xs\":[{\"id\":\"a\"}]}\n").unwrap().rows.len(), 1);
+    }
+
+    /// P1: what passes for JSON can be decoded, so that no reply keeps those beside it away.
+    #[test]
+    fn a_body_is_json_if_it_can_be_decoded() {
+        let bom = b"\xef\xbb\xbf{\"xs\":[]}";
+        for body in [bom.as_slice(), br#"{"xs":["\ud83d"]}"#, b" [1]\n"] {
+            assert!(is_json(body) && looks_whole(body), "{body:?}");
+        }
+        for body in [b"{\"xs\":[\"\xff\"]}".as_slice(), b"{}{}", b"{\"xs\":[{}"] {
+            assert!(!is_json(body), "{body:?}");
+        }
+        assert!(decoder(true).decode(bom, &Origin::default()).is_ok());
     }
 
     #[test]

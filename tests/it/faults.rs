@@ -1,7 +1,7 @@
 //! P1, P12 under an API that fails: what fails in passing is in, what fails for good is said.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -180,4 +180,35 @@ fn p1_a_reply_that_only_looks_whole_is_asked_for_again() {
     site.assert_calls(site.now);
     let details = site.lake.rows("call_details").len() as u64;
     assert_eq!(report.endpoints[1].requests, details + 10, "P7: each of them once more");
+}
+
+/// A reply that no parser takes is missing alone, and comes when it is whole again.
+#[test]
+fn p1_p12_a_reply_that_is_never_text_keeps_no_other_away() {
+    let site = Site::new(&small());
+    let run = |is_broken: bool| {
+        let api = Api::new(site.workspace.clone(), Settings::default());
+        let first = Mutex::new(None);
+        let transport = move |get: Get| {
+            let target = get.url.to_string();
+            let (mut reply, _) = api.answer(&received(get));
+            let is_details = is_broken && target.contains("/call-details");
+            if is_details && *first.lock().unwrap().get_or_insert(target.clone()) == target {
+                let text = String::from_utf8_lossy(reply.body())
+                    .replace("{\"call\":{", "{\"call\":{\"x\":\"\u{1}\",");
+                let bytes: Vec<u8> =
+                    text.bytes().map(|it| if it == 1 { 0xff } else { it }).collect();
+                *reply.body_mut() = bytes.into();
+            }
+            std::future::ready(Ok(reply))
+        };
+        let run = Run::over(Arc::new(transport), site.lake.location(), &Clock::system());
+        run.only(&["calls", "call_details"]).at(site.now).quickly().run()
+    };
+    let report = run(true);
+    let rows = site.lake.rows("call_details").len();
+    assert!(!report.complete && rows > 60, "P12: {rows} rows");
+    run(false);
+    site.assert_calls(site.now);
+    assert_eq!(site.lake.rows("call_details").len(), rows + 1);
 }

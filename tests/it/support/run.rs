@@ -98,6 +98,13 @@ impl Run {
         }
     }
 
+    /// Without waiting between attempts, or for an API that does not answer.
+    pub(crate) fn quickly(mut self) -> Self {
+        self.retry = quick();
+        self.outage = Duration::from_millis(200);
+        self
+    }
+
     /// Only these endpoints, and also those that are off by default.
     pub(crate) fn only(mut self, endpoints: &[&str]) -> Self {
         self.endpoints = endpoints.iter().map(|name| (*name).to_owned()).collect();
