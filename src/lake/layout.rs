@@ -7,8 +7,6 @@
 //! compressor. So a column of few values has neither dictionary nor, when it holds next to
 //! nothing, a compressor; and what no engine looks at is not described.
 
-use std::collections::HashMap;
-
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Fields};
 use parquet::basic::{Compression, ZstdLevel};
@@ -39,9 +37,9 @@ const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
 /// What is known of an object's rows before they are written.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    /// By the path of each column that is a leaf. One that is missing may hold anything.
-    leaves: HashMap<ColumnPath, Leaf>,
-    /// Whether there are rows of which only the number is known.
+    /// The leaves of the schema, in their order; none while there are no rows.
+    leaves: Vec<Leaf>,
+    /// Whether there are rows that may hold anything.
     is_open: bool,
 }
 
@@ -54,66 +52,60 @@ struct Leaf {
 }
 
 impl Contents {
-    /// Adds so many rows of a batch.
+    /// Adds so many rows of a batch, which is in the schema.
     pub(super) fn add_batch(&mut self, batch: &RecordBatch, rows: usize) {
         let share = |values: usize| (values * rows).div_ceil(batch.num_rows().max(1));
-        let schema = batch.schema();
-        for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            let mut path = vec![field.name().clone()];
-            each_leaf(column, batch.num_rows(), &mut path, &mut |path, values, is_empty| {
-                self.add(path, Leaf { values: share(values), is_empty });
+        let mut at = 0;
+        for column in batch.columns() {
+            each_leaf(column, batch.num_rows(), &mut |values, is_empty| {
+                self.add(at, Leaf { values: share(values), is_empty });
+                at += 1;
             });
         }
     }
 
-    /// Adds the rows of an object, `None` if its schema is an older one.
+    /// Adds the rows of an object, which is in the schema or in an older one.
     pub(super) fn add_object(&mut self, metadata: &ParquetMetaData, is_current: bool) {
-        for group in metadata.row_groups() {
-            self.is_open |= !is_current;
-            for column in group.columns() {
+        self.is_open |= !is_current;
+        for group in metadata.row_groups().iter().filter(|_| is_current) {
+            for (at, column) in group.columns().iter().enumerate() {
                 // What was stored as it is held next to nothing.
                 let is_empty = column.compression() == Compression::UNCOMPRESSED;
                 let values = usize::try_from(column.num_values()).unwrap_or(usize::MAX);
-                self.add(column.column_path().parts(), Leaf { values, is_empty });
+                self.add(at, Leaf { values, is_empty });
             }
         }
     }
 
-    fn add(&mut self, path: &[String], more: Leaf) {
-        let leaf = self.leaves.entry(ColumnPath::new(path.to_vec()));
-        let leaf = leaf.or_insert(Leaf { values: 0, is_empty: true });
-        leaf.values = leaf.values.saturating_add(more.values);
-        leaf.is_empty &= more.is_empty;
+    fn add(&mut self, at: usize, more: Leaf) {
+        match self.leaves.get_mut(at) {
+            Some(leaf) => {
+                leaf.values = leaf.values.saturating_add(more.values);
+                leaf.is_empty &= more.is_empty;
+            }
+            None => self.leaves.push(more),
+        }
     }
 
-    fn leaf(&self, path: &ColumnPath) -> Option<Leaf> {
-        self.leaves.get(path).copied().filter(|_| !self.is_open)
+    fn leaf(&self, at: usize) -> Option<Leaf> {
+        self.leaves.get(at).copied().filter(|_| !self.is_open)
     }
 }
 
 /// Goes through the leaves below an array, with about how many values each has and whether all of
 /// them are null.
-fn each_leaf(
-    array: &ArrayRef,
-    values: usize,
-    path: &mut Vec<String>,
-    take: &mut impl FnMut(&[String], usize, bool),
-) {
+fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)) {
     match array.data_type() {
         DataType::List(_) => {
-            let list = array.as_list::<i32>();
-            path.extend(["list".to_owned(), "element".to_owned()]);
-            each_leaf(list.values(), values.max(list.values().len()), path, take);
-            path.truncate(path.len() - 2);
+            let items = array.as_list::<i32>().values();
+            each_leaf(items, values.max(items.len()), take);
         }
-        DataType::Struct(fields) => {
-            for (field, column) in fields.iter().zip(array.as_struct().columns()) {
-                path.push(field.name().clone());
-                each_leaf(column, values, path, take);
-                path.pop();
+        DataType::Struct(_) => {
+            for column in array.as_struct().columns() {
+                each_leaf(column, values, take);
             }
         }
-        _ => take(path, values, array.null_count() == array.len()),
+        _ => take(values, array.null_count() == array.len()),
     }
 }
 
@@ -125,21 +117,22 @@ pub(super) fn properties(
     contents: &Contents,
 ) -> Result<WriterProperties> {
     let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
+    let columns = columns(schema.arrow().fields());
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("clari-lake version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_sorting_columns(Some(sorting_columns(endpoint, schema)))
+        .set_sorting_columns(Some(sorting_columns(endpoint, schema, &columns)))
         .set_key_value_metadata(Some(vec![
             said("version", env!("CARGO_PKG_VERSION").to_owned()),
             said("endpoint", endpoint.name.clone()),
             said("schema", schema.fingerprint()),
             said("run", run.to_owned()),
         ]));
-    for Column { path, kind, is_listed } in columns(schema.arrow().fields()) {
-        let leaf = contents.leaf(&path);
+    for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
+        let leaf = contents.leaf(at);
         let has_up_to = |values| leaf.is_some_and(|leaf| leaf.values <= values);
         let is_bare = kind == Kind::Boolean || leaf.is_some_and(|leaf| leaf.is_empty);
         if is_bare && has_up_to(FEW) {
@@ -220,8 +213,7 @@ fn add_columns(name: &str, data_type: &DataType, path: &[String], columns: &mut 
 }
 
 /// The leading columns by which rows are ordered, if they are leaves of the file.
-fn sorting_columns(endpoint: &Endpoint, schema: &Schema) -> Vec<SortingColumn> {
-    let columns = columns(schema.arrow().fields());
+fn sorting_columns(endpoint: &Endpoint, schema: &Schema, columns: &[Column]) -> Vec<SortingColumn> {
     let leaf = |name: &str| {
         let is_it = |column: &Column| column.path.parts() == [name];
         i32::try_from(columns.iter().position(is_it)?).ok()
@@ -328,8 +320,9 @@ mod tests {
     #[test]
     fn what_was_held_for_empty_is_stored_all_the_same() {
         let (batch, mut contents) = (rows(2000), Contents::default());
-        let path: Vec<String> = USER.split('.').map(str::to_owned).collect();
-        contents.add(&path, Leaf { values: 0, is_empty: true });
+        for at in 0..columns(endpoint().schema().arrow().fields()).len() {
+            contents.add(at, Leaf { values: 0, is_empty: true });
+        }
         let metadata = write(&batch, &contents);
         assert!(!is_compressed(&metadata, USER));
     }
