@@ -175,6 +175,18 @@ impl Link {
     }
 }
 
+impl Table {
+    /// Whether it has records by which a run of this day can ask for others: of a snapshot only
+    /// the day's count.
+    #[must_use]
+    pub fn has_drivers(&self, day: i32) -> bool {
+        let Manifest { partitions, granularity, .. } = self.manifest();
+        let today = Partition::of(Some(day), *granularity).to_string();
+        let is_snapshot = self.endpoint.dated == Dated::Run;
+        !partitions.is_empty() && (!is_snapshot || partitions.contains_key(&today))
+    }
+}
+
 /// The endpoints, and with them the parents of which a lake has nothing that could drive a chain: no
 /// table, or no snapshot of the day. Parents come first.
 ///
@@ -193,25 +205,10 @@ pub fn with_parents<'c>(
         let Some(rule) = &endpoint.parent else { continue };
         let is_there = all.iter().any(|it| it.name == rule.endpoint);
         let parent = catalogue.find(&rule.endpoint)?;
-        if !is_there && !has_drivers(store, catalogue, parent, today)? {
+        if !is_there && !Table::reader(store, catalogue, parent)?.has_drivers(day_of(today)) {
             all.push(parent);
         }
     }
     all.sort_by_key(|endpoint| catalogue.depth(endpoint));
     Ok(all)
-}
-
-/// Whether a lake holds records of a parent that a run of this day can go by.
-fn has_drivers(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
-    parent: &Endpoint,
-    today: NaiveDate,
-) -> Result<bool> {
-    let table = Table::reader(store, catalogue, parent)?;
-    let manifest = table.manifest();
-    let today = Partition::of(Some(day_of(today)), manifest.granularity).to_string();
-    let is_snapshot = parent.dated == Dated::Run;
-    let partitions = &manifest.partitions;
-    Ok(!partitions.is_empty() && (!is_snapshot || partitions.contains_key(&today)))
 }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use super::Export;
 use super::table_run::{TableRun, blocking};
 use crate::decode::is_usable;
-use crate::endpoint::{Dated, Driver, Endpoint, Named, Parent, ParentField};
+use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Table, with_parents};
-use crate::partition::Partition;
 use crate::report::Problem;
 use crate::schema::Schema;
 
@@ -59,10 +58,7 @@ pub(super) async fn drivers(
     day: i32,
 ) -> Result<Option<BTreeMap<String, Named>>> {
     let mut parents = open(export, &parent.endpoint).await?;
-    let is_snapshot = export.catalogue.find(&parent.endpoint)?.dated == Dated::Run;
-    let today = Partition::of(Some(day), parents.manifest().granularity).to_string();
-    let partitions = &parents.manifest().partitions;
-    if partitions.is_empty() || (is_snapshot && !partitions.contains_key(&today)) {
+    if !parents.has_drivers(day) {
         return Ok(None);
     }
     let fields = fields_in(table, parent, &parents.manifest().schema)?;
