@@ -39,7 +39,7 @@ use parquet::schema::types::ColumnPath;
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 /// As much is committed at once as an export commits.
-const BUFFER_BYTES: usize = 32 << 20;
+const BUFFER_BYTES: usize = 24 << 20;
 
 fn main() {
     divan::main();

@@ -147,13 +147,12 @@ fn room_of(fetched: Option<&Fetched>) -> u32 {
 /// What came of one request, and its place among those that wait to be decoded.
 type Waiting = (Option<Fetched>, Option<OwnedSemaphorePermit>);
 
-/// Asks for one record; a failure is noted at once, a reply that passes for JSON by this is decoded
-/// with others.
+/// Asks for one record; a failure is noted at once, a reply that passes is decoded with others.
 async fn fetch(
     export: &Export,
     table: &TableRun<'_>,
     wanted: Wanted,
-    is_json: fn(&[u8]) -> bool,
+    passes: fn(&[u8]) -> bool,
 ) -> Result<Option<Fetched>> {
     let purpose = wanted.purpose;
     if !is_named(table, &wanted.id, &wanted.named) {
@@ -162,7 +161,7 @@ async fn fetch(
     }
     let driver = Driver { id: &wanted.id, named: &wanted.named };
     let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
-    match table.fetch(&request(&table.endpoint, &asked), is_json).await {
+    match table.fetch(&request(&table.endpoint, &asked), passes).await {
         Ok((body, origin)) => return Ok(Some(Fetched { wanted, body, origin })),
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
             Some(reason) => conclude(table, wanted, Some(reason)).await,

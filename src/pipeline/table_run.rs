@@ -160,16 +160,16 @@ impl<'e> TableRun<'e> {
         self.export.clock.now_micros().saturating_sub(age)
     }
 
-    /// Asks for a reply whose decoding can wait for others', and which passes for JSON by this.
+    /// Asks for a reply whose decoding can wait for others', and which passes for JSON.
     pub(super) async fn fetch(
         &self,
         request: &Request,
-        is_json: fn(&[u8]) -> bool,
+        passes: fn(&[u8]) -> bool,
     ) -> Result<(Bytes, Origin), FetchError> {
         let mut attempts = 0;
         let read = |reply: &Reply| {
             let origin = Origin { fetched_at: self.fetched_at(reply), ..Origin::default() };
-            if is_json(&reply.body) {
+            if passes(&reply.body) {
                 Ok((reply.body.clone(), origin))
             } else {
                 Err(Unreadable::NotJson("the reply is not JSON".to_owned()))
