@@ -17,6 +17,7 @@ mod lease;
 mod local;
 mod location;
 mod object;
+mod observer;
 mod probe;
 mod profile;
 mod put;
@@ -35,6 +36,7 @@ pub use self::breakdown::Breakdown;
 use self::local::Local;
 use self::location::Place;
 pub(crate) use self::object::{Object, Staged, Version, Written};
+pub use self::observer::Observer;
 use self::remote::Remote;
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,6 +55,7 @@ const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
 pub struct Store {
     kind: Kind,
     breakdown: Option<Breakdown>,
+    observer: Option<Observer>,
     /// The bases of manifests that were read, the latest last. They are immutable.
     bases: Mutex<Vec<Arc<Base>>>,
     /// The list of the forgotten, as it was read last.
@@ -107,7 +110,8 @@ impl Store {
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, breakdown: None, bases: Mutex::default(), forgotten: Mutex::default() }
+        let (bases, forgotten) = (Mutex::default(), Mutex::default());
+        Self { kind, breakdown: None, observer: None, bases, forgotten }
     }
 
     /// The same store, of which no more is expected than this. A local lake needs nothing of it.
@@ -132,6 +136,13 @@ impl Store {
     #[must_use]
     pub fn with_breakdown(mut self, breakdown: Breakdown) -> Self {
         self.breakdown = Some(breakdown);
+        self
+    }
+
+    /// The same store, under the eyes of an observer: for rehearsing readers.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -416,6 +427,9 @@ impl Store {
             return Err(broken());
         }
         let written = write()?;
+        if let Some(observer) = &self.observer {
+            observer.look(path);
+        }
         if is_reported { Ok(written) } else { Err(broken()) }
     }
 }
