@@ -11,6 +11,7 @@ mod change;
 mod clear;
 mod evolve;
 mod forget;
+mod freeze;
 mod history;
 mod index;
 mod keys;

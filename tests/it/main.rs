@@ -17,6 +17,7 @@ mod crash;
 mod endpoints;
 mod evolve;
 mod faults;
+mod first_export;
 mod floors;
 mod forget;
 mod formats;
