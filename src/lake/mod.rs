@@ -38,5 +38,5 @@ pub use keys::key_hash;
 pub use ledger::Ledger;
 pub use manifests::{manifest_at, newest_manifest};
 pub use piece::Entries;
-pub use store::{Breakdown, Store};
+pub use store::{Breakdown, Store, token, unique_name};
 pub use table::Table;

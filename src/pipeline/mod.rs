@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Stop, first_page, request};
-use crate::lake::{Ledger, Store, Table, clear_forgotten};
+use crate::lake::{Ledger, Store, Table, clear_forgotten, unique_name};
 use crate::manifest::Granularity;
 use crate::partition::Partition;
 use crate::plan::RunSettings;
@@ -341,5 +341,5 @@ async fn end_after(client: Arc<Client>, time: Duration) {
 
 /// The name of a run that begins now, which no other has.
 pub fn run_name(started_at: DateTime<Utc>) -> String {
-    format!("{}-{:04x}", started_at.format("%Y%m%dT%H%M%SZ"), fastrand::u16(..))
+    unique_name(&started_at.format("%Y%m%dT%H%M%SZ").to_string())
 }

@@ -23,6 +23,7 @@ mod put;
 mod remote;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -36,6 +37,7 @@ use self::local::Local;
 use self::location::Place;
 pub(crate) use self::object::{Object, Staged, Version, Written};
 use self::remote::Remote;
+pub use self::token::{token, unique_name};
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
@@ -177,33 +179,36 @@ impl Store {
         Ok(&self.committed()? | &self.with_objects()?)
     }
 
-    /// What runs that died left in the staging folder.
+    /// What killed runs left unfinished in the staging folder.
     ///
     /// # Errors
     /// When the folder cannot be listed.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         match &self.kind {
             Kind::Local(local) => {
-                let names = local.staged_and_left()?.into_iter();
+                let names = local.unfinished()?.into_iter();
                 Ok(names.map(|name| format!("{STAGING}/{name}")).collect())
             }
             Kind::Remote(_) => Ok(Vec::new()),
         }
     }
 
-    /// Removes what was written before it was known that there is nothing to write.
+    /// Removes what was written before it was known that there is nothing to write. Where another
+    /// process is writing, all of it stays.
     ///
     /// # Errors
     /// When something cannot be removed.
     pub fn clear_traces(&self) -> Result<()> {
-        if !self.is_empty()? {
+        let local = match &self.kind {
+            Kind::Local(local) => Some(local),
+            Kind::Remote(_) => None,
+        };
+        let lock = local.map(Local::try_lock).transpose()?.flatten();
+        if (local.is_some() && lock.is_none()) || !self.is_empty()? {
             return Ok(());
         }
         self.delete_folder("_manifest/quota")?;
-        match &self.kind {
-            Kind::Local(local) => local.clear_traces(),
-            Kind::Remote(_) => Ok(()),
-        }
+        local.map_or(Ok(()), Local::clear_traces)
     }
 
     /// Removes what probes of the store left that were killed before this time.
