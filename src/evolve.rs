@@ -43,6 +43,7 @@ pub fn evolve(
     dry_run: bool,
     clock: &Clock,
 ) -> Result<Vec<Evolution>> {
+    store.check_lake(catalogue)?;
     let run = unique_name("evolve");
     if !dry_run {
         clear_forgotten(store, catalogue, &run, clock.now())?;

@@ -48,6 +48,7 @@ pub fn forget(
     salt: Option<&Salt>,
     clock: &Clock,
 ) -> Result<Oblivion> {
+    store.check_lake(catalogue)?;
     let present = store.tables()?;
     let mut people = subjects.people.clone();
     people.extend(subjects.people.iter().filter_map(|address| Some(salt?.hash(address))));

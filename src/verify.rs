@@ -89,6 +89,7 @@ pub fn rebuild(
     granularity: Granularity,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    store.check_lake(catalogue)?;
     let (present, run) = (store.tables()?, unique_name("rebuild"));
     if store.committed()?.is_empty() && !present.is_empty() {
         Ledger::new(Arc::clone(store), &run).note_loss(now)?;

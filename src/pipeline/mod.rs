@@ -148,6 +148,11 @@ impl Export {
         let store = Arc::clone(&self.store);
         let committed = blocking(move || store.committed()).await?;
         let is_new = committed.is_empty();
+        if is_new {
+            // Before anything is asked for or written: what is here may be no place for a lake.
+            let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
+            blocking(move || store.check_place(&catalogue)).await?;
+        }
         if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
             let checked = self.check_credentials(endpoints).await;
             let is_denied = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Denied);

@@ -22,6 +22,7 @@ mod floors;
 mod forget;
 mod formats;
 mod idempotent;
+mod not_a_lake;
 mod privacy;
 mod quarantine;
 mod report;

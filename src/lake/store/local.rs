@@ -111,6 +111,42 @@ impl Local {
         Ok(names)
     }
 
+    /// The names of whatever is in a folder.
+    pub(super) fn entries(&self, folder: &str) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if is_no_folder(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed("list", folder, error)),
+        };
+        let name = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.map_err(|error| self.failed("list", folder, error))?;
+            Ok(entry.file_name().to_string_lossy().into_owned())
+        };
+        let mut names = entries.map(name).collect::<Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes sure that the lake's place is no file.
+    pub(super) fn check_folder(&self) -> Result<()> {
+        if !fs::metadata(&self.root).is_ok_and(|it| !it.is_dir()) {
+            return Ok(());
+        }
+        let message = format!("{} is a file, and a lake is a folder", self.location());
+        Err(Error::new(ErrorKind::Config, message).with_hint("name the lake's folder"))
+    }
+
+    /// The folders that this one is in, the nearest first, by their real paths.
+    pub(super) fn ancestors(&self) -> Vec<String> {
+        let absolute = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        // Of a folder that is not there yet, those that are may be reached by links.
+        let real = absolute.ancestors().find_map(|it| Some((fs::canonicalize(it).ok()?, it)));
+        let Some((real, known)) = real else { return Vec::new() };
+        let is_there = known == absolute;
+        let above = real.ancestors().skip(usize::from(is_there));
+        above.map(|it| it.display().to_string()).collect()
+    }
+
     pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         self.walk(&self.root.join(folder), &mut listed)

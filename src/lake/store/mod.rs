@@ -50,6 +50,15 @@ const STAGING: &str = "_staging";
 /// The folders beside the tables' manifests.
 const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
 
+/// What systems and people leave in every folder, besides hidden files.
+const OF_THE_SYSTEM: [&str; 5] =
+    ["lost+found", "System Volume Information", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"];
+
+/// Whether a file or folder of this name has nothing to do with what a folder is for.
+pub(crate) fn is_of_the_system(name: &str) -> bool {
+    name.starts_with('.') || OF_THE_SYSTEM.contains(&name)
+}
+
 /// A lake's objects.
 #[derive(Debug)]
 pub struct Store {
@@ -168,7 +177,8 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn with_objects(&self) -> Result<BTreeSet<String>> {
-        Ok(self.folders("")?.into_iter().filter(|name| !name.starts_with('_')).collect())
+        let is_table = |name: &String| !name.starts_with('_') && !is_of_the_system(name);
+        Ok(self.folders("")?.into_iter().filter(is_table).collect())
     }
 
     /// The tables that have a folder or a manifest.
@@ -281,6 +291,30 @@ impl Store {
         match &self.kind {
             Kind::Local(local) => local.names(folder),
             Kind::Remote(remote) => remote.names(folder),
+        }
+    }
+
+    /// The names of whatever is in a folder itself; none when there is no such folder.
+    pub(crate) fn entries(&self, folder: &str) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Local(local) => local.entries(folder),
+            Kind::Remote(remote) => Ok([remote.folders(folder)?, remote.names(folder)?].concat()),
+        }
+    }
+
+    /// Makes sure that the lake's place is no file.
+    pub(crate) fn check_folder(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Local(local) => local.check_folder(),
+            Kind::Remote(_) => Ok(()),
+        }
+    }
+
+    /// The places that the lake's is in, the nearest first.
+    pub(crate) fn ancestors(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Local(local) => local.ancestors(),
+            Kind::Remote(remote) => location::ancestors(remote.location()),
         }
     }
 
