@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Store, Table, Wanted, clear_forgotten};
+use crate::lake::{Store, Table, Wanted, clear_forgotten, unique_name};
 use crate::manifest::Granularity;
 use crate::schema::Difference;
 
@@ -32,8 +32,9 @@ pub struct Evolution {
 /// absent. With `dry_run` nothing is written.
 ///
 /// # Errors
-/// `Config` when what is told cannot be, `Newer` or `Corrupt` when the lake cannot be read, or when
-/// the store fails. What was rewritten before stays so, and the next run goes on.
+/// `Config` when no lake is there or what is told cannot be, `Newer` or `Corrupt` when the lake
+/// cannot be read, or when the store fails. What was rewritten before stays so, and the next run
+/// goes on.
 pub fn evolve(
     store: &Arc<Store>,
     catalogue: &Catalogue,
@@ -42,8 +43,10 @@ pub fn evolve(
     dry_run: bool,
     clock: &Clock,
 ) -> Result<Vec<Evolution>> {
+    store.check_lake(catalogue)?;
+    let run = unique_name("evolve");
     if !dry_run {
-        clear_forgotten(store, catalogue, "evolve", clock.now())?;
+        clear_forgotten(store, catalogue, &run, clock.now())?;
     }
     let mut evolutions = Vec::new();
     for endpoint in endpoints {
@@ -51,7 +54,7 @@ pub fn evolve(
         let shared = Arc::new((*endpoint).clone());
         let (store, granularity) = (Arc::clone(store), Granularity::default());
         let open = if dry_run { Table::read } else { Table::open };
-        let mut table = open(store, shared, granularity, "evolve", watch, clock.now())?;
+        let mut table = open(store, shared, granularity, &run, watch, clock.now())?;
         if table.manifest().version > 0 {
             evolutions.push(evolve_table(&mut table, wanted, dry_run, clock)?);
         }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::endpoint::Catalogue;
 use crate::error::Result;
 use crate::forgotten::{Forgotten, Kind};
-use crate::lake::{Cleared, Store, Table, clear_forgotten};
+use crate::lake::{Cleared, Store, Table, clear_forgotten, unique_name};
 use crate::secret::Salt;
 
 /// Who is to be forgotten.
@@ -39,8 +39,8 @@ pub struct Oblivion {
 /// columns are hashed, `salt` is what they are hashed with, so that hashes of addresses are found.
 ///
 /// # Errors
-/// `Newer` or `Corrupt` when the lake cannot be read, or when the store fails. What was done before
-/// stays so, and the next call or export goes on.
+/// `Config` when no lake is there, `Newer` or `Corrupt` when it cannot be read, or when the store
+/// fails. What was done before stays so, and the next call or export goes on.
 pub fn forget(
     store: &Arc<Store>,
     catalogue: &Catalogue,
@@ -48,6 +48,7 @@ pub fn forget(
     salt: Option<&Salt>,
     clock: &Clock,
 ) -> Result<Oblivion> {
+    store.check_lake(catalogue)?;
     let present = store.tables()?;
     let mut people = subjects.people.clone();
     people.extend(subjects.people.iter().filter_map(|address| Some(salt?.hash(address))));
@@ -56,7 +57,7 @@ pub fn forget(
     for (kind, names) in [(Kind::Call, &subjects.calls), (Kind::Person, &people)] {
         is_new |= !names.is_empty() && store.forget(kind, names, clock.now())?;
     }
-    let tables = clear_forgotten(store, catalogue, "forget", clock.now())?;
+    let tables = clear_forgotten(store, catalogue, &unique_name("forget"), clock.now())?;
     let is_unknown = |name: &String| catalogue.find(name).is_err();
     Ok(Oblivion { is_new, tables, unknown: present.into_iter().filter(is_unknown).collect() })
 }

@@ -8,6 +8,7 @@
 
 mod diff;
 mod told;
+mod union;
 
 use std::fmt;
 use std::sync::Arc;

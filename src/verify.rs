@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Chain, Finding, Ledger, Store, Table, audit, clear_forgotten};
+use crate::lake::{Chain, Finding, Ledger, Store, Table, audit, clear_forgotten, unique_name};
 use crate::manifest::{Granularity, Manifest};
 use crate::plan::queue;
 
@@ -45,7 +45,7 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
     let forgotten = store.read_forgotten()?.version;
     let present = store.tables()?;
     for left in store.leftovers()? {
-        let message = "left behind by a run that died; the next export clears it".to_owned();
+        let message = "left behind by a killed run; the next export clears it".to_owned();
         verification.findings.push(Finding {
             endpoint: "_staging".to_owned(),
             subject: Some(left),
@@ -82,23 +82,24 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
 /// there are known again; coverage is empty, so that ranges are listed again.
 ///
 /// # Errors
-/// When the store fails, or an object cannot be read.
+/// `Config` when no lake is there; when the store fails, or an object cannot be read.
 pub fn rebuild(
     store: &Arc<Store>,
     catalogue: &Catalogue,
     granularity: Granularity,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let present = store.tables()?;
+    store.check_lake(catalogue)?;
+    let (present, run) = (store.tables()?, unique_name("rebuild"));
     if store.committed()?.is_empty() && !present.is_empty() {
-        Ledger::new(Arc::clone(store), "rebuild").note_loss(now)?;
+        Ledger::new(Arc::clone(store), &run).note_loss(now)?;
     }
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
         let watch = watched(catalogue, endpoint);
         let endpoint = Arc::new(endpoint.clone());
-        Table::open(Arc::clone(store), endpoint, granularity, "rebuild", watch, now)?;
+        Table::open(Arc::clone(store), endpoint, granularity, &run, watch, now)?;
     }
-    clear_forgotten(store, catalogue, "rebuild", now)?;
+    clear_forgotten(store, catalogue, &run, now)?;
     Ok(())
 }
 

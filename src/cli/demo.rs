@@ -23,7 +23,13 @@ use crate::secret::Credentials;
 use crate::simulator::{Options, Server, Settings, Workspace};
 
 pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
+    let dir = args
+        .dir
+        .to_str()
+        .ok_or_else(|| Error::new(ErrorKind::Config, "the folder's name is not UTF-8"))?;
     // Within an hour the same workspace comes out, so that a second demo finds nothing new.
+    let (store, catalogue) = (Store::open(dir)?, Catalogue::built_in()?);
+    store.check_place(&catalogue)?;
     let hour = TimeDelta::hours(1);
     let now = clock::now().duration_trunc(hour)?;
     let begun = Instant::now();
@@ -32,10 +38,6 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::default();
     let credentials = Credentials::new(&settings.api_key, &settings.api_password)?;
     let server = Server::start(Workspace::generate(&options), settings)?;
-    let dir = args
-        .dir
-        .to_str()
-        .ok_or_else(|| Error::new(ErrorKind::Config, "the folder's name is not UTF-8"))?;
     let stop = Stop::default();
     let client = ClientSettings {
         base_url: server.base_url(),
@@ -44,8 +46,8 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
     };
     let export = Export {
         client: Arc::new(Client::new(&client, stop.clone())?),
-        store: Arc::new(Store::open(dir)?),
-        catalogue: Arc::new(Catalogue::built_in()?),
+        store: Arc::new(store),
+        catalogue: Arc::new(catalogue),
         settings: RunSettings::new(now),
         limits: None,
         max_time: None,

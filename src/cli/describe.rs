@@ -10,7 +10,7 @@ use super::output::Printer;
 use super::settings::{Flags, Settings};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind};
-use crate::lake::{Store, manifest_at, newest_manifest};
+use crate::lake::{PresentLake, Store, manifest_at, newest_manifest};
 use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
 use crate::sql::ddl;
 
@@ -72,10 +72,13 @@ pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
     let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
     let endpoint = catalogue.find(&args.endpoint)?;
     if let Some((lake, (old, new))) = args.lake.as_ref().zip(args.diff) {
-        return diff(&Store::open(lake)?, &endpoint.name, old, new, args.json, printer);
+        let lake = PresentLake::of(Store::open(lake)?, &catalogue)?;
+        return diff(&lake, &endpoint.name, old, new, args.json, printer);
     }
     let schema = match &args.lake {
-        Some(lake) => lake_schema(lake, &endpoint.name)?,
+        Some(lake) => {
+            lake_schema(&PresentLake::of(Store::open(lake)?, &catalogue)?, &endpoint.name)?
+        }
         None => endpoint.schema(),
     };
     if let Some(engine) = args.ddl {
@@ -130,10 +133,11 @@ fn diff(
     Ok(Exit::Complete)
 }
 
-fn lake_schema(lake: &str, endpoint: &str) -> Result<Schema> {
-    let manifest = newest_manifest(&Store::open(lake)?, endpoint)?;
+fn lake_schema(lake: &PresentLake, endpoint: &str) -> Result<Schema> {
+    let manifest = newest_manifest(lake, endpoint)?;
     let none = || {
-        Error::new(ErrorKind::Config, format!("{lake} has no table `{endpoint}`"))
+        let message = format!("{} has no table `{endpoint}`", lake.location());
+        Error::new(ErrorKind::Config, message)
             .with_hint("without a lake, `clari-lake schema` shows the declared columns")
     };
     Ok(manifest.ok_or_else(none)?.schema)

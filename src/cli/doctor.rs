@@ -13,7 +13,8 @@ use super::settings::{Flags, Settings};
 use crate::check::{Check, Verdict};
 use crate::clock::Clock;
 use crate::doctor;
-use crate::error::Error;
+use crate::endpoint::Catalogue;
+use crate::error::ErrorKind;
 use crate::fetch::{Client, Stop};
 use crate::lake::Ledger;
 use crate::pipeline::{pay_from_ledger, run_name};
@@ -21,7 +22,8 @@ use crate::pipeline::{pay_from_ledger, run_name};
 pub(super) fn run(args: &DoctorArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), api: args.api.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = store_checks(&settings);
+    let catalogue = settings.catalogue()?;
+    let store = store_checks(&settings, &catalogue)?;
     let api = api_checks(&settings, &store)?;
     if args.json {
         printer.data(&serde_json::to_string_pretty(&json!({"api": api, "store": store}))?);
@@ -47,7 +49,7 @@ fn api_checks(settings: &Settings, store: &[Check]) -> Result<Vec<Check>> {
     };
     let catalogue = settings.catalogue_to_ask(&[])?;
     let (client, clock) = (Client::new(&client, Stop::default())?, Clock::system());
-    if let Some(ledger) = ledger(settings, store, clock.now()) {
+    if let Some(ledger) = ledger(settings, &catalogue, store, clock.now()) {
         pay_from_ledger(&client, ledger, settings.limits(), clock.clone());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -60,19 +62,28 @@ fn api_checks(settings: &Settings, store: &[Check]) -> Result<Vec<Check>> {
 
 /// The ledger of a lake that is there and can be written to. Of another the doctor asks all the
 /// same: it is to say what is wrong.
-fn ledger(settings: &Settings, checks: &[Check], now: DateTime<Utc>) -> Option<Ledger> {
+fn ledger(
+    settings: &Settings,
+    catalogue: &Catalogue,
+    checks: &[Check],
+    now: DateTime<Utc>,
+) -> Option<Ledger> {
     let is_well = |check: &Check| matches!(check.verdict, Verdict::Good | Verdict::Note);
-    let store = settings.store().ok().filter(|_| checks.iter().all(is_well))?;
-    let is_there = !store.is_empty().ok()?;
-    is_there.then(|| Ledger::new(Arc::new(store), &run_name(now)))
+    let lake = settings.present_lake(catalogue).ok().filter(|_| checks.iter().all(is_well))?;
+    Some(Ledger::new(Arc::clone(&lake), &run_name(now)))
 }
 
-fn store_checks(settings: &Settings) -> Vec<Check> {
+/// What the store does, where a lake is or may be made. Another place is refused at once: to try it
+/// out would write to what is none of ours.
+fn store_checks(settings: &Settings, catalogue: &Catalogue) -> Result<Vec<Check>> {
     if settings.lake().is_err() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let failed = |error: Error| vec![Check::failed("location", &error)];
-    settings.store().map_or_else(failed, |store| doctor::store(&store))
+    match settings.place(catalogue) {
+        Ok(store) => Ok(doctor::store(&store)),
+        Err(error) if error.kind() == ErrorKind::Config => Err(error.into()),
+        Err(error) => Ok(vec![Check::failed("location", &error)]),
+    }
 }
 
 fn tell(what: &str, place: &str, checks: &[Check], printer: Printer) {

@@ -1,7 +1,5 @@
 //! `evolve`: columns for what has gathered in `extra_json`.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use serde_json::json;
 
@@ -17,8 +15,8 @@ use crate::lake::Wanted;
 pub(super) fn run(args: &EvolveArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.present_lake()?);
     let catalogue = settings.catalogue()?;
+    let store = settings.present_lake(&catalogue)?;
     let present = store.tables()?;
     let wanted = Wanted { promote: args.promote.clone(), doubles: args.widen.clone() };
     if !wanted.is_empty() && args.endpoints.len() != 1 {

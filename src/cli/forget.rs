@@ -1,7 +1,5 @@
 //! `forget`: calls and people taken out, and kept out.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 
 use super::Exit;
@@ -15,12 +13,8 @@ use crate::forget::{Oblivion, Subjects, forget};
 pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.store()?);
     let catalogue = settings.catalogue()?;
-    if store.tables()?.is_empty() {
-        let message = format!("there is no lake at {}", store.location());
-        return Err(Error::new(ErrorKind::Config, message).into());
-    }
+    let store = settings.present_lake(&catalogue)?;
     let salt = salt()?;
     let is_hashed = catalogue.endpoints().iter().any(|endpoint| endpoint.rules.needs_salt());
     if is_hashed && salt.is_none() && !args.email.is_empty() {

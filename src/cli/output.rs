@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::Exit;
 use super::args::{LogFormat, Verbosity};
 use crate::error::{Error, ErrorKind};
+use crate::lake::unique_name;
 use crate::report::{EndpointReport, Outcome, Report};
 
 /// Where words go.
@@ -165,9 +166,9 @@ fn remark(endpoint: &EndpointReport) -> String {
 #[expect(clippy::disallowed_methods, reason = "a file that the user asks for is no lake's")]
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let beside = path.with_file_name(format!(".{}.tmp", unique_name(&name)));
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&beside)?;
+        let mut file = fs::File::create_new(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)

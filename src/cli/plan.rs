@@ -24,7 +24,7 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
     let catalogue = settings.catalogue()?;
-    let store = Arc::new(settings.store()?);
+    let store = Arc::new(settings.place(&catalogue)?);
     let now = frozen_now(None, clock::now())?;
     let chosen = catalogue.select(&args.endpoints)?;
     let endpoints = with_parents(&store, &catalogue, &chosen, now.date_naive())?;

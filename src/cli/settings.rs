@@ -16,7 +16,7 @@ use crate::config::{Concurrency, Conditional, Config, Deletes, FullRelist, Rate,
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{BASE_URL, Client, ClientSettings, Stop};
-use crate::lake::Store;
+use crate::lake::{PresentLake, Store};
 use crate::manifest::Granularity;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
@@ -176,21 +176,30 @@ impl Settings {
     ///
     /// # Errors
     /// `Config` when nothing says where it is, or nothing is there.
-    pub(super) fn present_lake(&self) -> Result<Store> {
-        let store = self.store()?;
-        if !store.tables()?.is_empty() {
-            return Ok(store);
-        }
-        let message = format!("there is no lake at {}", store.location());
-        let hint = "look at the path; the first `clari-lake export` makes a lake";
-        Err(Error::new(ErrorKind::Config, message).with_hint(hint))
+    pub(super) fn present_lake(&self, catalogue: &Catalogue) -> Result<PresentLake> {
+        PresentLake::of(self.store()?, catalogue)
     }
 
-    /// The lake's store.
+    /// The same, where the manifests may be lost.
     ///
     /// # Errors
-    /// `Config` when there is none, or it cannot be opened.
-    pub(super) fn store(&self) -> Result<Store> {
+    /// `Config` when nothing says where it is, or nothing is there.
+    pub(super) fn lake_to_verify(&self, catalogue: &Catalogue) -> Result<PresentLake> {
+        PresentLake::or_objects(self.store()?, catalogue)
+    }
+
+    /// The store of a lake that is there, or that an export may make.
+    ///
+    /// # Errors
+    /// `Config` when nothing says where it is, or something else is there.
+    pub(super) fn place(&self, catalogue: &Catalogue) -> Result<Store> {
+        let store = self.store()?;
+        store.check_place(catalogue)?;
+        Ok(store)
+    }
+
+    /// The store, whatever is there: commands take one of the above.
+    fn store(&self) -> Result<Store> {
         Ok(Store::open(self.lake()?)?.with_conditional(self.conditional.value))
     }
 
@@ -295,7 +304,7 @@ impl Settings {
         let stop = Stop::default();
         let catalogue = Arc::new(self.catalogue_to_ask(chosen)?);
         catalogue.select(chosen)?;
-        let store = Arc::new(self.store()?);
+        let store = Arc::new(self.place(&catalogue)?);
         Ok(Export {
             client: Arc::new(Client::new(&self.client()?, stop.clone())?),
             store,

@@ -14,9 +14,10 @@ use crate::sql::{Engine, LakeTable, statements};
 pub(super) fn run(args: &SqlArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = settings.present_lake()?;
+    let catalogue = settings.catalogue()?;
+    let store = settings.present_lake(&catalogue)?;
     let location = location(args, &store)?;
-    let tables = known_tables(&store, &settings.catalogue()?)?;
+    let tables = known_tables(&store, &catalogue)?;
     printer.data(statements(args.engine, &tables, &location).trim_end());
     Ok(Exit::Complete)
 }

@@ -1,7 +1,5 @@
 //! `verify`: what can be checked from the lake alone.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 
 use super::Exit;
@@ -18,8 +16,8 @@ const TOLD: usize = 50;
 pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.present_lake()?);
     let catalogue = settings.catalogue()?;
+    let store = settings.lake_to_verify(&catalogue)?;
     if args.rebuild {
         rebuild(&store, &catalogue, Granularity::Day, clock::now())?;
     }

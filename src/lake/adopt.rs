@@ -10,9 +10,9 @@ use chrono::{Datelike, Months, NaiveTime, TimeDelta};
 
 use super::change::{Touched, Work};
 use super::index::Known;
-use super::merge;
 use super::store::Listed;
 use super::table::Table;
+use super::{freeze, merge};
 use crate::decode::RowFacts;
 use crate::endpoint::Dated;
 use crate::error::Result;
@@ -59,11 +59,8 @@ impl Table {
         if !lost.is_empty() {
             self.forget_lost(lost)?;
         }
-        if let Some(first) =
-            strangers.values().next().filter(|_| self.manifest.partitions.is_empty())
-        {
-            let first = first.clone();
-            self.recover_schema(&first)?;
+        if !self.manifest.settled {
+            self.recover_schema(&strangers)?;
         }
         if self.manifest.version == 0 && self.holds_months(&strangers)? {
             self.manifest.granularity = Granularity::Month;
@@ -120,7 +117,7 @@ impl Table {
         }
         adoption.rows += facts.len() as u64;
         let (bytes, sha256) = object.digest();
-        let schema = fingerprint(merge::file_schema(object.clone())?.as_ref());
+        let schema = fingerprint(&merge::file_schema(object.clone())?.0);
         let entry = PartitionEntry {
             object: listed.path.clone(),
             rows: facts.len() as u64,
@@ -165,13 +162,14 @@ impl Table {
         })
     }
 
-    /// Takes the schema of the first object there is, for a table whose manifest is lost.
-    fn recover_schema(&mut self, object: &Listed) -> Result<()> {
-        let file = merge::file_schema(self.store.existing(&object.path)?)?;
-        if let Some(schema) = self.manifest.schema.of_file(&file) {
-            self.decoder.set_schema(Arc::new(schema.clone()), true);
+    /// Takes the columns of these objects into the schema, and freezes it if they say that it was.
+    fn recover_schema(&mut self, strangers: &Strangers) -> Result<()> {
+        let read = |listed: &Listed| merge::file_schema(self.store.existing(&listed.path)?);
+        let objects = strangers.values().map(read).collect::<Result<Vec<_>>>()?;
+        if let Some((schema, is_frozen)) = freeze::recovered(&self.manifest, &objects) {
+            self.decoder.set_schema(Arc::new(schema.clone()), is_frozen);
             self.manifest.schema = schema;
-            self.manifest.settled = true;
+            self.manifest.settled = is_frozen;
         }
         Ok(())
     }

@@ -360,6 +360,16 @@ impl Table {
         }
     }
 
+    /// Has one object at least written when the schema is frozen, which says so: without it, a
+    /// lake that loses all manifests could not tell that the first export was complete.
+    pub(super) fn plan_witness(&self, work: &mut Work) {
+        let smallest = self.manifest.partitions.iter().min_by_key(|(_, entry)| entry.bytes);
+        let smallest = smallest.and_then(|(name, _)| name.parse::<Partition>().ok());
+        if let Some(partition) = smallest.filter(|_| work.is_empty()) {
+            work.entry(partition).or_default();
+        }
+    }
+
     /// Notes what requests by key found. What another run settled meanwhile stays settled.
     pub(super) fn note_attempts(attempts: Vec<Tried>, known: &Known, touched: &mut Touched) {
         for Tried { key, day, attempt } in attempts {

@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::store::Store;
+use super::store::{Store, token};
 use super::table::Table;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
@@ -111,7 +111,7 @@ fn path(version: u64) -> String {
 /// It need not be hard to guess, since it stands beside the digests; it only must be another than
 /// other lakes'.
 fn new_salt() -> String {
-    format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
+    [(); 4].map(|()| format!("{:016x}", token())).concat()
 }
 
 /// Rids all tables of whoever is forgotten that are not yet; what became of each of these.

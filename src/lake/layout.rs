@@ -14,6 +14,7 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
+use super::freeze::FROZEN;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::schema::{DAY, EXTRA_JSON, Schema};
@@ -109,11 +110,12 @@ fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)
     }
 }
 
-/// How an object with these rows is written.
+/// How an object with these rows is written, while the table's schema is frozen or still grows.
 pub(super) fn properties(
     endpoint: &Endpoint,
     schema: &Schema,
     run: &str,
+    is_frozen: bool,
     contents: &Contents,
 ) -> Result<WriterProperties> {
     let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
@@ -130,6 +132,7 @@ pub(super) fn properties(
             said("endpoint", endpoint.name.clone()),
             said("schema", schema.fingerprint()),
             said("run", run.to_owned()),
+            KeyValue::new(FROZEN.to_owned(), is_frozen.to_string()),
         ]));
     for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
         let leaf = contents.leaf(at);
@@ -260,7 +263,7 @@ mod tests {
 
     fn write(batch: &RecordBatch, contents: &Contents) -> ParquetMetaData {
         let schema = endpoint().schema();
-        let properties = properties(&endpoint(), &schema, "run", contents).unwrap();
+        let properties = properties(&endpoint(), &schema, "run", true, contents).unwrap();
         let mut writer =
             ArrowWriter::try_new(Vec::new(), schema.arrow(), Some(properties)).unwrap();
         writer.write(batch).unwrap();

@@ -15,6 +15,7 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::file::metadata::ParquetMetaData;
 
 use super::change::Share;
+use super::freeze::Growth;
 use super::layout::Contents;
 use super::object::{self, RowOrder};
 use super::store::Object;
@@ -259,9 +260,11 @@ pub(super) fn read_rows(object: Object, decoder: &mut RecordDecoder) -> Result<V
     open(object, decoder)?.reader.map(|batch| widen(&batch?, decoder)).collect()
 }
 
-/// The Arrow schema of an object.
-pub(super) fn file_schema(object: Object) -> Result<SchemaRef> {
-    Ok(Arc::clone(ParquetRecordBatchReaderBuilder::try_new(object)?.schema()))
+/// The Arrow schema of an object, and what it says of the table's.
+pub(super) fn file_schema(object: Object) -> Result<(SchemaRef, Growth)> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
+    let growth = Growth::said(builder.metadata().file_metadata().key_value_metadata());
+    Ok((Arc::clone(builder.schema()), growth))
 }
 
 /// The ids that drive a chain, in an object's records, each with what is named of its record.

@@ -29,11 +29,12 @@ pub(super) fn writer<W: Write + Send>(
     endpoint: &Endpoint,
     schema: &Schema,
     run: &str,
+    is_frozen: bool,
     contents: &Contents,
 ) -> Result<ArrowWriter<W>> {
     // Parquet's own types say it all; Arrow's schema beside them would be a third of a footer.
     let options = ArrowWriterOptions::new()
-        .with_properties(layout::properties(endpoint, schema, run, contents)?)
+        .with_properties(layout::properties(endpoint, schema, run, is_frozen, contents)?)
         .with_skip_arrow_metadata(true);
     Ok(ArrowWriter::try_new_with_options(sink, schema.arrow(), options)?)
 }
@@ -119,7 +120,7 @@ mod tests {
         for endpoint in Catalogue::built_in().unwrap().endpoints() {
             let schema = endpoint.schema();
             let writer =
-                writer(Vec::new(), endpoint, &schema, "run", &Contents::default()).unwrap();
+                writer(Vec::new(), endpoint, &schema, "run", true, &Contents::default()).unwrap();
             let bytes = bytes::Bytes::from(writer.into_inner().unwrap());
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
             assert_eq!(reader.schema().fields(), schema.arrow().fields(), "{}", endpoint.name);

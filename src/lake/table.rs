@@ -235,6 +235,7 @@ impl Table {
         if change.settle && !next.settled {
             next.settled = true;
             self.plan_stale(&mut work);
+            self.plan_witness(&mut work);
         }
         next.schema = self.decoder.schema().as_ref().clone();
         self.write_partitions(work, &mut next, changed)?;

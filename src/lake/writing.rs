@@ -31,7 +31,8 @@ impl Table {
         for group in in_order(work) {
             let known = &next.partitions;
             let (store, endpoint, run) = (&*self.store, &*self.endpoint, self.run.as_str());
-            let writing = Writing { store, endpoint, run, known };
+            let is_frozen = next.settled;
+            let writing = Writing { store, endpoint, run, is_frozen, known };
             let decoders = group.iter().take(store.writers()).map(|_| self.decoder.another());
             for (entry, news) in writing.write_all(decoders.collect(), group)? {
                 let partition = news.partition;
@@ -52,6 +53,7 @@ struct Writing<'a> {
     store: &'a Store,
     endpoint: &'a Endpoint,
     run: &'a str,
+    is_frozen: bool,
     known: &'a BTreeMap<String, PartitionEntry>,
 }
 
@@ -96,7 +98,7 @@ impl Writing<'_> {
         work: PartitionWork,
         decoder: &mut RecordDecoder,
     ) -> Result<Done> {
-        let Self { store, endpoint, .. } = self;
+        let Self { store, endpoint, is_frozen, .. } = self;
         let name = partition.to_string();
         let path = format!("{}/dt={name}/part-0.parquet", endpoint.name);
         let existing = self.known.get(&name).map(|known| self.current(known)).transpose()?;
@@ -112,7 +114,8 @@ impl Writing<'_> {
             existing.add_to(&mut contents);
         }
         let mut staged = store.stage()?;
-        let mut writer = object::writer(&mut staged, endpoint, &schema, self.run, &contents)?;
+        let mut writer =
+            object::writer(&mut staged, endpoint, &schema, self.run, is_frozen, &contents)?;
         let rows =
             Merge { endpoint, decoder, upserts, drop, marks }.write(existing, &mut writer)?;
         writer.close()?;

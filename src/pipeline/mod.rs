@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Stop, first_page, request};
-use crate::lake::{Ledger, Store, Table, clear_forgotten};
+use crate::lake::{Ledger, Store, Table, clear_forgotten, unique_name};
 use crate::manifest::Granularity;
 use crate::partition::Partition;
 use crate::plan::RunSettings;
@@ -148,6 +148,11 @@ impl Export {
         let store = Arc::clone(&self.store);
         let committed = blocking(move || store.committed()).await?;
         let is_new = committed.is_empty();
+        if is_new {
+            // Before anything is asked for or written: what is here may be no place for a lake.
+            let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
+            blocking(move || store.check_place(&catalogue)).await?;
+        }
         if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
             let checked = self.check_credentials(endpoints).await;
             let is_denied = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Denied);
@@ -341,5 +346,5 @@ async fn end_after(client: Arc<Client>, time: Duration) {
 
 /// The name of a run that begins now, which no other has.
 pub fn run_name(started_at: DateTime<Utc>) -> String {
-    format!("{}-{:04x}", started_at.format("%Y%m%dT%H%M%SZ"), fastrand::u16(..))
+    unique_name(&started_at.format("%Y%m%dT%H%M%SZ").to_string())
 }

@@ -11,7 +11,7 @@ use super::table_run::{TableRun, blocking};
 use crate::decode::is_usable;
 use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Table, with_parents};
+use crate::lake::{Table, unique_name, with_parents};
 use crate::report::Problem;
 use crate::schema::Schema;
 
@@ -46,7 +46,8 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Table> {
     let (store, granularity) = (Arc::clone(&export.store), export.granularity);
     let watch = export.catalogue.watched_field(name).map(str::to_owned);
     let now = export.clock.now();
-    blocking(move || Table::open(store, endpoint, granularity, "reader", watch, now)).await
+    let run = unique_name("reader");
+    blocking(move || Table::open(store, endpoint, granularity, &run, watch, now)).await
 }
 
 /// What drives a snapshot: the ids of today's snapshot of the parent, or of all its rows, and what

@@ -28,8 +28,8 @@ const RUNS_IN_TEXT: usize = 10;
 pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), quota: args.quota.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
-    let store = Arc::new(settings.present_lake()?);
     let (catalogue, limits, now) = (settings.catalogue()?, settings.limits(), clock::now());
+    let store = settings.present_lake(&catalogue)?;
     let status = status(&store, &catalogue, &limits, now)?;
     let known = |endpoint: &&Endpoint| status.tables.iter().any(|it| it.endpoint == endpoint.name);
     let present: Vec<_> = catalogue.endpoints().iter().filter(known).collect();

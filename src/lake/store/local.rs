@@ -9,29 +9,43 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::object::{Object, Staged, Version, Written};
+use super::token::token;
 use super::{Listed, STAGING};
 use crate::error::{Error, ErrorKind, Result};
 
 const LOCK: &str = "_manifest/lock";
-/// Begins the name of what is staged without the lock, and how long that may take.
+/// Begins the name of what is staged without the lock. It counts as left over after this time; a
+/// process that is slower stages again.
 const LOOSE: &str = "loose-";
 const LOOSE_TIME: Duration = Duration::from_secs(60);
-/// Numbers what this process stages, in whatever lake.
-static STAGED: AtomicU64 = AtomicU64::new(0);
+/// How often a file or folder may vanish under a writer before that is no coincidence.
+const MOST_TRIES: u32 = 100;
+
+/// What became of an object that was to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Creation {
+    Done,
+    /// Something is there already.
+    Refused,
+    /// The staged file, or the folder it was to go to, is there no more.
+    Vanished,
+}
 
 /// A lake in a folder.
 #[derive(Debug)]
 pub(super) struct Local {
     root: PathBuf,
+    /// Whether this process made the lake's folder, so that it may remove it again.
+    made_root: AtomicBool,
 }
 
 impl Local {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, made_root: AtomicBool::new(false) }
     }
 
     pub(super) fn location(&self) -> String {
@@ -40,26 +54,51 @@ impl Local {
 
     /// Waits for the lock, which is held until it is dropped or its process ends.
     pub(super) fn lock(&self) -> Result<File> {
+        for _ in 0..MOST_TRIES {
+            let Some(file) = self.open_lock()? else { continue };
+            file.lock().map_err(|error| self.failed("lock", LOCK, error))?;
+            if self.is_the_lock(&file) {
+                self.clear_staging()?;
+                return Ok(file);
+            }
+        }
+        Err(self.failed("lock", LOCK, io::Error::other("it is removed again and again")))
+    }
+
+    /// The lock, unless another process holds it.
+    pub(super) fn try_lock(&self) -> Result<Option<File>> {
+        let Some(file) = self.open_lock()? else { return Ok(None) };
+        match file.try_lock() {
+            Ok(()) => Ok(self.is_the_lock(&file).then_some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(self.failed("lock", LOCK, error)),
+        }
+    }
+
+    /// The file that is locked; `None` when its folder was removed meanwhile.
+    fn open_lock(&self) -> Result<Option<File>> {
         let path = self.root.join(LOCK);
         self.make_parent(&path)?;
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|error| self.failed("open", LOCK, error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                file.lock().map_err(|error| self.failed("lock", LOCK, error))?;
-            }
-            Err(TryLockError::Error(error)) => return Err(self.failed("lock", LOCK, error)),
+        match File::options().create(true).truncate(false).write(true).open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("open", LOCK, error)),
         }
-        self.clear_staging()?;
-        Ok(file)
+    }
+
+    /// Whether a locked file is the one that others lock: a run that was refused removes it with
+    /// its other traces, and a lock on a removed file keeps nobody out.
+    fn is_the_lock(&self, file: &File) -> bool {
+        let here = file.metadata().map(|it| identity(&it));
+        let there = fs::metadata(self.root.join(LOCK)).map(|it| identity(&it));
+        here.is_ok_and(|here| there.is_ok_and(|there| here == there))
     }
 
     pub(super) fn names(&self, folder: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let entries = match fs::read_dir(self.root.join(folder)) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            Err(error) if is_no_folder(&error) => return Ok(names),
             Err(error) => return Err(self.failed("list", folder, error)),
         };
         for entry in entries {
@@ -70,6 +109,42 @@ impl Local {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// The names of whatever is in a folder.
+    pub(super) fn entries(&self, folder: &str) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if is_no_folder(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed("list", folder, error)),
+        };
+        let name = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.map_err(|error| self.failed("list", folder, error))?;
+            Ok(entry.file_name().to_string_lossy().into_owned())
+        };
+        let mut names = entries.map(name).collect::<Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes sure that the lake's place is no file.
+    pub(super) fn check_folder(&self) -> Result<()> {
+        if !fs::metadata(&self.root).is_ok_and(|it| !it.is_dir()) {
+            return Ok(());
+        }
+        let message = format!("{} is a file, and a lake is a folder", self.location());
+        Err(Error::new(ErrorKind::Config, message).with_hint("name the lake's folder"))
+    }
+
+    /// The folders that this one is in, the nearest first, by their real paths.
+    pub(super) fn ancestors(&self) -> Vec<String> {
+        let absolute = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        // Of a folder that is not there yet, those that are may be reached by links.
+        let real = absolute.ancestors().find_map(|it| Some((fs::canonicalize(it).ok()?, it)));
+        let Some((real, known)) = real else { return Vec::new() };
+        let is_there = known == absolute;
+        let above = real.ancestors().skip(usize::from(is_there));
+        above.map(|it| it.display().to_string()).collect()
     }
 
     pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>> {
@@ -103,13 +178,22 @@ impl Local {
         self.stage_as("")
     }
 
+    /// Begins a file under a name that no other process has: processes of two containers may have
+    /// one number, and one that was killed leaves its files behind.
     fn stage_as(&self, kind: &str) -> Result<Staged> {
-        let number = STAGED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{STAGING}/{kind}{}-{number}.tmp", std::process::id());
-        let path = self.root.join(&name);
-        self.make_parent(&path)?;
-        let file = File::create_new(&path).map_err(|error| self.failed("create", &name, error))?;
-        Ok(Staged::in_file(path, file))
+        let mut failed = None;
+        for _ in 0..MOST_TRIES {
+            let name = format!("{STAGING}/{kind}{:016x}{:016x}.tmp", token(), token());
+            let path = self.root.join(&name);
+            self.make_parent(&path)?;
+            match File::create_new(&path) {
+                Ok(file) => return Ok(Staged::in_file(path, file)),
+                Err(error) if is_passing(&error) => failed = Some((name, error)),
+                Err(error) => return Err(self.failed("create", &name, error)),
+            }
+        }
+        let (name, error) = failed.unwrap_or((STAGING.to_owned(), io::Error::other("no try")));
+        Err(self.failed("create", &name, error))
     }
 
     /// Puts a staged object in the place of this version, which the lock keeps from changing
@@ -133,26 +217,33 @@ impl Local {
     }
 
     pub(super) fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
-        let staged = self.stage()?;
-        self.create_from(staged, path, bytes)
+        self.create_as("", path, bytes)
     }
 
     /// The same without the lock.
     pub(super) fn create_loose(&self, path: &str, bytes: &[u8]) -> Result<bool> {
-        let staged = self.stage_as(LOOSE)?;
-        self.create_from(staged, path, bytes)
+        self.create_as(LOOSE, path, bytes)
     }
 
-    fn create_from(&self, mut staged: Staged, path: &str, bytes: &[u8]) -> Result<bool> {
-        staged.write_all(bytes).map_err(|error| self.failed("write", path, error))?;
-        let created = self.publish(staged, path, |from, to| match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(from).map(|()| false)
+    /// Stages and links, and again when what was staged vanished: a process that is suspended
+    /// between the two finds its file cleared away as left over.
+    fn create_as(&self, kind: &str, path: &str, bytes: &[u8]) -> Result<bool> {
+        for _ in 0..MOST_TRIES {
+            let mut staged = self.stage_as(kind)?;
+            staged.write_all(bytes).map_err(|error| self.failed("write", path, error))?;
+            let mut creation = Creation::Vanished;
+            self.publish(staged, path, |from, to| {
+                creation = link(from, to)?;
+                Ok(creation == Creation::Done)
+            })?;
+            match creation {
+                Creation::Done => return Ok(true),
+                Creation::Refused => return Ok(false),
+                Creation::Vanished => {}
             }
-            Err(error) => Err(error),
-        })?;
-        Ok(created.is_some())
+        }
+        let vanished = "what was staged for it is removed again and again";
+        Err(self.failed("write", path, io::Error::other(vanished)))
     }
 
     pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
@@ -164,7 +255,7 @@ impl Local {
     pub(super) fn folders(&self, folder: &str) -> Result<Vec<String>> {
         let entries = match fs::read_dir(self.root.join(folder)) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_no_folder(&error) => return Ok(Vec::new()),
             Err(error) => return Err(self.failed("list", folder, error)),
         };
         let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -195,10 +286,11 @@ impl Local {
         }
     }
 
-    /// Removes the lock and what is empty with it.
+    /// Removes the lock, which the caller holds, and what is empty with it.
     pub(super) fn clear_traces(&self) -> Result<()> {
         self.delete(LOCK)?;
-        for folder in [STAGING, "_manifest", ""] {
+        let root = self.made_root.load(Ordering::Relaxed).then_some("");
+        for folder in [STAGING, "_manifest"].into_iter().chain(root) {
             // One that holds something stays.
             let _ = fs::remove_dir(self.root.join(folder));
         }
@@ -230,16 +322,16 @@ impl Local {
             }
             let etag = version(&file.metadata()?).etag();
             let placed = place(&from, &target)?;
-            if let Some(parent) = target.parent().filter(|_| lasts) {
+            if let Some(parent) = target.parent().filter(|_| lasts && placed) {
                 File::open(parent)?.sync_all()?;
             }
             Ok(placed.then_some(Written { etag, ..written }))
         })();
-        // What is left in the staging folder is cleared by whoever locks the lake next.
+        // What is left in the staging folder is cleared by the process that locks the lake next.
         published.map_err(|error| self.failed("write", path, error))
     }
 
-    /// Removes what a process that died left in the staging folder. The caller holds the lock.
+    /// Removes what killed processes left in the staging folder. The caller holds the lock.
     fn clear_staging(&self) -> Result<()> {
         for name in self.staged_and_left()? {
             self.delete(&format!("{STAGING}/{name}"))?;
@@ -247,8 +339,19 @@ impl Local {
         Ok(())
     }
 
-    /// The names of what stands in the staging folder and belongs to nobody who is at work.
-    pub(super) fn staged_and_left(&self) -> Result<Vec<String>> {
+    /// The names of what killed processes left in the staging folder, as far as it is a part of an
+    /// object that is nowhere else: of one that was linked into its place only a name is left.
+    pub(super) fn unfinished(&self) -> Result<Vec<String>> {
+        let mut names = self.staged_and_left()?;
+        let is_linked = |name: &String| {
+            fs::metadata(self.root.join(STAGING).join(name)).is_ok_and(|it| it.nlink() > 1)
+        };
+        names.retain(|name| !is_linked(name));
+        Ok(names)
+    }
+
+    /// The names of what is in the staging folder and belongs to no running process.
+    fn staged_and_left(&self) -> Result<Vec<String>> {
         let mut names = self.names(STAGING)?;
         names.retain(|name| {
             let modified = fs::metadata(self.root.join(STAGING).join(name))
@@ -262,7 +365,7 @@ impl Local {
     fn walk(&self, folder: &Path, listed: &mut Vec<Listed>) -> io::Result<()> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_no_folder(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
         for entry in entries {
@@ -286,6 +389,9 @@ impl Local {
 
     fn make_parent(&self, path: &Path) -> Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
+        if !self.root.is_dir() {
+            self.made_root.store(true, Ordering::Relaxed);
+        }
         fs::create_dir_all(parent)
             .map_err(|error| self.failed("create", &parent.display().to_string(), error))
     }
@@ -307,6 +413,41 @@ impl Local {
             .with_hint(hint)
             .with_source(error)
     }
+}
+
+/// Gives a staged file its name in the lake, unless something has that name.
+fn link(from: &Path, to: &Path) -> io::Result<Creation> {
+    let creation = match fs::hard_link(from, to) {
+        Ok(()) => Creation::Done,
+        // A file system in a network may do it, lose its reply, and refuse the second try.
+        Err(_) if is_one_file(from, to) => Creation::Done,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Creation::Refused,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Creation::Vanished),
+        Err(error) => return Err(error),
+    };
+    // The object is where it should be; a name that stays behind is cleared later.
+    let _ = fs::remove_file(from);
+    Ok(creation)
+}
+
+fn is_one_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|it| identity(&it));
+    identity(a).is_ok_and(|a| identity(b).is_ok_and(|b| a == b))
+}
+
+/// Which file it is, whatever it is called.
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether a folder cannot be listed because there is none.
+fn is_no_folder(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether another process has come in between, so that the next try may succeed.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
 }
 
 /// What identifies a version of a file: a rename keeps it, any write changes it.
@@ -353,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_process_staged_is_cleared_by_the_next() {
+    fn what_a_killed_process_staged_is_cleared_by_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let store = local(&folder);
         drop(store.lock().unwrap());
@@ -361,5 +502,111 @@ mod tests {
         assert_eq!(store.list(STAGING).unwrap().len(), 1);
         drop(store.lock().unwrap());
         assert_eq!(store.list(STAGING).unwrap(), []);
+    }
+
+    /// Makes a file as old as one is that a killed process left.
+    fn age(path: &Path) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    }
+
+    /// P12: every process of a container has number 1, and may have been killed between staging and
+    /// linking, on a folder that it shares with others.
+    #[test]
+    fn p12_what_processes_of_the_same_number_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, staging) = (local(&folder), folder.path().join(STAGING));
+        fs::create_dir_all(&staging).unwrap();
+        let (own, others) = (std::process::id(), 0..200);
+        for (number, kind) in others.flat_map(|number| [(number, ""), (number, LOOSE)]) {
+            for process in [1, own] {
+                let path = staging.join(format!("{kind}{process}-{number}.tmp"));
+                fs::write(path, b"half").unwrap();
+            }
+        }
+        assert!(store.create_loose("_manifest/quota/w/1.json", b"one").unwrap());
+        assert!(store.create("_manifest/calls/1.json", b"one").unwrap());
+        let staged = store.stage_all("t/x", b"abc").unwrap();
+        assert!(store.replace(staged, "t/x", None).unwrap().is_some());
+    }
+
+    /// P12: a process that is suspended before it links finds its file cleared away, or its folders.
+    #[test]
+    fn p12_what_vanishes_before_it_is_linked_is_staged_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = local(&folder);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    for name in store.names(STAGING).unwrap() {
+                        store.delete(&format!("{STAGING}/{name}")).unwrap();
+                    }
+                    for empty in [STAGING, "_manifest/quota/w", "_manifest/quota", "_manifest"] {
+                        let _ = fs::remove_dir(folder.path().join(empty));
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            });
+            for number in 0..300 {
+                let path = format!("_manifest/quota/w/{number}.json");
+                assert!(store.create_loose(&path, b"x").unwrap(), "{number}");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(store.list("_manifest").unwrap().len(), 300);
+    }
+
+    /// P12: killed between the link and the removal of the staged name, a process leaves a file of
+    /// two names. Nothing of it is missing, and the next that locks the lake removes the second.
+    #[test]
+    fn p12_an_object_that_kept_its_staged_name_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = local(&folder);
+        for kind in ["", LOOSE] {
+            let path = format!("_manifest/x/{kind}1.json");
+            assert!(store.create(&path, b"one").unwrap());
+            let left = folder.path().join(STAGING).join(format!("{kind}left.tmp"));
+            fs::hard_link(folder.path().join(&path), &left).unwrap();
+            age(&left);
+        }
+        assert_eq!(store.unfinished().unwrap(), Vec::<String>::new());
+        fs::write(folder.path().join(STAGING).join("half.tmp"), b"half").unwrap();
+        assert_eq!(store.unfinished().unwrap(), ["half.tmp"]);
+        drop(store.lock().unwrap());
+        assert_eq!(store.list(STAGING).unwrap(), []);
+        assert_eq!(store.list("_manifest/x").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_link_that_was_made_and_refused_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("staged"), b"one").unwrap();
+        // As a server leaves it that has linked and whose reply was lost.
+        fs::hard_link(path("staged"), path("object")).unwrap();
+        assert_eq!(link(&path("staged"), &path("object")).unwrap(), Creation::Done);
+        assert!(!path("staged").exists());
+        fs::write(path("other"), b"two").unwrap();
+        assert_eq!(link(&path("other"), &path("object")).unwrap(), Creation::Refused);
+        assert_eq!(link(&path("gone"), &path("new")).unwrap(), Creation::Vanished);
+        assert_eq!(fs::read(path("object")).unwrap(), b"one");
+    }
+
+    /// P10: a run that is refused removes its traces; a lock that others hold or wait for stays one.
+    #[test]
+    fn p10_a_lock_that_was_removed_keeps_others_out_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = local(&folder);
+        let held = store.lock().unwrap();
+        assert!(store.try_lock().unwrap().is_none());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| store.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(50));
+            store.clear_traces().unwrap();
+            drop(held);
+            let lock = waiting.join().unwrap();
+            assert!(store.is_the_lock(&lock), "it is held on the file that others see");
+        });
     }
 }

@@ -72,12 +72,45 @@ impl fmt::Debug for Bucket {
 
 /// Reads a location.
 pub(super) fn parse(location: &str) -> Result<Place> {
+    check_spelling(location)?;
     let scheme = location.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         None => Ok(Place::Folder(PathBuf::from(location))),
         Some("file") => Ok(Place::Folder(PathBuf::from(&location["file://".len()..]))),
         Some(_) => bucket(location).map(Place::Bucket),
     }
+}
+
+/// The schemes of all stores, and of files.
+const SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "file"];
+
+/// Refuses what was meant as a URL and would be taken for a folder's name, or for another bucket.
+fn check_spelling(location: &str) -> Result<()> {
+    if location.trim().is_empty() {
+        return Err(Error::new(ErrorKind::Config, "the lake's name is empty")
+            .with_hint("name a folder, or a URL such as s3://bucket/prefix"));
+    }
+    let end = location.find(|it: char| !it.is_ascii_alphanumeric()).unwrap_or(location.len());
+    let (scheme, rest) = (location[..end].to_ascii_lowercase(), &location[end..]);
+    let begin = if scheme == "file" { ":///" } else { "://" };
+    let is_url = rest.starts_with(begin) && (scheme == "file" || !rest.starts_with(":///"));
+    let is_meant = rest.starts_with(':') || rest.starts_with("//");
+    if !SCHEMES.contains(&scheme.as_str()) || !is_meant || (is_url && location[..end] == scheme) {
+        return Ok(());
+    }
+    let right = format!("{scheme}{begin}{}", rest.trim_start_matches([':', '/']));
+    let secret = rest.contains('?') || rest.contains('@');
+    let hint = if secret { format!("it begins with {scheme}{begin}") } else { right };
+    Err(Error::new(ErrorKind::Config, "the lake's URL is misspelt")
+        .with_hint(format!("write it as {hint}; a folder of this name is ./NAME")))
+}
+
+/// The places that a URL's is in, the nearest first; the last is the bucket.
+pub(super) fn ancestors(location: &str) -> Vec<String> {
+    let Some((scheme, path)) = location.split_once("://") else { return Vec::new() };
+    let path = path.trim_end_matches('/');
+    let ends = path.rmatch_indices('/').map(|(at, _)| at);
+    ends.map(|end| format!("{scheme}://{}", &path[..end])).collect()
 }
 
 fn bucket(location: &str) -> Result<Bucket> {
@@ -259,6 +292,38 @@ mod tests {
             let Place::Folder(found) = parse(location).unwrap() else { panic!("{location}") };
             assert_eq!(found, PathBuf::from(folder));
         }
+    }
+
+    #[test]
+    fn urls_that_are_misspelt_are_refused_with_their_right_spelling() {
+        for (location, right) in [
+            ("s3:/bucket/x", "s3://bucket/x"),
+            ("s3:bucket", "s3://bucket"),
+            ("s3//bucket/x", "s3://bucket/x"),
+            ("s3:///bucket/x", "s3://bucket/x"),
+            ("S3://bucket/x", "s3://bucket/x"),
+            ("gs:/bucket", "gs://bucket"),
+            ("az:/container/x", "az://container/x"),
+            ("file:/a/b", "file:///a/b"),
+            ("file://a/b", "file:///a/b"),
+            ("FILE:///a/b", "file:///a/b"),
+        ] {
+            let error = refused(location);
+            assert_eq!(error.kind(), ErrorKind::Config, "{location}");
+            assert!(error.hint().unwrap().contains(&format!(" {right};")), "{location}: {error:?}");
+        }
+        assert!(refused(" ").to_string().contains("empty"));
+        assert!(!format!("{:?}", refused("az:/c/lake?sig=canary")).contains("canary"));
+        for folder in ["s3", "s3/x", "./s3:/x", "gs-data", "a:b", "lake/s3:"] {
+            assert!(matches!(parse(folder).unwrap(), Place::Folder(_)), "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_in_the_places_before_it() {
+        assert_eq!(ancestors("s3://b/deep/lake"), ["s3://b/deep", "s3://b"]);
+        assert_eq!(ancestors("s3://b"), [""; 0]);
+        assert_eq!(ancestors("memory"), [""; 0]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod put;
 mod remote;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -38,6 +39,7 @@ use self::location::Place;
 pub(crate) use self::object::{Object, Staged, Version, Written};
 pub use self::observer::Observer;
 use self::remote::Remote;
+pub use self::token::{token, unique_name};
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
@@ -49,6 +51,15 @@ const KEPT_BASES: usize = 16;
 const STAGING: &str = "_staging";
 /// The folders beside the tables' manifests.
 const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
+
+/// What systems and people leave in every folder, besides hidden files.
+const OF_THE_SYSTEM: [&str; 5] =
+    ["lost+found", "System Volume Information", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"];
+
+/// Whether a file or folder of this name has nothing to do with what a folder is for.
+pub(crate) fn is_of_the_system(name: &str) -> bool {
+    name.starts_with('.') || OF_THE_SYSTEM.contains(&name)
+}
 
 /// A lake's objects.
 #[derive(Debug)]
@@ -177,7 +188,8 @@ impl Store {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn with_objects(&self) -> Result<BTreeSet<String>> {
-        Ok(self.folders("")?.into_iter().filter(|name| !name.starts_with('_')).collect())
+        let is_table = |name: &String| !name.starts_with('_') && !is_of_the_system(name);
+        Ok(self.folders("")?.into_iter().filter(is_table).collect())
     }
 
     /// The tables that have a folder or a manifest.
@@ -188,33 +200,36 @@ impl Store {
         Ok(&self.committed()? | &self.with_objects()?)
     }
 
-    /// What runs that died left in the staging folder.
+    /// What killed runs left unfinished in the staging folder.
     ///
     /// # Errors
     /// When the folder cannot be listed.
     pub fn leftovers(&self) -> Result<Vec<String>> {
         match &self.kind {
             Kind::Local(local) => {
-                let names = local.staged_and_left()?.into_iter();
+                let names = local.unfinished()?.into_iter();
                 Ok(names.map(|name| format!("{STAGING}/{name}")).collect())
             }
             Kind::Remote(_) => Ok(Vec::new()),
         }
     }
 
-    /// Removes what was written before it was known that there is nothing to write.
+    /// Removes what was written before it was known that there is nothing to write. Where another
+    /// process is writing, all of it stays.
     ///
     /// # Errors
     /// When something cannot be removed.
     pub fn clear_traces(&self) -> Result<()> {
-        if !self.is_empty()? {
+        let local = match &self.kind {
+            Kind::Local(local) => Some(local),
+            Kind::Remote(_) => None,
+        };
+        let lock = local.map(Local::try_lock).transpose()?.flatten();
+        if (local.is_some() && lock.is_none()) || !self.is_empty()? {
             return Ok(());
         }
         self.delete_folder("_manifest/quota")?;
-        match &self.kind {
-            Kind::Local(local) => local.clear_traces(),
-            Kind::Remote(_) => Ok(()),
-        }
+        local.map_or(Ok(()), Local::clear_traces)
     }
 
     /// Removes what probes of the store left that were killed before this time.
@@ -287,6 +302,30 @@ impl Store {
         match &self.kind {
             Kind::Local(local) => local.names(folder),
             Kind::Remote(remote) => remote.names(folder),
+        }
+    }
+
+    /// The names of whatever is in a folder itself; none when there is no such folder.
+    pub(crate) fn entries(&self, folder: &str) -> Result<Vec<String>> {
+        match &self.kind {
+            Kind::Local(local) => local.entries(folder),
+            Kind::Remote(remote) => Ok([remote.folders(folder)?, remote.names(folder)?].concat()),
+        }
+    }
+
+    /// Makes sure that the lake's place is no file.
+    pub(crate) fn check_folder(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Local(local) => local.check_folder(),
+            Kind::Remote(_) => Ok(()),
+        }
+    }
+
+    /// The places that the lake's is in, the nearest first.
+    pub(crate) fn ancestors(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Local(local) => local.ancestors(),
+            Kind::Remote(remote) => location::ancestors(remote.location()),
         }
     }
 

@@ -13,6 +13,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutOptions,
 use super::failure::{Action, is_ambiguous};
 use super::object::Version;
 use super::put::{self, Condition, Manner, Put};
+use super::token::token;
 use crate::config::Conditional;
 
 /// How the names of a probe's objects begin.
@@ -182,5 +183,5 @@ fn text(number: u32) -> PutPayload {
 
 /// A path that nobody else has.
 pub(super) fn own_path() -> String {
-    format!("_manifest/{NAME}{:016x}", fastrand::u64(..))
+    format!("_manifest/{NAME}{:016x}", token())
 }

@@ -21,6 +21,7 @@ use super::location::{Bucket, Provider};
 use super::object::{Object, Staged, Version, Written};
 use super::probe::{self, Guarantees, Tags};
 use super::put::{self, Condition, Manner, Put};
+use super::token::unique_name;
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -284,7 +285,7 @@ impl Remote {
             store: self.store(),
             manner: self.manner()?,
             lasting: self.lasting,
-            holder: format!("{}-{:016x}", std::process::id(), fastrand::u64(..)),
+            holder: unique_name(&std::process::id().to_string()),
         };
         let taken = Lease::take(&self.bridge, &terms)?;
         let lease = taken.map_err(|error| self.failed(Action::Write, LEASE, &error))?;

@@ -1,0 +1,304 @@
+//! Presence: what is at a location. A lake is what has a `_manifest` of ours, and no other place
+//! is read or written as one.
+//!
+//! Enters: a store and the catalogue. Leaves: what is there, or an error that says what was found
+//! and where a lake is next door. Never here: anything written, the lock file included.
+//!
+//! A manifest is named by its number, in a folder of its table below `_manifest`; folders alone
+//! prove nothing, as every tree of folders looks like tables. Where all manifests are lost, the
+//! objects' own footers tell ours from those of other tools that partition by `dt` as well.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::store::{Object, Store, is_of_the_system};
+use crate::endpoint::Catalogue;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What may be there besides: our own folders beside the tables, and the lake's configuration.
+const OURS: [&str; 3] = ["_staging", "_quarantine", "clari-lake.toml"];
+/// What `_manifest` holds before a first export has committed anything.
+const BEGUN: [&str; 5] = ["lock", "lease", "quota", "runs", "forgotten"];
+/// How many strange names are said.
+const TOLD: usize = 3;
+/// How many objects of a folder are looked at, to find one of ours.
+const LOOKED_AT: usize = 10;
+/// In how many folders a lake next door is looked for.
+const NEIGHBOURS: usize = 100;
+
+/// What is at a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing that keeps a lake from being made here. An export that was killed before its first
+    /// commit leaves such a place.
+    Vacant,
+    /// A lake.
+    Lake,
+    /// Tables of a lake whose manifests are lost.
+    Objects,
+    /// Something else, by some of its names.
+    Foreign(Vec<String>),
+}
+
+/// The store of a lake that is there. No other value proves that: whoever has one may read and
+/// write it as a lake.
+#[derive(Debug, Clone)]
+pub struct PresentLake(Arc<Store>);
+
+impl PresentLake {
+    /// A store, if a lake is there.
+    ///
+    /// # Errors
+    /// `Config` when there is none, with where one is next door; when the store fails.
+    pub fn of(store: Store, catalogue: &Catalogue) -> Result<Self> {
+        let presence = store.presence(catalogue)?;
+        if presence == Presence::Lake {
+            return Ok(Self(Arc::new(store)));
+        }
+        Err(store.no_lake(&presence))
+    }
+
+    /// A store, if a lake is there, or tables of one whose manifests are lost.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub fn or_objects(store: Store, catalogue: &Catalogue) -> Result<Self> {
+        store.check_lake(catalogue)?;
+        Ok(Self(Arc::new(store)))
+    }
+}
+
+impl Deref for PresentLake {
+    type Target = Arc<Store>;
+
+    fn deref(&self) -> &Arc<Store> {
+        &self.0
+    }
+}
+
+impl Store {
+    /// What is here; nothing is written.
+    ///
+    /// # Errors
+    /// When the store fails, or the location is a file.
+    pub fn presence(&self, catalogue: &Catalogue) -> Result<Presence> {
+        self.check_folder()?;
+        if self.has_manifests("")? {
+            return Ok(Presence::Lake);
+        }
+        let mut foreign = Vec::new();
+        for name in self.entries("")?.into_iter().filter(|name| !is_harmless(name)) {
+            if name == "_manifest" {
+                let strange = self.entries("_manifest")?;
+                let strange = strange.into_iter().filter(|it| !is_begun(it, catalogue));
+                foreign.extend(strange.map(|it| format!("_manifest/{it}")));
+            } else {
+                match self.folder(&name, catalogue)? {
+                    Folder::Table => return Ok(Presence::Objects),
+                    Folder::Empty => {}
+                    Folder::Strange => foreign.push(name),
+                }
+            }
+        }
+        Ok(if foreign.is_empty() { Presence::Vacant } else { Presence::Foreign(foreign) })
+    }
+
+    /// Makes sure that a lake is here, or tables of one whose manifests are lost.
+    ///
+    /// # Errors
+    /// `Config` when there is none, with where one is next door; when the store fails.
+    pub fn check_lake(&self, catalogue: &Catalogue) -> Result<()> {
+        match self.presence(catalogue)? {
+            Presence::Lake | Presence::Objects => Ok(()),
+            other => Err(self.no_lake(&other)),
+        }
+    }
+
+    /// Makes sure that an export may write here: into a lake, what is left of one, or a place that
+    /// is empty and in no other lake.
+    ///
+    /// # Errors
+    /// `Config` when it may not, with what was found; when the store fails.
+    pub fn check_place(&self, catalogue: &Catalogue) -> Result<()> {
+        let place = self.location();
+        let (message, near) = match self.presence(catalogue)? {
+            Presence::Lake | Presence::Objects => return Ok(()),
+            Presence::Vacant => match self.lake_around() {
+                None => return Ok(()),
+                Some(lake) => (format!("{place} is inside the lake at {lake}"), Some(lake)),
+            },
+            Presence::Foreign(names) => {
+                let message =
+                    format!("{place} is not empty, and is no lake: it has {}", told(&names));
+                (message, self.lake_near())
+            }
+        };
+        let hint = match near {
+            Some(lake) => format!("the lake is {lake}; a new one needs an empty or new place"),
+            None => "name an empty or new place, or the lake itself".to_owned(),
+        };
+        Err(Error::new(ErrorKind::Config, message).with_hint(hint))
+    }
+
+    /// That no lake is here, and what is.
+    fn no_lake(&self, presence: &Presence) -> Error {
+        let place = self.location();
+        let mut message = format!("there is no lake at {place}");
+        if let Presence::Foreign(names) = presence {
+            message.push_str(&format!(": it has {}, and no manifest of a table", told(names)));
+        }
+        let hint = match (presence, self.lake_near()) {
+            (Presence::Objects, _) => {
+                message.push_str(": it has objects of tables, and their manifests are lost");
+                "`clari-lake verify LAKE --rebuild` makes the manifests anew".to_owned()
+            }
+            (_, Some(lake)) => format!("the lake is {lake}"),
+            _ => "look at the path; the first `clari-lake export` makes a lake".to_owned(),
+        };
+        Error::new(ErrorKind::Config, message).with_hint(hint)
+    }
+
+    /// Whether a table's manifest is below this folder, which ends with a slash or is the root.
+    fn has_manifests(&self, folder: &str) -> Result<bool> {
+        for table in self.folders(&format!("{folder}_manifest"))? {
+            if BEGUN.contains(&table.as_str()) {
+                continue;
+            }
+            let names = self.names(&format!("{folder}_manifest/{table}"))?;
+            if names.iter().any(|name| is_manifest(name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What a folder holds that may be a table's.
+    fn folder(&self, name: &str, catalogue: &Catalogue) -> Result<Folder> {
+        let has_dates = || self.folders(name).map(|it| it.iter().any(|it| it.starts_with("dt=")));
+        if catalogue.find(name).is_err() && !has_dates()? {
+            return Ok(Folder::Strange);
+        }
+        let listed = self.list(name)?;
+        let is_object = |path: &str| {
+            let below = path.strip_prefix(name).and_then(|it| it.strip_prefix("/dt="));
+            below.is_some_and(|it| it.matches('/').count() == 1 && it.ends_with(".parquet"))
+        };
+        for object in listed.iter().filter(|object| is_object(&object.path)).take(LOOKED_AT) {
+            if self.object(&object.path)?.is_some_and(is_ours) {
+                return Ok(Folder::Table);
+            }
+        }
+        let is_strange = |path: &str| !path.rsplit('/').next().is_some_and(is_harmless);
+        let is_strange = listed.iter().any(|object| is_strange(&object.path));
+        Ok(if is_strange { Folder::Strange } else { Folder::Empty })
+    }
+
+    /// A lake in one of the folders here, or one that this place is in.
+    fn lake_near(&self) -> Option<String> {
+        // To name it is a courtesy: what cannot be looked at is not named.
+        let folders = self.folders("").unwrap_or_default();
+        let mut folders = folders.into_iter().take(NEIGHBOURS);
+        let below = folders.find(|it| self.has_manifests(&format!("{it}/")).unwrap_or_default());
+        let location = self.location();
+        let below = below.map(|name| format!("{}/{name}", location.trim_end_matches('/')));
+        below.or_else(|| self.lake_around())
+    }
+
+    /// The lake that this place is in.
+    fn lake_around(&self) -> Option<String> {
+        let is_lake = |place: &String| {
+            let store = Self::open(place);
+            store.and_then(|store| store.has_manifests("")).unwrap_or_default()
+        };
+        self.ancestors().into_iter().find(is_lake)
+    }
+}
+
+/// What a folder holds that may be a table's.
+enum Folder {
+    /// Objects that this tool wrote.
+    Table,
+    /// No file: a first export was killed before it wrote one.
+    Empty,
+    /// Something else.
+    Strange,
+}
+
+/// Whether an object was written by this tool, by its footer.
+fn is_ours(object: Object) -> bool {
+    let Ok(builder) = ParquetRecordBatchReaderBuilder::try_new(object) else { return false };
+    let created_by = builder.metadata().file_metadata().created_by();
+    created_by.is_some_and(|by| by.starts_with("clari-lake"))
+}
+
+/// Whether a name is a manifest's: its number in twenty digits.
+fn is_manifest(name: &str) -> bool {
+    let number = name.strip_suffix(".json").unwrap_or_default();
+    number.len() == 20 && number.bytes().all(|it| it.is_ascii_digit())
+}
+
+/// Whether something may be in a place where a lake is to be made.
+fn is_harmless(name: &str) -> bool {
+    is_of_the_system(name) || OURS.contains(&name)
+}
+
+/// Whether something in `_manifest` may be there before anything was committed: files of the index
+/// are written before the manifest that names them.
+fn is_begun(name: &str, catalogue: &Catalogue) -> bool {
+    let is_probe = name.starts_with("probe-");
+    name.starts_with('.') || BEGUN.contains(&name) || is_probe || catalogue.find(name).is_ok()
+}
+
+/// Some names, and how many more there are.
+fn told(names: &[String]) -> String {
+    let first: Vec<String> = names.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
+    let more = names.len() - first.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn presence(paths: &[&str]) -> Presence {
+        let store = Store::on(Arc::new(InMemory::new()), "memory").unwrap();
+        for path in paths {
+            store.overwrite(path, b"x").unwrap();
+        }
+        store.presence(&Catalogue::built_in().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_lake_is_what_has_a_manifest_of_a_table() {
+        let manifest = "_manifest/calls/00000000000000000001.json";
+        assert_eq!(presence(&[manifest]), Presence::Lake);
+        assert_eq!(presence(&[manifest, "notes.txt"]), Presence::Lake);
+        let own = "_manifest/my_own/00000000000000000042.json";
+        assert_eq!(presence(&[own]), Presence::Lake, "whichever endpoints are described today");
+        for vacant in [
+            &[][..],
+            &["_manifest/quota/2026-11-29/000000000001.json", "_manifest/lock"],
+            &["_manifest/runs/latest.json", "_staging/loose-1.tmp", "_manifest/probe-1"],
+            &["_manifest/calls/index/00000000000000000001-r-dt.parquet"],
+            &[".gitkeep", ".DS_Store", "lost+found/x", "calls/.DS_Store"],
+        ] {
+            assert_eq!(presence(vacant), Presence::Vacant, "{vacant:?}");
+        }
+        for foreign in [
+            &["notes.txt"][..],
+            &["_manifest/calls/1.json", "_manifest/manifest.txt"],
+            &["calls/dt=2026-01-01/part-0.parquet"],
+            &["data/dt=2026-01-01/part-0.parquet"],
+            &["lake/_manifest/calls/00000000000000000001.json"],
+            &["calls/00000000000000000001.json", "quota/x"],
+        ] {
+            let found = presence(foreign);
+            assert!(matches!(found, Presence::Foreign(_)), "{foreign:?}: {found:?}");
+        }
+    }
+}
