@@ -1,8 +1,8 @@
 //! The client: one request at a time from each caller, retried where that can help.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -19,11 +19,8 @@ use super::transport::{Break, Get, Network, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::report::Answers;
-use crate::retry::{Failure, RetryPolicy};
+use crate::retry::{Failure, Health, RetryPolicy};
 use crate::secret::Credentials;
-
-/// How many requests in a row may each be too large to be answered.
-const MOST_EXHAUSTED: u32 = 3;
 
 /// How to reach the API, and how fast.
 #[derive(Debug, Clone)]
@@ -40,7 +37,7 @@ pub struct ClientSettings {
     pub retry: RetryPolicy,
     /// How long one request may take.
     pub timeout: Duration,
-    /// How long no request at all may succeed before the run ends.
+    /// How long requests may fail, and no answer settle one, before the run ends.
     pub outage: Duration,
 }
 
@@ -74,12 +71,8 @@ pub struct Client {
     stop: Stop,
     requests: AtomicU64,
     tally: Tally,
-    last_success: Mutex<Instant>,
-    succeeded: AtomicBool,
-    /// When the first request failed since one succeeded.
-    failing_since: Mutex<Option<Instant>>,
-    /// How many requests in a row got no reply but 502, 504 or silence, however often tried.
-    exhausted: AtomicU32,
+    begun: Instant,
+    health: Mutex<Health>,
     halted: OnceLock<(ErrorKind, String)>,
     /// Why nothing more is sent for backfills.
     deferred: OnceLock<String>,
@@ -122,10 +115,8 @@ impl Client {
             stop,
             requests: AtomicU64::new(0),
             tally: Tally::default(),
-            last_success: Mutex::new(Instant::now()),
-            succeeded: AtomicBool::new(false),
-            failing_since: Mutex::default(),
-            exhausted: AtomicU32::new(0),
+            begun: Instant::now(),
+            health: Mutex::default(),
             halted: OnceLock::new(),
             deferred: OnceLock::new(),
         })
@@ -181,14 +172,14 @@ impl Client {
             let (failure, error) = match sent {
                 Ok(reply) => match read(&reply) {
                     Ok(value) => {
-                        self.note_success();
+                        self.note_answer();
                         return Ok(value);
                     }
                     Err(Unreadable::NotJson(why)) => {
                         (Failure::Broken, Error::new(ErrorKind::Data, why))
                     }
                     Err(Unreadable::Final(error)) => {
-                        self.note_success();
+                        self.note_answer();
                         return Err(FetchError::Failed(Failure::Broken, error));
                     }
                 },
@@ -199,9 +190,7 @@ impl Client {
                 return Err(self.halt(error));
             }
             let error = error.with_context(format!("GET {}", request.path));
-            if failure.is_transient() {
-                self.note_failure();
-            }
+            self.health().fail(failure, self.begun.elapsed());
             let shrink = request.shrinkable && failure == Failure::TooLarge;
             // Only what seems too large again and again is taken for it.
             too_large += u32::from(failure == Failure::TooLarge);
@@ -322,7 +311,7 @@ impl Client {
         Ok(url)
     }
 
-    /// How long to wait before the next attempt. While nothing at all succeeds, a request is
+    /// How long to wait before the next attempt. While nothing at all is answered, a request is
     /// tried beyond its attempts, until that counts as an outage.
     fn delay(&self, failure: Failure, attempt: u32, begun: Instant) -> Option<Duration> {
         let random = fastrand::f64();
@@ -332,13 +321,8 @@ impl Client {
         if let Some(delay) = self.retry.delay(failure, attempt, random) {
             return Some(delay);
         }
-        // One reply may be too large for ever; several in a row are an outage, and so is the first
-        // of all.
-        let is_alone = failure == Failure::TooLarge
-            && self.succeeded.load(Ordering::Relaxed)
-            && self.exhausted.fetch_add(1, Ordering::Relaxed) < MOST_EXHAUSTED;
-        let nothing_since = failure.is_transient() && self.last_success() <= begun;
-        (nothing_since && !is_alone).then_some(self.retry.longest)
+        let begun = begun.saturating_duration_since(self.begun);
+        self.health().tries_on(failure, begun).then_some(self.retry.longest)
     }
 
     async fn pause(&self, delay: Duration) -> Result<(), FetchError> {
@@ -348,26 +332,16 @@ impl Client {
         }
     }
 
-    fn last_success(&self) -> Instant {
-        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_success(&self) {
-        self.succeeded.store(true, Ordering::Relaxed);
-        self.exhausted.store(0, Ordering::Relaxed);
-        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Notes a failure that time may mend; waiting for a slot is none.
-    fn note_failure(&self) {
-        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.get_or_insert_with(Instant::now);
+    fn note_answer(&self) {
+        self.health().settle(self.begun.elapsed());
     }
 
     fn is_out(&self) -> bool {
-        let since = *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_some_and(|since| since.elapsed() >= self.outage)
+        self.health().is_out(self.begun.elapsed(), self.outage)
     }
 }
 
