@@ -69,6 +69,8 @@ pub struct Client {
     retry: RetryPolicy,
     outage: Duration,
     stop: Stop,
+    /// Requested when nothing more is to be sent, so that every wait ends.
+    halt: Stop,
     requests: AtomicU64,
     tally: Tally,
     begun: Instant,
@@ -113,6 +115,7 @@ impl Client {
             retry: settings.retry,
             outage: settings.outage,
             stop,
+            halt: Stop::default(),
             requests: AtomicU64::new(0),
             tally: Tally::default(),
             begun: Instant::now(),
@@ -208,11 +211,13 @@ impl Client {
         Err(FetchError::Halted(error))
     }
 
-    /// Ends the run: from here on every request answers with the same error.
+    /// Ends the run: from here on every request answers with the same error, and none waits for
+    /// anything but a reply that is under way.
     pub fn halt(&self, error: Error) -> FetchError {
         if self.halted.set((error.kind(), error.to_string())).is_ok() {
             tracing::warn!("nothing more is asked: {error}");
         }
+        self.halt.request();
         FetchError::Halted(error)
     }
 
@@ -224,15 +229,9 @@ impl Client {
     ) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
         let purpose = request.purpose;
         // The semaphore is never closed.
-        let _slot = self.slots.acquire().await.ok();
-        self.check()?;
+        let _slot = self.unless_ended(self.slots.acquire()).await?.ok();
         self.check_purpose(purpose)?;
-        let ready = tokio::select! {
-            biased;
-            () = self.stop.requested() => Ok(()),
-            ready = self.throttle().ready(purpose) => ready,
-        };
-        self.check()?;
+        let ready = self.unless_ended(self.throttle().ready(purpose)).await?;
         ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
@@ -326,10 +325,19 @@ impl Client {
     }
 
     async fn pause(&self, delay: Duration) -> Result<(), FetchError> {
-        tokio::select! {
-            () = self.stop.requested() => self.check(),
-            () = tokio::time::sleep(delay) => Ok(()),
-        }
+        self.unless_ended(tokio::time::sleep(delay)).await
+    }
+
+    /// Waits for something, but no longer than the run goes on.
+    async fn unless_ended<T>(&self, wait: impl Future<Output = T>) -> Result<T, FetchError> {
+        let waited = tokio::select! {
+            biased;
+            () = self.stop.requested() => None,
+            () = self.halt.requested() => None,
+            waited = wait => Some(waited),
+        };
+        self.check()?;
+        waited.ok_or_else(|| FetchError::Halted(Error::new(ErrorKind::Interrupted, "interrupted")))
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {

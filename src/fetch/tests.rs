@@ -72,12 +72,11 @@ async fn answers_that_settle_requests_keep_a_run_going() {
     {
         let failures = Arc::new(std::sync::atomic::AtomicU32::new(0));
         let count = Arc::clone(&failures);
-        let client = client(move |_: Get| {
-            match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        let client =
+            client(move |_: Get| match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
                 0 => answered(502, ""),
                 _ => answered(status, body),
-            }
-        });
+            });
         let begun = Instant::now();
         let mut ended = None;
         while begun.elapsed().as_secs() < 600 && ended.is_none() {

@@ -23,6 +23,7 @@ mod formats;
 mod idempotent;
 mod privacy;
 mod quarantine;
+mod quota;
 mod report;
 mod requests;
 #[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]
