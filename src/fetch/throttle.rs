@@ -143,11 +143,17 @@ struct Lane {
     slots: Mutex<Slots>,
     /// What is paid and was not sent: its slot has passed, or the request was given up.
     unsent: std::sync::Mutex<Unsent>,
+    /// What was sent, by the week that paid for it.
+    sent: std::sync::Mutex<Unsent>,
 }
 
 impl Lane {
     fn unsent(&self) -> MutexGuard<'_, Unsent> {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Unsent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -197,6 +203,7 @@ impl Throttle {
             // One that comes too late for its slot is sent in a later one.
             place.is_used = self.leave(&place.slot, place.at).await;
             if place.is_used {
+                place.lane.sent().add(place.slot.week, 1);
                 return Ok(());
             }
         }
@@ -273,6 +280,21 @@ impl Throttle {
             }
         }
         Ok(())
+    }
+
+    /// Gives back all that was paid, what was sent included, because another allowance pays for it;
+    /// what each request that was sent was for.
+    pub(super) async fn take_back(&self) -> Result<Vec<Purpose>, Error> {
+        let mut purposes = Vec::new();
+        for purpose in [Purpose::Nightly, Purpose::Backfill] {
+            let lane = self.lane(purpose);
+            for (week, requests) in std::mem::take(&mut *lane.sent()).iter() {
+                lane.unsent().add(week, requests);
+                purposes.extend((0..requests).map(|_| purpose));
+            }
+        }
+        self.give_back().await?;
+        Ok(purposes)
     }
 
     fn lane(&self, purpose: Purpose) -> &Lane {

@@ -54,9 +54,8 @@ struct Read {
 struct ReadBack {
     number: Option<u64>,
     last: Option<Block>,
-    /// When the newest slot that counts is over; the inner `None` when it is, the outer one when no
-    /// block says so.
-    busy_until: Option<Option<DateTime<Utc>>>,
+    /// What the newest block that counts says of the next slot.
+    standing: Standing,
     backfill: Option<AtWork>,
 }
 
@@ -222,11 +221,11 @@ impl Ledger {
     fn take_own(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Option<Read> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (_, number, block) = own.filter(|(of, ..)| *of == week)?;
-        let busy_until = match quota::standing(&block, Holder::MayLive, limits, now) {
-            Standing::Until(until) => Some(until),
-            Standing::Over => None,
-            Standing::Skipped => return None,
-        };
+        let standing = quota::standing(&block, Holder::MayLive, limits, now);
+        if standing == Standing::Skipped {
+            return None;
+        }
+        let busy_until = standing.busy_until();
         let backfill = block.backfill.clone();
         Some(Read { number, newest: Newest { week, last: Some(block), busy_until, backfill } })
     }
@@ -234,12 +233,12 @@ impl Ledger {
     /// A week's ledger. Near the week's begin, the week before is looked at as well.
     fn read(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Result<Read> {
         let mut read = self.read_back(week, limits, now)?;
-        if read.busy_until.is_none() && now - quota::begin_of(week) < STRADDLES {
+        if read.standing == Standing::Skipped && now - quota::begin_of(week) < STRADDLES {
             let before = self.read_back(quota::week_before(week), limits, now)?;
-            read.busy_until = before.busy_until;
+            read.standing = before.standing;
             read.backfill = if read.last.is_some() { read.backfill } else { before.backfill };
         }
-        let busy_until = read.busy_until.flatten();
+        let busy_until = read.standing.busy_until();
         let ReadBack { number, last, backfill, .. } = read;
         let newest = Newest { week, last, busy_until, backfill };
         Ok(Read { number: number.unwrap_or_default(), newest })
@@ -254,22 +253,17 @@ impl Ledger {
         let mut unreadable = 0;
         for number in numbers.iter().take(MOST_LOOKED_AT) {
             let block = self.block(week, *number)?;
-            if read.busy_until.is_none() {
+            if read.standing == Standing::Skipped {
                 let presumed = || quota::presumed(None, limits, at);
                 let block = block.clone().unwrap_or_else(presumed);
-                let standing = quota::standing(&block, self.holder(&block.run), limits, now);
-                read.busy_until = match standing {
-                    Standing::Until(until) => Some(Some(until)),
-                    Standing::Over => Some(None),
-                    Standing::Skipped => None,
-                };
+                read.standing = quota::standing(&block, self.holder(&block.run), limits, now);
             }
             match block {
                 Some(block) => read.last = read.last.or(Some(block)),
                 None if read.last.is_none() => unreadable += 1,
                 None => {}
             }
-            if read.last.is_some() && read.busy_until.is_some() {
+            if read.last.is_some() && read.standing != Standing::Skipped {
                 break;
             }
         }

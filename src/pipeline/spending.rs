@@ -18,8 +18,13 @@ use crate::quota::{self, Claim, GivenBack, Limits, Unsent};
 /// From here on every request of `client` is paid from the lake's ledger before it is sent. What is
 /// paid and not sent is the client's to give back.
 pub fn pay_from_ledger(client: &Client, ledger: Ledger, limits: Limits, clock: Clock) {
+    client.allow(spending(ledger, limits, clock));
+}
+
+/// What pays for requests from the lake's ledger, within limits.
+pub(super) fn spending(ledger: Ledger, limits: Limits, clock: Clock) -> Arc<dyn Allowance> {
     let (claimed, waits) = (AtomicU32::new(0), Mutex::default());
-    client.allow(Arc::new(Spending { ledger, limits, clock, claimed, waits }));
+    Arc::new(Spending { ledger, limits, clock, claimed, waits })
 }
 
 /// Pays from a ledger, within limits.

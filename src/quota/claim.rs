@@ -8,11 +8,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use super::block::{AtWork, Block, Slot, Unsent};
 use super::limits::{Limits, MOST_IN_BLOCK};
 use super::week::{begin_of, renewed_at};
-use crate::manifest::Purpose;
+use crate::manifest::{CLOCKS_APART, Purpose};
 
-/// How far apart two clocks may be that are both right. A block that was claimed later than that
-/// from now is of a clock that is wrong.
-pub const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 /// How many whole blocks the runs that are at work may have claimed ahead: a run holds two for each
 /// purpose at most.
 const MOST_AHEAD: i32 = 16;
@@ -150,14 +147,26 @@ pub enum Holder {
 }
 
 /// What one block, looked at from the newest on, says of when the next slot may begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Standing {
     /// Its slot counts, and so do no others: each begins behind those before it that count.
     Until(DateTime<Utc>),
     /// All slots that count are over.
     Over,
     /// It does not count; the one before it may.
+    #[default]
     Skipped,
+}
+
+impl Standing {
+    /// When the next slot may begin at the earliest, if it has to wait.
+    #[must_use]
+    pub fn busy_until(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Until(until) => Some(until),
+            Self::Over | Self::Skipped => None,
+        }
+    }
 }
 
 /// Whether the next slot waits for that of a block.

@@ -19,8 +19,6 @@ mod week;
 pub use self::block::{
     AtWork, Block, GivenBack, Returned, Slot, Unsent, give_back, presumed, unknown,
 };
-pub use self::claim::{
-    CLOCKS_APART, Claim, Claimant, Holder, Newest, Standing, claim, is_at_work, standing,
-};
+pub use self::claim::{Claim, Claimant, Holder, Newest, Standing, claim, is_at_work, standing};
 pub use self::limits::{Limits, MOST_IN_BLOCK, spacing};
 pub use self::week::{begin_of, renewed_at, week_before, week_of};

@@ -87,11 +87,11 @@ fn a_slot_never_straddles_the_end_of_the_week() {
 fn a_backfill_at_work_is_known_across_the_end_of_the_week() {
     let (limits, none) = (Limits::default(), Unsent::default());
     let now = "2026-11-29T00:00:01Z";
-    let backfill = Some(AtWork { run: "b".to_owned(), to: at("2026-11-29T00:00:00Z") });
+    let at_work = AtWork { run: "b".to_owned(), to: at("2026-11-29T00:00:00Z") };
+    let backfill = Some(at_work.clone());
     let first = Newest { backfill: backfill.clone(), ..Newest::of_nothing(week_of(at(now))) };
     let (block, _) = block(claim(&first, &limits, &claimant(Purpose::Nightly, &none, now)));
     assert_eq!(block.backfill, backfill);
-    let at_work = backfill.unwrap();
     for (now, is_so) in [
         ("2026-11-29T00:01:59Z", true),
         ("2026-11-29T00:02:00Z", false),
@@ -231,7 +231,9 @@ impl World {
             let Some(mut lane) = self.lanes.remove(&(run, purpose)) else { continue };
             let rest = lane.slot.map_or(0, |slot| slot.requests - lane.used);
             let week = lane.slot.map(|slot| slot.week());
-            week.into_iter().for_each(|week| lane.unsent.add(week, rest));
+            if let Some(week) = week {
+                lane.unsent.add(week, rest);
+            }
             for (of, requests) in lane.unsent.iter() {
                 let places = if Some(of) == week { rest } else { 0 };
                 self.give_back(of, &run.to_string(), purpose, (requests, places), true);
@@ -308,9 +310,9 @@ proptest! {
             prop_assert!(blocks.iter().all(|it| it.to <= renewed_at(begin_of(*week))));
         }
         world.sent.sort_unstable_by_key(|it| it.0);
-        let spacing = TimeDelta::microseconds((1_000_000.0 / rate) as i64);
         for pair in world.sent.windows(2) {
-            prop_assert!(pair[1].0 - pair[0].0 >= spacing, "{pair:?}");
+            let apart = pair[1].0 - pair[0].0;
+            prop_assert!(apart.as_seconds_f64() >= 1.0 / rate, "{pair:?}");
         }
     }
 }

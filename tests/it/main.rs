@@ -13,6 +13,7 @@ mod backfill;
 mod breakdown;
 mod changes;
 mod cli;
+mod clock;
 mod crash;
 mod endpoints;
 mod evolve;

@@ -54,14 +54,14 @@ fn assert_rate(arrivals: &mut [DateTime<Utc>], rate: usize) {
 /// what was sent in it, with a rate or without one.
 #[tokio::test(start_paused = true)]
 async fn two_exports_over_the_end_of_the_week_share_the_rate_and_each_week_counts_its_own() {
-    for (rate, before) in [(10.0, 0), (10.0, 900), (10.0, 4_700), (3.0, 9_000), (0.0, 30)] {
+    for (rate, before) in [(10u8, 0), (10, 900), (10, 4_700), (3, 9_000), (0, 30)] {
         let edge = at("2025-11-23T00:00:00Z");
         let clock = Clock::running_from(edge - TimeDelta::milliseconds(before));
         let (transport, arrivals) = api(&Options { now: edge, ..small() }, &clock);
         let lake = Lake::in_memory();
         let run = || {
             let run = Run::over(Arc::clone(&transport), lake.location(), &clock);
-            run.only(&["calls", "call_details", "scorecards"]).with_rate(rate)
+            run.only(&["calls", "call_details", "scorecards"]).with_rate(f64::from(rate))
         };
         let late = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -70,11 +70,13 @@ async fn two_exports_over_the_end_of_the_week_share_the_rate_and_each_week_count
         let (one, two) = tokio::join!(run().perform(), late);
         assert!(one.unwrap().complete && two.unwrap().complete);
         let mut arrivals = arrivals.lock().unwrap().clone();
-        if rate > 0.0 {
-            assert_rate(&mut arrivals, rate as usize);
+        if rate > 0 {
+            assert_rate(&mut arrivals, usize::from(rate));
         }
         let mut weeks: BTreeMap<bool, u64> = BTreeMap::new();
-        arrivals.iter().for_each(|at| *weeks.entry(*at >= edge).or_default() += 1);
+        for at in &arrivals {
+            *weeks.entry(*at >= edge).or_default() += 1;
+        }
         for (is_new, at) in [(false, edge - TimeDelta::seconds(1)), (true, edge)] {
             let sent = weeks.get(&is_new).copied().unwrap_or_default();
             assert_eq!(spent(&lake, at), sent, "rate {rate}, {before} ms before, {is_new}");

@@ -179,9 +179,9 @@ impl Run {
         self
     }
 
-    /// By this clock.
-    pub(crate) fn by(mut self, clock: &Clock) -> Self {
-        self.clock = clock.clone();
+    /// From the time of its clock, which replies may correct, as without `--to`.
+    pub(crate) fn by_clock(mut self) -> Self {
+        self.settings.by_clock = true;
         self
     }
 
