@@ -3,14 +3,15 @@
 //! Enters: nothing. Leaves: what a commit says, and what the index says of each key. Never here:
 //! how either is stored, or a secret.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Schema;
-use crate::window::Coverage;
+use crate::window::{Coverage, Window};
 
 /// The format of the manifests that this version writes; it reads all up to it.
 ///
@@ -18,6 +19,24 @@ use crate::window::Coverage;
 /// what differs. Format 2 said all of it each time. Format 1 had one index for the whole table, which
 /// is taken over by the first commit; since then it is in pieces, one per partition.
 pub const FORMAT: u32 = 3;
+
+/// How far apart two clocks may be that are both right. An instant that lies further in the future
+/// was noted by a clock that is wrong.
+pub const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
+/// How much is looked at again where nothing else tells when a wrong clock noted its instants.
+const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::days(30);
+/// How far apart the instants of statements may be that were corrected by the server's `Date`, which
+/// says no more than the second, in microseconds.
+const STATEMENTS_APART: i64 = 2_000_000;
+
+/// Whether one statement about a record was requested later than another, as seen at `now`, all in
+/// microseconds since 1970. A statement that lies in the future was dated by a wrong clock, and
+/// loses.
+#[must_use]
+pub fn is_later(one: i64, other: i64, now: i64) -> bool {
+    let believed = |at: i64| if at - now > STATEMENTS_APART { i64::MIN } else { at };
+    believed(one) > believed(other)
+}
 
 /// How much time one partition holds; fixed when a table is created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,6 +351,30 @@ impl Manifest {
         }
     }
 
+    /// What may be believed of the manifest at `now`. An instant that lies in the future was noted
+    /// by a clock that was wrong: what ends there is believed as far as changes are known, or else up
+    /// to a month ago. The rest is asked for again.
+    #[must_use]
+    pub fn as_of(&self, now: DateTime<Utc>) -> Cow<'_, Self> {
+        let latest = now + CLOCKS_APART;
+        let is_future = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > latest);
+        let ends = [self.goal.end(), self.coverage.end(), self.backfill.end()];
+        let instants = [self.watermark, self.begun_at, self.relisted_at];
+        if !ends.into_iter().chain(instants).any(is_future) {
+            return Cow::Borrowed(self);
+        }
+        let mut believed = self.clone();
+        let known = |at: Option<DateTime<Utc>>| at.filter(|at| *at <= latest);
+        let since = known(self.watermark).unwrap_or(now - LOOKED_AT_AGAIN);
+        believed.watermark = self.watermark.map(|at| if at > latest { since } else { at });
+        believed.begun_at = self.begun_at.map(|at| if at > latest { since } else { at });
+        believed.relisted_at = known(self.relisted_at);
+        for coverage in [&mut believed.goal, &mut believed.backfill, &mut believed.coverage] {
+            cut(coverage, since.min(now), latest);
+        }
+        Cow::Owned(believed)
+    }
+
     /// How much it says of single partitions.
     #[must_use]
     pub fn entries(&self) -> usize {
@@ -348,6 +391,13 @@ impl Manifest {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.partitions.values().map(|partition| partition.bytes).sum()
+    }
+}
+
+/// Takes out of a coverage that ends in the future what is beyond `to`.
+fn cut(coverage: &mut Coverage, to: DateTime<Utc>, latest: DateTime<Utc>) {
+    if let Some(end) = coverage.end().filter(|end| *end > latest) {
+        coverage.remove(Window::new(to, end));
     }
 }
 
@@ -387,6 +437,47 @@ mod tests {
             manifest.index.insert((*day).to_owned(), file);
         }
         manifest
+    }
+
+    /// P10: a stored instant that lies in the future loses.
+    #[test]
+    fn a_statement_from_the_future_loses() {
+        let (second, now) = (1_000_000, 1_000_000_000);
+        for (stored, new, later) in [
+            (now - 5 * second, now - 9 * second, true),
+            (now - 9 * second, now - 5 * second, false),
+            (now + second, now - 5 * second, true),
+            (now + 60 * second, now - 5 * second, false),
+            (i64::MAX, now, false),
+        ] {
+            assert_eq!(is_later(stored, new, now), later, "{stored} {new}");
+        }
+    }
+
+    /// A14: what a clock that was ahead has noted is not believed, and what was noted at the right
+    /// time is.
+    #[test]
+    fn what_lies_in_the_future_is_not_believed() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let now = at("2026-11-20T12:00:00Z");
+        let mut right = manifest(&[]);
+        let begin = at("2026-10-01T00:00:00Z");
+        right.coverage.add(Window::new(begin, now));
+        right.goal.add(Window::new(begin, now));
+        right.watermark = Some(at("2026-11-20T11:00:00Z"));
+        assert!(matches!(right.as_of(now), Cow::Borrowed(_)));
+        let mut wrong = right.clone();
+        let ahead = now + TimeDelta::days(3);
+        wrong.coverage.add(Window::new(begin, ahead));
+        wrong.goal.add(Window::new(begin, ahead));
+        wrong.relisted_at = Some(ahead);
+        let believed = wrong.as_of(now);
+        assert_eq!(believed.coverage.end(), right.watermark, "as far as changes are known");
+        assert_eq!((believed.goal.end(), believed.relisted_at), (right.watermark, None));
+        wrong.watermark = Some(ahead);
+        let believed = wrong.as_of(now);
+        assert_eq!(believed.coverage.end(), Some(now - LOOKED_AT_AGAIN));
+        assert_eq!(believed.watermark, Some(now - LOOKED_AT_AGAIN));
     }
 
     #[test]

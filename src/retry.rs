@@ -1,7 +1,8 @@
-//! What to make of a failed request: again, smaller, or never.
+//! What to make of a failed request: again, smaller, or never; and when failures are an outage.
 //!
-//! Enters: a status and the beginning of its body, the number of the attempt, a random number.
-//! Leaves: a verdict and a delay. Never here: waiting, or the request itself.
+//! Enters: a status and the beginning of its body, the number of the attempt, a random number, how
+//! long the client has been at work. Leaves: a verdict and a delay. Never here: a clock, waiting, or
+//! the request itself.
 
 use std::time::Duration;
 
@@ -53,6 +54,69 @@ impl Failure {
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::TooFast | Self::TooLarge | Self::Broken)
+    }
+
+    /// Whether the answer settles the request, so that the API is at work: 2xx, or 4xx other than
+    /// 408 and 429. A redirect or a body that cannot be read settles nothing.
+    #[must_use]
+    pub fn settles(self) -> bool {
+        match self {
+            Self::Unauthorized | Self::Forbidden | Self::NoSuchPath | Self::NotFound => true,
+            Self::Refused(status) => matches!(status, 200..=299 | 400..=499),
+            Self::TooFast | Self::QuotaSpent | Self::TooLarge | Self::Deferred | Self::Broken => {
+                false
+            }
+        }
+    }
+}
+
+/// How many requests in a row may each be too large to be answered.
+const MOST_TOO_LARGE: u32 = 3;
+
+/// Whether the API answers, as far as requests have shown. Instants are given as how long the client
+/// has been at work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// When an answer last settled a request.
+    settled_at: Option<Duration>,
+    /// When the first request failed since.
+    failing_since: Option<Duration>,
+    /// How many requests in a row were given up since because their replies seemed too large.
+    too_large: u32,
+}
+
+impl Health {
+    /// Notes an answer that settles its request, whatever it says.
+    pub fn settle(&mut self, now: Duration) {
+        *self = Self { settled_at: Some(now), ..Self::default() };
+    }
+
+    /// Notes a failed attempt. Only what time may mend counts, from its first failure on: waiting
+    /// for a slot is no failure.
+    pub fn fail(&mut self, failure: Failure, now: Duration) {
+        if failure.settles() {
+            self.settle(now);
+        } else if failure.is_transient() {
+            self.failing_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether requests have failed for so long, and no answer has settled one, that the run ends.
+    #[must_use]
+    pub fn is_out(&self, now: Duration, limit: Duration) -> bool {
+        self.failing_since.is_some_and(|since| now.saturating_sub(since) >= limit)
+    }
+
+    /// Whether a request that was begun at `begun` and has no attempts left is tried on, because
+    /// nothing else was answered since either. One reply may be too large for ever; several in a row
+    /// are an outage, and so is the first of all.
+    pub fn tries_on(&mut self, failure: Failure, begun: Duration) -> bool {
+        let is_alone = failure == Failure::TooLarge && self.settled_at.is_some() && {
+            self.too_large += 1;
+            self.too_large <= MOST_TOO_LARGE
+        };
+        let nothing_since = self.settled_at.is_none_or(|settled_at| settled_at <= begun);
+        failure.is_transient() && nothing_since && !is_alone
     }
 }
 
@@ -124,6 +188,60 @@ mod tests {
             Failure::of_status(403, r#"{"message":"Missing Authentication Token"}"#),
             Failure::NoSuchPath
         );
+    }
+
+    /// Design 6.3: what ends a run as an outage is that nothing settles a request, whatever the
+    /// answers say; every status is one or the other.
+    #[test]
+    fn only_what_settles_no_request_is_an_outage() {
+        let limit = Duration::from_secs(120);
+        for (status, body, settles) in [
+            (200, "", true),
+            (204, "", true),
+            (301, "", false),
+            (400, "", true),
+            (401, "", true),
+            (403, "", true),
+            (403, "Missing Authentication Token", true),
+            (404, "", true),
+            (408, "", false),
+            (410, "", true),
+            (422, "", true),
+            (429, "", false),
+            (429, "Limit Exceeded", false),
+            (500, "", false),
+            (502, "", false),
+            (503, "", false),
+            (504, "", false),
+        ] {
+            let failure = Failure::of_status(status, body);
+            assert_eq!(failure.settles(), settles, "{status} {body}");
+            let mut health = Health::default();
+            health.fail(Failure::TooLarge, Duration::ZERO);
+            health.fail(failure, Duration::from_secs(60));
+            assert_eq!(health.is_out(limit, limit), !settles, "{status} {body}");
+        }
+        let mut health = Health::default();
+        health.fail(Failure::NotFound, Duration::ZERO);
+        health.fail(Failure::Broken, limit);
+        assert!(!health.is_out(limit + Duration::from_secs(119), limit), "counted from a failure");
+        assert!(health.is_out(limit * 2, limit));
+    }
+
+    /// A request is tried beyond its attempts only while nothing is answered; a reply too large for
+    /// ever is given up, unless it is one of many.
+    #[test]
+    fn what_is_tried_beyond_its_attempts_is_what_may_be_an_outage() {
+        let (begun, later) = (Duration::from_secs(1), Duration::from_secs(2));
+        assert!(Health::default().tries_on(Failure::TooLarge, begun), "the first of all");
+        let mut health = Health::default();
+        health.fail(Failure::NotFound, later);
+        assert!(!health.tries_on(Failure::Broken, begun), "404 is an answer");
+        assert!(health.tries_on(Failure::Broken, later));
+        let tried: Vec<_> = (0..5).map(|_| health.tries_on(Failure::TooLarge, later)).collect();
+        assert_eq!(tried, [false, false, false, true, true]);
+        health.fail(Failure::Refused(400), later);
+        assert!(!health.tries_on(Failure::TooLarge, later), "an answer in between");
     }
 
     proptest! {

@@ -28,8 +28,13 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::load(&args.files, &flags)?;
     let now = frozen_now(args.to, clock::now())?;
     check_range(args.from, now)?;
-    let run =
-        RunSettings { from: args.from, full: args.full, evolve: args.evolve, ..settings.run(now) };
+    let run = RunSettings {
+        by_clock: args.to.is_none(),
+        from: args.from,
+        full: args.full,
+        evolve: args.evolve,
+        ..settings.run(now)
+    };
     perform_and_conclude(&settings, run, "export", &args.endpoints, &args.results, printer)
 }
 
@@ -42,7 +47,12 @@ pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
     check_range(Some(args.from), to)?;
     let window = Window::new(args.from, to);
     check_history(&settings.catalogue()?, &args.endpoints)?;
-    let run = RunSettings { backfill: Some(window), refetch: args.refetch, ..settings.run(now) };
+    let run = RunSettings {
+        by_clock: true,
+        backfill: Some(window),
+        refetch: args.refetch,
+        ..settings.run(now)
+    };
     perform_and_conclude(&settings, run, "backfill", &args.endpoints, &args.results, printer)
 }
 
@@ -88,8 +98,8 @@ fn perform_and_conclude(
         let metrics = Metrics {
             command,
             exit: concluded.as_ref().map_or_else(Exit::of, |exit| *exit).code(),
-            started_at,
-            finished_at: clock::now(),
+            started_at: report.as_ref().map_or(started_at, |report| report.started_at),
+            finished_at: export.clock.now(),
             last_success: last_success(&export.store).unwrap_or_default(),
             report: report.as_ref(),
         };

@@ -1,10 +1,11 @@
 //! The client: one request at a time from each caller, retried where that can help.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use reqwest::Url;
 use tokio::sync::Semaphore;
@@ -12,18 +13,16 @@ use tokio::time::Instant;
 
 use super::Stop;
 use super::address::{BASE_URL, headers, parse_base_url, same_host};
-use super::exchange::{FetchError, Reply, Request, Unreadable, failed, judge, outage};
+use super::exchange::{FetchError, Reply, Request, Unreadable, date_of, failed, judge, outage};
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Get, Network, Transport};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::report::Answers;
-use crate::retry::{Failure, RetryPolicy};
+use crate::retry::{Failure, Health, RetryPolicy};
 use crate::secret::Credentials;
-
-/// How many requests in a row may each be too large to be answered.
-const MOST_EXHAUSTED: u32 = 3;
 
 /// How to reach the API, and how fast.
 #[derive(Debug, Clone)]
@@ -40,7 +39,7 @@ pub struct ClientSettings {
     pub retry: RetryPolicy,
     /// How long one request may take.
     pub timeout: Duration,
-    /// How long no request at all may succeed before the run ends.
+    /// How long requests may fail, and no answer settle one, before the run ends.
     pub outage: Duration,
 }
 
@@ -60,26 +59,30 @@ impl ClientSettings {
     }
 }
 
+/// What came of one attempt.
+type Sent = Result<Reply, (Failure, Error)>;
+
 /// Sends requests.
 pub struct Client {
     transport: Arc<dyn Transport>,
     headers: HeaderMap,
     base_url: Url,
     timeout: Duration,
-    throttle: OnceLock<Throttle>,
-    rate: f64,
+    throttle: Mutex<Arc<Throttle>>,
+    /// The clock that replies correct.
+    clock: OnceLock<Clock>,
+    /// What was sent ahead of its turn, and what came of it.
+    ahead: Mutex<Option<(Request, Sent)>>,
     slots: Semaphore,
     retry: RetryPolicy,
     outage: Duration,
     stop: Stop,
+    /// Requested when nothing more is to be sent, so that every wait ends.
+    halt: Stop,
     requests: AtomicU64,
     tally: Tally,
-    last_success: Mutex<Instant>,
-    succeeded: AtomicBool,
-    /// When the first request failed since one succeeded.
-    failing_since: Mutex<Option<Instant>>,
-    /// How many requests in a row got no reply but 502, 504 or silence, however often tried.
-    exhausted: AtomicU32,
+    begun: Instant,
+    health: Mutex<Health>,
     halted: OnceLock<(ErrorKind, String)>,
     /// Why nothing more is sent for backfills.
     deferred: OnceLock<String>,
@@ -114,18 +117,18 @@ impl Client {
             headers: headers(&settings.credentials)?,
             base_url: parse_base_url(&settings.base_url)?,
             timeout: settings.timeout,
-            throttle: OnceLock::new(),
-            rate: settings.rate,
+            throttle: Mutex::new(Arc::new(Throttle::new(Arc::new(Rate::new(settings.rate))))),
+            clock: OnceLock::new(),
+            ahead: Mutex::default(),
             slots: Semaphore::new(settings.concurrency.max(1)),
             retry: settings.retry,
             outage: settings.outage,
             stop,
+            halt: Stop::default(),
             requests: AtomicU64::new(0),
             tally: Tally::default(),
-            last_success: Mutex::new(Instant::now()),
-            succeeded: AtomicBool::new(false),
-            failing_since: Mutex::default(),
-            exhausted: AtomicU32::new(0),
+            begun: Instant::now(),
+            health: Mutex::default(),
             halted: OnceLock::new(),
             deferred: OnceLock::new(),
         })
@@ -133,18 +136,52 @@ impl Client {
 
     /// From here on `allowance` says what may be sent, and when; to be said before anything is.
     pub fn allow(&self, allowance: Arc<dyn Allowance>) {
-        let _ = self.throttle.set(Throttle::new(allowance));
+        *self.lock_throttle() = Arc::new(Throttle::new(allowance));
+    }
+
+    /// From here on another allowance says so, and pays again for what was sent: the one before paid
+    /// by a clock that was wrong, and takes all back.
+    ///
+    /// # Errors
+    /// When either allowance fails, or nothing may be sent.
+    pub async fn allow_anew(&self, allowance: Arc<dyn Allowance>) -> Result<()> {
+        let next = Arc::new(Throttle::new(allowance));
+        let before = std::mem::replace(&mut *self.lock_throttle(), next);
+        for purpose in before.take_back().await? {
+            let ready = self.throttle().ready(purpose).await;
+            ready.map_err(|refusal| Error::from(self.refused(purpose, refusal)))?;
+        }
+        Ok(())
+    }
+
+    /// From here on the `Date` of each reply corrects `clock`; to be said before anything is sent.
+    pub fn correct(&self, clock: Clock) {
+        let _ = self.clock.set(clock);
     }
 
     /// Gives back what was granted and not sent.
     ///
     /// # Errors
-    /// When whoever grants it cannot take it.
+    /// When the allowance cannot take it.
     pub async fn give_back(&self) -> Result<()> {
-        match self.throttle.get() {
-            Some(throttle) => throttle.give_back().await,
-            None => Ok(()),
-        }
+        let throttle = self.throttle();
+        throttle.give_back().await
+    }
+
+    /// Sends a request once, ahead of its turn. When its turn comes, what came of it is taken, and
+    /// it is not sent again.
+    ///
+    /// # Errors
+    /// `Failed` when it cannot be sent, `Halted` when no other can.
+    pub async fn send_ahead(&self, request: &Request) -> Result<(), FetchError> {
+        let sent = self.send(self.get_of(request)?, request).await?;
+        *self.lock_ahead() = Some((request.clone(), sent));
+        Ok(())
+    }
+
+    /// Drops what was sent ahead of its turn.
+    pub fn forget_ahead(&self) {
+        *self.lock_ahead() = None;
     }
 
     /// How many requests were sent.
@@ -170,25 +207,24 @@ impl Client {
     ) -> Result<T, FetchError> {
         let begun = Instant::now();
         let mut too_large = 0;
-        let url =
-            self.url(request).map_err(|error| FetchError::Failed(Failure::Refused(0), error))?;
-        let mut headers = request.headers.clone();
-        headers.extend(self.headers.clone());
+        let get = self.get_of(request)?;
         for attempt in 1u32.. {
-            let get = Get { url: url.clone(), headers: headers.clone() };
-            let sent = self.send(get, request).await?;
+            let sent = match self.take_ahead(request) {
+                Some(sent) => sent,
+                None => self.send(get.clone(), request).await?,
+            };
             *attempts += 1;
             let (failure, error) = match sent {
                 Ok(reply) => match read(&reply) {
                     Ok(value) => {
-                        self.note_success();
+                        self.note_answer();
                         return Ok(value);
                     }
                     Err(Unreadable::NotJson(why)) => {
                         (Failure::Broken, Error::new(ErrorKind::Data, why))
                     }
                     Err(Unreadable::Final(error)) => {
-                        self.note_success();
+                        self.note_answer();
                         return Err(FetchError::Failed(Failure::Broken, error));
                     }
                 },
@@ -199,9 +235,7 @@ impl Client {
                 return Err(self.halt(error));
             }
             let error = error.with_context(format!("GET {}", request.path));
-            if failure.is_transient() {
-                self.note_failure();
-            }
+            self.health().fail(failure, self.begun.elapsed());
             let shrink = request.shrinkable && failure == Failure::TooLarge;
             // Only what seems too large again and again is taken for it.
             too_large += u32::from(failure == Failure::TooLarge);
@@ -219,31 +253,39 @@ impl Client {
         Err(FetchError::Halted(error))
     }
 
-    /// Ends the run: from here on every request answers with the same error.
+    /// Ends the run: from here on every request answers with the same error, and none waits for
+    /// anything but a reply that is under way.
     pub fn halt(&self, error: Error) -> FetchError {
         if self.halted.set((error.kind(), error.to_string())).is_ok() {
             tracing::warn!("nothing more is asked: {error}");
         }
+        self.halt.request();
         FetchError::Halted(error)
     }
 
+    /// What goes over the wire: never to another host, whatever the request says.
+    fn get_of(&self, request: &Request) -> Result<Get, FetchError> {
+        let url =
+            self.url(request).map_err(|error| FetchError::Failed(Failure::Refused(0), error))?;
+        let mut headers = request.headers.clone();
+        headers.extend(self.headers.clone());
+        Ok(Get { url, headers })
+    }
+
+    /// What came of a request that was sent ahead of its turn, if it was this one.
+    fn take_ahead(&self, request: &Request) -> Option<Sent> {
+        let sent = self.lock_ahead().take_if(|(ahead, _)| ahead == request);
+        sent.map(|(_, sent)| sent)
+    }
+
     /// One attempt; the outer error ends the run, the inner one this attempt.
-    async fn send(
-        &self,
-        get: Get,
-        request: &Request,
-    ) -> Result<Result<Reply, (Failure, Error)>, FetchError> {
+    async fn send(&self, get: Get, request: &Request) -> Result<Sent, FetchError> {
         let purpose = request.purpose;
         // The semaphore is never closed.
-        let _slot = self.slots.acquire().await.ok();
-        self.check()?;
+        let _slot = self.unless_ended(self.slots.acquire()).await?.ok();
         self.check_purpose(purpose)?;
-        let ready = tokio::select! {
-            biased;
-            () = self.stop.requested() => Ok(()),
-            ready = self.throttle().ready(purpose) => ready,
-        };
-        self.check()?;
+        let throttle = self.throttle();
+        let ready = self.unless_ended(throttle.ready(purpose)).await?;
         ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
@@ -253,6 +295,7 @@ impl Client {
         let path = &request.path;
         tracing::debug!(path, answer, elapsed_ms = millis(asked_at.elapsed()), "asked");
         self.tally.note(&request.endpoint, answer);
+        self.compare_clocks(exchanged.as_ref().ok().and_then(date_of), asked_at);
         Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at)))
     }
 
@@ -292,8 +335,28 @@ impl Client {
         }
     }
 
-    fn throttle(&self) -> &Throttle {
-        self.throttle.get_or_init(|| Throttle::new(Arc::new(Rate::new(self.rate))))
+    /// Corrects the clock by what a reply says, and says so if it is wrong.
+    fn compare_clocks(&self, date: Option<DateTime<Utc>>, asked_at: Instant) {
+        let Some((clock, date)) = self.clock.get().zip(date) else { return };
+        let Some(ahead) = clock.observe(date, asked_at.elapsed()) else { return };
+        let seconds = ahead.num_seconds().abs();
+        let direction = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
+        tracing::warn!(
+            "this machine's clock is {seconds} s {direction} the API's; this run goes by the API's \
+             clock: set this machine's, for instance with an NTP client"
+        );
+    }
+
+    fn throttle(&self) -> Arc<Throttle> {
+        Arc::clone(&self.lock_throttle())
+    }
+
+    fn lock_throttle(&self) -> MutexGuard<'_, Arc<Throttle>> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_ahead(&self) -> MutexGuard<'_, Option<(Request, Sent)>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self) -> Result<(), FetchError> {
@@ -322,7 +385,7 @@ impl Client {
         Ok(url)
     }
 
-    /// How long to wait before the next attempt. While nothing at all succeeds, a request is
+    /// How long to wait before the next attempt. While nothing at all is answered, a request is
     /// tried beyond its attempts, until that counts as an outage.
     fn delay(&self, failure: Failure, attempt: u32, begun: Instant) -> Option<Duration> {
         let random = fastrand::f64();
@@ -332,42 +395,36 @@ impl Client {
         if let Some(delay) = self.retry.delay(failure, attempt, random) {
             return Some(delay);
         }
-        // One reply may be too large for ever; several in a row are an outage, and so is the first
-        // of all.
-        let is_alone = failure == Failure::TooLarge
-            && self.succeeded.load(Ordering::Relaxed)
-            && self.exhausted.fetch_add(1, Ordering::Relaxed) < MOST_EXHAUSTED;
-        let nothing_since = failure.is_transient() && self.last_success() <= begun;
-        (nothing_since && !is_alone).then_some(self.retry.longest)
+        let begun = begun.saturating_duration_since(self.begun);
+        self.health().tries_on(failure, begun).then_some(self.retry.longest)
     }
 
     async fn pause(&self, delay: Duration) -> Result<(), FetchError> {
-        tokio::select! {
-            () = self.stop.requested() => self.check(),
-            () = tokio::time::sleep(delay) => Ok(()),
-        }
+        self.unless_ended(tokio::time::sleep(delay)).await
     }
 
-    fn last_success(&self) -> Instant {
-        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for something, but no longer than the run goes on.
+    async fn unless_ended<T>(&self, wait: impl Future<Output = T>) -> Result<T, FetchError> {
+        let waited = tokio::select! {
+            biased;
+            () = self.stop.requested() => None,
+            () = self.halt.requested() => None,
+            waited = wait => Some(waited),
+        };
+        self.check()?;
+        waited.ok_or_else(|| FetchError::Halted(Error::new(ErrorKind::Interrupted, "interrupted")))
     }
 
-    fn note_success(&self) {
-        self.succeeded.store(true, Ordering::Relaxed);
-        self.exhausted.store(0, Ordering::Relaxed);
-        *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a failure that time may mend; waiting for a slot is none.
-    fn note_failure(&self) {
-        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.get_or_insert_with(Instant::now);
+    fn note_answer(&self) {
+        self.health().settle(self.begun.elapsed());
     }
 
     fn is_out(&self) -> bool {
-        let since = *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_some_and(|since| since.elapsed() >= self.outage)
+        self.health().is_out(self.begun.elapsed(), self.outage)
     }
 }
 

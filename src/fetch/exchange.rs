@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::DATE;
+use http::header::{AGE, DATE};
 use tokio::time::Instant;
 
 use super::transport::{Break, Exchanged, Severed};
@@ -76,9 +76,17 @@ pub(super) fn judge(exchanged: Exchanged, asked_at: Instant) -> Result<Reply, (F
         let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
         return Err((failure, describe(failure, status)));
     }
-    let date = exchanged.headers().get(DATE).and_then(|value| value.to_str().ok());
-    let date = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()).map(|it| it.to_utc());
+    let date = date_of(&exchanged);
     Ok(Reply { body: exchanged.into_body(), date, asked_at })
+}
+
+/// The server's clock, as a reply says it; none of a reply that was kept somewhere on the way.
+pub(super) fn date_of(exchanged: &Exchanged) -> Option<DateTime<Utc>> {
+    if exchanged.headers().get(AGE).is_some_and(|age| age != "0") {
+        return None;
+    }
+    let text = exchanged.headers().get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
 }
 
 /// What an exchange means that was cut off.

@@ -64,6 +64,34 @@ async fn an_outage_ends_the_run_after_two_minutes_and_nothing_is_sent_any_more()
     assert_eq!(client.requests(), sent);
 }
 
+/// A10, design 6.3: an API that answers 404 is at work; one whose replies cannot be read is not.
+#[tokio::test(start_paused = true)]
+async fn answers_that_settle_requests_keep_a_run_going() {
+    for (status, body, is_outage) in
+        [(404, "", false), (400, "", false), (410, "", false), (200, "not JSON", true)]
+    {
+        let failures = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = Arc::clone(&failures);
+        let client =
+            client(move |_: Get| match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => answered(502, ""),
+                _ => answered(status, body),
+            });
+        let begun = Instant::now();
+        let mut ended = None;
+        while begun.elapsed().as_secs() < 600 && ended.is_none() {
+            let read = |_: &super::Reply| -> Result<(), _> {
+                Err(super::Unreadable::NotJson("not JSON".to_owned()))
+            };
+            if let Err(FetchError::Halted(error)) = client.get(&request(), &mut 0, read).await {
+                ended = Some(error.to_string());
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        assert_eq!(ended.is_some(), is_outage, "{status}: {ended:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_clients_patience_ends_and_is_taken_for_a_reply_that_is_too_large() {
     let client = client(|_: Get| async {

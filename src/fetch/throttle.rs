@@ -3,27 +3,34 @@
 //! Enters: slots. Leaves: the moment at which the next request may be sent. Never here: a request
 //! that nobody allowed, or two closer together than the rate says.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
-use crate::quota::{MOST_IN_BLOCK, spacing};
+use crate::quota::{GivenBack, MOST_IN_BLOCK, Unsent, spacing};
 
 /// Requests that are paid, and the time in which they may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// How many requests.
     pub requests: u32,
+    /// How many of them were paid before, and were not sent.
+    pub carried: u32,
+    /// The week that pays for them.
+    pub week: NaiveDate,
     /// When the first may be sent.
     pub from: Instant,
     /// How much time lies between two; none where there is no rate.
     pub spacing: Duration,
+    /// When that week ends, and with it the slot; none where no week counts.
+    pub week_ends: Option<Instant>,
 }
 
 impl Slot {
@@ -32,9 +39,12 @@ impl Slot {
         self.from + self.spacing * self.requests
     }
 
-    /// By when the last request must have left, so that it does not crowd the next slot's first.
-    fn closes(&self) -> Instant {
-        self.to() - self.spacing * 3 / 4
+    /// Whether a request is too late for the slot: it would crowd the next slot's first, or count in
+    /// the next week.
+    fn is_over(&self, at: Instant) -> bool {
+        let closes = self.to() - self.spacing * 3 / 4;
+        let is_late = !self.spacing.is_zero() && at > closes;
+        is_late || self.week_ends.is_some_and(|ends| at >= ends)
     }
 }
 
@@ -51,12 +61,11 @@ pub enum Refusal {
 ///
 /// What it grants is paid: it counts as sent, whatever becomes of the process.
 pub trait Allowance: Send + Sync {
-    /// The next slot. `carried` requests are paid already: their slot passed before they could be
-    /// sent.
-    fn claim(&self, purpose: Purpose, carried: u32) -> BoxFuture<'_, Result<Slot, Refusal>>;
+    /// The next slot. What its week has paid of `unsent` is sent in it, and not paid again.
+    fn claim(&self, purpose: Purpose, unsent: Unsent) -> BoxFuture<'_, Result<Slot, Refusal>>;
 
     /// Takes back requests that were granted and not sent.
-    fn give_back(&self, purpose: Purpose, unused: u32) -> BoxFuture<'_, Result<(), Error>>;
+    fn give_back(&self, returned: GivenBack) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 /// A rate, and nothing else that anybody shares.
@@ -74,16 +83,18 @@ impl Rate {
 }
 
 impl Allowance for Rate {
-    fn claim(&self, _: Purpose, _: u32) -> BoxFuture<'_, Result<Slot, Refusal>> {
+    fn claim(&self, _: Purpose, _: Unsent) -> BoxFuture<'_, Result<Slot, Refusal>> {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let from = end.map_or(now, |end| end.max(now));
-        let slot = Slot { requests: MOST_IN_BLOCK, from, spacing: self.spacing };
+        let (requests, spacing) = (MOST_IN_BLOCK, self.spacing);
+        let week = NaiveDate::default();
+        let slot = Slot { requests, carried: 0, week, from, spacing, week_ends: None };
         *end = Some(slot.to());
         Box::pin(std::future::ready(Ok(slot)))
     }
 
-    fn give_back(&self, _: Purpose, _: u32) -> BoxFuture<'_, Result<(), Error>> {
+    fn give_back(&self, _: GivenBack) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -91,8 +102,8 @@ impl Allowance for Rate {
 /// Spaces requests out, each in a slot of its purpose.
 pub(super) struct Throttle {
     allowance: Arc<dyn Allowance>,
-    nightly: Mutex<Lane>,
-    backfill: Mutex<Lane>,
+    nightly: Lane,
+    backfill: Lane,
     /// When the last request really left: a process that was held up must not make up for it.
     pace: Mutex<Pace>,
 }
@@ -129,110 +140,192 @@ const MOST_LAG: Duration = Duration::from_millis(200);
 /// The slots of one purpose.
 #[derive(Default)]
 struct Lane {
+    slots: Mutex<Slots>,
+    /// What is paid and was not sent: its slot has passed, or the request was given up.
+    unsent: std::sync::Mutex<Unsent>,
+    /// What was sent, by the week that paid for it.
+    sent: std::sync::Mutex<Unsent>,
+}
+
+impl Lane {
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Unsent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The slot that is used, and the one behind it.
+#[derive(Default)]
+struct Slots {
     slot: Option<Slot>,
     used: u32,
     /// Whether anything was granted.
     claimed: bool,
     last: Option<Instant>,
-    /// Requests that are paid and whose slot has passed.
-    spare: u32,
     /// The slot behind this one, which is claimed before it is needed.
     ahead: Option<JoinHandle<Result<Slot, Refusal>>>,
 }
 
+/// One request's place in a slot. It goes back to what is unsent unless the request leaves, also
+/// when the wait for it is cut off.
+struct Place<'t> {
+    lane: &'t Lane,
+    slot: Slot,
+    at: Instant,
+    is_used: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.lane.unsent().add(self.slot.week, 1);
+        }
+    }
+}
+
 impl Throttle {
     pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
-        let (nightly, backfill) = (Mutex::default(), Mutex::default());
+        let (nightly, backfill) = (Lane::default(), Lane::default());
         Self { allowance, nightly, backfill, pace: Mutex::default() }
     }
 
-    /// Waits until the next request may be sent.
+    /// Waits until the next request may be sent. The wait may be cut off at any time: what is paid
+    /// for it is given back in the end.
     pub(super) async fn ready(&self, purpose: Purpose) -> Result<(), Refusal> {
         loop {
-            let (slot, at) = self.place(purpose).await?;
-            if at > Instant::now() {
-                tokio::time::sleep_until(at).await;
+            let mut place = self.place(purpose).await?;
+            if place.at > Instant::now() {
+                tokio::time::sleep_until(place.at).await;
             }
-            if self.leave(&slot, at).await {
+            // One that comes too late for its slot is sent in a later one.
+            place.is_used = self.leave(&place.slot, place.at).await;
+            if place.is_used {
+                place.lane.sent().add(place.slot.week, 1);
                 return Ok(());
             }
-            // It came too late for its slot, and is sent in a later one.
-            self.lane(purpose).lock().await.spare += 1;
         }
     }
 
-    /// The next place in a slot, and the slot.
-    async fn place(&self, purpose: Purpose) -> Result<(Slot, Instant), Refusal> {
-        let mut lane = self.lane(purpose).lock().await;
+    /// The next place in a slot.
+    async fn place(&self, purpose: Purpose) -> Result<Place<'_>, Refusal> {
+        let lane = self.lane(purpose);
+        let mut slots = lane.slots.lock().await;
         loop {
-            if let Some(place) = lane.next(Instant::now()) {
-                if lane.is_nearly_used() && lane.ahead.is_none() {
-                    lane.ahead = Some(self.claim_ahead(purpose, lane.take_spare()));
+            if let Some((slot, at)) = slots.next(Instant::now(), &lane.unsent) {
+                if slots.is_nearly_used() && slots.ahead.is_none() {
+                    slots.ahead = Some(self.claim(purpose));
                 }
-                return Ok(place);
+                return Ok(Place { lane, slot, at, is_used: false });
             }
-            lane.slot = Some(self.next_slot(purpose, &mut lane).await?);
-            (lane.used, lane.claimed) = (0, true);
+            let slot = self.next_slot(purpose, &mut slots).await?;
+            (slots.slot, slots.used, slots.claimed) = (Some(slot), 0, true);
+            self.settle(purpose, &slot).await?;
         }
     }
 
     /// Lets a request go when it is far enough from the one before; whether its slot is not over.
     async fn leave(&self, slot: &Slot, planned: Instant) -> bool {
         if slot.spacing.is_zero() {
-            return true;
+            return !slot.is_over(Instant::now());
         }
         let mut pace = self.pace.lock().await;
         let due = pace.next(slot.spacing).map_or(planned, |next| next.max(planned));
         tokio::time::sleep_until(due).await;
         let now = Instant::now();
-        let is_in_time = now <= slot.closes();
+        let is_in_time = !slot.is_over(now);
         if is_in_time {
             pace.leave(due, now);
         }
         is_in_time
     }
 
+    /// Takes out of what is unsent what a new slot has taken over, and gives back what a week paid
+    /// that is over: it cannot be sent any more.
+    async fn settle(&self, purpose: Purpose, slot: &Slot) -> Result<(), Refusal> {
+        let unsent = {
+            let mut unsent = self.lane(purpose).unsent();
+            unsent.remove(slot.week, slot.carried);
+            unsent.take_before(slot.week)
+        };
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        let returned = GivenBack { purpose, unsent, places: 0, ends: false };
+        self.allowance.give_back(returned).await.map_err(Refusal::Spent)
+    }
+
     /// Gives back what was paid and not sent.
     pub(super) async fn give_back(&self) -> Result<(), Error> {
         for purpose in [Purpose::Nightly, Purpose::Backfill] {
-            let mut lane = self.lane(purpose).lock().await;
-            if let Some(Ok(Ok(slot))) = join(&mut lane.ahead).await {
-                lane.spare += slot.requests;
+            let lane = self.lane(purpose);
+            let mut slots = lane.slots.lock().await;
+            let mut unsent = std::mem::take(&mut *lane.unsent());
+            let mut places = 0;
+            if let Some(slot) = slots.slot.take() {
+                places = slot.requests - std::mem::take(&mut slots.used);
+                unsent.add(slot.week, places);
             }
-            let unused = lane.take_spare_and_slot();
-            if std::mem::take(&mut lane.claimed) {
-                self.allowance.give_back(purpose, unused).await?;
+            if let Some(ahead) = join(&mut slots.ahead).await {
+                slots.claimed = true;
+                places = ahead.requests;
+                unsent.remove(ahead.week, ahead.carried);
+                unsent.add(ahead.week, ahead.requests);
+            }
+            if std::mem::take(&mut slots.claimed) {
+                let returned = GivenBack { purpose, unsent, places, ends: true };
+                self.allowance.give_back(returned).await?;
             }
         }
         Ok(())
     }
 
-    fn lane(&self, purpose: Purpose) -> &Mutex<Lane> {
+    /// Gives back all that was paid, what was sent included, because another allowance pays for it;
+    /// what each request that was sent was for.
+    pub(super) async fn take_back(&self) -> Result<Vec<Purpose>, Error> {
+        let mut purposes = Vec::new();
+        for purpose in [Purpose::Nightly, Purpose::Backfill] {
+            let lane = self.lane(purpose);
+            for (week, requests) in std::mem::take(&mut *lane.sent()).iter() {
+                lane.unsent().add(week, requests);
+                purposes.extend((0..requests).map(|_| purpose));
+            }
+        }
+        self.give_back().await?;
+        Ok(purposes)
+    }
+
+    fn lane(&self, purpose: Purpose) -> &Lane {
         match purpose {
             Purpose::Nightly => &self.nightly,
             Purpose::Backfill => &self.backfill,
         }
     }
 
-    async fn next_slot(&self, purpose: Purpose, lane: &mut Lane) -> Result<Slot, Refusal> {
-        match join(&mut lane.ahead).await {
-            Some(Ok(slot)) => slot,
-            // A claim that was cut off is made again.
-            _ => self.allowance.claim(purpose, lane.take_spare()).await,
-        }
+    /// The slot behind the one that is used up. A claim goes on when the wait for it is cut off, and
+    /// what it brings is used by the next request, or given back.
+    async fn next_slot(&self, purpose: Purpose, slots: &mut Slots) -> Result<Slot, Refusal> {
+        let ahead = slots.ahead.get_or_insert_with(|| self.claim(purpose));
+        let claimed = ahead.await;
+        slots.ahead = None;
+        claimed.unwrap_or_else(|error| {
+            let message = "the claim of a slot ended abruptly";
+            Err(Refusal::Spent(Error::new(ErrorKind::Internal, message).with_source(error)))
+        })
     }
 
-    fn claim_ahead(&self, purpose: Purpose, carried: u32) -> JoinHandle<Result<Slot, Refusal>> {
-        let allowance = Arc::clone(&self.allowance);
-        tokio::spawn(async move { allowance.claim(purpose, carried).await })
+    fn claim(&self, purpose: Purpose) -> JoinHandle<Result<Slot, Refusal>> {
+        let (allowance, unsent) =
+            (Arc::clone(&self.allowance), self.lane(purpose).unsent().clone());
+        tokio::spawn(async move { allowance.claim(purpose, unsent).await })
     }
 }
 
-async fn join<T>(handle: &mut Option<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
-    match handle.take() {
-        Some(handle) => Some(handle.await),
-        None => None,
-    }
+/// The slot that was claimed ahead, if any was granted.
+async fn join(ahead: &mut Option<JoinHandle<Result<Slot, Refusal>>>) -> Option<Slot> {
+    ahead.take()?.await.ok()?.ok()
 }
 
 /// How close two requests may come: somebody who is late may catch up, but not beyond the rate that
@@ -241,9 +334,9 @@ fn closest(spacing: Duration) -> Duration {
     spacing * 99 / 100
 }
 
-impl Lane {
+impl Slots {
     /// When the next request of the slot may be sent; `None` when the slot is used up or over.
-    fn next(&mut self, now: Instant) -> Option<(Slot, Instant)> {
+    fn next(&mut self, now: Instant, unsent: &std::sync::Mutex<Unsent>) -> Option<(Slot, Instant)> {
         let slot = self.slot?;
         if self.used >= slot.requests {
             self.slot = None;
@@ -252,8 +345,9 @@ impl Lane {
         let planned = slot.from + slot.spacing * self.used;
         let apart = self.last.map_or(planned, |last| last + closest(slot.spacing));
         let at = planned.max(apart).max(now);
-        if at > slot.closes() && !slot.spacing.is_zero() {
-            self.spare += slot.requests - self.used;
+        if slot.is_over(at) {
+            let mut unsent = unsent.lock().unwrap_or_else(PoisonError::into_inner);
+            unsent.add(slot.week, slot.requests - self.used);
             self.slot = None;
             return None;
         }
@@ -264,16 +358,6 @@ impl Lane {
 
     fn is_nearly_used(&self) -> bool {
         self.slot.is_some_and(|slot| slot.requests - self.used <= (slot.requests / 2).min(16))
-    }
-
-    fn take_spare(&mut self) -> u32 {
-        std::mem::take(&mut self.spare)
-    }
-
-    fn take_spare_and_slot(&mut self) -> u32 {
-        let unused = self.slot.take().map_or(0, |slot| slot.requests - self.used);
-        self.used = 0;
-        self.take_spare() + unused
     }
 }
 

@@ -17,7 +17,7 @@ use crate::decode::RowFacts;
 use crate::endpoint::Dated;
 use crate::error::Result;
 use crate::manifest::{
-    Attempt, Clearance, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT,
+    Attempt, Clearance, Granularity, IndexEntry, Manifest, PartitionEntry, UNKNOWN_PARENT, is_later,
 };
 use crate::partition::Partition;
 use crate::schema::fingerprint;
@@ -138,7 +138,8 @@ impl Table {
         let elsewhere = elsewhere.filter(|old| self.partition(old.day) != partition);
         let attempt = old.filter(|old| old.hash == row.hash).and_then(|old| old.attempt.clone());
         let loser = elsewhere.map(|old| {
-            let is_older = old.fetched_at > row.fetched_at;
+            let now = self.now.timestamp_micros();
+            let is_older = is_later(old.fetched_at, row.fetched_at, now);
             (is_older, if is_older { partition } else { self.partition(old.day) })
         });
         if let Some((is_older, loser)) = loser {

@@ -47,10 +47,13 @@ impl Chain {
     /// changed since they were, and those with records that are due.
     #[must_use]
     pub fn open(&self, own: &Manifest, now: i64) -> Vec<Partition> {
+        let latest = self.parents.time();
         let is_open = |partition: &Partition| {
             let checked = own.checked.get(&partition.to_string());
             checked.is_none_or(|checked| {
-                let is_due = checked.due_at.is_some_and(|due_at| due_at <= now);
+                let is_due = checked.due_at.is_some_and(|due_at| {
+                    due_at <= now || latest.is_some_and(|latest| !queue::is_near(due_at, latest))
+                });
                 is_due || checked.parents != self.stamp(*partition)
             })
         };
@@ -131,7 +134,14 @@ impl Chain {
             parent: parent.clone(),
             own: known.remove(id).map(|known| known.1),
         });
-        Ok(links.collect())
+        let mut links: Vec<Link> = links.collect();
+        // Who only looks into a table does not say what time it is.
+        if let Some(now) = own.time() {
+            for own in links.iter_mut().filter_map(|link| link.own.as_mut()) {
+                own.attempt.take_if(|attempt| !queue::is_believed(attempt, now));
+            }
+        }
+        Ok(links)
     }
 
     /// What requests name of the records of these parents, all of one partition.
@@ -176,6 +186,12 @@ impl Link {
 }
 
 impl Table {
+    /// The time at which it was opened or last committed to, in microseconds since 1970; none where
+    /// it is only looked into.
+    fn time(&self) -> Option<i64> {
+        Some(self.now.timestamp_micros()).filter(|now| *now > 0)
+    }
+
     /// Whether it has records by which a run of this day can ask for others: of a snapshot only
     /// the day's count.
     #[must_use]

@@ -15,7 +15,7 @@ use super::table::Table;
 use crate::decode::{Quarantined, RowFacts, Rows};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::Result;
-use crate::manifest::{Attempt, Checked, IndexEntry};
+use crate::manifest::{Attempt, Checked, IndexEntry, is_later};
 use crate::partition::Partition;
 use crate::schema::Schema;
 use crate::window::Window;
@@ -189,7 +189,7 @@ impl Table {
         if self.endpoint.dated == Dated::Window {
             keep_first_day(&mut upserts);
         }
-        let last = last_of_each(&upserts);
+        let last = last_of_each(&upserts, self.now.timestamp_micros());
         let mut work = Work::new();
         for (piece, mut rows) in upserts.into_iter().enumerate() {
             let mut places: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
@@ -218,14 +218,14 @@ impl Table {
         touched: &mut Touched,
     ) -> Option<Partition> {
         let entry = known.get(&facts.key).map(|(_, entry)| entry);
-        if entry.is_some_and(|old| old.is_removed() && old.fetched_at > facts.fetched_at) {
+        if entry.is_some_and(|old| old.is_removed() && self.is_later(old, facts.fetched_at)) {
             return None;
         }
         let old = entry.filter(|old| old.in_lake);
         let old = old.filter(|old| self.endpoint.dated != Dated::Run || old.day == facts.day);
         if let Some(old) = old {
             facts.day = self.lasting_day(old, facts.day);
-            if old.fetched_at > facts.fetched_at || self.is_same(old, facts) {
+            if self.is_later(old, facts.fetched_at) || self.is_same(old, facts) {
                 return None;
             }
         }
@@ -346,7 +346,12 @@ impl Table {
     /// woke up late. A chained table only follows its parents'.
     fn is_newer(&self, entry: &IndexEntry, gone_at: Option<i64>) -> bool {
         let has_parent = self.endpoint.parent.is_some();
-        !has_parent && gone_at.is_some_and(|gone_at| entry.fetched_at > gone_at)
+        !has_parent && gone_at.is_some_and(|gone_at| self.is_later(entry, gone_at))
+    }
+
+    /// Whether what the index says of a key was requested later than this.
+    fn is_later(&self, entry: &IndexEntry, asked_at: i64) -> bool {
+        is_later(entry.fetched_at, asked_at, self.now.timestamp_micros())
     }
 
     /// Rewrites what was written before the schema had grown.
@@ -405,13 +410,13 @@ pub(super) fn share(
     Ok(())
 }
 
-/// Of each key, the place of the row that was fetched last.
-fn last_of_each(pieces: &[Rows]) -> HashMap<Box<str>, (usize, usize)> {
+/// Of each key, the place of the row that was fetched last, of all that were by `now`.
+fn last_of_each(pieces: &[Rows], now: i64) -> HashMap<Box<str>, (usize, usize)> {
     let mut last: HashMap<Box<str>, (usize, usize)> = HashMap::new();
     for (piece, rows) in pieces.iter().enumerate() {
         for (row, facts) in rows.facts.iter().enumerate() {
             let known = last.entry(facts.key.clone()).or_insert((piece, row));
-            if pieces[known.0].facts[known.1].fetched_at <= facts.fetched_at {
+            if !is_later(pieces[known.0].facts[known.1].fetched_at, facts.fetched_at, now) {
                 *known = (piece, row);
             }
         }

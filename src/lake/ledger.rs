@@ -1,25 +1,33 @@
-//! The ledger: the week's spend, in numbered blocks that are created if absent.
+//! The ledger: the weeks' spend, in numbered blocks that are created if absent.
 //!
 //! Enters: claims of runs. Leaves: blocks, each created before its requests are sent. Never here: a
 //! block changed, the lake's lock, or whether a claim is granted; that is `quota`'s.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
+use super::alive::{self, Alive};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
-use crate::quota::{self, Block, Claim, Limits};
+use crate::quota::{
+    self, AtWork, Block, Claim, Claimant, GivenBack, Holder, Limits, Newest, Returned, Standing,
+    Unsent,
+};
 use crate::report::Week;
 
 const FOLDER: &str = "_manifest/quota";
 /// How many others may be faster before that is no coincidence.
 const MOST_RACES: u32 = 1_000;
-/// How long after its last slot a run still counts as being at work.
-const AT_WORK: TimeDelta = TimeDelta::minutes(2);
+/// How many blocks are looked at for a slot that counts: those of one run that was killed or had a
+/// wrong clock are behind one another, and all runs at work hold fewer.
+const MOST_LOOKED_AT: usize = 64;
 /// How old the leavings of a killed process are at least: no process is at work for as long.
 const LEFT: TimeDelta = TimeDelta::days(1);
+/// For how long a slot of the week before may count: versions before this one let slots straddle the
+/// end of the week, and queued up to an hour of them.
+const STRADDLES: TimeDelta = TimeDelta::hours(1);
 /// How many weeks are kept.
 const KEPT_WEEKS: usize = 5;
 
@@ -28,19 +36,38 @@ const KEPT_WEEKS: usize = 5;
 pub struct Ledger {
     store: Arc<Store>,
     run: String,
-    /// The block that was created last, and its week and number: where nobody has come since, it is
+    /// The block that was created last, and its week and number: where no one has come since, it is
     /// still the newest, and the next is created without a look.
     own: Arc<Mutex<Option<(NaiveDate, u64, Block)>>>,
+    /// What shows other runs that this one is at work, from its first claim on.
+    alive: Arc<OnceLock<Option<Alive>>>,
+}
+
+/// A week's ledger: what it says, and the number of its newest block.
+struct Read {
+    number: u64,
+    newest: Newest,
+}
+
+/// What one week's blocks say by themselves.
+#[derive(Default)]
+struct ReadBack {
+    number: Option<u64>,
+    last: Option<Block>,
+    /// What the newest block that counts says of the next slot.
+    standing: Standing,
+    backfill: Option<AtWork>,
 }
 
 impl Ledger {
     /// The ledger for one run.
     #[must_use]
     pub fn new(store: Arc<Store>, run: &str) -> Self {
-        Self { store, run: run.to_owned(), own: Arc::default() }
+        Self { store, run: run.to_owned(), own: Arc::default(), alive: Arc::default() }
     }
 
-    /// Claims a block, and has it written before anything is sent.
+    /// Claims a block, and has it written before anything is sent. What was paid and not sent is not
+    /// paid again, as far as the week of the new slot paid it.
     ///
     /// # Errors
     /// When the store fails.
@@ -48,34 +75,50 @@ impl Ledger {
         &self,
         limits: &Limits,
         purpose: Purpose,
-        carried: u32,
+        unsent: &Unsent,
         now: DateTime<Utc>,
     ) -> Result<Claim> {
-        self.append(limits, now, |last| {
-            let claim = quota::claim(last, limits, purpose, carried, &self.run, now);
+        self.alive.get_or_init(|| Alive::hold(&self.store, &self.run));
+        let claimant = Claimant { run: &self.run, purpose, unsent, now };
+        let decide = |newest: &Newest| {
+            let claim = quota::claim(newest, limits, &claimant);
             match &claim {
                 Claim::Block(block, _) => (Some(block.clone()), claim),
-                Claim::Spent { .. } | Claim::Unknown { .. } => (None, claim),
+                _ => (None, claim),
             }
-        })
+        };
+        match self.append(quota::week_of(now), limits, now, decide)? {
+            Claim::NextWeek(week) => self.append(week, limits, now, decide),
+            claim => Ok(claim),
+        }
     }
 
-    /// Gives back requests that were paid and not sent.
+    /// Gives back requests that were paid and not sent, each to the week that paid it.
     ///
     /// # Errors
     /// When the store fails.
     pub fn give_back(
         &self,
         limits: &Limits,
-        purpose: Purpose,
-        unused: u32,
+        given_back: &GivenBack,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        self.append(limits, now, |last| {
-            // That a backfill has ended is said in any case: nights wait for it.
-            let block = last.filter(|_| unused > 0 || purpose == Purpose::Backfill);
-            (block.map(|last| quota::give_back(last, limits, purpose, unused, &self.run)), ())
-        })
+        let GivenBack { purpose, ref unsent, places, ends } = *given_back;
+        let this = quota::week_of(now);
+        let mut returns: Vec<(NaiveDate, u32)> = unsent.iter().collect();
+        // That a backfill has ended is said in any case: exports wait for it.
+        if ends && purpose == Purpose::Backfill && unsent.of(this) == 0 {
+            returns.push((this, 0));
+        }
+        for (week, requests) in returns {
+            let run = &self.run;
+            let returned = Returned { run, purpose, requests, places, ends };
+            self.append(week, limits, now, |newest| {
+                let back = |last| quota::give_back(last, limits, &returned, now);
+                (newest.last.as_ref().map(back), ())
+            })?;
+        }
+        Ok(())
     }
 
     /// The week's newest block; `None` when nothing was spent yet.
@@ -83,7 +126,7 @@ impl Ledger {
     /// # Errors
     /// When the store fails.
     pub fn last(&self, limits: &Limits, now: DateTime<Utc>) -> Result<Option<Block>> {
-        Ok(self.newest(limits, now)?.1)
+        Ok(self.read(quota::week_of(now), limits, now)?.newest.last)
     }
 
     /// What the week has taken so far.
@@ -108,39 +151,41 @@ impl Ledger {
     /// # Errors
     /// When the store fails.
     pub fn is_backfilling(&self, limits: &Limits, now: DateTime<Utc>) -> Result<bool> {
-        let at_work = self.last(limits, now)?.and_then(|last| last.backfill);
-        Ok(at_work.is_some_and(|it| it.run != self.run && now - it.to < AT_WORK))
+        let at_work = self.read(quota::week_of(now), limits, now)?.newest.backfill;
+        let is_other = |it: &AtWork| it.run != self.run && self.holder(&it.run) == Holder::MayLive;
+        Ok(at_work.is_some_and(|it| is_other(&it) && quota::is_at_work(&it, limits, now)))
     }
 
-    /// Notes that what the week has taken is not known, if nothing is.
+    /// Notes that what the week has taken is unknown, if nothing is noted.
     ///
     /// # Errors
     /// When the store fails.
     pub fn note_loss(&self, now: DateTime<Utc>) -> Result<()> {
-        self.append(&Limits::default(), now, |last| {
-            (last.is_none().then(|| quota::unknown(now)), ())
+        self.append(quota::week_of(now), &Limits::default(), now, |newest| {
+            (newest.last.is_none().then(|| quota::unknown(now)), ())
         })
     }
 
-    /// Creates the block that `decide` puts behind the newest one, again when another process was
-    /// faster.
+    /// Creates the block that `decide` puts behind the newest one of a week, again when another
+    /// process was faster.
     fn append<T>(
         &self,
+        week: NaiveDate,
         limits: &Limits,
         now: DateTime<Utc>,
-        decide: impl Fn(Option<&Block>) -> (Option<Block>, T),
+        decide: impl Fn(&Newest) -> (Option<Block>, T),
     ) -> Result<T> {
-        if let Some((number, last)) = self.take_own(quota::week_of(now))
-            && let (Some(block), outcome) = decide(Some(&last))
-            && self.create(now, number + 1, block)?
+        if let Some(Read { number, newest }) = self.take_own(week, limits, now)
+            && let (Some(block), outcome) = decide(&newest)
+            && self.create(week, number + 1, block, now)?
         {
             return Ok(outcome);
         }
         for _ in 0..MOST_RACES {
-            let (number, last) = self.newest(limits, now)?;
-            let (block, outcome) = decide(last.as_ref());
+            let Read { number, newest } = self.read(week, limits, now)?;
+            let (block, outcome) = decide(&newest);
             let Some(block) = block else { return Ok(outcome) };
-            if self.create(now, number + 1, block)? {
+            if self.create(week, number + 1, block, now)? {
                 return Ok(outcome);
             }
         }
@@ -148,8 +193,13 @@ impl Ledger {
     }
 
     /// Creates a block; `false` when there is one of its number.
-    fn create(&self, now: DateTime<Utc>, number: u64, block: Block) -> Result<bool> {
-        let week = quota::week_of(now);
+    fn create(
+        &self,
+        week: NaiveDate,
+        number: u64,
+        block: Block,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         let text = serde_json::to_vec(&block).map_err(|error| {
             Error::new(ErrorKind::Internal, "a block cannot be written").with_source(error)
         })?;
@@ -158,6 +208,7 @@ impl Ledger {
         }
         if number == 1 {
             self.clear_old_weeks()?;
+            alive::clear(&self.store);
             self.store.clear_probes(now - LEFT)?;
         }
         if self.store.creates_once() {
@@ -166,33 +217,83 @@ impl Ledger {
         Ok(true)
     }
 
-    fn take_own(&self, week: NaiveDate) -> Option<(u64, Block)> {
+    /// The week's ledger as this run left it, where that still tells when the next slot begins.
+    fn take_own(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Option<Read> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
-        own.filter(|(of, ..)| *of == week).map(|(_, number, block)| (number, block))
+        let (_, number, block) = own.filter(|(of, ..)| *of == week)?;
+        let standing = quota::standing(&block, Holder::MayLive, limits, now);
+        if standing == Standing::Skipped {
+            return None;
+        }
+        let busy_until = standing.busy_until();
+        let backfill = block.backfill.clone();
+        Some(Read { number, newest: Newest { week, last: Some(block), busy_until, backfill } })
     }
 
-    /// The number of the newest block, and what it says.
-    fn newest(&self, limits: &Limits, now: DateTime<Utc>) -> Result<(u64, Option<Block>)> {
-        let week = quota::week_of(now);
+    /// A week's ledger. Near the week's begin, the week before is looked at as well.
+    fn read(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Result<Read> {
+        let mut read = self.read_back(week, limits, now)?;
+        if read.standing == Standing::Skipped && now - quota::begin_of(week) < STRADDLES {
+            let before = self.read_back(quota::week_before(week), limits, now)?;
+            read.standing = before.standing;
+            read.backfill = if read.last.is_some() { read.backfill } else { before.backfill };
+        }
+        let busy_until = read.standing.busy_until();
+        let ReadBack { number, last, backfill, .. } = read;
+        let newest = Newest { week, last, busy_until, backfill };
+        Ok(Read { number: number.unwrap_or_default(), newest })
+    }
+
+    /// A week's blocks from the newest back, as far as they matter. Those that cannot be read count
+    /// as whole ones.
+    fn read_back(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Result<ReadBack> {
+        let numbers = self.numbers(week)?;
+        let at = now.max(quota::begin_of(week));
+        let mut read = ReadBack { number: numbers.first().copied(), ..ReadBack::default() };
+        let mut unreadable = 0;
+        for number in numbers.iter().take(MOST_LOOKED_AT) {
+            let block = self.block(week, *number)?;
+            if read.standing == Standing::Skipped {
+                let presumed = || quota::presumed(None, limits, at);
+                let block = block.clone().unwrap_or_else(presumed);
+                read.standing = quota::standing(&block, self.holder(&block.run), limits, now);
+            }
+            match block {
+                Some(block) => read.last = read.last.or(Some(block)),
+                None if read.last.is_none() => unreadable += 1,
+                None => {}
+            }
+            if read.last.is_some() && read.standing != Standing::Skipped {
+                break;
+            }
+        }
+        for _ in 0..unreadable {
+            read.last = Some(quota::presumed(read.last.as_ref(), limits, at));
+        }
+        read.backfill = read.last.as_ref().and_then(|last| last.backfill.clone());
+        Ok(read)
+    }
+
+    /// The numbers of a week's blocks, the newest first.
+    fn numbers(&self, week: NaiveDate) -> Result<Vec<u64>> {
         let names = self.store.names(&format!("{FOLDER}/{week}"))?;
         let numbers = names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok());
         let mut numbers: Vec<u64> = numbers.collect();
-        numbers.sort_unstable();
-        let newest = numbers.last().copied().unwrap_or_default();
-        let mut unreadable = 0;
-        let mut block = None;
-        for number in numbers.into_iter().rev() {
-            let text = self.store.read(&path(week, number))?.unwrap_or_default();
-            block = serde_json::from_slice::<Block>(&text).ok();
-            if block.is_some() {
-                break;
-            }
-            unreadable += 1;
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(numbers)
+    }
+
+    fn block(&self, week: NaiveDate, number: u64) -> Result<Option<Block>> {
+        let text = self.store.read(&path(week, number))?.unwrap_or_default();
+        Ok(serde_json::from_slice(&text).ok())
+    }
+
+    fn holder(&self, run: &str) -> Holder {
+        if run != self.run && alive::was_killed(&self.store, run) {
+            Holder::Killed
+        } else {
+            Holder::MayLive
         }
-        for _ in 0..unreadable {
-            block = Some(quota::presumed(block.as_ref(), limits, now));
-        }
-        Ok((newest, block))
     }
 
     fn clear_old_weeks(&self) -> Result<()> {
@@ -223,7 +324,9 @@ mod tests {
         let spend = |purpose| {
             let ledger = Ledger::new(Arc::new(Store::open(location).unwrap()), "r");
             let mut granted = 0;
-            while let Claim::Block(_, slot) = ledger.claim(&limits, purpose, 0, now).unwrap() {
+            while let Claim::Block(_, slot) =
+                ledger.claim(&limits, purpose, &Unsent::default(), now).unwrap()
+            {
                 granted += slot.requests;
             }
             granted
@@ -236,7 +339,11 @@ mod tests {
         assert_eq!(granted.iter().sum::<u32>(), 1_003);
         assert!(granted[0] + granted[1] <= 501, "{granted:?}");
         let ledger = Ledger::new(Arc::new(Store::open(location).unwrap()), "r");
-        ledger.give_back(&limits, Purpose::Nightly, 3, now).unwrap();
+        let mut unsent = Unsent::default();
+        unsent.add(quota::week_of(now), 3);
+        let purpose = Purpose::Nightly;
+        let given_back = GivenBack { purpose, unsent, places: 0, ends: true };
+        ledger.give_back(&limits, &given_back, now).unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 1_000);
     }
 
@@ -248,12 +355,16 @@ mod tests {
         let ledger = |run| Ledger::new(Arc::clone(&store), run);
         let (limits, now) = (Limits::default(), "2026-11-25T07:00:00Z".parse().unwrap());
         assert!(!ledger("night").is_backfilling(&limits, now).unwrap());
-        ledger("history").claim(&limits, Purpose::Backfill, 0, now).unwrap();
-        ledger("night").claim(&limits, Purpose::Nightly, 0, now).unwrap();
+        ledger("history").claim(&limits, Purpose::Backfill, &Unsent::default(), now).unwrap();
+        ledger("night").claim(&limits, Purpose::Nightly, &Unsent::default(), now).unwrap();
         assert!(ledger("night").is_backfilling(&limits, now).unwrap());
         assert!(!ledger("history").is_backfilling(&limits, now).unwrap());
         assert!(!ledger("night").is_backfilling(&limits, now + TimeDelta::minutes(5)).unwrap());
-        ledger("history").give_back(&limits, Purpose::Backfill, 40, now).unwrap();
+        let mut unsent = Unsent::default();
+        unsent.add(quota::week_of(now), 40);
+        let purpose = Purpose::Backfill;
+        let given_back = GivenBack { purpose, unsent, places: 0, ends: true };
+        ledger("history").give_back(&limits, &given_back, now).unwrap();
         assert!(!ledger("night").is_backfilling(&limits, now).unwrap());
     }
 
@@ -263,10 +374,10 @@ mod tests {
         let store = Arc::new(Store::open(folder.path().to_str().unwrap()).unwrap());
         let ledger = Ledger::new(Arc::clone(&store), "r");
         let (limits, now) = (Limits::default(), "2026-11-25T07:00:00Z".parse().unwrap());
-        ledger.claim(&limits, Purpose::Nightly, 0, now).unwrap();
+        ledger.claim(&limits, Purpose::Nightly, &Unsent::default(), now).unwrap();
         store.create_loose(&path(quota::week_of(now), 2), b"{").unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 200);
-        ledger.claim(&limits, Purpose::Nightly, 0, now).unwrap();
+        ledger.claim(&limits, Purpose::Nightly, &Unsent::default(), now).unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 300);
     }
 }

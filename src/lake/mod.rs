@@ -4,6 +4,7 @@
 //! manifests. Never here: a request, a window's paging, or a cursor committed before its data.
 
 mod adopt;
+mod alive;
 mod audit;
 mod base;
 mod chain;

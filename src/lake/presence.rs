@@ -95,7 +95,7 @@ impl Store {
                 let strange = strange.into_iter().filter(|it| !is_begun(it, catalogue));
                 foreign.extend(strange.map(|it| format!("_manifest/{it}")));
             } else {
-                match self.folder(&name, catalogue)? {
+                match self.kind_of_folder(&name, catalogue)? {
                     Folder::Table => return Ok(Presence::Objects),
                     Folder::Empty => {}
                     Folder::Strange => foreign.push(name),
@@ -175,7 +175,7 @@ impl Store {
     }
 
     /// What a folder holds that may be a table's.
-    fn folder(&self, name: &str, catalogue: &Catalogue) -> Result<Folder> {
+    fn kind_of_folder(&self, name: &str, catalogue: &Catalogue) -> Result<Folder> {
         let has_dates = || self.folders(name).map(|it| it.iter().any(|it| it.starts_with("dt=")));
         if catalogue.find(name).is_err() && !has_dates()? {
             return Ok(Folder::Strange);

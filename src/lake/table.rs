@@ -205,7 +205,8 @@ impl Table {
         let change = self.without_forgotten(change)?;
         let mut known = self.mend(|table| table.look_up(change.keys()))?;
         self.write_quarantine(&change.quarantined)?;
-        let mut next = self.manifest.clone();
+        // What a clock that was wrong has noted is set right by the next commit.
+        let mut next = self.manifest.as_of(self.now).into_owned();
         if next.version == 0 {
             // What a new table gets was held against the list all along.
             let version = self.decoder.forgotten().version;
@@ -382,7 +383,14 @@ impl Table {
         }
         if self.endpoint.dated == Dated::Run {
             // What earlier snapshots had is never asked for again.
-            let newest = next.index.keys().next_back().cloned();
+            let today = self.now.date_naive();
+            let is_past = |name: &&String| {
+                let date = name.parse().ok().and_then(|it: Partition| it.date());
+                date.is_none_or(|date| date <= today)
+            };
+            // A snapshot of a day to come was dated by a clock that was wrong.
+            let newest = next.index.keys().rfind(is_past).or(next.index.keys().next_back());
+            let newest = newest.cloned();
             next.index.retain(|name, _| Some(name) == newest.as_ref());
         } else if !moved.is_empty() {
             self.write_keys(moved, next)?;

@@ -90,6 +90,8 @@ impl Family {
         drivers: BTreeMap<String, Named>,
     ) -> Result<Self> {
         let now = table.export().settings.now.timestamp_micros();
+        let latest = table.export().clock.server_now().timestamp_micros().max(now);
+        let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds()).unwrap_or(0);
         let is_full = table.export().settings.full;
         let is_kept = parent.refresh.is_some() && !is_full;
         let is_snapshot = table.endpoint.dated == Dated::Run;
@@ -104,6 +106,14 @@ impl Family {
                 let (mut due, mut fresh) = (Vec::new(), Vec::new());
                 for ((id, named), note) in drivers.into_iter().zip(&notes) {
                     let before = known.remove(note.as_str()).and_then(|(_, entry)| entry.attempt);
+                    // What is good for longer than it can be was noted by a wrong clock.
+                    let before = before.filter(|it| {
+                        let noted_at = it.next_try_at.saturating_sub(good_for);
+                        queue::is_near(
+                            if it.reason.is_none() { noted_at } else { it.next_try_at },
+                            latest,
+                        )
+                    });
                     let child = Child { id, named, before };
                     match child.state(now) {
                         State::Fresh if keeps => fresh.push(child),

@@ -9,7 +9,7 @@ use crate::lake::Wanted;
 /// Rewrites the partitions that are still in an older schema, as far as the run goes.
 pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
     while !export.stop.is_requested() && table.state().await.table.outdated() > 0 {
-        let now = export.clock.now();
+        let now = export.clock.server_now();
         let (committed, state) = table.with_state(move |state| state.table.renew(now)).await?;
         table.conclude(committed, state);
     }
@@ -19,7 +19,7 @@ pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
 /// Evolves the table if that is wanted, and reports what there is to gain if it is not.
 pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()> {
     if export.settings.evolve && !export.stop.is_requested() {
-        let now = export.clock.now();
+        let now = export.clock.server_now();
         let evolve = move |state: &mut super::table_run::State| {
             let evolved = state.table.evolve(&Wanted::default(), now)?;
             state.note_evolved(evolved);

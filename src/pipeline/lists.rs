@@ -94,10 +94,8 @@ impl Intent {
     fn of(export: &Export, endpoint: &Endpoint, manifest: &Manifest, changed: &[i32]) -> Self {
         let is_backfill = export.settings.backfill.is_some();
         let private = export.include_private && !endpoint.private.is_empty();
-        let mut settings = export.settings.clone();
-        // What was listed without them has to be listed again when they are wanted.
-        settings.full |= private && !manifest.private && !manifest.coverage.is_empty();
         let known = Some(manifest).filter(|manifest| manifest.version > 0);
+        let settings = export.settings_for(endpoint, known);
         let goal = plan::goal(endpoint, known, &settings);
         let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
         let mut planned = plan::tasks(endpoint, known, &settings);
@@ -214,7 +212,7 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purp
 }
 
 /// A day in the steps that are asked for, where they are shorter.
-fn parts(endpoint: &Endpoint, day: Window) -> Vec<Window> {
+pub(super) fn parts(endpoint: &Endpoint, day: Window) -> Vec<Window> {
     let step = endpoint.window.as_ref().and_then(|window| window.step);
     match step.filter(|step| *step < TimeUnit::Day) {
         Some(step) => plan::steps(day, step),

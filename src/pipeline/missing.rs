@@ -1,6 +1,7 @@
 //! Records that a complete list lacks: gone, or just not listed any more.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use futures::StreamExt;
@@ -40,13 +41,14 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let (survey, missing) = survey(export, table).await?;
     let check = Check::new(export, details);
     let checked = missing.into_iter().map(async |missing| {
+        // What is not there was not there when it was asked for, not when that was answered.
+        let asked_at = export.clock.asked_at(Duration::ZERO);
         let found = check.ask(&missing).await;
-        (missing, found)
+        (missing, found, asked_at)
     });
     let mut checked = futures::stream::iter(checked).buffer_unordered(export.concurrency);
-    while let Some((missing, found)) = checked.next().await {
-        let now = export.clock.now_micros();
-        table.add(|change| survey.conclude(missing, &found, now, change)).await;
+    while let Some((missing, found, asked_at)) = checked.next().await {
+        table.add(|change| survey.conclude(missing, &found, asked_at, change)).await;
     }
     Ok(())
 }
@@ -87,10 +89,11 @@ enum Found {
 async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Missing>)> {
     let begun_at = export.queue_now();
     let (now, full, deletes) = (export.settings.now, export.settings.full, export.settings.deletes);
+    let clock_now = export.clock.server_now();
     let (found, _) = table
         .with_state(move |state| {
             let listed = std::mem::take(&mut state.listed);
-            let covered = state.table.manifest().coverage.end();
+            let covered = state.table.manifest().as_of(clock_now).coverage.end();
             let unlisted_from = covered.map_or(now, |end| end.max(now));
             let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
             let mut missing = Vec::new();

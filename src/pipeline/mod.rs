@@ -8,6 +8,7 @@ mod chains;
 mod children;
 mod count;
 mod evolution;
+mod first;
 mod lists;
 mod look_ups;
 mod missing;
@@ -30,9 +31,9 @@ use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Client, FetchError, Stop, first_page, request};
+use crate::fetch::{Client, FetchError, Request, Stop, first_page, request};
 use crate::lake::{Ledger, Store, Table, clear_forgotten, unique_name};
-use crate::manifest::Granularity;
+use crate::manifest::{Granularity, Manifest};
 use crate::partition::Partition;
 use crate::plan::RunSettings;
 use crate::quota::Limits;
@@ -91,30 +92,72 @@ impl Export {
     /// `Corrupt` or `Unavailable` when the lake cannot be read or written. That the API failed
     /// halfway is no error: the report says what is missing.
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
-        let started_at = self.clock.now();
+        self.client.correct(self.clock.clone());
+        let (started_at, known) = (self.clock.now(), self.clock.ahead());
         let run = run_name(started_at);
-        let endpoints = &*parents::brought_along(self, endpoints).await?;
         self.pay_from_ledger(&run);
-        // Whoever looks on knows from the beginning who else is to come.
-        for endpoint in endpoints {
-            self.progress.update(&endpoint.name, |_| {});
-        }
         let timer =
             self.max_time.map(|time| tokio::spawn(end_after(Arc::clone(&self.client), time)));
-        let ran = self.run_levels(endpoints, &run).await;
+        let reported = self.run_by_right_clock(endpoints, run).await;
         if let Some(timer) = timer {
             timer.abort();
         }
         // What was paid and not sent is given back whatever became of the run.
         let given_back = self.client.give_back().await;
-        let mut ran = ran?;
+        let (mut report, store) = (reported?, &self.store);
         given_back?;
+        report.week = self.week()?;
+        // A clock that was found wrong on the way was so from the beginning.
+        let found = self.clock.ahead().unwrap_or_default() - known.unwrap_or_default();
+        report.started_at = started_at - found;
+        report.finished_at = self.clock.now();
+        let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
+        store.write_report(&report.run, &text)?;
+        Ok(report)
+    }
+
+    /// Runs the endpoints from the time that is right by the first reply.
+    async fn run_by_right_clock(&self, chosen: &[&Endpoint], run: String) -> Result<Report> {
+        let endpoints = parents::brought_along(self, chosen).await?;
+        let store = Arc::clone(&self.store);
+        let committed = blocking(move || store.committed()).await?;
+        if committed.is_empty() {
+            // Before anything is asked for or written: what is here may be no place for a lake.
+            let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
+            blocking(move || store.check_place(&catalogue)).await?;
+        }
+        if !self.finds_clock_wrong(&endpoints, committed.is_empty()).await? {
+            return self.run_endpoints(&endpoints, committed, run).await;
+        }
+        let (export, run) = self.corrected().await?;
+        let endpoints = parents::brought_along(&export, chosen).await?;
+        export.run_endpoints(&endpoints, committed, run).await
+    }
+
+    async fn run_endpoints(
+        &self,
+        endpoints: &[&Endpoint],
+        committed: BTreeSet<String>,
+        run: String,
+    ) -> Result<Report> {
+        // Who shows the progress knows all endpoints from the beginning.
+        for endpoint in endpoints {
+            self.progress.update(&endpoint.name, |_| {});
+        }
+        let mut ran = self.run_levels(endpoints, committed, &run).await?;
         let order = |name: &str| endpoints.iter().position(|endpoint| endpoint.name == name);
         ran.sort_by_key(|ran| order(&ran.report.endpoint));
-        let report = self.report(run, started_at, ran)?;
-        let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
-        self.store.write_report(&report.run, &text)?;
-        Ok(report)
+        self.report(run, ran)
+    }
+
+    /// The settings of the run for one endpoint.
+    fn settings_for(&self, endpoint: &Endpoint, manifest: Option<&Manifest>) -> RunSettings {
+        let mut settings = self.settings.clone();
+        // What was listed without private records has to be listed again when they are wanted.
+        let private = self.include_private && !endpoint.private.is_empty();
+        let is_listed = |it: &Manifest| !it.private && !it.coverage.is_empty();
+        settings.full |= private && manifest.is_some_and(is_listed);
+        settings
     }
 
     /// From here on every request is paid from the lake's ledger.
@@ -144,15 +187,13 @@ impl Export {
     }
 
     /// Runs the endpoints, parents before those that they drive.
-    async fn run_levels(&self, endpoints: &[&Endpoint], run: &str) -> Result<Vec<Ran>> {
-        let store = Arc::clone(&self.store);
-        let committed = blocking(move || store.committed()).await?;
+    async fn run_levels(
+        &self,
+        endpoints: &[&Endpoint],
+        committed: BTreeSet<String>,
+        run: &str,
+    ) -> Result<Vec<Ran>> {
         let is_new = committed.is_empty();
-        if is_new {
-            // Before anything is asked for or written: what is here may be no place for a lake.
-            let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
-            blocking(move || store.check_place(&catalogue)).await?;
-        }
         if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
             let checked = self.check_credentials(endpoints).await;
             let is_denied = checked.as_ref().is_err_and(|it| it.kind() == ErrorKind::Denied);
@@ -181,7 +222,7 @@ impl Export {
     /// Goes on with taking out whoever is forgotten, if that was cut short.
     async fn clear_forgotten(&self, run: &str) -> Result<()> {
         let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
-        let (run, now) = (run.to_owned(), self.clock.now());
+        let (run, now) = (run.to_owned(), self.clock.server_now());
         blocking(move || clear_forgotten(&store, &catalogue, &run, now).map(|_| ())).await
     }
 
@@ -192,7 +233,7 @@ impl Export {
         committed: BTreeSet<String>,
         run: &str,
     ) -> Result<()> {
-        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let (store, now) = (Arc::clone(&self.store), self.clock.server_now());
         let present = blocking(move || Ok(&store.with_objects()? | &committed)).await?;
         let is_other = |endpoint: &&Endpoint| {
             let is_chosen = endpoints.iter().any(|chosen| chosen.name == endpoint.name);
@@ -263,18 +304,8 @@ impl Export {
     /// endpoint that this workspace lacks can be told from a workspace that lacks us. Where all
     /// endpoints are the user's, nobody knows what else there is, so one of them is asked.
     async fn check_credentials(&self, endpoints: &[&Endpoint]) -> Result<()> {
-        let is_plain = |endpoint: &&Endpoint| {
-            let documented = !endpoint.experimental && endpoint.parent.is_none();
-            let whole = endpoint.paging == Paging::Whole && endpoint.window.is_none();
-            endpoint.built_in && documented && whole
-        };
-        let known = self.catalogue.endpoints().iter().filter(is_plain);
-        let smallest = known.min_by_key(|endpoint| endpoint.columns.len());
-        let own = endpoints.iter().copied().find(|endpoint| endpoint.parent.is_none());
+        let Some(request) = self.credentials_request(endpoints) else { return Ok(()) };
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
-        let Some(endpoint) = (if is_own { own } else { smallest }) else { return Ok(()) };
-        let paging = endpoint.paging.at_most(1);
-        let request = request(endpoint, &first_page(endpoint, &paging, self.settings.now));
         match self.client.get(&request, &mut 0, |_| Ok(())).await {
             Err(FetchError::Failed(_, error)) if is_own && error.kind() != ErrorKind::Denied => {
                 Ok(())
@@ -284,6 +315,21 @@ impl Export {
         }
     }
 
+    fn credentials_request(&self, endpoints: &[&Endpoint]) -> Option<Request> {
+        let is_plain = |endpoint: &&Endpoint| {
+            let documented = !endpoint.experimental && endpoint.parent.is_none();
+            let whole = endpoint.paging == Paging::Whole && endpoint.window.is_none();
+            endpoint.built_in && documented && whole
+        };
+        let known = self.catalogue.endpoints().iter().filter(is_plain);
+        let smallest = known.min_by_key(|endpoint| endpoint.columns.len());
+        let own = endpoints.iter().copied().find(|endpoint| endpoint.parent.is_none());
+        let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
+        let endpoint = if is_own { own } else { smallest }?;
+        let paging = endpoint.paging.at_most(1);
+        Some(request(endpoint, &first_page(endpoint, &paging, self.settings.now)))
+    }
+
     /// What the week has taken so far.
     fn week(&self) -> Result<Option<Week>> {
         let Some(limits) = self.limits else { return Ok(None) };
@@ -291,7 +337,7 @@ impl Export {
         ledger.week(&limits, self.clock.now()).map(Some)
     }
 
-    fn report(&self, run: String, started_at: DateTime<Utc>, ran: Vec<Ran>) -> Result<Report> {
+    fn report(&self, run: String, ran: Vec<Ran>) -> Result<Report> {
         let mut problems: Vec<Problem> = Vec::new();
         let mut changed = Vec::new();
         let mut endpoints = Vec::new();
@@ -312,16 +358,17 @@ impl Export {
             endpoints.push(ran.report);
         }
         changed.sort();
-        let week = self.week()?;
+        let now = self.clock.now();
         Ok(Report {
-            week,
+            week: None,
             run,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             command: self.command.clone(),
             lake: self.store.location(),
-            started_at,
-            finished_at: self.clock.now(),
+            started_at: now,
+            finished_at: now,
             now: self.settings.now,
+            clock_off_seconds: self.clock.ahead().map(|ahead| ahead.num_seconds()),
             complete: problems.is_empty(),
             requests: self.client.requests(),
             endpoints,

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use chrono::DateTime;
 
+use super::Export;
 use super::lists::Scan;
 use super::table_run::{Answer, TableRun};
 use crate::calendar::TimeUnit;
 use crate::decode::Origin;
 use crate::endpoint::{Endpoint, Paging, SkipLimit, WindowParameters};
-use crate::fetch::{Asked, FetchError, request};
+use crate::fetch::{Asked, FetchError, Request, request};
 use crate::page::PageEntry;
 use crate::paginate::{Paginator, Step};
 use crate::window::Window;
@@ -39,18 +40,23 @@ impl<'a> Pages<'a> {
     }
 
     pub(super) async fn ask(&self, table: &TableRun<'_>) -> Result<Answer, FetchError> {
+        let parent = self.scan.parent.map(|parent| parent.id.into());
+        let origin = Origin { fetched_at: 0, parent, day: self.scan.day };
+        table.ask(&self.request(table.export(), &table.endpoint), &origin).await
+    }
+
+    /// What asks for the page whose turn it is.
+    pub(super) fn request(&self, export: &Export, endpoint: &Endpoint) -> Request {
         let asked = Asked {
             window: self.scan.window,
             modified_since: self.scan.modified_since,
             parent: self.scan.parent,
             get: self.paginator.as_ref().map(|it| (it.asked(), &self.paging)),
-            private: table.export().include_private,
+            private: export.include_private,
             purpose: self.scan.purpose,
-            ..Asked::at(table.export().settings.now)
+            ..Asked::at(export.settings.now)
         };
-        let parent = self.scan.parent.map(|parent| parent.id.into());
-        let origin = Origin { fetched_at: 0, parent, day: self.scan.day };
-        table.ask(&request(&table.endpoint, &asked), &origin).await
+        request(endpoint, &asked)
     }
 
     pub(super) fn shrink(&mut self) -> bool {

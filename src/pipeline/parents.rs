@@ -45,7 +45,7 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Table> {
     let endpoint = Arc::new(export.catalogue.find(name)?.clone());
     let (store, granularity) = (Arc::clone(&export.store), export.granularity);
     let watch = export.catalogue.watched_field(name).map(str::to_owned);
-    let now = export.clock.now();
+    let now = export.clock.server_now();
     let run = unique_name("reader");
     blocking(move || Table::open(store, endpoint, granularity, &run, watch, now)).await
 }

@@ -1,7 +1,7 @@
 //! Spending: every request is paid from the lake's ledger before it is sent.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
@@ -13,13 +13,18 @@ use crate::error::{Error, ErrorKind};
 use crate::fetch::{Allowance, Client, Refusal, Slot};
 use crate::lake::Ledger;
 use crate::manifest::Purpose;
-use crate::quota::{self, Claim, Limits};
+use crate::quota::{self, Claim, GivenBack, Limits, Unsent};
 
 /// From here on every request of `client` is paid from the lake's ledger before it is sent. What is
 /// paid and not sent is the client's to give back.
 pub fn pay_from_ledger(client: &Client, ledger: Ledger, limits: Limits, clock: Clock) {
-    let (claimed, begun) = (AtomicU32::new(0), Once::new());
-    client.allow(Arc::new(Spending { ledger, limits, clock, claimed, begun }));
+    client.allow(spending(ledger, limits, clock));
+}
+
+/// What pays for requests from the lake's ledger, within limits.
+pub(super) fn spending(ledger: Ledger, limits: Limits, clock: Clock) -> Arc<dyn Allowance> {
+    let (claimed, waits) = (AtomicU32::new(0), Mutex::default());
+    Arc::new(Spending { ledger, limits, clock, claimed, waits })
 }
 
 /// Pays from a ledger, within limits.
@@ -28,29 +33,60 @@ struct Spending {
     limits: Limits,
     clock: Clock,
     claimed: AtomicU32,
-    begun: Once,
+    waits: Mutex<Waits>,
 }
 
-/// A wait that the user is told of: where nobody else is at work there is none.
+/// What others keep a run waiting for.
+#[derive(Debug, Default)]
+struct Waits {
+    /// When the run's own newest slot ends.
+    own_end: Option<DateTime<Utc>>,
+    /// The longest wait that was said.
+    said: TimeDelta,
+}
+
+/// A wait that the user is told of: where no other run is at work there is none.
 const LONG: TimeDelta = TimeDelta::seconds(2);
+
+impl Waits {
+    /// How long the run waits for others before a slot, if that is to be said: a wait is long, and
+    /// twice as long as any that was said before.
+    fn note(&mut self, slot: &quota::Slot, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let since = self.own_end.map_or(now, |end| end.max(now));
+        self.own_end = self.own_end.max(Some(slot.to));
+        let wait = slot.from - since;
+        let is_said = wait >= LONG && wait >= self.said * 2;
+        is_said.then(|| {
+            self.said = wait;
+            wait
+        })
+    }
+}
 
 impl Spending {
     fn slot(&self, slot: quota::Slot) -> Slot {
-        let wait = slot.from - self.clock.now();
-        self.begun.call_once(|| say(wait));
-        let wait = wait.to_std().unwrap_or_default();
-        let spacing = slot.spacing.to_std().unwrap_or_default();
-        Slot { requests: slot.requests, from: Instant::now() + wait, spacing }
+        let now = self.clock.now();
+        let wait = self.waits.lock().unwrap_or_else(PoisonError::into_inner).note(&slot, now);
+        wait.inspect(|wait| say(*wait, slot.from));
+        let from_now = |at: DateTime<Utc>| Instant::now() + (at - now).to_std().unwrap_or_default();
+        Slot {
+            requests: slot.requests,
+            carried: slot.carried,
+            week: slot.week(),
+            from: from_now(slot.from),
+            spacing: slot.spacing.to_std().unwrap_or_default(),
+            week_ends: Some(from_now(slot.week_ends())),
+        }
     }
 }
 
 impl Allowance for Spending {
-    fn claim(&self, purpose: Purpose, carried: u32) -> BoxFuture<'_, Result<Slot, Refusal>> {
+    fn claim(&self, purpose: Purpose, unsent: Unsent) -> BoxFuture<'_, Result<Slot, Refusal>> {
         let claimed = self.claimed.fetch_add(1, Ordering::Relaxed);
         let (ledger, limits) = (self.ledger.clone(), self.limits.behind(claimed));
         let now = self.clock.now();
         Box::pin(async move {
-            match blocking(move || ledger.claim(&limits, purpose, carried, now)).await {
+            match blocking(move || ledger.claim(&limits, purpose, &unsent, now)).await {
                 Ok(Claim::Block(_, slot)) => Ok(self.slot(slot)),
                 Ok(Claim::Spent { limit, of_share, renewed_at }) => {
                     let whose = if of_share { "the backfill's" } else { "all" };
@@ -61,26 +97,29 @@ impl Allowance for Spending {
                     })
                 }
                 Ok(Claim::Unknown { renewed_at }) => Err(Refusal::Deferred(unknown(renewed_at))),
+                Ok(Claim::NextWeek(_)) => {
+                    let message = "the ledger names no week whose slot is free";
+                    Err(Refusal::Spent(Error::new(ErrorKind::Internal, message)))
+                }
                 Err(error) => Err(Refusal::Spent(error)),
             }
         })
     }
 
-    fn give_back(&self, purpose: Purpose, unused: u32) -> BoxFuture<'_, Result<(), Error>> {
+    fn give_back(&self, given_back: GivenBack) -> BoxFuture<'_, Result<(), Error>> {
         let (ledger, limits, now) = (self.ledger.clone(), self.limits, self.clock.now());
-        Box::pin(blocking(move || ledger.give_back(&limits, purpose, unused, now)))
+        let back = move || ledger.give_back(&limits, &given_back, now);
+        Box::pin(blocking(back))
     }
 }
 
-/// Says why a run that has begun asks for nothing yet.
-fn say(wait: TimeDelta) {
-    if wait >= LONG {
-        let seconds = wait.num_seconds();
-        tracing::warn!(
-            "the first request waits {seconds} s: until then another run has paid for what the rate \
-             allows, one that is at work or was killed"
-        );
-    }
+/// Says why a run sends nothing for a while.
+fn say(wait: TimeDelta, until: DateTime<Utc>) {
+    let (seconds, until) = (wait.num_seconds(), until.format("%H:%M:%S UTC"));
+    tracing::warn!(
+        "waiting {seconds} s, until {until}, for the rate limit: another run of this lake has paid for \
+         the time before"
+    );
 }
 
 fn spent(whose: &str, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>) -> Error {

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::{Export, Ran};
+use crate::clock::TOLERANCE;
 use crate::decode::{Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +35,8 @@ pub(super) struct TableRun<'e> {
     decoder: Arc<std::sync::Mutex<RecordDecoder>>,
     requests: AtomicU64,
     answered: AtomicBool,
+    /// When the manifest was committed on which the table was opened.
+    opened_on: DateTime<Utc>,
     state: Arc<Mutex<State>>,
 }
 
@@ -87,7 +90,7 @@ impl<'e> TableRun<'e> {
         let watch = export.catalogue.watched_field(&endpoint.name).map(str::to_owned);
         let (store, run) = (Arc::clone(&export.store), run.to_owned());
         let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
-        let now = export.clock.now();
+        let now = export.clock.server_now();
         let table = blocking(move || Table::open(store, of, granularity, &run, watch, now)).await?;
         let report = EndpointReport {
             endpoint: endpoint.name.clone(),
@@ -114,9 +117,10 @@ impl<'e> TableRun<'e> {
             gathered: Gathered::default(),
         };
         let decoder = Arc::new(std::sync::Mutex::new(state.table.decoder()));
+        let opened_on = state.table.manifest().committed_at;
         let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
         let state = Arc::new(Mutex::new(state));
-        Ok(Self { export, endpoint, decoder, requests, answered, state })
+        Ok(Self { export, endpoint, decoder, requests, answered, opened_on, state })
     }
 
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {
@@ -154,10 +158,17 @@ impl<'e> TableRun<'e> {
         Ok(state.note(decoded))
     }
 
-    /// When a reply was asked for. However late it is read, it says no more than what was so then.
+    /// When a reply was asked for, by the server's clock. However late it is read, it says no more
+    /// than what was so then.
+    ///
+    /// It was asked for after the manifest was committed that this run has read: where another
+    /// machine's clock says otherwise, and may be right, the reply counts from there.
     fn fetched_at(&self, reply: &Reply) -> i64 {
-        let age = i64::try_from(reply.asked_at.elapsed().as_micros()).unwrap_or(i64::MAX);
-        self.export.clock.now_micros().saturating_sub(age)
+        let asked_at = self.export.clock.asked_at(reply.asked_at.elapsed());
+        let known = self.opened_on.timestamp_micros();
+        let tolerance = TOLERANCE.num_microseconds().unwrap_or_default();
+        let is_later = known > asked_at && known - asked_at <= tolerance;
+        if is_later { known } else { asked_at }
     }
 
     /// Asks for a reply whose decoding can wait for others', and which passes for JSON.
@@ -285,7 +296,7 @@ impl<'e> TableRun<'e> {
         addition(&mut change);
         change.schema = Some(Arc::clone(self.lock_decoder().schema()));
         state.pending_bytes = 0;
-        let now = self.export.clock.now();
+        let now = self.export.clock.server_now();
         let (committed, state) = blocking(move || {
             let committed = state.table.commit(&change, now)?;
             Ok((committed, state))

@@ -7,6 +7,8 @@
 pub mod queue;
 mod steps;
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use self::steps::{clipped_steps, days, non_empty, pieces, whole_second};
@@ -20,9 +22,13 @@ use crate::window::{Coverage, Window, date_of, day_of};
 
 /// What the user asked of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct RunSettings {
     /// The instant from which everything counts: the run's begin, or `--to`.
     pub now: DateTime<Utc>,
+    /// Whether `now` is the time of this machine's clock, which replies may correct, and not an
+    /// instant that the user gave.
+    pub by_clock: bool,
     /// `--from`: list again from here on.
     pub from: Option<DateTime<Utc>>,
     /// How far back records are listed again, to find silent edits.
@@ -50,6 +56,7 @@ impl RunSettings {
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
             now,
+            by_clock: false,
             from: None,
             lookback: TimeDelta::days(7),
             first_range: TimeDelta::days(30),
@@ -60,6 +67,21 @@ impl RunSettings {
             refetch: false,
             evolve: false,
         }
+    }
+
+    /// The same settings once it is known what time it is: for a run that counts from this machine's
+    /// clock, all that was to end now ends then.
+    #[must_use]
+    pub fn corrected(&self, now: DateTime<Utc>) -> Self {
+        if !self.by_clock {
+            return self.clone();
+        }
+        let now = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
+        let end = |window: Window| {
+            let to = if window.to >= self.now { now } else { window.to.min(now) };
+            Window::new(window.from, to)
+        };
+        Self { now, backfill: self.backfill.map(end), ..self.clone() }
     }
 }
 
@@ -124,6 +146,8 @@ pub fn tasks(
     manifest: Option<&Manifest>,
     settings: &RunSettings,
 ) -> Vec<Planned> {
+    let believed = believed(manifest, settings);
+    let manifest = believed.as_deref();
     if endpoint.dated == Dated::Run {
         return if settings.backfill.is_some() { Vec::new() } else { snapshot(manifest, settings) };
     }
@@ -179,10 +203,21 @@ pub fn goal(
     if endpoint.window.is_none() {
         return Vec::new();
     }
+    let believed = believed(manifest, settings);
+    let manifest = believed.as_deref();
     match settings.backfill {
         Some(window) => non_empty(vec![Window::new(window.from, window.to.min(settings.now))]),
         None => nightly(endpoint, manifest, settings),
     }
+}
+
+/// What a run may believe of a manifest: if it counts from the clock, nothing of the future.
+fn believed<'m>(
+    manifest: Option<&'m Manifest>,
+    settings: &RunSettings,
+) -> Option<Cow<'m, Manifest>> {
+    let now = settings.now;
+    manifest.map(|it| if settings.by_clock { it.as_of(now) } else { Cow::Borrowed(it) })
 }
 
 /// The scan for changes, once there is something that can change.
@@ -202,6 +237,8 @@ fn modified(
 /// was last done a month ago, which bounds for how long a silent edit can go unseen.
 #[must_use]
 pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
+    let believed = believed(manifest, settings);
+    let manifest = believed.as_deref();
     let is_due = |manifest: &Manifest| {
         let is_old = |last: DateTime<Utc>| settings.now - last >= MONTH;
         // A first export that is not complete goes on where it ended.
@@ -286,8 +323,8 @@ fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Planned>
     let newest = manifest.and_then(|it| it.partitions.keys().next_back().cloned());
     let newer = newest.is_some_and(|newest| newest > today.format("%Y-%m-%d").to_string());
     // A past `--to` never writes a snapshot behind the newest: it would show today's state as
-    // that of a day gone by.
-    if newer {
+    // that of a day gone by. A run that counts from the clock has found one that a wrong clock dated.
+    if newer && !settings.by_clock {
         return Vec::new();
     }
     let task = Task::Snapshot { day: day_of(today) };

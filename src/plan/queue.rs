@@ -74,6 +74,20 @@ pub fn attempt(
     }
 }
 
+/// Whether an instant to ask again is no later than what a request of `now` can have noted; a later
+/// one was noted by a clock that was wrong.
+#[must_use]
+pub fn is_near(next_try_at: i64, now: i64) -> bool {
+    next_try_at <= now + DAY + MINUTE
+}
+
+/// Whether what is remembered of a request can have been noted by `now`; else it was noted by a clock
+/// that was wrong, and the record is asked for again.
+#[must_use]
+pub fn is_believed(attempt: &Attempt, now: i64) -> bool {
+    attempt.reason.is_none() || is_near(attempt.next_try_at, now)
+}
+
 /// How far records have come, each given by what was found for it and its parent's content hash,
 /// and when the first of those that are put off is due.
 #[must_use]
@@ -134,6 +148,23 @@ mod tests {
         assert_eq!(due(Some(&second), 7, 1), Due::Now);
         let third = attempt(Some(&second), 7, Some(TOO_LARGE), 2);
         assert_eq!(due(Some(&third), 7, 3), Due::Later);
+    }
+
+    /// A14: what a clock that was ahead has put off is asked for again, and is not given up.
+    #[test]
+    fn what_was_put_off_by_a_wrong_clock_is_not_believed() {
+        let not_found = Some("not found (404)");
+        let first = attempt(None, 7, not_found, 0);
+        for ahead in [3 * DAY, 30 * DAY] {
+            let wrong = attempt(Some(&first), 7, not_found, ahead);
+            assert!(!is_believed(&wrong, DAY), "{ahead}");
+        }
+        let mut last = first;
+        for tries in 1..40 {
+            assert!(is_believed(&last, last.next_try_at - DAY), "{tries}");
+            last = attempt(Some(&last), 7, not_found, last.next_try_at);
+        }
+        assert!(is_believed(&attempt(None, 7, None, i64::MAX / 2), 0), "done is done");
     }
 
     /// Tries grow rare, and end after two weeks.

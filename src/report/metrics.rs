@@ -242,6 +242,7 @@ mod tests {
             started_at: at("2026-11-25T07:59:00Z"),
             finished_at: at("2026-11-25T08:00:00Z"),
             now: at("2026-11-25T07:59:00Z"),
+            clock_off_seconds: None,
             complete: false,
             requests: 9,
             week: Some(Week {

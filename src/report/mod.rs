@@ -27,12 +27,16 @@ pub struct Report {
     pub command: String,
     /// Where the lake is.
     pub lake: String,
-    /// When the run began, by this machine's clock.
+    /// When the run began, by this machine's clock, corrected by the API's if it is wrong.
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: DateTime<Utc>,
     /// The instant from which its windows counted.
     pub now: DateTime<Utc>,
+    /// By how many seconds this machine's clock is ahead of the API's, or behind it if less than
+    /// none. Only where that is more than a minute: then all instants were corrected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_off_seconds: Option<i64>,
     /// Whether everything that was planned is in the lake.
     pub complete: bool,
     /// How many requests were sent.

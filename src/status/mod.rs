@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Chain, Ledger, Store, Table};
-use crate::manifest::{Granularity, Manifest, Queue};
+use crate::manifest::{CLOCKS_APART, Granularity, Manifest, Queue};
 use crate::quota::Limits;
 use crate::report::Week;
 use crate::schema::{Difference, Schema};
@@ -148,7 +148,10 @@ fn table(
         return Ok(None);
     }
     let queues = queues(store, catalogue, endpoint, &mut table, now)?;
+    // A table that would be fresh up to the future was written by a clock that was wrong, or is
+    // looked at by one: how old it is, is unknown.
     let fresh_to = fresh_to(store, catalogue, endpoint, table.manifest())?;
+    let fresh_to = fresh_to.filter(|fresh_to| *fresh_to - now <= CLOCKS_APART);
     let manifest = table.manifest();
     let goals = manifest.goal.windows().iter();
     let gaps: Coverage = goals.flat_map(|goal| manifest.coverage.gaps(*goal)).collect();

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::lake::{Ledger, Store};
 use clari_lake::manifest::Purpose;
-use clari_lake::quota::Limits;
+use clari_lake::quota::{GivenBack, Limits, Unsent, week_of};
 use clari_lake::report::Report;
 use clari_lake::simulator::Options;
 
@@ -145,12 +145,17 @@ fn p7_a_night_beside_a_backfill_at_work_leaves_the_history_to_it() {
     let limits = Limits { rate: 0.0, ..Limits::default() };
     let store = Arc::new(Store::open(&site.lake.location()).unwrap());
     let other = Ledger::new(store, "the backfill");
-    other.claim(&limits, Purpose::Backfill, 0, Clock::system().now()).unwrap();
+    let now = Clock::system().now();
+    other.claim(&limits, Purpose::Backfill, &Unsent::default(), now).unwrap();
     site.server.clear();
     let night = run(&site).run();
     assert_eq!(site.server.count("/call-details"), 0);
     assert!(night.problems.iter().any(|it| it.message.contains("at work")), "{night:#?}");
-    other.give_back(&limits, Purpose::Backfill, 100, Clock::system().now()).unwrap();
+    let mut unsent = Unsent::default();
+    unsent.add(week_of(now), 100);
+    let purpose = Purpose::Backfill;
+    let given_back = GivenBack { purpose, unsent, places: 100, ends: true };
+    other.give_back(&limits, &given_back, now).unwrap();
     run(&site).complete();
     site.assert_calls(site.now);
 }

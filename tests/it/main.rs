@@ -13,6 +13,7 @@ mod backfill;
 mod breakdown;
 mod changes;
 mod cli;
+mod clock;
 mod crash;
 mod endpoints;
 mod evolve;
@@ -25,6 +26,7 @@ mod idempotent;
 mod not_a_lake;
 mod privacy;
 mod quarantine;
+mod quota;
 mod report;
 mod requests;
 #[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]

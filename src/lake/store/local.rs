@@ -52,6 +52,10 @@ impl Local {
         self.root.display().to_string()
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Waits for the lock, which is held until it is dropped or its process ends.
     pub(super) fn lock(&self) -> Result<File> {
         for _ in 0..MOST_TRIES {

@@ -166,6 +166,14 @@ impl Store {
         }
     }
 
+    /// The lake's folder, if it is in one.
+    pub(super) fn folder(&self) -> Option<&std::path::Path> {
+        match &self.kind {
+            Kind::Local(local) => Some(local.root()),
+            Kind::Remote(_) => None,
+        }
+    }
+
     /// Whether nothing was ever committed here.
     ///
     /// # Errors

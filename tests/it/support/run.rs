@@ -46,6 +46,7 @@ pub(crate) struct Run {
     conditional: Conditional,
     files: Vec<(String, String)>,
     no_transcripts: bool,
+    max_time: Option<Duration>,
 }
 
 /// What hashes are made with.
@@ -82,6 +83,7 @@ impl Run {
             conditional: Conditional::Etag,
             files: Vec::new(),
             no_transcripts: false,
+            max_time: None,
         }
     }
 
@@ -162,6 +164,24 @@ impl Run {
     /// Within this week's quota, and this share of it for backfills.
     pub(crate) fn with_quota(mut self, weekly: u64, share: f64) -> Self {
         self.limits = Limits { weekly, share, ..self.limits };
+        self
+    }
+
+    /// At most so many requests a second.
+    pub(crate) fn with_rate(mut self, rate: f64) -> Self {
+        self.limits.rate = rate;
+        self
+    }
+
+    /// Ends after this time.
+    pub(crate) fn with_max_time(mut self, time: Duration) -> Self {
+        self.max_time = Some(time);
+        self
+    }
+
+    /// From the time of its clock, which replies may correct, as without `--to`.
+    pub(crate) fn by_clock(mut self) -> Self {
+        self.settings.by_clock = true;
         self
     }
 
@@ -308,7 +328,7 @@ impl Run {
             catalogue,
             settings: self.settings,
             limits: Some(self.limits),
-            max_time: None,
+            max_time: self.max_time,
             granularity: self.granularity,
             include_private: self.private,
             concurrency: self.concurrency,

@@ -54,7 +54,6 @@ impl Site {
 
     pub(crate) fn with(options: &Options, settings: Settings) -> Self {
         let workspace = Workspace::generate(options);
-        let settings = Settings { date: settings.date.or(Some(options.now)), ..settings };
         let server = Server::start(workspace.clone(), settings).unwrap();
         Self { workspace, server, lake: Lake::new(), now: options.now }
     }

@@ -1,0 +1,207 @@
+//! The clock: who says what time it is.
+//!
+//! Enters: nothing, or the instant that a test decides on; what replies say of the server's clock.
+//! Leaves: instants. Never here: a decision that depends on them; the run's `now` is taken once, by
+//! the command line, and passed on.
+//!
+//! A machine's clock may be wrong. Replies say what time it is at the server, to the second. What a
+//! run states of records is dated by that ([`Clock::server_now`], [`Clock::asked_at`]), as exactly as
+//! the replies allow. All else, such as slots of the rate, goes by [`Clock::now`], which is corrected
+//! only when the machine's clock is off by more than [`TOLERANCE`], and then once.
+
+mod offset;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use self::offset::{Offset, Sighting};
+use crate::manifest::CLOCKS_APART;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+/// The present instant, for the street door; whoever is further in asks the [`Clock`] that it was
+/// given.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where it is asked")]
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// Says what time it is. A clone is the same clock.
+///
+/// ```
+/// use chrono::{DateTime, TimeDelta};
+/// use clari_lake::clock::Clock;
+///
+/// let clock = Clock::stopped_at(DateTime::UNIX_EPOCH);
+/// let same = clock.clone();
+/// clock.set(clock.now() + TimeDelta::seconds(1));
+/// assert_eq!(same.now_micros(), 1_000_000);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    source: Source,
+    replies: Arc<Mutex<Replies>>,
+}
+
+/// By how much a clock may be off before it is corrected.
+pub const TOLERANCE: TimeDelta = CLOCKS_APART;
+
+/// What replies have shown, shared by the clones of a clock.
+#[derive(Debug, Default)]
+struct Replies {
+    offset: Offset,
+    /// What is added to the source since the clock was found to be off, in microseconds.
+    correction: i64,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Source {
+    #[default]
+    System,
+    /// Microseconds since 1970, which only `set` moves.
+    Stopped(Arc<AtomicI64>),
+    /// What it was when tokio's clock said this.
+    Running(DateTime<Utc>, Instant),
+}
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::of(Source::System)
+    }
+
+    /// A clock that stands still until it is [set](Self::set).
+    #[must_use]
+    pub fn stopped_at(now: DateTime<Utc>) -> Self {
+        Self::of(Source::Stopped(Arc::new(AtomicI64::new(now.timestamp_micros()))))
+    }
+
+    /// A clock that says `now` now and goes on with tokio's, which a test can pause and advance.
+    #[must_use]
+    pub fn running_from(now: DateTime<Utc>) -> Self {
+        Self::of(Source::Running(now, Instant::now()))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, replies: Arc::default() }
+    }
+
+    /// Sets a clock that stands still; every other goes its own way.
+    pub fn set(&self, now: DateTime<Utc>) {
+        if let Source::Stopped(micros) = &self.source {
+            micros.store(now.timestamp_micros(), Ordering::SeqCst);
+        }
+    }
+
+    /// The present instant, corrected if the clock was found to be off.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.uncorrected() + TimeDelta::microseconds(self.replies().correction)
+    }
+
+    /// The present instant in microseconds since 1970.
+    #[must_use]
+    pub fn now_micros(&self) -> i64 {
+        self.now().timestamp_micros()
+    }
+
+    /// The present instant by the server's clock, as far as its replies have shown.
+    #[must_use]
+    pub fn server_now(&self) -> DateTime<Utc> {
+        self.uncorrected() + TimeDelta::microseconds(self.replies().offset.correction())
+    }
+
+    /// The instant by the server's clock that was so long ago, in microseconds since 1970.
+    #[must_use]
+    pub fn asked_at(&self, age: Duration) -> i64 {
+        self.server_now().timestamp_micros().saturating_sub(micros(age))
+    }
+
+    /// Takes in the `Date` of a reply that has just come, so long after its request was sent. By how
+    /// much the clock is ahead, if that is found now; from here on it is corrected.
+    pub fn observe(&self, date: DateTime<Utc>, age: Duration) -> Option<TimeDelta> {
+        let received = self.uncorrected().timestamp_micros();
+        let sent = received.saturating_sub(micros(age));
+        let date = date.timestamp_micros();
+        let mut replies = self.replies();
+        replies.offset.observe(Sighting { sent, received, date });
+        let offset = replies.offset.correction();
+        let is_off = (offset - replies.correction).abs() > micros_of(TOLERANCE);
+        is_off.then(|| {
+            let least = replies.offset.least();
+            let before = std::mem::replace(&mut replies.correction, least);
+            TimeDelta::microseconds(before - least)
+        })
+    }
+
+    /// By how much the clock was found to be ahead of the server's, and is corrected.
+    #[must_use]
+    pub fn ahead(&self) -> Option<TimeDelta> {
+        let correction = self.replies().correction;
+        (correction != 0).then(|| TimeDelta::microseconds(-correction))
+    }
+
+    fn uncorrected(&self) -> DateTime<Utc> {
+        match &self.source {
+            Source::System => now(),
+            Source::Stopped(micros) => {
+                DateTime::from_timestamp_micros(micros.load(Ordering::SeqCst)).unwrap_or_default()
+            }
+            Source::Running(since, begun) => {
+                *since + TimeDelta::from_std(begun.elapsed()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn replies(&self) -> MutexGuard<'_, Replies> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn micros_of(time: TimeDelta) -> i64 {
+    time.num_microseconds().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that is off by no more than the tolerance goes on as it is, and what a run states is
+    /// dated by the server all the same; one that is further off is corrected, for all its clones.
+    #[test]
+    fn a_clock_is_corrected_when_it_is_off_by_more_than_the_tolerance() {
+        let real = DateTime::UNIX_EPOCH + TimeDelta::days(400);
+        let age = Duration::from_millis(30);
+        for (ahead, is_off) in
+            [(-50, false), (0, false), (50, false), (600, true), (-259_200, true)]
+        {
+            let local = real + TimeDelta::seconds(ahead);
+            let clock = Clock::stopped_at(local);
+            let same = clock.clone();
+            let found = clock.observe(real, age);
+            assert_eq!(found.is_some(), is_off, "{ahead}");
+            assert_eq!(same.ahead(), found);
+            assert!((same.server_now() - real).abs() <= TimeDelta::milliseconds(1_030), "{ahead}");
+            let now = if is_off { real } else { local };
+            assert!((same.now() - now).abs() <= TimeDelta::milliseconds(1_030), "{ahead}");
+            assert_eq!(clock.observe(real, age), None, "found once");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_running_clock_goes_with_tokios_and_a_stopped_one_does_not() {
+        let running = Clock::running_from(DateTime::UNIX_EPOCH);
+        let stopped = Clock::stopped_at(DateTime::UNIX_EPOCH);
+        tokio::time::sleep(Duration::from_secs(86_400)).await;
+        assert_eq!(running.now(), DateTime::UNIX_EPOCH + TimeDelta::days(1));
+        assert_eq!(stopped.now(), DateTime::UNIX_EPOCH);
+    }
+}

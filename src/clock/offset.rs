@@ -1,0 +1,153 @@
+//! By how much a clock differs from the server's, as far as its replies have shown.
+
+/// How long the bounds of a reply must be confirmed before they replace others that they contradict,
+/// in microseconds. A `Date` that does not move, or of a reply that was kept somewhere, never is.
+const CONFIRMED: i64 = 5_000_000;
+/// A `Date` says no more than the second.
+const SECOND: i64 = 1_000_000;
+
+/// What a reply says of the server's clock. Instants are microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// When the request was sent, by this machine's clock.
+    pub sent: i64,
+    /// When the reply was there, by the same clock.
+    pub received: i64,
+    /// The reply's `Date`.
+    pub date: i64,
+}
+
+/// Between what the server's clock is ahead of this machine's, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    least: i64,
+    most: i64,
+}
+
+impl Bounds {
+    /// The server wrote its `Date` between the request and the reply.
+    fn of(sighting: Sighting) -> Self {
+        let Sighting { sent, received, date } = sighting;
+        Self { least: date.saturating_sub(received), most: (date + SECOND).saturating_sub(sent) }
+    }
+
+    fn common(self, other: Self) -> Option<Self> {
+        let (least, most) = (self.least.max(other.least), self.most.min(other.most));
+        (least <= most).then_some(Self { least, most })
+    }
+}
+
+/// By how much a clock differs from the server's: each reply narrows it down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offset {
+    bounds: Option<Bounds>,
+    /// Bounds that contradict those, and since when replies confirm them.
+    rival: Option<(Bounds, i64)>,
+}
+
+impl Offset {
+    /// Takes in what a reply says. One that contradicts those before counts once others confirm it
+    /// for a while: then this machine's clock was set meanwhile.
+    pub fn observe(&mut self, sighting: Sighting) {
+        let seen = Bounds::of(sighting);
+        let Some(bounds) = self.bounds else {
+            self.bounds = Some(seen);
+            return;
+        };
+        if let Some(common) = bounds.common(seen) {
+            (self.bounds, self.rival) = (Some(common), None);
+            return;
+        }
+        let confirmed = self.rival.and_then(|(rival, since)| Some((rival.common(seen)?, since)));
+        let (rival, since) = confirmed.unwrap_or((seen, sighting.date));
+        if sighting.date - since >= CONFIRMED {
+            (self.bounds, self.rival) = (Some(rival), None);
+        } else {
+            self.rival = Some((rival, since));
+        }
+    }
+
+    /// What to add to this machine's clock so that it is surely not ahead of the server's, in
+    /// microseconds: what a run counts from must not lie in the future.
+    #[must_use]
+    pub fn least(&self) -> i64 {
+        self.bounds.map_or(0, |bounds| bounds.least)
+    }
+
+    /// What to add to this machine's clock, in microseconds: none while it agrees with the replies,
+    /// else the least that makes it agree.
+    #[must_use]
+    pub fn correction(&self) -> i64 {
+        self.bounds.map_or(0, |bounds| 0.clamp(bounds.least, bounds.most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A reply to a request of `sent`, which took `took`, of a server that is ahead by `offset`.
+    fn reply(sent: i64, took: i64, offset: i64) -> Sighting {
+        let date = (sent + took / 2 + offset).div_euclid(SECOND) * SECOND;
+        Sighting { sent, received: sent + took, date }
+    }
+
+    /// P10: a clock that is right is left alone; one that is wrong is corrected to within a second,
+    /// and better with each reply.
+    #[test]
+    fn a_clock_is_corrected_as_far_as_replies_contradict_it() {
+        let mut right = Offset::default();
+        (0..100).for_each(|at| right.observe(reply(at * 137_000, 40_000, 0)));
+        assert_eq!(right.correction(), 0);
+        for offset in [-3 * 86_400 * SECOND, -3_600 * SECOND, 600 * SECOND, 86_400 * SECOND] {
+            let mut wrong = Offset::default();
+            wrong.observe(reply(0, 40_000, offset));
+            assert!((wrong.correction() - offset).abs() <= SECOND + 40_000, "{offset}");
+            (1..100).for_each(|at| wrong.observe(reply(at * 137_000, 40_000, offset)));
+            assert!((wrong.correction() - offset).abs() <= 250_000, "{offset}");
+        }
+    }
+
+    /// A `Date` that stands still, or that an old reply bears, moves nothing after the first.
+    #[test]
+    fn a_date_that_does_not_move_is_not_followed() {
+        let mut offset = Offset::default();
+        offset.observe(reply(0, 40_000, 0));
+        for at in 1..1_000 {
+            let sent = at * 137_000;
+            offset.observe(Sighting { sent, received: sent + 40_000, date: 0 });
+        }
+        assert_eq!(offset.correction(), 0);
+    }
+
+    /// A clock that is set while a run is under way is followed, once several replies say so.
+    #[test]
+    fn a_clock_that_is_set_meanwhile_is_followed() {
+        let mut offset = Offset::default();
+        let day = 86_400 * SECOND;
+        (0..20).for_each(|at| offset.observe(reply(at * SECOND, 40_000, day)));
+        offset.observe(reply(day + 20 * SECOND, 40_000, 0));
+        assert!(offset.correction() > day / 2, "one reply proves nothing");
+        (21..40).for_each(|at| offset.observe(reply(day + at * SECOND, 40_000, 0)));
+        assert_eq!(offset.correction(), 0);
+    }
+
+    proptest! {
+        /// Whatever the round trips, the corrected instant of a request is within what the reply's
+        /// `Date` allows: from the round trip before it to the second after it.
+        #[test]
+        fn a_corrected_request_is_within_what_its_date_allows(
+            offset in -1_000_000_000_000i64..1_000_000_000_000,
+            took in 0i64..3_000_000,
+            sent in 0i64..100_000_000,
+        ) {
+            let sighting = reply(sent, took, offset);
+            let mut seen = Offset::default();
+            seen.observe(sighting);
+            let asked = sent + seen.correction();
+            prop_assert!(asked >= sighting.date - took && asked <= sighting.date + SECOND);
+        }
+    }
+}

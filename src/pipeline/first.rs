@@ -1,0 +1,102 @@
+//! The first request of a run: it goes out alone, and its reply shows whether the clock is right.
+//!
+//! Nothing is planned or committed before. Where the clock is right, which is nearly always, the
+//! reply is used when the request's turn comes, so that a run takes no request more. Where it is
+//! wrong, nothing of the reply is used, and the run is planned again from the right time.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::lists::{Scan, parts};
+use super::pages::Pages;
+use super::spending::spending;
+use super::table_run::blocking;
+use super::{Export, run_name};
+use crate::endpoint::Endpoint;
+use crate::error::{ErrorKind, Result};
+use crate::fetch::{FetchError, Request};
+use crate::lake::{Ledger, newest_manifest};
+use crate::manifest::Manifest;
+use crate::plan::{self, Task};
+use crate::window::Window;
+
+impl Export {
+    /// Sends the first request of a run, if it is known by now; whether its reply shows that the
+    /// clock is wrong. What else may be wrong with it is found when its turn comes.
+    pub(super) async fn finds_clock_wrong(
+        &self,
+        endpoints: &[&Endpoint],
+        is_new: bool,
+    ) -> Result<bool> {
+        let is_checked = is_new || endpoints.iter().all(|endpoint| endpoint.experimental);
+        let request = if is_checked {
+            self.credentials_request(endpoints)
+        } else {
+            self.first_of_lists(endpoints).await?
+        };
+        let Some(request) = request else { return Ok(false) };
+        let before = self.clock.ahead();
+        match self.client.send_ahead(&request).await {
+            // What ends the run before anything was committed is its error; all else is found again
+            // when the request's turn comes, and reported then.
+            Err(FetchError::Halted(error)) if is_checked || error.kind() == ErrorKind::Config => {
+                Err(error)
+            }
+            _ => Ok(self.clock.ahead() != before),
+        }
+    }
+
+    /// The export from the right time on, under a name of that time, which pays again for what was
+    /// sent so far.
+    pub(super) async fn corrected(&self) -> Result<(Self, String)> {
+        self.client.forget_ahead();
+        let now = self.clock.now();
+        let run = run_name(now);
+        if let Some(limits) = self.limits {
+            let ledger = Ledger::new(Arc::clone(&self.store), &run);
+            self.client.allow_anew(spending(ledger, limits, self.clock.clone())).await?;
+        }
+        Ok((Self { settings: self.settings.corrected(now), ..self.clone() }, run))
+    }
+
+    /// The request for the first page of the first list. Of a run that only looks up or lists by parents' ids none is known: it
+    /// takes no windows, and the first of its replies corrects the clock.
+    async fn first_of_lists(&self, endpoints: &[&Endpoint]) -> Result<Option<Request>> {
+        let lists = endpoints.iter().filter(|it| it.parent.is_none() && !it.experimental);
+        for endpoint in lists {
+            let (store, name) = (Arc::clone(&self.store), endpoint.name.clone());
+            let manifest = blocking(move || newest_manifest(&store, &name)).await?;
+            if let Some(request) = self.first_of(endpoint, manifest.as_ref()) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first request of an endpoint's lists.
+    fn first_of(&self, endpoint: &Endpoint, manifest: Option<&Manifest>) -> Option<Request> {
+        let settings = self.settings_for(endpoint, manifest);
+        let planned = plan::tasks(endpoint, manifest, &settings).into_iter().next()?;
+        let scan = Scan { purpose: planned.purpose, ..scan_of(endpoint, planned.task)? };
+        Some(Pages::new(&scan, endpoint).request(self, endpoint))
+    }
+}
+
+/// The first list of a task.
+fn scan_of(endpoint: &Endpoint, task: Task) -> Option<Scan<'static>> {
+    Some(match task {
+        Task::List(window) => Scan { window: Some(window), ..Scan::default() },
+        Task::Modified { since, before } => {
+            let window = Window::new(DateTime::UNIX_EPOCH, before);
+            let window = endpoint.window.is_some().then_some(window);
+            Scan { window, modified_since: Some(since), ..Scan::default() }
+        }
+        Task::All => Scan::default(),
+        Task::Day { window, day } => {
+            let window = parts(endpoint, window).into_iter().next()?;
+            Scan { window: Some(window), day: Some(day), ..Scan::default() }
+        }
+        Task::Snapshot { day } => Scan { day: Some(day), ..Scan::default() },
+    })
+}
