@@ -80,6 +80,8 @@ struct Ran {
     answered: bool,
     /// Why nothing more can be asked.
     halted: Option<Error>,
+    /// Those of the problems' messages that say why the run, or its backfill, ended.
+    ended: Vec<String>,
 }
 
 impl Export {
@@ -299,9 +301,12 @@ impl Export {
                 ));
             }
             changed.extend(ran.changed);
-            // What ended the run ended it for every endpoint; it is said once.
-            let is_news =
-                |problem: &Problem| problems.iter().all(|it| it.message != problem.message);
+            // What ended the run ended it for every endpoint; it is said once. All else that is
+            // missing is named by itself, though it is missing for the same reason.
+            let is_news = |problem: &Problem| {
+                let is_known = problems.iter().any(|it| it.message == problem.message);
+                !(is_known && ran.ended.contains(&problem.message))
+            };
             let news: Vec<_> = ran.problems.into_iter().filter(is_news).collect();
             problems.extend(news);
             endpoints.push(ran.report);
