@@ -118,6 +118,12 @@ impl Error {
         self.kind
     }
 
+    /// What happened, without what it concerns.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Advice: the error's own, else its kind's.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

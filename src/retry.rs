@@ -72,6 +72,8 @@ impl Failure {
 
 /// How many requests in a row may each be too large to be answered.
 const MOST_TOO_LARGE: u32 = 3;
+/// The same of pages, which are passed over: so many records side by side may each be too large.
+const MOST_TOO_LARGE_IN_LISTS: u32 = 12;
 
 /// Whether the API answers, as far as requests have shown. Instants are given as how long the client
 /// has been at work.
@@ -110,10 +112,18 @@ impl Health {
     /// Whether a request that was begun at `begun` and has no attempts left is tried on, because
     /// nothing else was answered since either. One reply may be too large for ever; several in a row
     /// are an outage, and so is the first of all.
-    pub fn tries_on(&mut self, failure: Failure, begun: Duration) -> bool {
-        let is_alone = failure == Failure::TooLarge && self.settled_at.is_some() && {
+    ///
+    /// Of a list, the page that cannot be sent is passed over, so that more of them are given up
+    /// before that counts as an outage, also before anything was answered.
+    pub fn tries_on(&mut self, failure: Failure, is_page: bool, begun: Duration) -> bool {
+        let most = match (is_page, self.settled_at) {
+            (true, Some(_)) => MOST_TOO_LARGE_IN_LISTS,
+            (false, None) => 0,
+            (true, None) | (false, Some(_)) => MOST_TOO_LARGE,
+        };
+        let is_alone = failure == Failure::TooLarge && {
             self.too_large += 1;
-            self.too_large <= MOST_TOO_LARGE
+            self.too_large <= most
         };
         let nothing_since = self.settled_at.is_none_or(|settled_at| settled_at <= begun);
         failure.is_transient() && nothing_since && !is_alone
@@ -233,15 +243,21 @@ mod tests {
     #[test]
     fn what_is_tried_beyond_its_attempts_is_what_may_be_an_outage() {
         let (begun, later) = (Duration::from_secs(1), Duration::from_secs(2));
-        assert!(Health::default().tries_on(Failure::TooLarge, begun), "the first of all");
+        assert!(Health::default().tries_on(Failure::TooLarge, false, begun), "the first of all");
         let mut health = Health::default();
         health.fail(Failure::NotFound, later);
-        assert!(!health.tries_on(Failure::Broken, begun), "404 is an answer");
-        assert!(health.tries_on(Failure::Broken, later));
-        let tried: Vec<_> = (0..5).map(|_| health.tries_on(Failure::TooLarge, later)).collect();
+        assert!(!health.tries_on(Failure::Broken, false, begun), "404 is an answer");
+        assert!(health.tries_on(Failure::Broken, false, later));
+        let tried: Vec<_> =
+            (0..5).map(|_| health.tries_on(Failure::TooLarge, false, later)).collect();
         assert_eq!(tried, [false, false, false, true, true]);
         health.fail(Failure::Refused(400), later);
-        assert!(!health.tries_on(Failure::TooLarge, later), "an answer in between");
+        assert!(!health.tries_on(Failure::TooLarge, false, later), "an answer in between");
+        let given_up = |mut health: Health| {
+            (0..20).take_while(|_| !health.tries_on(Failure::TooLarge, true, later)).count()
+        };
+        assert_eq!(given_up(Health::default()), 3, "the first records of all");
+        assert_eq!(given_up(health), 11, "records in a row, after one other");
     }
 
     proptest! {

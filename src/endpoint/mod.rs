@@ -249,6 +249,12 @@ impl Endpoint {
         name == DAY && self.time_field().is_none()
     }
 
+    /// Whether its records say something of their day, so that a reply is all there is of it.
+    #[must_use]
+    pub fn sums_up_days(&self) -> bool {
+        self.key.iter().any(|key| self.is_day(key))
+    }
+
     /// The columns of a row's key: the parent's, then the record's own.
     pub fn key_columns(&self) -> impl Iterator<Item = &str> {
         let parent = self.parent.as_ref().and_then(|parent| parent.column.as_deref());

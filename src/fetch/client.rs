@@ -240,7 +240,7 @@ impl Client {
             // Only what seems too large again and again is taken for it.
             too_large += u32::from(failure == Failure::TooLarge);
             let tries = if failure == Failure::TooLarge { too_large } else { attempt };
-            match self.delay(failure, tries, begun) {
+            match self.delay(failure, request.is_page, tries, begun) {
                 Some(delay) if !shrink => {
                     tracing::info!(attempt, delay_ms = millis(delay), "{error}; trying again");
                     self.pause(delay).await?;
@@ -387,7 +387,13 @@ impl Client {
 
     /// How long to wait before the next attempt. While nothing at all is answered, a request is
     /// tried beyond its attempts, until that counts as an outage.
-    fn delay(&self, failure: Failure, attempt: u32, begun: Instant) -> Option<Duration> {
+    fn delay(
+        &self,
+        failure: Failure,
+        is_page: bool,
+        attempt: u32,
+        begun: Instant,
+    ) -> Option<Duration> {
         let random = fastrand::f64();
         if self.is_out() {
             return None;
@@ -396,7 +402,7 @@ impl Client {
             return Some(delay);
         }
         let begun = begun.saturating_duration_since(self.begun);
-        self.health().tries_on(failure, begun).then_some(self.retry.longest)
+        self.health().tries_on(failure, is_page, begun).then_some(self.retry.longest)
     }
 
     async fn pause(&self, delay: Duration) -> Result<(), FetchError> {

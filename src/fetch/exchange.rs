@@ -28,6 +28,8 @@ pub struct Request {
     pub link: Option<String>,
     /// Whether the caller can ask for less: then a reply that seems too large is not tried again.
     pub shrinkable: bool,
+    /// Whether it asks for a page of a list: one that cannot be sent is passed over.
+    pub is_page: bool,
     /// What it is for, which decides what pays for it.
     pub purpose: Purpose,
 }

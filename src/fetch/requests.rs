@@ -107,6 +107,7 @@ pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
         headers: headers(&endpoint.headers),
         link,
         shrinkable: asked.get.as_ref().is_some_and(|(get, _)| get.is_shrinkable()),
+        is_page: asked.get.is_some(),
         purpose: asked.purpose,
     }
 }

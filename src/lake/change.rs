@@ -38,6 +38,9 @@ pub struct Change {
     pub checked: Vec<(String, Option<Checked>)>,
     /// Windows that are complete with these upserts and those before.
     pub coverage: Vec<Window>,
+    /// Windows that are not complete, though they may have counted as such: they hold something
+    /// that cannot be read.
+    pub not_covered: Vec<Window>,
     /// What the run is asked to complete.
     pub goal: Vec<Window>,
     /// What a backfill is asked to complete.
@@ -92,6 +95,12 @@ pub struct Tried {
 }
 
 impl Change {
+    /// Says that a window is not complete, and is to be completed.
+    pub fn uncover(&mut self, window: Window) {
+        self.not_covered.push(window);
+        self.goal.push(window);
+    }
+
     /// Whether it says anything of single records.
     pub(super) fn has_records(&self) -> bool {
         !self.upserts.is_empty()

@@ -213,6 +213,7 @@ impl Table {
             next.clearance = Clearance { known: version, cleared: version };
         }
         change.coverage.iter().for_each(|window| next.coverage.add(*window));
+        change.not_covered.iter().for_each(|window| next.coverage.remove(*window));
         change.goal.iter().chain(&change.coverage).for_each(|window| next.goal.add(*window));
         next.watermark = next.watermark.max(change.watermark);
         next.begun_at = next.begun_at.or(change.begun_at);

@@ -1,14 +1,19 @@
 //! Cursors and links: each page says what asks for the next one.
 //!
-//! What a page says must be news: a cursor or link that came before leads in a circle.
+//! What a page says must be news: a cursor or link that came before leads in a circle. Nothing
+//! leads past a page that cannot be read, so the rest of the list is missing then.
 
 use std::collections::HashSet;
 
+use super::unread::{Found, Place, Unread};
 use super::{Get, Step, Stuck};
 use crate::page::Page;
+use crate::window::Window;
 
 /// How many pages without a new record are too many; a filter may leave some empty.
 const MAX_IDLE_PAGES: u32 = 20;
+/// After how many pages in a row that were small enough a page is twice as large again.
+const SMOOTH_PAGES: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Following {
@@ -16,14 +21,34 @@ pub(super) struct Following {
     most: u32,
     pages: u32,
     idle_pages: u32,
+    smooth_pages: u32,
+    /// The size of the pages at first.
+    size: u32,
+    /// How many records came.
+    position: u32,
+    unread: Unread,
     seen: HashSet<Box<str>>,
     followed: HashSet<Box<str>>,
 }
 
 impl Following {
     pub(super) fn new(first: Get, most: u32) -> Self {
-        let (seen, followed) = (HashSet::new(), HashSet::new());
-        Self { asked: first, most, pages: 0, idle_pages: 0, seen, followed }
+        let size = match first {
+            Get::Cursor(_, size) | Get::Link(_, size) => size,
+            Get::Slice(_) | Get::Number(..) => 0,
+        };
+        Self {
+            asked: first,
+            most,
+            pages: 0,
+            idle_pages: 0,
+            smooth_pages: 0,
+            size,
+            position: 0,
+            unread: Unread::new(None),
+            seen: HashSet::new(),
+            followed: HashSet::new(),
+        }
     }
 
     pub(super) fn asked(&self) -> Get {
@@ -36,12 +61,40 @@ impl Following {
             Get::Cursor(_, size) | Get::Link(None, size) if *size > 1 => *size /= 2,
             _ => return None,
         }
+        self.smooth_pages = 0;
         Some(self.asked())
+    }
+
+    /// Notes that nothing more can be read.
+    pub(super) fn give_up(&mut self) {
+        self.unread.miss_the_rest(Place::From(self.position));
+    }
+
+    /// What could not be read so far.
+    pub(super) fn unread(&self, window: Window) -> Vec<Found> {
+        self.unread.found(window)
+    }
+
+    /// A cursor that was asked for less is asked for more again; a link has its size in it.
+    fn grow(&mut self) {
+        self.smooth_pages += 1;
+        if let Get::Cursor(_, size) = &mut self.asked
+            && self.smooth_pages >= SMOOTH_PAGES
+            && *size < self.size
+        {
+            *size = size.saturating_mul(2).min(self.size);
+            self.smooth_pages = 0;
+        }
     }
 
     pub(super) fn next(&mut self, page: &Page) -> Step {
         let before = self.seen.len();
-        self.seen.extend(page.entries.iter().map(|entry| entry.key.clone()));
+        for entry in &page.entries {
+            let is_first = self.seen.insert(entry.key.clone());
+            self.unread.read(entry, is_first);
+        }
+        self.position += u32::try_from(page.entries.len()).unwrap_or(u32::MAX);
+        self.grow();
         self.idle_pages = if self.seen.len() > before { 0 } else { self.idle_pages + 1 };
         self.pages += 1;
         let Some(next) = page.next.as_ref().filter(|_| page.has_more != Some(false)) else {
@@ -66,7 +119,10 @@ impl Following {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Cause, Miss, Scope};
     use super::*;
+    use crate::calendar::TimeUnit;
+    use crate::endpoint::{Cursor, Paging};
     use crate::page::PageEntry;
 
     fn page(key: &str, next: Option<&str>) -> Page {
@@ -83,6 +139,41 @@ mod tests {
         );
         assert_eq!(following.shrink(), Some(Get::Cursor(Some("x".into()), 25)));
         assert_eq!(following.next(&page("b", None)), Step::Done);
+    }
+
+    /// P12: nothing leads past a page that cannot be read; smaller ones are tried first, and pages
+    /// grow back behind them.
+    #[test]
+    fn what_is_behind_a_page_that_cannot_be_read_is_one_gap() {
+        let cursor = Cursor {
+            parameter: "after".to_owned(),
+            next: "$.next".to_owned().try_into().unwrap(),
+            limit: Some("limit".to_owned()),
+            page_size: 40,
+            most: 100,
+        };
+        let mut scope = Scope::new(None, TimeUnit::Second, &Paging::Cursor(cursor));
+        let (mut sizes, mut read) = (Vec::new(), 0);
+        while let Some(ask) = scope.ask() {
+            let Some((Get::Cursor(place, size), _)) = ask.get else { panic!() };
+            let begin: u32 = place.map_or(0, |place| place.parse().unwrap());
+            sizes.push(size);
+            // Five in a row are too large together, and one alone.
+            if (10..15).contains(&begin) && size > 1 || (begin..begin + size).contains(&90) {
+                scope.miss(Miss::TooLarge, "502");
+                continue;
+            }
+            let entries = (begin..begin + size)
+                .map(|key| PageEntry { key: key.to_string().into(), time: None })
+                .collect();
+            read = begin + size;
+            let next = Some(read.to_string().into());
+            scope.take(&Page { entries, next, ..Page::default() });
+        }
+        assert_eq!((read, sizes.iter().max()), (90, Some(&40)));
+        let gaps = scope.into_extent().gaps;
+        let Cause::Unreadable { place, .. } = &gaps[0].cause else { panic!("{gaps:?}") };
+        assert_eq!((gaps.len(), *place), (1, Place::From(90)));
     }
 
     #[test]

@@ -1,17 +1,25 @@
 //! Paging: which page of a window comes next, and when a window is complete.
 //!
-//! Enters: the pages of one window, one by one. Leaves: the next [`Step`]. Never here: a request,
-//! a clock, or trust: that the server keeps its order, honours the position that it is asked for,
-//! or stands still meanwhile is checked on every page, as far as its style of paging lets that be
-//! seen.
+//! Enters: the pages of one list, one by one. Leaves: the next page to ask for, and in the end an
+//! [`Extent`]: what was read, and every gap by itself. Never here: a request, a clock, or trust:
+//! that the server keeps its order, honours the position that it is asked for, or does not change
+//! meanwhile is checked on every page, as far as its style of paging lets that be seen.
+//!
+//! A [`Paginator`] reads one window and may find that it must be split. Only a [`Scope`] uses one:
+//! it reads the window and all that it falls into, so that no caller can drop a part.
 
 mod follow;
 mod numbers;
+mod scope;
 mod skip;
+mod unread;
 
 use self::follow::Following;
 use self::numbers::Numbering;
+pub use self::scope::{Ask, Cause, Extent, Gap, Miss, Scope};
 use self::skip::Skipping;
+use self::unread::Found;
+pub use self::unread::Place;
 use crate::calendar::TimeUnit;
 use crate::endpoint::Paging;
 use crate::page::Page;
@@ -57,7 +65,7 @@ pub enum Step {
     Get(Get),
     /// Up to the first of these windows this one is complete; they are to be read by themselves.
     Split(Vec<Window>),
-    /// The window is complete.
+    /// The window was read to its end.
     Done,
     /// The window holds records that no request can reach, or the server does not page.
     Stuck(Stuck),
@@ -67,7 +75,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stuck {
     /// The shortest window holds more records than can be reached from both ends.
-    #[error("more records in one second than skip and limit can reach")]
+    #[error("the shortest window holds more records than skip and limit can reach")]
     Unreachable,
     /// Page after page came without a new record.
     #[error("the server repeats its pages, as if it ignored the position that it is asked for")]
@@ -78,6 +86,9 @@ pub enum Stuck {
     /// What asks for the next page asked for an earlier one.
     #[error("the server's pages lead in a circle: what asks for the next one has come before")]
     Circles,
+    /// It was left before its end.
+    #[error("the rest of the list was not asked for")]
+    Unasked,
     /// The list has more pages than the endpoint allows.
     #[error("the list has more pages than `most` in [paging] allows")]
     TooMany,
@@ -97,7 +108,10 @@ impl Get {
 
 /// Reads one window, page by page, in the style that the endpoint has.
 #[derive(Debug)]
-pub struct Paginator(Style);
+pub struct Paginator {
+    window: Window,
+    style: Style,
+}
 
 #[derive(Debug)]
 enum Style {
@@ -127,13 +141,13 @@ impl Paginator {
                 Style::Following(Following::new(Get::Link(None, size), paging.most))
             }
         };
-        Some(Self(style))
+        Some(Self { window, style })
     }
 
     /// The page that was asked for last; at first, the first one.
     #[must_use]
     pub fn asked(&self) -> Get {
-        match &self.0 {
+        match &self.style {
             Style::Skipping(it) => it.asked(),
             Style::Numbering(it) => it.asked(),
             Style::Following(it) => it.asked(),
@@ -143,20 +157,46 @@ impl Paginator {
     /// The page to ask for instead of the last one, which was too large to be sent; `None` when
     /// less cannot be asked for.
     pub fn shrink(&mut self) -> Option<Get> {
-        match &mut self.0 {
+        match &mut self.style {
             Style::Skipping(it) => it.shrink(),
             Style::Numbering(it) => it.shrink(),
             Style::Following(it) => it.shrink(),
         }
     }
 
-    /// The page behind one that cannot be had; the window stays incomplete. `None` when only that
-    /// page says what comes behind it.
-    pub fn pass_over(&mut self) -> Option<Step> {
-        match &mut self.0 {
-            Style::Skipping(it) => Some(it.pass_over()),
-            Style::Numbering(it) => Some(it.pass_over()),
+    /// The page behind a single record that cannot be read; `None` when only that record's page
+    /// says what comes behind it, or when too many in a row cannot be read.
+    fn pass_over(&mut self) -> Option<Step> {
+        match &mut self.style {
+            Style::Skipping(it) => it.pass_over(),
+            Style::Numbering(it) => it.pass_over(),
             Style::Following(_) => None,
+        }
+    }
+
+    /// Notes that what was asked for last and all behind it cannot be read.
+    fn give_up(&mut self) {
+        match &mut self.style {
+            Style::Skipping(it) => it.give_up(),
+            Style::Numbering(it) => it.give_up(),
+            Style::Following(it) => it.give_up(),
+        }
+    }
+
+    /// Leaves out what was passed over last, if no record behind it was read: a window that the
+    /// rest is split into holds it, too.
+    fn drop_open(&mut self) {
+        if let Style::Skipping(it) = &mut self.style {
+            it.drop_open();
+        }
+    }
+
+    /// What could not be read so far.
+    fn unread(&self) -> Vec<Found> {
+        match &self.style {
+            Style::Skipping(it) => it.unread(),
+            Style::Numbering(it) => it.unread(self.window),
+            Style::Following(it) => it.unread(self.window),
         }
     }
 
@@ -164,12 +204,12 @@ impl Paginator {
     /// been the last, and happened to be full.
     #[must_use]
     pub fn is_beyond(&self) -> bool {
-        matches!(&self.0, Style::Numbering(it) if it.is_beyond())
+        matches!(&self.style, Style::Numbering(it) if it.is_beyond())
     }
 
     /// Takes in the page that was asked for, and says what to do next.
     pub fn next(&mut self, page: &Page) -> Step {
-        match &mut self.0 {
+        match &mut self.style {
             Style::Skipping(it) => it.next(page),
             Style::Numbering(it) => it.next(page),
             Style::Following(it) => it.next(page),

@@ -3,12 +3,17 @@
 //! Pages of a number cannot overlap, so a row that vanishes while they are read hides another one
 //! until the list is read again. A page that brings nothing new shows that the server ignores the
 //! number.
+//!
+//! A page that is too large is asked for in smaller ones, whose size divides its own, so that one
+//! of them begins where it began. They grow back where a page of the former size begins.
 
 use std::collections::HashSet;
 
-use super::{Get, Step, Stuck};
+use super::unread::{Found, Place, Unread};
+use super::{Get, Order, Step, Stuck};
 use crate::endpoint::PageNumber;
 use crate::page::Page;
+use crate::window::Window;
 
 #[derive(Debug)]
 pub(super) struct Numbering {
@@ -16,19 +21,34 @@ pub(super) struct Numbering {
     number: u32,
     size: u32,
     seen: HashSet<Box<str>>,
+    unread: Unread,
     pages: u32,
     /// How many records a full page has, which a server may decide by itself.
     full: Option<usize>,
+    /// The sizes to grow back to, the next one last.
+    larger: Vec<u32>,
+    /// The page and size that would have been asked for, had the size not just grown.
+    small: Option<(u32, u32)>,
 }
 
 impl Numbering {
     pub(super) fn new(paging: &PageNumber) -> Self {
-        let (number, size) = (paging.first, paging.page_size);
-        Self { paging: paging.clone(), number, size, seen: HashSet::new(), pages: 0, full: None }
+        let (number, size) = (paging.first, paging.page_size.max(1));
+        Self {
+            paging: paging.clone(),
+            number,
+            size,
+            seen: HashSet::new(),
+            unread: Unread::new(None),
+            pages: 0,
+            full: None,
+            larger: Vec::new(),
+            small: None,
+        }
     }
 
     pub(super) fn asked(&self) -> Get {
-        Get::Number(self.number, if self.paging.size.is_some() { self.size } else { 0 })
+        Get::Number(self.number, if self.is_sized() { self.size } else { 0 })
     }
 
     pub(super) fn is_beyond(&self) -> bool {
@@ -41,21 +61,42 @@ impl Numbering {
         let divisor = (2..=self.size).find(|divisor| self.size.is_multiple_of(*divisor))?;
         let position = (self.number - self.paging.first).checked_mul(divisor)?;
         self.number = self.paging.first.checked_add(position)?;
+        self.larger.push(self.size);
+        self.small = None;
         self.size /= divisor;
         self.full = None;
         Some(self.asked())
     }
 
-    pub(super) fn pass_over(&mut self) -> Step {
-        self.number = self.number.saturating_add(1);
-        Step::Get(self.asked())
+    /// The page behind one that cannot be read; `None` when that is so of too many in a row, or
+    /// of all pages that may be asked for.
+    pub(super) fn pass_over(&mut self) -> Option<Step> {
+        self.pages += 1;
+        let goes_on = self.unread.miss(self.place()) && self.pages < self.paging.most;
+        goes_on.then(|| self.go_on())
+    }
+
+    /// Notes that nothing more can be read.
+    pub(super) fn give_up(&mut self) {
+        self.unread.miss_the_rest(self.place());
+    }
+
+    /// What could not be read so far.
+    pub(super) fn unread(&self, window: Window) -> Vec<Found> {
+        self.unread.found(window)
     }
 
     pub(super) fn next(&mut self, page: &Page) -> Step {
+        if self.has_grown_too_far(page) {
+            return Step::Get(self.asked());
+        }
         let count = page.entries.len();
-        let before = self.seen.len();
-        self.seen.extend(page.entries.iter().map(|entry| entry.key.clone()));
-        let is_new = self.seen.len() > before;
+        let mut is_new = false;
+        for entry in &page.entries {
+            let is_first = self.seen.insert(entry.key.clone());
+            self.unread.read(entry, is_first);
+            is_new |= is_first;
+        }
         self.pages += 1;
         if page.has_more == Some(false) || (count == 0 && page.has_more.is_none()) {
             return Step::Done;
@@ -72,8 +113,63 @@ impl Numbering {
         if self.pages >= self.paging.most {
             return Step::Stuck(Stuck::TooMany);
         }
+        self.take_size(count);
+        self.go_on()
+    }
+
+    /// A server that sends fewer than it was asked for counts its pages by that number.
+    fn take_size(&mut self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if self.number == self.paging.first && self.is_sized() && count < self.size && count > 0 {
+            self.size = count;
+            self.larger.clear();
+        }
+    }
+
+    /// Whether a larger page begins where no page of that size does: the server never sends so many.
+    /// Then the smaller one is asked for, and no larger one any more.
+    fn has_grown_too_far(&mut self, page: &Page) -> bool {
+        let Some((number, size)) = self.small.take() else { return false };
+        let goes_back = page.entries.first().is_some_and(|it| self.seen.contains(&it.key));
+        if goes_back {
+            (self.number, self.size) = (number, size);
+            self.larger.clear();
+        }
+        goes_back
+    }
+
+    fn go_on(&mut self) -> Step {
+        self.small = None;
         self.number = self.number.saturating_add(1);
+        self.grow();
         Step::Get(self.asked())
+    }
+
+    /// Asks for larger pages again where one begins, and never with the one that was too large.
+    fn grow(&mut self) {
+        let Some(position) = (self.number - self.paging.first).checked_mul(self.size) else {
+            return;
+        };
+        if let Some(size) = self.larger.pop_if(|size| position.is_multiple_of(*size)) {
+            self.small = Some((self.number, self.size));
+            self.number = self.paging.first + position / size;
+            self.size = size;
+            self.full = None;
+        }
+    }
+
+    fn is_sized(&self) -> bool {
+        self.paging.size.is_some()
+    }
+
+    /// What was asked for last.
+    fn place(&self) -> Place {
+        let index = self.number - self.paging.first;
+        if self.is_sized() && self.size == 1 {
+            Place::record(index, Order::OldestFirst)
+        } else {
+            Place::Page(self.number)
+        }
     }
 }
 
@@ -83,7 +179,10 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::{Miss, Scope};
     use super::*;
+    use crate::calendar::TimeUnit;
+    use crate::endpoint::Paging;
     use crate::page::PageEntry;
 
     fn page(keys: impl Iterator<Item = u32>, has_more: Option<bool>) -> Page {
@@ -131,6 +230,45 @@ mod tests {
                 }
             }
             prop_assert!(false, "it does not end");
+        }
+    }
+
+    proptest! {
+        /// P1, P12, P7: whatever cannot be read, the rest is, each run of unreadable records is one
+        /// gap, and pages grow back to their size.
+        #[test]
+        fn what_cannot_be_read_is_passed_over(
+            rows in 0u32..300,
+            page_size in 1u32..40,
+            cap in 1u32..60,
+            first in 0u32..2,
+            unreadable in prop::collection::btree_set(0u32..300, 0..6),
+        ) {
+            let numbered = paging(page_size, first);
+            let mut scope = Scope::new(None, TimeUnit::Second, &Paging::PageNumber(numbered));
+            let mut keys = BTreeSet::new();
+            let mut requests = 0;
+            while let Some(ask) = scope.ask() {
+                requests += 1;
+                let Some((Get::Number(number, size), _)) = ask.get else { panic!() };
+                let size = size.min(cap);
+                let begin = (number - first) * size;
+                let asked = begin.min(rows)..(begin + size).min(rows);
+                if asked.clone().any(|row| unreadable.contains(&row)) {
+                    scope.miss(Miss::TooLarge, "502");
+                } else {
+                    keys.extend(asked.clone());
+                    scope.take(&page(asked, None));
+                }
+            }
+            let lost: Vec<u32> = unreadable.iter().copied().filter(|row| *row < rows).collect();
+            let runs = lost.iter().filter(|row| **row == 0 || !lost.contains(&(**row - 1))).count();
+            prop_assert_eq!(scope.into_extent().gaps.len(), runs);
+            let expected: BTreeSet<u32> = (0..rows).filter(|row| !lost.contains(row)).collect();
+            prop_assert_eq!(keys, expected);
+            let most = rows / page_size + 3 + 80 * u32::try_from(lost.len()).unwrap();
+            // A server with a size of its own shows that on its first page, which may be lost.
+            prop_assert!(cap < page_size || requests <= most, "{} of {}", requests, most);
         }
     }
 

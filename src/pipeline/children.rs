@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use futures::StreamExt;
 
 use super::Export;
-use super::lists::{Read, Scan, read};
 use super::parents::{drivers, is_named, warn_unnamed};
+use super::reading::{Scan, read};
 use super::table_run::TableRun;
 use crate::decode::{KEY_SEPARATOR, RowFacts};
 use crate::endpoint::{Dated, Driver, Named, Parent};
@@ -227,18 +227,19 @@ async fn read_one(
     }
     let driver = Driver { id: &child.id, named: &child.named };
     let scan = Scan { day: Some(day), parent: Some(driver), ..Scan::default() };
-    let read = read(table, &scan, Some(&mut keys)).await?;
+    let outcome = read(table, &scan, Some(&mut keys)).await?;
     let now = export.settings.now.timestamp_micros();
-    let attempt = match (&read, parent.refresh) {
-        (Read::Absent, _) => {
+    let (is_complete, is_absent) = (outcome.is_complete(), outcome.is_absent);
+    let attempt = match parent.refresh {
+        _ if is_absent => {
             let reason = Some("not found (404)");
             Some(queue::attempt(child.before.as_ref(), ID_ALONE, reason, now))
         }
-        (Read::Complete, Some(refresh)) => {
+        Some(refresh) if is_complete => {
             let until = now + refresh.delta().num_microseconds().unwrap_or(i64::MAX / 2);
             Some(Attempt { parent_hash: ID_ALONE, next_try_at: until, ..Attempt::default() })
         }
-        (Read::Complete, None) if child.before.is_some() => {
+        None if is_complete && child.before.is_some() => {
             Some(Attempt { parent_hash: ID_ALONE, ..Attempt::default() })
         }
         _ => None,
@@ -248,5 +249,5 @@ async fn read_one(
         table.add(|change| change.attempts.push(Tried { key, day: None, attempt })).await;
     }
     export.progress.update(&table.endpoint.name, |live| live.done += 1);
-    Ok::<_, Error>((matches!(read, Read::Complete | Read::Absent), keys))
+    Ok::<_, Error>((is_complete || is_absent, keys))
 }

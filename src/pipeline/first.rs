@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 
-use super::lists::{Scan, parts};
-use super::pages::Pages;
+use super::lists::parts;
+use super::reading::{Scan, first_request};
 use super::spending::spending;
 use super::table_run::blocking;
 use super::{Export, run_name};
@@ -60,8 +60,8 @@ impl Export {
         Ok((Self { settings: self.settings.corrected(now), ..self.clone() }, run))
     }
 
-    /// The request for the first page of the first list. Of a run that only looks up or lists by parents' ids none is known: it
-    /// takes no windows, and the first of its replies corrects the clock.
+    /// The request for the first page of the first list. A run that only reads children has none:
+    /// it takes no windows, and the first of its replies corrects the clock.
     async fn first_of_lists(&self, endpoints: &[&Endpoint]) -> Result<Option<Request>> {
         let lists = endpoints.iter().filter(|it| it.parent.is_none() && !it.experimental);
         for endpoint in lists {
@@ -79,7 +79,7 @@ impl Export {
         let settings = self.settings_for(endpoint, manifest);
         let planned = plan::tasks(endpoint, manifest, &settings).into_iter().next()?;
         let scan = Scan { purpose: planned.purpose, ..scan_of(endpoint, planned.task)? };
-        Some(Pages::new(&scan, endpoint).request(self, endpoint))
+        first_request(self, endpoint, &scan)
     }
 }
 

@@ -1,27 +1,21 @@
-//! Lists: windows, days and snapshots, page by page.
+//! Lists: what is read of windows, days and changes, and what a commit may say of it.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use tracing::{Instrument, Span};
-
-use super::pages::Pages;
+use super::reading::{Scan, read};
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
-use super::{Export, children, means_absent};
+use super::{Export, children};
 use crate::calendar::TimeUnit;
-use crate::decode::Rows;
-use crate::endpoint::{Driver, Endpoint};
-use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::FetchError;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
 use crate::lake::{Change, SnapshotKeys};
 use crate::manifest::{Manifest, Purpose};
-use crate::paginate::Step;
 use crate::plan::{self, Planned, Task};
-use crate::retry::Failure;
 use crate::window::Window;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
 
 /// How many windows of a backfill are under way at once: few, so that little is asked for again
 /// after a crash, and each partition is written by few commits.
@@ -99,8 +93,8 @@ impl Intent {
         let goal = plan::goal(endpoint, known, &settings);
         let is_known = goal.iter().all(|window| manifest.goal.covers(*window));
         let mut planned = plan::tasks(endpoint, known, &settings);
-        if is_of_the_day(endpoint) {
-            plan::add_days(&mut planned, changed, manifest);
+        if endpoint.sums_up_days() {
+            plan::add_days(&mut planned, endpoint, changed, manifest);
         }
         let is_full = manifest.coverage.is_empty() || plan::lists_all(known, &settings);
         Self {
@@ -149,25 +143,17 @@ async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result
 async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Result<()> {
     let Planned { task, purpose } = planned;
     match task {
-        Task::List(window) => {
-            list(table, window, None, None, purpose).await?;
-        }
-        Task::Day { window, day } if is_of_the_day(&table.endpoint) => {
+        Task::List(window) => list(table, window, None, purpose).await?,
+        Task::Day { window, day } if table.endpoint.sums_up_days() => {
             whole_day(table, window, day, purpose).await?;
         }
         Task::Day { window, day } => {
             for part in parts(&table.endpoint, window) {
-                list(table, part, None, Some(day), purpose).await?;
+                list(table, part, Some(day), purpose).await?;
             }
         }
         Task::Modified { since, before } => {
-            let complete = if table.endpoint.window.is_some() {
-                let window = Window::new(DateTime::UNIX_EPOCH, before);
-                list(table, window, Some(since), None, purpose).await?
-            } else {
-                let scan = Scan { modified_since: Some(since), ..Scan::default() };
-                matches!(read(table, &scan, None).await?, Read::Complete)
-            };
+            let complete = modified(table, since, before, purpose).await?;
             table.state().await.changes_complete = complete;
         }
         Task::All => match &table.endpoint.parent {
@@ -176,7 +162,9 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
                 children::read_all(export, table, parent, today).await?;
             }
             None => {
-                read(table, &Scan::default(), None).await?;
+                // Nothing is covered by it: that something is missing shows in the report alone,
+                // which keeps the watermark where it is.
+                let _ = read(table, &Scan::default(), None).await?;
             }
         },
         Task::Snapshot { day } => snapshot(export, table, day).await?,
@@ -188,24 +176,25 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
     Ok(())
 }
 
-/// Whether the endpoint's records say something of their day, so that a reply is all there is of it.
-pub(super) fn is_of_the_day(endpoint: &Endpoint) -> bool {
-    endpoint.key.iter().any(|key| endpoint.is_day(key))
-}
-
 /// Reads what there is of one day, which replaces what there was.
 async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purpose) -> Result<()> {
     let mut keys = HashSet::new();
+    let (mut is_complete, mut lacks_records) = (true, false);
     for part in parts(&table.endpoint, window) {
         let scan = Scan { window: Some(part), day: Some(day), purpose, ..Scan::default() };
-        if !matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete) {
-            return Ok(());
-        }
+        let outcome = read(table, &scan, Some(&mut keys)).await?;
+        is_complete &= outcome.is_complete();
+        lacks_records |= outcome.lacks_records();
     }
     table
         .add(|change| {
-            change.coverage.push(window);
-            change.snapshots.push(SnapshotKeys { day, keys });
+            // A day is replaced as a whole, so it is covered as a whole or not at all.
+            if is_complete {
+                change.coverage.push(window);
+                change.snapshots.push(SnapshotKeys { day, keys });
+            } else if lacks_records {
+                change.uncover(window);
+            }
         })
         .await;
     Ok(())
@@ -220,158 +209,37 @@ pub(super) fn parts(endpoint: &Endpoint, day: Window) -> Vec<Window> {
     }
 }
 
-/// Reads a window, and the windows that it falls into when it is too large; whether all of it was
-/// read.
+/// Reads the records of a window; what was read of it is covered.
 async fn list(
     table: &TableRun<'_>,
     window: Window,
-    modified_since: Option<DateTime<Utc>>,
     day: Option<i32>,
     purpose: Purpose,
+) -> Result<()> {
+    let scan = Scan { window: Some(window), day, purpose, covers: true, ..Scan::default() };
+    // What was not read is neither covered nor missing in the report.
+    let _ = read(table, &scan, None).await?;
+    Ok(())
+}
+
+/// Reads what changed since an instant; whether all of it is known then, or will be listed again
+/// by its time.
+async fn modified(
+    table: &TableRun<'_>,
+    since: DateTime<Utc>,
+    before: DateTime<Utc>,
+    purpose: Purpose,
 ) -> Result<bool> {
-    let mut windows = vec![window];
-    let mut complete = true;
-    while let Some(window) = windows.pop() {
-        let scan = Scan { window: Some(window), modified_since, day, parent: None, purpose };
-        let complete_to = match read(table, &scan, None).await? {
-            Read::Complete => Some(window.to),
-            Read::Split(rest) => {
-                let complete_to = rest.first().map(|first| first.from);
-                windows.extend(rest.into_iter().rev());
-                complete_to
-            }
-            Read::Absent | Read::Failed => None,
-        };
-        complete &= complete_to.is_some();
-        let covered = complete_to.map(|to| Window::new(window.from, to));
-        let covered = covered.filter(|it| modified_since.is_none() && !it.is_empty());
-        if let Some(covered) = covered {
-            cover(table, covered).await;
-        }
+    let is_windowed = table.endpoint.window.is_some();
+    let window = is_windowed.then(|| Window::new(DateTime::UNIX_EPOCH, before));
+    let scan = Scan { window, modified_since: Some(since), purpose, ..Scan::default() };
+    let outcome = read(table, &scan, None).await?;
+    let Some(gaps) = outcome.gaps().filter(|_| is_windowed || outcome.is_complete()) else {
+        return Ok(false);
+    };
+    if !gaps.is_empty() {
+        // What this run lists afterwards covers it again, so this is committed before.
+        table.commit(|change| change.not_covered.extend(gaps)).await?;
     }
-    Ok(complete)
-}
-
-/// Notes that a window is complete.
-async fn cover(table: &TableRun<'_>, window: Window) {
-    let mut state = table.state().await;
-    state.listed.add(window);
-    state.change().coverage.push(window);
-}
-
-/// One list to read: of a window, of a parent, or all there is.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Scan<'a> {
-    pub(super) window: Option<Window>,
-    pub(super) modified_since: Option<DateTime<Utc>>,
-    pub(super) day: Option<i32>,
-    pub(super) parent: Option<Driver<'a>>,
-    pub(super) purpose: Purpose,
-}
-
-/// How a list came out.
-pub(super) enum Read {
-    /// All of it was read.
-    Complete,
-    /// Up to the first of these windows it was read.
-    Split(Vec<Window>),
-    /// The parent names what is not there; that is all there is to know.
-    Absent,
-    /// Something is missing; it has been reported.
-    Failed,
-}
-
-/// Reads a list page by page. The keys of all rows go to `keys`, if given.
-pub(super) async fn read(
-    table: &TableRun<'_>,
-    scan: &Scan<'_>,
-    keys: Option<&mut HashSet<Box<str>>>,
-) -> Result<Read> {
-    read_pages(table, scan, keys).instrument(span(scan)).await
-}
-
-/// What the log says a list is of.
-fn span(scan: &Scan<'_>) -> Span {
-    let Some(Window { from, to }) = scan.window else { return Span::none() };
-    tracing::error_span!("window", from = %from.format("%FT%TZ"), to = %to.format("%FT%TZ"))
-}
-
-async fn read_pages(
-    table: &TableRun<'_>,
-    scan: &Scan<'_>,
-    mut keys: Option<&mut HashSet<Box<str>>>,
-) -> Result<Read> {
-    let mut pages = Pages::new(scan, &table.endpoint);
-    let mut failed = false;
-    loop {
-        let answer = match pages.ask(table).await {
-            Ok(answer) => answer,
-            Err(FetchError::Failed(Failure::TooLarge, _)) if pages.shrink() => continue,
-            Err(FetchError::Failed(Failure::TooLarge, error)) => {
-                table.fail(scan.window, FetchError::Failed(Failure::TooLarge, error)).await;
-                failed = true;
-                match pages.pass_over() {
-                    Some(Step::Get(_)) => continue,
-                    _ => return Ok(Read::Failed),
-                }
-            }
-            // The page before was the last, and happened to be full.
-            Err(FetchError::Failed(Failure::NotFound, _)) if pages.is_beyond() => {
-                return Ok(Read::Complete);
-            }
-            // A server that takes no `skip` has said it all.
-            Err(FetchError::Failed(Failure::Refused(_), _)) if pages.is_suspicion() => {
-                return Ok(Read::Complete);
-            }
-            Err(error) => return refuse(table, scan, error).await,
-        };
-        tracing::debug!(records = answer.page.entries.len(), "page");
-        if let Some(keys) = &mut keys {
-            keys.extend(answer.rows.facts.iter().map(|facts| facts.key.clone()));
-        }
-        let step = pages.next(&answer);
-        let rows = begun(answer.rows, scan.window)?;
-        table.absorb(rows).await?;
-        match step {
-            Step::Get(_) => {}
-            Step::Done | Step::Split(_) if failed => return Ok(Read::Failed),
-            Step::Done => return Ok(Read::Complete),
-            Step::Split(windows) => return Ok(Read::Split(windows)),
-            Step::Stuck(stuck) => {
-                let error = Error::new(ErrorKind::Unavailable, stuck.to_string());
-                table.fail(scan.window, FetchError::Failed(Failure::Broken, error)).await;
-                return Ok(Read::Failed);
-            }
-        }
-    }
-}
-
-async fn refuse(table: &TableRun<'_>, scan: &Scan<'_>, error: FetchError) -> Result<Read> {
-    if let FetchError::Failed(failure, error) = error {
-        if failure == Failure::NotFound && scan.parent.is_some() {
-            return Ok(Read::Absent);
-        }
-        if means_absent(&table.endpoint, failure) {
-            table.state().await.absent = true;
-        } else if error.kind() == ErrorKind::Denied {
-            let halted = table.export().client.halt(error);
-            table.fail(scan.window, halted).await;
-        } else {
-            table.fail(scan.window, FetchError::Failed(failure, error)).await;
-        }
-    } else {
-        table.fail(scan.window, error).await;
-    }
-    Ok(Read::Failed)
-}
-
-/// The rows of calls that have begun when the window ends; a call is exported once it has begun.
-fn begun(rows: Rows, window: Option<Window>) -> Result<Rows> {
-    let Some(to) = window.map(|window| window.to.timestamp_micros()) else { return Ok(rows) };
-    let has_begun = |time: Option<i64>| time.is_none_or(|time| time < to);
-    if rows.facts.iter().all(|facts| has_begun(facts.time)) {
-        return Ok(rows);
-    }
-    let kept = (0u32..).zip(&rows.facts).filter(|(_, facts)| has_begun(facts.time));
-    rows.take(&kept.map(|(row, _)| row).collect::<Vec<_>>())
+    Ok(true)
 }

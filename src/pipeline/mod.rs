@@ -12,8 +12,8 @@ mod first;
 mod lists;
 mod look_ups;
 mod missing;
-mod pages;
 mod parents;
+mod reading;
 mod snapshots;
 mod spending;
 mod table_run;
@@ -81,6 +81,8 @@ struct Ran {
     answered: bool,
     /// Why nothing more can be asked.
     halted: Option<Error>,
+    /// Those of the problems' messages that say why the run, or its backfill, ended.
+    ended: Vec<String>,
 }
 
 impl Export {
@@ -211,7 +213,7 @@ impl Export {
         let mut ran = Vec::new();
         for level in 0..=deepest {
             let level = endpoints.iter().copied().filter(|it| depth(it) == level);
-            let (sums, records): (Vec<_>, Vec<_>) = level.partition(|it| lists::is_of_the_day(it));
+            let (sums, records): (Vec<_>, Vec<_>) = level.partition(|it| it.sums_up_days());
             ran.extend(self.run_all(&records, run, &[]).await?);
             let changed = self.days_that_changed(&ran);
             ran.extend(self.run_all(&sums, run, &changed).await?);
@@ -350,9 +352,12 @@ impl Export {
                 ));
             }
             changed.extend(ran.changed);
-            // What ended the run ended it for every endpoint; it is said once.
-            let is_news =
-                |problem: &Problem| problems.iter().all(|it| it.message != problem.message);
+            // What ended the run ended it for every endpoint; it is said once. All else that is
+            // missing is named by itself, though it is missing for the same reason.
+            let is_news = |problem: &Problem| {
+                let is_known = problems.iter().any(|it| it.message == problem.message);
+                !(is_known && ran.ended.contains(&problem.message))
+            };
             let news: Vec<_> = ran.problems.into_iter().filter(is_news).collect();
             problems.extend(news);
             endpoints.push(ran.report);

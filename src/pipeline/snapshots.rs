@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::lists::{Read, Scan, read};
+use super::reading::{Scan, read};
 use super::table_run::TableRun;
 use super::{Export, children};
 use crate::error::Result;
@@ -15,7 +15,7 @@ pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) ->
     let complete = match &table.endpoint.parent {
         None => {
             let scan = Scan { day: Some(day), ..Scan::default() };
-            matches!(read(table, &scan, Some(&mut keys)).await?, Read::Complete)
+            read(table, &scan, Some(&mut keys)).await?.is_complete()
         }
         Some(parent) => {
             let children = children::read_all(export, table, parent, day).await?;

@@ -64,6 +64,8 @@ pub(super) struct State {
     /// Whether something waits for the backfill's share of the quota.
     deferred: bool,
     halted: Option<Error>,
+    /// What was said about the end of the run, or of its backfill.
+    ended: Vec<String>,
     /// What was found that no column holds.
     gathered: Gathered,
 }
@@ -114,6 +116,7 @@ impl<'e> TableRun<'e> {
             failed: false,
             deferred: false,
             halted: None,
+            ended: Vec::new(),
             gathered: Gathered::default(),
         };
         let decoder = Arc::new(std::sync::Mutex::new(state.table.decoder()));
@@ -348,6 +351,7 @@ impl<'e> TableRun<'e> {
                 if !state.deferred {
                     state.deferred = true;
                     let message = describe(&error);
+                    state.ended.push(message.clone());
                     state.problems.push(Problem { endpoint, window: None, message });
                 }
             }
@@ -357,7 +361,9 @@ impl<'e> TableRun<'e> {
             }
             FetchError::Halted(error) if state.halted.is_none() => {
                 state.failed = true;
-                state.problems.push(Problem { endpoint, window, message: describe(&error) });
+                let message = describe(&error);
+                state.ended.push(message.clone());
+                state.problems.push(Problem { endpoint, window, message });
                 state.halted = Some(error);
             }
             FetchError::Halted(_) => {}
@@ -400,6 +406,7 @@ impl<'e> TableRun<'e> {
             problems: std::mem::take(&mut state.problems),
             answered: self.answered.into_inner(),
             halted: state.halted.take(),
+            ended: std::mem::take(&mut state.ended),
         })
     }
 }

@@ -158,8 +158,9 @@ pub fn tasks(
     let lists = |windows: &[Window]| -> Vec<Task> {
         let newest_first = windows.iter().rev().copied();
         if endpoint.dated == Dated::Window {
-            let step = window.step.unwrap_or_default().max(TimeUnit::Day);
-            newest_first.flat_map(|window| days(window, step).into_iter().rev()).collect()
+            let step = day_step(endpoint);
+            let days = newest_first.flat_map(|window| days(window, step).into_iter().rev());
+            days.map(|task| as_whole_as_known(endpoint, task, manifest)).collect()
         } else {
             let pieces = |range| match window.step {
                 Some(step) => clipped_steps(range, step),
@@ -248,17 +249,47 @@ pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
     settings.full || (is_monthly && manifest.is_some_and(is_due))
 }
 
+/// How much time one request asks for where records are dated by windows: a day, or longer.
+fn day_step(endpoint: &Endpoint) -> TimeUnit {
+    let step = endpoint.window.as_ref().and_then(|window| window.step);
+    step.unwrap_or_default().max(TimeUnit::Day)
+}
+
+/// A day whose reply replaces what there was is asked for at least as far as it is covered: the
+/// first half of a day, as a run with a past `--to` would ask for it, says nothing of the second.
+fn as_whole_as_known(endpoint: &Endpoint, task: Task, manifest: Option<&Manifest>) -> Task {
+    let Task::Day { window, day } = task else { return task };
+    let whole = day_step(endpoint).next(window.from).map(|next| Window::new(window.from, next));
+    let Some((whole, manifest)) = whole.zip(manifest).filter(|_| endpoint.sums_up_days()) else {
+        return task;
+    };
+    let known = manifest.coverage.common(whole).last().map_or(window.to, |known| known.to);
+    Task::Day { window: Window::new(window.from, window.to.max(known)), day }
+}
+
 /// Adds days that were listed before and are not listed by these tasks: what they sum up changed.
-pub fn add_days(tasks: &mut Vec<Planned>, changed: &[i32], manifest: &Manifest) {
+/// Where one request asks for more than a day, all that it asks for is listed.
+pub fn add_days(
+    tasks: &mut Vec<Planned>,
+    endpoint: &Endpoint,
+    changed: &[i32],
+    manifest: &Manifest,
+) {
     let is_listed = |tasks: &[Planned], changed: i32| {
         tasks.iter().any(|it| matches!(it.task, Task::Day { day, .. } if day == changed))
     };
+    let step = day_step(endpoint);
+    let covered_to = manifest.coverage.end();
     for day in changed {
-        let from = date_of(*day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
-        let window = from.map(|from| Window::new(from, from + TimeDelta::days(1)));
-        let window = window.filter(|window| manifest.coverage.covers(*window));
-        if let Some(window) = window.filter(|_| !is_listed(tasks, *day)) {
-            let task = Task::Day { window, day: *day };
+        let date = date_of(*day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
+        let from = date.map(|date| step.floor(date));
+        let to = from.and_then(|from| step.next(from)).min(covered_to);
+        let window = from.zip(to).map(|(from, to)| Window::new(from, to));
+        let window = window.filter(|it| !it.is_empty() && manifest.coverage.covers(*it));
+        let Some(window) = window else { continue };
+        let first = steps::day(window.from);
+        if !is_listed(tasks, first) {
+            let task = Task::Day { window, day: first };
             tasks.push(Planned { task, purpose: Purpose::Nightly });
         }
     }
@@ -454,6 +485,33 @@ mod tests {
         assert_eq!(export(&endpoint, Some(&known), &settings), [changed]);
         settings.full = true;
         assert_eq!(export(&endpoint, Some(&known), &settings), [changed, Task::All]);
+    }
+
+    /// P1: what sums up a day is never asked for half of what is known of it, and where a request
+    /// asks for more than a day, never for one day of it.
+    #[test]
+    fn a_day_is_listed_as_far_as_it_is_known() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let mut stats = catalogue.find("user_stats").unwrap().clone();
+        let known = manifest(&stats, &[("2026-11-01T00:00:00Z", "2026-11-23T18:00:00Z")]);
+        let past = settings("2026-11-22T09:00:00Z");
+        let days = export(&stats, Some(&known), &past);
+        let newest = days.first().and_then(Task::covers).unwrap();
+        assert_eq!(newest, Window::new(at("2026-11-22T00:00:00Z"), at("2026-11-23T00:00:00Z")));
+        let today = export(&stats, Some(&known), &settings("2026-11-23T09:00:00Z"));
+        let newest = today.first().and_then(Task::covers).unwrap();
+        assert_eq!(newest.to, at("2026-11-23T18:00:00Z"), "as far as it is covered");
+        let changed = day_of(at("2026-11-05T00:00:00Z").date_naive());
+        for (step, from, to) in [
+            (TimeUnit::Day, "2026-11-05T00:00:00Z", "2026-11-06T00:00:00Z"),
+            (TimeUnit::Month, "2026-11-01T00:00:00Z", "2026-11-23T18:00:00Z"),
+        ] {
+            stats.window.as_mut().unwrap().step = Some(step);
+            let mut tasks = Vec::new();
+            add_days(&mut tasks, &stats, &[changed, changed], &known);
+            let windows: Vec<_> = tasks.iter().filter_map(|it| it.task.covers()).collect();
+            assert_eq!(windows, [Window::new(at(from), at(to))], "{step:?}");
+        }
     }
 
     /// A day is one window, today's ends now, and no snapshot is dated before the newest.

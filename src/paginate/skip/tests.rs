@@ -1,10 +1,13 @@
 //! Reading windows by skip and limit, from servers that change meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::super::{Cause, Gap, Miss, Scope};
 use super::*;
+use crate::endpoint::Paging;
+use crate::window::Coverage;
 
 /// A list of records, each a time in seconds and a number, as a server would page it.
 #[derive(Debug, Clone)]
@@ -14,13 +17,30 @@ struct Server {
     most: u32,
     edges_inclusive: bool,
     ties_keep_their_order: bool,
+    sorts_one_way: bool,
+    /// The numbers of the records that no reply can hold.
+    unreadable: BTreeSet<u32>,
 }
 
 impl Server {
     fn new(records: impl IntoIterator<Item = (i64, u32)>) -> Self {
-        let records = records.into_iter().collect();
-        let (reach, most) = (u32::MAX, u32::MAX);
-        Self { records, reach, most, edges_inclusive: false, ties_keep_their_order: false }
+        Self {
+            records: records.into_iter().collect(),
+            reach: u32::MAX,
+            most: u32::MAX,
+            edges_inclusive: false,
+            ties_keep_their_order: false,
+            sorts_one_way: false,
+            unreadable: BTreeSet::new(),
+        }
+    }
+
+    /// The page, unless a record of it is unreadable.
+    fn answer(&self, window: Window, get: &Get) -> Option<Page> {
+        let page = self.page(window, get);
+        let is_unreadable =
+            |entry: &PageEntry| self.unreadable.contains(&entry.key.parse::<u32>().unwrap());
+        (!page.entries.iter().any(is_unreadable)).then_some(page)
     }
 
     fn page(&self, window: Window, get: &Get) -> Page {
@@ -32,7 +52,7 @@ impl Server {
             (from < time && time < to) || (self.edges_inclusive && on_edge)
         };
         let mut records: Vec<_> = self.records.iter().filter(|it| inside(it.0)).collect();
-        if get.order == Order::NewestFirst {
+        if get.order == Order::NewestFirst && !self.sorts_one_way {
             records.reverse();
             if self.ties_keep_their_order {
                 records.sort_by_key(|record| (std::cmp::Reverse(record.0), record.1));
@@ -53,12 +73,24 @@ impl Server {
 struct Outcome {
     keys: BTreeSet<String>,
     requests: u32,
-    windows: u32,
-    stuck: Option<Stuck>,
+    windows: BTreeSet<Window>,
+    read: Coverage,
+    gaps: Vec<Gap<&'static str>>,
+}
+
+impl Outcome {
+    fn stuck(&self) -> Option<Stuck> {
+        self.gaps.iter().find_map(|gap| match gap.cause {
+            Cause::Stuck(stuck) => Some(stuck),
+            _ => None,
+        })
+    }
 }
 
 fn paging(page_size: u32, reach: u32) -> SkipLimit {
-    SkipLimit { page_size, reach, ..SkipLimit::default() }
+    let sort = |order: &str| BTreeMap::from([("sort".to_owned(), order.to_owned())]);
+    let (oldest_first, newest_first) = (sort("asc"), sort("desc"));
+    SkipLimit { page_size, reach, oldest_first, newest_first, ..SkipLimit::default() }
 }
 
 fn window(from: i64, to: i64) -> Window {
@@ -74,30 +106,24 @@ fn read_all(
     mut before: impl FnMut(u32, &mut Server),
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut windows = vec![whole];
-    while let Some(window) = windows.pop() {
-        outcome.windows += 1;
-        let mut paginator = Skipping::new(window, TimeUnit::Second, paging);
-        loop {
-            before(outcome.requests, server);
-            outcome.requests += 1;
-            assert!(outcome.requests < 20_000, "paging does not end");
-            let page = server.page(window, &paginator.asked());
-            outcome.keys.extend(page.entries.iter().map(|entry| entry.key.to_string()));
-            match paginator.next(&page) {
-                Step::Get(_) => {}
-                Step::Done => break,
-                Step::Split(rest) => {
-                    windows.extend(rest);
-                    break;
-                }
-                Step::Stuck(stuck) => {
-                    outcome.stuck = Some(stuck);
-                    break;
-                }
+    let paging = Paging::SkipLimit(paging.clone());
+    let mut scope = Scope::new(Some(whole), TimeUnit::Second, &paging);
+    while let Some(ask) = scope.ask() {
+        before(outcome.requests, server);
+        outcome.requests += 1;
+        assert!(outcome.requests < 20_000, "paging does not end");
+        let (window, get) = (ask.window.unwrap(), ask.get.unwrap().0);
+        outcome.windows.insert(window);
+        match server.answer(window, &get) {
+            Some(page) => {
+                outcome.keys.extend(page.entries.iter().map(|entry| entry.key.to_string()));
+                scope.take(&page);
             }
+            None => scope.miss(Miss::TooLarge, "502"),
         }
     }
+    let extent = scope.into_extent();
+    (outcome.read, outcome.gaps) = (extent.read, extent.gaps);
     outcome
 }
 
@@ -119,7 +145,8 @@ proptest! {
         server.reach = reach;
         server.edges_inclusive = edges_inclusive;
         let outcome = read_all(&mut server, &paging(page_size, reach), window(0, 40), |_, _| {});
-        prop_assert_eq!(outcome.stuck, None);
+        prop_assert_eq!(outcome.gaps, []);
+        prop_assert_eq!(outcome.read.windows(), [window(0, 40)]);
         prop_assert_eq!(outcome.keys, keys(&server));
     }
 
@@ -129,7 +156,7 @@ proptest! {
         let mut server = Server::new(times.into_iter().zip(0..));
         let outcome = read_all(&mut server, &paging(100, 10_000), window(0, 1000), |_, _| {});
         let rows = u32::try_from(server.records.len()).unwrap();
-        prop_assert_eq!(outcome.windows, 1);
+        prop_assert_eq!(outcome.windows.len(), 1);
         prop_assert!(outcome.requests <= rows / 99 + 1 + u32::from(rows == 25 || rows == 50), "{} for {rows}", outcome.requests);
     }
 
@@ -160,8 +187,180 @@ proptest! {
             }
         });
         lasting.retain(|key| !gone.contains(key));
-        prop_assert_eq!(outcome.stuck, None);
+        prop_assert_eq!(outcome.gaps, []);
         prop_assert!(outcome.keys.is_superset(&lasting), "missing {:?}", lasting.difference(&outcome.keys));
+    }
+}
+
+/// The largest windows that may be gaps: of each run of unreadable records, from the second of the
+/// record before it to the end of that of the record behind it.
+fn largest_gaps(server: &Server, whole: Window) -> Vec<Window> {
+    let mut gaps: Vec<Window> = Vec::new();
+    let (mut from, mut is_open) = (whole.from, false);
+    for (time, number) in &server.records {
+        if server.unreadable.contains(number) {
+            is_open = true;
+            continue;
+        }
+        let second = window(*time, *time + 1);
+        if std::mem::take(&mut is_open) {
+            gaps.push(Window::new(from, second.to));
+        }
+        from = second.from;
+    }
+    gaps.extend(is_open.then_some(Window::new(from, whole.to)));
+    gaps
+}
+
+fn windows_of(outcome: &Outcome) -> Vec<Window> {
+    let mut windows: Vec<_> = outcome.gaps.iter().map(|gap| gap.window.unwrap()).collect();
+    windows.sort();
+    windows
+}
+
+proptest! {
+    /// P1, P12: whatever cannot be read, however long the list and its pages are and wherever they
+    /// end, all the rest is read, and each run of unreadable records is one gap that holds no more
+    /// than the time between its neighbors.
+    #[test]
+    fn what_cannot_be_read_is_a_gap_and_the_rest_is_read(
+        times in prop::collection::vec(0i64..400, 0..150),
+        unreadable in prop::collection::btree_set(0u32..150, 0..12),
+        page_size in 1u32..30,
+        reach in 20u32..120,
+    ) {
+        let whole = window(0, 400);
+        let mut server = Server::new(times.into_iter().zip(0..));
+        let second = |time: i64| server.records.iter().filter(|it| it.0 == time).count();
+        prop_assume!((0..400).all(|time| second(time) < 10));
+        server.reach = reach;
+        server.unreadable = unreadable;
+        let outcome = read_all(&mut server, &paging(page_size, reach), whole, |_, _| {});
+        let mut readable = keys(&server);
+        readable.retain(|key| !server.unreadable.contains(&key.parse().unwrap()));
+        prop_assert_eq!(&outcome.keys, &readable);
+        let (gaps, largest) = (windows_of(&outcome), largest_gaps(&server, whole));
+        prop_assert_eq!(gaps.len(), largest.len());
+        for (gap, largest) in gaps.iter().zip(largest) {
+            // A split may show that it is even smaller.
+            prop_assert!(largest.from <= gap.from && gap.to <= largest.to, "{gap} {largest}");
+        }
+        let gaps: Coverage = gaps.into_iter().collect();
+        for (time, _) in server.records.iter().filter(|it| server.unreadable.contains(&it.1)) {
+            prop_assert!(gaps.covers(window(*time, time + 1)));
+        }
+        let mut read: Coverage = std::iter::once(whole).collect();
+        gaps.windows().iter().for_each(|gap| read.remove(*gap));
+        prop_assert_eq!(outcome.read, read);
+    }
+
+    /// P1: the same for dense seconds, which are read from both ends, for inclusive edges, and
+    /// while records arrive behind what was read: nothing readable is lost, no gap is too small,
+    /// and what was read and the gaps tile the window.
+    #[test]
+    fn what_cannot_be_read_in_a_dense_second_is_a_gap_too(
+        times in prop::collection::vec(0i64..6, 0..150),
+        unreadable in prop::collection::btree_set(0u32..150, 0..8),
+        arrivals in prop::collection::vec(0u32..60, 0..10),
+        page_size in 1u32..30,
+        reach in 20u32..120,
+        edges_inclusive: bool,
+        ties_keep_their_order: bool,
+        sorts_one_way: bool,
+    ) {
+        let whole = window(0, 10);
+        let mut server = Server::new(times.into_iter().zip(0..));
+        (server.reach, server.unreadable) = (reach, unreadable);
+        (server.edges_inclusive, server.sorts_one_way) = (edges_inclusive, sorts_one_way);
+        server.ties_keep_their_order = ties_keep_their_order;
+        let readable: Vec<_> = server.records.iter().copied()
+            .filter(|(_, number)| !server.unreadable.contains(number)).collect();
+        let lost: Vec<_> = server.records.iter().copied()
+            .filter(|(_, number)| server.unreadable.contains(number)).collect();
+        let outcome = read_all(&mut server, &paging(page_size, reach), whole, |request, server| {
+            if arrivals.contains(&request) {
+                server.records.insert((9, 1000 + request));
+            }
+        });
+        let is_missing = |time: i64| {
+            outcome.gaps.iter().any(|gap| gap.window.unwrap().contains(window(time, 10).from))
+        };
+        for (time, number) in readable {
+            let is_read = outcome.keys.contains(&number.to_string());
+            let is_stuck = outcome.stuck().is_some() && is_missing(time);
+            prop_assert!(is_read || is_stuck, "{number} at {time}: {:?}", outcome.gaps);
+        }
+        for (time, number) in lost {
+            prop_assert!(is_missing(time), "{number} at {time}: {:?}", outcome.gaps);
+        }
+        let tiles: Coverage = outcome.gaps.iter().map(|gap| gap.window.unwrap())
+            .chain(outcome.read.windows().iter().copied()).collect();
+        prop_assert_eq!(tiles.windows(), [whole]);
+        for gap in &outcome.gaps {
+            prop_assert_eq!(outcome.read.common(gap.window.unwrap()), []);
+        }
+    }
+
+    /// P1: of a list that is not sorted nothing encloses a record, so all of it is asked for again.
+    #[test]
+    fn what_cannot_be_read_in_an_unsorted_list_may_be_anywhere(
+        times in prop::collection::vec(0i64..40, 2..60),
+        unreadable in 0u32..60,
+        page_size in 1u32..20,
+    ) {
+        // The number sorts: times are in no order.
+        let mut server = Server::new((0i64..).zip(0..).take(times.len()));
+        server.unreadable = BTreeSet::from([unreadable]);
+        let plain = SkipLimit { page_size, ..SkipLimit::default() };
+        let mut scope = Scope::new(Some(window(0, 40)), TimeUnit::Second, &Paging::SkipLimit(plain));
+        while let Some(ask) = scope.ask() {
+            let page = server.answer(window(0, 100), &ask.get.unwrap().0);
+            match page {
+                Some(mut page) => {
+                    for entry in &mut page.entries {
+                        let at = entry.key.parse::<usize>().unwrap();
+                        entry.time = Some(times[at] * 1_000_000);
+                    }
+                    scope.take(&page);
+                }
+                None => scope.miss(Miss::TooLarge, "502"),
+            }
+        }
+        let gaps = scope.into_extent().gaps;
+        let read: Vec<_> = (0..).zip(&times).filter(|(number, _)| *number != unreadable).collect();
+        let sorted = read.is_sorted_by_key(|it| it.1) || read.is_sorted_by_key(|it| std::cmp::Reverse(it.1));
+        if !sorted && times.len() > unreadable as usize {
+            prop_assert_eq!(gaps[0].window, Some(window(0, 40)));
+        }
+        prop_assert_eq!(gaps.len(), usize::from(times.len() > unreadable as usize));
+    }
+}
+
+/// P7: around an unreadable record pages are halved, and grow back; that costs no more than it did.
+#[test]
+fn requests_around_an_unreadable_record_are_few() {
+    for (number, position) in [(1, 0), (2, 99), (3, 507), (4, 9_999)] {
+        let mut server = Server::new((0..10_300).map(|at| (i64::from(at), at)));
+        server.reach = 10_000;
+        let whole = window(0, 11_000);
+        let plain = read_all(&mut server, &paging(100, 10_000), whole, |_, _| {}).requests;
+        server.unreadable = BTreeSet::from([position]);
+        let outcome = read_all(&mut server, &paging(100, 10_000), whole, |_, _| {});
+        assert_eq!(outcome.gaps.len(), 1);
+        let more = outcome.requests - plain;
+        assert!(more <= 45, "{number}: {more} more than {plain} around {position}");
+    }
+}
+
+/// P1: a server that knows one order only is not taken to have been read from both ends.
+#[test]
+fn a_second_that_is_sorted_one_way_is_a_gap() {
+    let mut server = Server::new((0..80).map(|number| (5, number)));
+    (server.reach, server.sorts_one_way) = (50, true);
+    for paging in [paging(10, 50), SkipLimit { page_size: 10, reach: 50, ..SkipLimit::default() }] {
+        let outcome = read_all(&mut server, &paging, window(0, 10), |_, _| {});
+        assert_eq!(outcome.stuck(), Some(Stuck::Unreachable));
+        assert_eq!(windows_of(&outcome), [window(5, 6)]);
     }
 }
 
@@ -170,14 +369,14 @@ fn a_second_beyond_the_reach_of_both_ends_is_a_gap_and_said_so() {
     let mut server = Server::new((0..250).map(|number| (5, number)));
     server.reach = 100;
     let outcome = read_all(&mut server, &paging(10, 100), window(0, 10), |_, _| {});
-    assert_eq!(outcome.stuck, Some(Stuck::Unreachable));
+    assert_eq!(outcome.stuck(), Some(Stuck::Unreachable));
     let mut server = Server::new((0..190).map(|number| (5, number)));
     server.reach = 100;
     let outcome = read_all(&mut server, &paging(10, 100), window(0, 10), |_, _| {});
-    assert_eq!((outcome.stuck, outcome.keys.len()), (None, 190));
+    assert_eq!((outcome.stuck(), outcome.keys.len()), (None, 190));
     server.ties_keep_their_order = true;
     let outcome = read_all(&mut server, &paging(10, 100), window(0, 10), |_, _| {});
-    assert_eq!(outcome.stuck, Some(Stuck::Unreachable));
+    assert_eq!(outcome.stuck(), Some(Stuck::Unreachable));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod paging;
 mod records;
 mod sample;
 mod templates;
+mod unreadable;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -122,6 +123,10 @@ fn hourly(count: i64) -> Vec<Value> {
 fn between(records: &[Value], from: i64, to: i64) -> Vec<Value> {
     let time = |record: &Value| at(record["at"].as_str().unwrap()).timestamp();
     records.iter().filter(|it| (from..=to).contains(&time(it))).cloned().collect()
+}
+
+fn slice(records: &[Value], skip: usize, limit: usize) -> Vec<Value> {
+    records.iter().skip(skip).take(limit).cloned().collect()
 }
 
 /// What all files of these tests end with.

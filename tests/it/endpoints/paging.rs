@@ -3,17 +3,13 @@
 use clari_lake::report::Report;
 use serde_json::{Value, json};
 
-use super::{Target, Trial, between, file, hourly};
+use super::{Target, Trial, between, file, hourly, slice};
 use crate::support::at;
 
 const BY_FIELD: &str = "dated = { by = 'field', field = 'at' }";
 
 fn head(rest: &str) -> String {
     file(&format!("path = '/items'\nrecords = '$.items[*]'\n{BY_FIELD}\n{rest}"))
-}
-
-fn slice(records: &[Value], skip: usize, limit: usize) -> Vec<Value> {
-    records.iter().skip(skip).take(limit).cloned().collect()
 }
 
 /// The first export is whole, the second finds nothing, the third finds what is new.

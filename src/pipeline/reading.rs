@@ -1,0 +1,301 @@
+//! Reading: one list, with all that it falls into, page by page.
+//!
+//! Enters: a scan. Leaves: rows in the table, and an [`Outcome`]. Every gap is in the report before
+//! the caller sees that there is one.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use tracing::{Instrument, Span};
+
+use super::table_run::{Answer, TableRun};
+use super::{Export, means_absent};
+use crate::calendar::TimeUnit;
+use crate::decode::{Origin, Rows};
+use crate::endpoint::{Driver, Endpoint, WindowParameters};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{Asked, FetchError, Request, request};
+use crate::manifest::Purpose;
+use crate::paginate::{Ask, Cause, Gap, Miss, Place, Scope};
+use crate::retry::Failure;
+use crate::window::Window;
+
+/// One list to read: of a window, of a parent, or all there is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scan<'a> {
+    pub(super) window: Option<Window>,
+    pub(super) modified_since: Option<chrono::DateTime<chrono::Utc>>,
+    pub(super) day: Option<i32>,
+    pub(super) parent: Option<Driver<'a>>,
+    pub(super) purpose: Purpose,
+    /// Whether what is read of the window counts as covered.
+    pub(super) covers: bool,
+}
+
+/// How a list came out. What is missing is in the report already.
+#[must_use = "what was not read must not count as read"]
+pub(super) struct Outcome {
+    /// Whether the parent names what is not there; that is all there is to know.
+    pub(super) is_absent: bool,
+    /// Whether a request failed that may succeed in the next run.
+    has_failed: bool,
+    /// What the API has and cannot be read, each with the window that holds it.
+    unreadable: Vec<Option<Window>>,
+}
+
+impl Outcome {
+    /// Whether all of the list was read.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.is_absent && !self.has_failed && self.unreadable.is_empty()
+    }
+
+    /// Whether the API has something that cannot be read.
+    pub(super) fn lacks_records(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
+    /// The windows that hold all that is missing; `None` when nothing encloses it.
+    pub(super) fn gaps(&self) -> Option<Vec<Window>> {
+        let begins = |window: &Window| window.from > chrono::DateTime::UNIX_EPOCH;
+        let gaps = self.unreadable.iter().map(|window| window.filter(begins)).collect();
+        if self.has_failed { None } else { gaps }
+    }
+}
+
+/// A request that failed.
+struct Fault(FetchError);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (FetchError::Failed(_, error) | FetchError::Halted(error)) = &self.0;
+        f.write_str(error.message())
+    }
+}
+
+/// Reads a list, page by page, and all that it falls into. The keys of all rows go to `keys`, if
+/// given.
+pub(super) async fn read(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    mut keys: Option<&mut HashSet<Box<str>>>,
+) -> Result<Outcome> {
+    let mut scope = scope_of(&table.endpoint, scan);
+    while scope.ask().is_some() {
+        let span = span(scope.window());
+        read_page(table, scan, &mut scope, keys.as_deref_mut()).instrument(span).await?;
+    }
+    let mut outcome = Outcome { is_absent: false, has_failed: false, unreadable: Vec::new() };
+    for gap in scope.into_extent().gaps {
+        report(table, scan, gap, &mut outcome).await;
+    }
+    Ok(outcome)
+}
+
+/// Asks for the next page, and takes in what comes.
+async fn read_page(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    scope: &mut Scope<Fault>,
+    keys: Option<&mut HashSet<Box<str>>>,
+) -> Result<()> {
+    let Some(asked) = scope.ask() else { return Ok(()) };
+    match ask(table, scan, asked).await {
+        Ok(answer) => {
+            tracing::debug!(records = answer.page.entries.len(), "page");
+            if let Some(keys) = keys {
+                keys.extend(answer.rows.facts.iter().map(|facts| facts.key.clone()));
+            }
+            let rows = begun(answer.rows, scope.window())?;
+            scope.take(&answer.page);
+            table.absorb(rows).await?;
+        }
+        Err(error) => {
+            let error = halt_if_denied(table, error);
+            scope.miss(miss_of(&error), Fault(error));
+        }
+    }
+    if scan.covers {
+        cover(table, scope.take_read()).await;
+    }
+    Ok(())
+}
+
+/// What the log says a list is of.
+fn span(window: Option<Window>) -> Span {
+    let Some(Window { from, to }) = window else { return Span::none() };
+    tracing::error_span!("window", from = %from.format("%FT%TZ"), to = %to.format("%FT%TZ"))
+}
+
+/// Asks for one page.
+async fn ask(table: &TableRun<'_>, scan: &Scan<'_>, ask: Ask<'_>) -> Result<Answer, FetchError> {
+    let parent = scan.parent.map(|parent| parent.id.into());
+    let origin = Origin { fetched_at: 0, parent, day: scan.day };
+    table.ask(&request_of(table.export(), &table.endpoint, scan, ask), &origin).await
+}
+
+/// The request for the first page of a list.
+pub(super) fn first_request(
+    export: &Export,
+    endpoint: &Endpoint,
+    scan: &Scan<'_>,
+) -> Option<Request> {
+    let scope = scope_of::<Fault>(endpoint, scan);
+    scope.ask().map(|ask| request_of(export, endpoint, scan, ask))
+}
+
+fn request_of(
+    export: &Export,
+    endpoint: &Endpoint,
+    scan: &Scan<'_>,
+    Ask { window, get }: Ask<'_>,
+) -> Request {
+    let asked = Asked {
+        window,
+        modified_since: scan.modified_since,
+        parent: scan.parent,
+        get,
+        private: export.include_private,
+        purpose: scan.purpose,
+        ..Asked::at(export.settings.now)
+    };
+    request(endpoint, &asked)
+}
+
+fn scope_of<E: fmt::Display>(endpoint: &Endpoint, scan: &Scan<'_>) -> Scope<E> {
+    let unit = endpoint.window.as_ref().map_or(TimeUnit::Second, WindowParameters::resolution);
+    Scope::new(scan.window, unit, &endpoint.paging)
+}
+
+/// Credentials that are refused end the run, unless the endpoint just may not be there.
+fn halt_if_denied(table: &TableRun<'_>, error: FetchError) -> FetchError {
+    match error {
+        FetchError::Failed(failure, error)
+            if error.kind() == ErrorKind::Denied && !means_absent(&table.endpoint, failure) =>
+        {
+            table.export().client.halt(error)
+        }
+        other => other,
+    }
+}
+
+fn miss_of(error: &FetchError) -> Miss {
+    match error {
+        FetchError::Failed(Failure::TooLarge, _) => Miss::TooLarge,
+        FetchError::Failed(Failure::NotFound, _) => Miss::NotThere,
+        FetchError::Failed(Failure::Refused(_), _) => Miss::Refused,
+        FetchError::Failed(Failure::Deferred, _) | FetchError::Halted(_) => Miss::Ended,
+        FetchError::Failed(..) => Miss::Failed,
+    }
+}
+
+/// Notes what is missing, in the report and in the outcome. What the API has and cannot be read is
+/// no longer covered, so that the next run asks for it again.
+async fn report(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    Gap { window, cause }: Gap<Fault>,
+    outcome: &mut Outcome,
+) {
+    let error = match cause {
+        Cause::Failed(Fault(error)) => {
+            outcome.has_failed = true;
+            return report_failure(table, scan, window, error, outcome).await;
+        }
+        Cause::Stuck(stuck) => {
+            let error = Error::new(ErrorKind::Unavailable, stuck.to_string());
+            match scan.parent {
+                Some(parent) => error.with_context(format!("the list of {}", parent.id)),
+                None => error,
+            }
+        }
+        Cause::Unreadable { place, of, error } => {
+            let list = name_of(&table.endpoint.name, scan, of);
+            let message = unreadable(place, &list, &error, window);
+            Error::new(ErrorKind::Unavailable, message)
+        }
+    };
+    outcome.unreadable.push(window);
+    if let Some(window) = window.filter(|_| scan.covers) {
+        table.add(|change| change.uncover(window)).await;
+    }
+    table.fail(window, FetchError::Failed(Failure::Broken, error)).await;
+}
+
+/// A request that failed says what is missing, that there is no such parent, or that this workspace
+/// has no such endpoint.
+async fn report_failure(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    window: Option<Window>,
+    error: FetchError,
+    outcome: &mut Outcome,
+) {
+    match error {
+        FetchError::Failed(Failure::NotFound, _) if scan.parent.is_some() => {
+            outcome.is_absent = true;
+        }
+        FetchError::Failed(failure, _) if means_absent(&table.endpoint, failure) => {
+            table.state().await.absent = true;
+        }
+        error => table.fail(window, error).await,
+    }
+}
+
+/// What the list is called in which something is missing.
+fn name_of(endpoint: &str, scan: &Scan<'_>, of: Option<Window>) -> String {
+    let list = match (of, scan.parent) {
+        (Some(window), _) => window.to_string(),
+        (None, Some(parent)) => format!("{endpoint} of {}", parent.id),
+        (None, None) => endpoint.to_owned(),
+    };
+    match scan.modified_since {
+        Some(since) => format!("{list} modified since {}", since.format("%FT%TZ")),
+        None => list,
+    }
+}
+
+/// Says what cannot be read, between which times it is, and what becomes of it.
+fn unreadable(place: Place, list: &str, error: &str, window: Option<Window>) -> String {
+    let why = error.strip_prefix("the API failed ").map(str::to_owned);
+    let why = why.unwrap_or_else(|| format!("({error})"));
+    let (is, what, them) = match place {
+        Place::Records { first, last, .. } if first == last => ("it is", "everything around", "it"),
+        Place::Records { .. } => ("they are", "everything around", "them"),
+        Place::Page(_) => ("it is", "everything around", "it"),
+        Place::From(_) | Place::FromPage(_) => ("it is", "everything before", "it"),
+    };
+    let between = match window {
+        Some(Window { from, to }) if from > chrono::DateTime::UNIX_EPOCH => {
+            format!(": {is} between {} and {};", from.format("%FT%TZ"), to.format("%FT%TZ"))
+        }
+        Some(Window { to, .. }) => format!(": {is} before {};", to.format("%FT%TZ")),
+        None => ":".to_owned(),
+    };
+    format!(
+        "{place} of {list} cannot be read {why}{between} {what} {them} was read; the next run asks \
+         for {them} again"
+    )
+}
+
+/// Notes that windows are complete.
+async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
+    if windows.is_empty() {
+        return;
+    }
+    let mut state = table.state().await;
+    for window in windows {
+        state.listed.add(window);
+        state.change().coverage.push(window);
+    }
+}
+
+/// The rows of calls that have begun when the window ends; a call is exported once it has begun.
+fn begun(rows: Rows, window: Option<Window>) -> Result<Rows> {
+    let Some(to) = window.map(|window| window.to.timestamp_micros()) else { return Ok(rows) };
+    let has_begun = |time: Option<i64>| time.is_none_or(|time| time < to);
+    if rows.facts.iter().all(|facts| has_begun(facts.time)) {
+        return Ok(rows);
+    }
+    let kept = (0u32..).zip(&rows.facts).filter(|(_, facts)| has_begun(facts.time));
+    rows.take(&kept.map(|(row, _)| row).collect::<Vec<_>>())
+}
