@@ -36,7 +36,8 @@ pub(super) struct TableRun<'e> {
     requests: AtomicU64,
     answered: AtomicBool,
     /// When the manifest was committed on which the table was opened.
-    opened_on: DateTime<Utc>,
+    /// When the table was opened, and when the manifest was committed that it was opened on.
+    opened: (Instant, DateTime<Utc>),
     state: Arc<Mutex<State>>,
 }
 
@@ -120,10 +121,10 @@ impl<'e> TableRun<'e> {
             gathered: Gathered::default(),
         };
         let decoder = Arc::new(std::sync::Mutex::new(state.table.decoder()));
-        let opened_on = state.table.manifest().committed_at;
+        let opened = (Instant::now(), state.table.manifest().committed_at);
         let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
         let state = Arc::new(Mutex::new(state));
-        Ok(Self { export, endpoint, decoder, requests, answered, opened_on, state })
+        Ok(Self { export, endpoint, decoder, requests, answered, opened, state })
     }
 
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {
@@ -164,14 +165,16 @@ impl<'e> TableRun<'e> {
     /// When a reply was asked for, by the server's clock. However late it is read, it says no more
     /// than what was so then.
     ///
-    /// It was asked for after the manifest was committed that this run has read: where another
-    /// machine's clock says otherwise, and may be right, the reply counts from there.
+    /// A request that was sent after the table was opened is later than the manifest that it was
+    /// opened on: where another machine's clock says otherwise, and may be right, the reply counts
+    /// from there. The run's first request may have been sent before.
     fn fetched_at(&self, reply: &Reply) -> i64 {
         let asked_at = self.export.clock.asked_at(reply.asked_at.elapsed());
-        let known = self.opened_on.timestamp_micros();
+        let (opened_at, committed_at) = self.opened;
+        let known = committed_at.timestamp_micros();
         let tolerance = TOLERANCE.num_microseconds().unwrap_or_default();
-        let is_later = known > asked_at && known - asked_at <= tolerance;
-        if is_later { known } else { asked_at }
+        let is_earlier = known > asked_at && known - asked_at <= tolerance;
+        if is_earlier && reply.asked_at >= opened_at { known } else { asked_at }
     }
 
     /// Asks for a reply whose decoding can wait for others', and which passes for JSON.
