@@ -42,8 +42,10 @@ impl Slot {
     /// Whether a request is too late for the slot: it would crowd the next slot's first, or count in
     /// the next week.
     fn is_over(&self, at: Instant) -> bool {
-        let closes = self.to() - self.spacing * 3 / 4;
-        let is_late = !self.spacing.is_zero() && at > closes;
+        // Where requests are seconds apart, a quarter of the time between them is more than a second
+        // has room for.
+        let room = (self.spacing / 4).min(MOST_LATE);
+        let is_late = !self.spacing.is_zero() && at + self.spacing > self.to() + room;
         is_late || self.week_ends.is_some_and(|ends| at >= ends)
     }
 }
@@ -132,6 +134,9 @@ impl Pace {
     }
 }
 
+/// How late the last request of a slot may leave, so that it does not crowd the next slot's first,
+/// which may be another process's.
+const MOST_LATE: Duration = Duration::from_millis(25);
 /// The room that a second has in any case, since the spacing is a little wider than the rate.
 const ROOM: Duration = Duration::from_millis(20);
 /// The lag that is reckoned with at most: beyond it a machine does not lag, it was stopped.
@@ -383,6 +388,26 @@ mod tests {
             assert!(window[10] >= window[0] + Duration::from_secs(1), "{window:?}");
         }
         assert!(begun.elapsed() < Duration::from_secs(105), "{:?}", begun.elapsed());
+    }
+
+    /// P7: the last request of a slot leaves room for the first of the next, which may be another
+    /// process's: as much as a second has, however far apart requests are.
+    #[test]
+    fn a_late_request_leaves_room_for_the_next_slot() {
+        for rate in [0.5, 1.0, 3.0, 10.0, 50.0] {
+            let spacing = crate::quota::spacing(rate).to_std().unwrap();
+            let from = Instant::now();
+            let (week, week_ends) = (chrono::NaiveDate::default(), None);
+            let slot = Slot { requests: 1, carried: 0, week, from, spacing, week_ends };
+            let mut late = Duration::ZERO;
+            while !slot.is_over(from + late) {
+                late += Duration::from_millis(1);
+            }
+            let last = late - Duration::from_millis(1);
+            // So many requests later the second must be over.
+            let span = spacing.mul_f64(f64::max(rate, 1.0)) - last;
+            assert!(span >= Duration::from_secs(1), "{rate}: {last:?} late, {span:?} for a second");
+        }
     }
 
     /// Whoever comes late finds the slot over, and no burst makes up for it.
