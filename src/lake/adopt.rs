@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{Datelike, Months, NaiveTime, TimeDelta};
+use chrono::{Datelike, NaiveTime};
 
 use super::change::{Touched, Work};
 use super::index::Known;
 use super::store::Listed;
 use super::table::Table;
 use super::{freeze, merge};
+use crate::calendar::TimeUnit;
 use crate::decode::RowFacts;
 use crate::endpoint::Dated;
 use crate::error::Result;
@@ -214,6 +215,22 @@ impl Table {
         Ok((!strangers.is_empty() || !lost.is_empty()).then_some((strangers, lost)))
     }
 
+    /// The window that has to be listed again to bring back all rows of a partition. A record that is
+    /// dated by a window of a week or a month is in the partition of the window's first day.
+    fn window_of(&self, partition: Partition) -> Option<Window> {
+        let from = partition.date()?.and_time(NaiveTime::MIN).and_utc();
+        let held = match self.manifest.granularity {
+            Granularity::Day => TimeUnit::Day,
+            Granularity::Month => TimeUnit::Month,
+        };
+        let to = held.next(from)?;
+        let step = self.endpoint.window.as_ref().and_then(|window| window.step);
+        Some(match step.filter(|_| self.endpoint.dated == Dated::Window) {
+            Some(step) => Window::new(step.floor(from), step.ceil(to)),
+            None => Window::new(from, to),
+        })
+    }
+
     /// Takes partitions out of the manifest whose objects have vanished, so that what was in them is
     /// asked for again.
     fn forget_lost(&mut self, lost: Vec<String>) -> Result<()> {
@@ -222,15 +239,10 @@ impl Table {
         for name in &lost {
             next.partitions.remove(name);
             next.index.remove(name);
-            let date = name.parse::<Partition>().ok().and_then(|partition| partition.date());
-            let Some(from) = date.map(|date| date.and_time(NaiveTime::MIN).and_utc()) else {
-                continue;
-            };
-            let to = match next.granularity {
-                Granularity::Day => from + TimeDelta::days(1),
-                Granularity::Month => from + Months::new(1),
-            };
-            next.coverage.remove(Window::new(from, to));
+            let Ok(partition) = name.parse::<Partition>() else { continue };
+            if let Some(window) = self.window_of(partition) {
+                next.coverage.remove(window);
+            }
         }
         self.lost.extend(lost);
         self.write_manifest(next)
