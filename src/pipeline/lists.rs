@@ -50,7 +50,13 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
     if !table.state().await.absent {
         if !goal.is_empty() {
             // It has answered, so what it is to complete is committed before the rest is asked for.
-            table.commit(|change| aim(change, std::mem::take(&mut goal), is_backfill)).await?;
+            let begun_at = export.settings.now;
+            table
+                .commit(|change| {
+                    aim(change, std::mem::take(&mut goal), is_backfill);
+                    change.begun_at = Some(begun_at);
+                })
+                .await?;
         }
         let (nightly, backfill): (Vec<_>, Vec<_>) =
             planned.partition(|planned| planned.purpose == Purpose::Nightly);
