@@ -22,6 +22,8 @@ mod first_export;
 mod floors;
 mod forget;
 mod formats;
+#[expect(clippy::print_stdout, reason = "the seed and the schedule, for replaying it")]
+mod generated;
 mod idempotent;
 mod not_a_lake;
 mod privacy;

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 /// What befalls a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Blow {
+pub(crate) enum Blow {
     /// Nothing.
     None,
     /// It is dropped after so many polls, whatever is under way then.
@@ -35,7 +35,7 @@ impl Blow {
     }
 
     /// Runs to its end, if it is let; `None` when it is killed.
-    pub(super) async fn befall<T>(self, stop: Stop, run: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn befall<T>(self, stop: Stop, run: impl Future<Output = T>) -> Option<T> {
         match self {
             Self::None => Some(run.await),
             Self::Stopped(after) => {

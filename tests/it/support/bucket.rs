@@ -116,9 +116,26 @@ impl Bucket {
         block_on(list).unwrap()
     }
 
+    /// An object's bytes, if it is there.
+    pub(crate) fn read(&self, name: &str) -> Option<Bytes> {
+        block_on(async { self.inner.get(&Path::parse(name).unwrap()).await?.bytes().await }).ok()
+    }
+
+    /// Takes an object away, or puts these bytes in its place, as somebody else would.
+    pub(crate) fn damage(&self, name: &str, bytes: Option<Bytes>) {
+        let path = Path::parse(name).unwrap();
+        block_on(async {
+            match bytes {
+                Some(bytes) => self.inner.put(&path, bytes.into()).await.map(|_| ()),
+                None => self.inner.delete(&path).await,
+            }
+        })
+        .unwrap();
+    }
+
     /// The lake as a reader would copy it into a folder.
     pub(crate) fn mirror(&self) -> Lake {
-        let lake = Lake::new();
+        let lake = Lake::in_memory();
         for (name, _) in self.versions() {
             let path = lake.path().join(&name);
             let read = async { self.inner.get(&Path::parse(&name).unwrap()).await?.bytes().await };
@@ -148,8 +165,10 @@ impl Bucket {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+/// Waits on a thread of its own, since the caller's may be one that drives a runtime.
+fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::scope(|scope| scope.spawn(move || runtime.block_on(work)).join().unwrap())
 }
 
 fn severed(path: &Path) -> Error {

@@ -9,7 +9,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType,
 };
-use chrono::{DateTime, NaiveDate, TimeDelta};
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clari_lake::lake::{Store, newest_manifest};
 use clari_lake::manifest::Manifest;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -36,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) parent: Option<String>,
     /// Whether the record is marked as gone.
     pub(crate) deleted: bool,
+    /// When this version of it was requested.
+    pub(crate) exported_at: DateTime<Utc>,
 }
 
 /// The files of a lake as they were, by their path below it.
@@ -173,14 +176,8 @@ impl Lake {
         for path in self.objects(table) {
             let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
             let dt = folder.strip_prefix("dt=").unwrap().to_owned();
-            let file = fs::File::open(&path).unwrap();
-            for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
-                let batch = batch.unwrap();
-                let has_day = manifest.schema.added.day;
-                rows.extend(
-                    (0..batch.num_rows()).map(|row| read(&batch, row, &dt, parent, has_day)),
-                );
-            }
+            let bytes = Bytes::from(fs::read(&path).unwrap());
+            rows.extend(rows_in(bytes, &dt, parent, manifest.schema.added.day));
         }
         rows
     }
@@ -199,6 +196,17 @@ impl Lake {
     }
 }
 
+/// The rows of one object: of a partition, of a table with this column for the parent's id, and
+/// with a `day` or without.
+pub(crate) fn rows_in(bytes: Bytes, dt: &str, parent: Option<&str>, has_day: bool) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+        let batch = batch.unwrap();
+        rows.extend((0..batch.num_rows()).map(|row| read(&batch, row, dt, parent, has_day)));
+    }
+    rows
+}
+
 fn read(batch: &RecordBatch, row: usize, dt: &str, parent: Option<&str>, has_day: bool) -> Row {
     let mut columns = Map::new();
     let mut added = Map::new();
@@ -211,7 +219,8 @@ fn read(batch: &RecordBatch, row: usize, dt: &str, parent: Option<&str>, has_day
         let place = if is_added { &mut added } else { &mut columns };
         place.insert(name.to_owned(), value(column, row));
     }
-    assert!(added["exported_at"].is_string(), "a row says when it was fetched");
+    let exported_at = added["exported_at"].as_str().expect("a row says when it was requested");
+    let exported_at = exported_at.parse().unwrap();
     let text = |name: &str| added.get(name).and_then(Value::as_str).map(str::to_owned);
     let extra = text("extra_json").map_or(Value::Null, |it| serde_json::from_str(&it).unwrap());
     Row {
@@ -220,6 +229,7 @@ fn read(batch: &RecordBatch, row: usize, dt: &str, parent: Option<&str>, has_day
         day: text("day"),
         parent: parent.and_then(text),
         deleted: text("deleted_at").is_some(),
+        exported_at,
     }
 }
 

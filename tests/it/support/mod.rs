@@ -13,7 +13,7 @@ mod site;
 pub(crate) use bucket::{Bucket, Quirk};
 pub(crate) use canned::Canned;
 pub(crate) use json::normal;
-pub(crate) use lake::{Lake, Row};
+pub(crate) use lake::{Lake, Row, rows_in};
 pub(crate) use plain::get;
 pub(crate) use received::received;
 pub(crate) use run::{Run, SALT};

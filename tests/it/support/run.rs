@@ -9,7 +9,7 @@ use clari_lake::config::{Conditional, Deletes, FullRelist};
 use clari_lake::endpoint::{Catalogue, Paging};
 use clari_lake::error::Error;
 use clari_lake::fetch::{Client, ClientSettings, Stop, Transport};
-use clari_lake::lake::{Breakdown, Store};
+use clari_lake::lake::{Breakdown, Observer, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::pipeline::Export;
 use clari_lake::plan::RunSettings;
@@ -40,6 +40,7 @@ pub(crate) struct Run {
     timeout: Duration,
     outage: Duration,
     breakdown: Option<(u64, bool)>,
+    observer: Option<Observer>,
     stop: Stop,
     clock: Clock,
     bucket: Option<Arc<Bucket>>,
@@ -77,6 +78,7 @@ impl Run {
             timeout: Duration::from_secs(20),
             outage: Duration::from_secs(20),
             breakdown: None,
+            observer: None,
             stop: Stop::default(),
             clock: Clock::system(),
             bucket: None,
@@ -263,6 +265,12 @@ impl Run {
         self
     }
 
+    /// Under the eyes of a reader who looks after every write.
+    pub(crate) fn observed(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// Into a bucket instead of a folder, as a writer of its own.
     pub(crate) fn into(mut self, bucket: &Arc<Bucket>) -> Self {
         self.bucket = Some(Arc::clone(bucket));
@@ -321,6 +329,9 @@ impl Run {
         };
         if let Some((write, lands)) = self.breakdown {
             store = store.with_breakdown(Breakdown::at(write, lands));
+        }
+        if let Some(observer) = self.observer {
+            store = store.with_observer(observer);
         }
         let export = Export {
             client: Arc::new(client),

@@ -1,0 +1,291 @@
+//! What is drawn: a catalogue, a lake, and nights in which all that can happen happens.
+
+use proptest::prelude::*;
+
+use super::kind::{Kind, Space, catalogue};
+use super::source::Change;
+
+/// Everything that one schedule consists of.
+#[derive(Debug, Clone)]
+pub(super) struct Life {
+    /// What it may hold.
+    pub(super) space: Space,
+    /// Decides latencies, contents, and which request fails.
+    pub(super) luck: u64,
+    /// When it begins.
+    pub(super) begins: &'static str,
+    pub(super) is_monthly: bool,
+    /// Whether the lake is in an object store.
+    pub(super) in_bucket: bool,
+    /// Requests a second; none for as fast as they go.
+    pub(super) rate: Option<u32>,
+    pub(super) kinds: Vec<Kind>,
+    /// How many records each endpoint has at first.
+    pub(super) counts: Vec<u16>,
+    pub(super) nights: Vec<Night>,
+}
+
+/// One night: what changes before, what attacks the lake, and how the clean run at its end looks.
+#[derive(Debug, Clone)]
+pub(super) struct Night {
+    pub(super) minutes: u32,
+    pub(super) changes: Vec<(usize, Change)>,
+    /// The object that is lost, by its place among all that can be brought back.
+    pub(super) loses: Option<usize>,
+    pub(super) attacks: Vec<Attack>,
+    /// Whether everything is listed again at the end, and if not, how many days.
+    pub(super) full: bool,
+    pub(super) lookback: u32,
+}
+
+/// A run in bad conditions, or two at once.
+#[derive(Debug, Clone)]
+pub(super) struct Attack {
+    pub(super) run: Bad,
+    pub(super) beside: Option<Bad>,
+    /// Seconds until the next one.
+    pub(super) pause: u32,
+}
+
+/// A run, and what befalls it.
+#[derive(Debug, Clone)]
+pub(super) struct Bad {
+    /// Milliseconds until it begins.
+    pub(super) after: u32,
+    pub(super) share: f64,
+    pub(super) slow: bool,
+    /// Seconds until nothing answers, and for how long.
+    pub(super) outage: Option<(u32, u32)>,
+    /// The endpoint that refuses later pages.
+    pub(super) refused: Option<usize>,
+    pub(super) absent: bool,
+    /// The endpoint and the record that no reply can hold.
+    pub(super) unreadable: Option<(usize, usize)>,
+    pub(super) blow: Blow,
+    /// The write at which its store fails, and whether that write happens.
+    pub(super) breakdown: Option<(u64, bool)>,
+    /// Seconds by which its clock is ahead of the server's.
+    pub(super) skew: i64,
+    pub(super) options: Options,
+}
+
+/// What befalls a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Blow {
+    None,
+    /// It is dropped after so many polls.
+    Killed(u64),
+    /// It is asked to stop after so many milliseconds.
+    Stopped(u64),
+    /// After so many polls it sleeps for so many seconds.
+    Asleep(u64, u64),
+}
+
+/// What the user asks of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) full: bool,
+    pub(super) lookback: Option<u32>,
+    /// Minutes that it ends before now.
+    pub(super) to: Option<u32>,
+    pub(super) evolve: bool,
+    /// The endpoints that it exports, by bits; all of them if none.
+    pub(super) subset: u8,
+    pub(super) concurrency: usize,
+    pub(super) quota: Option<u64>,
+}
+
+fn change() -> impl Strategy<Value = (usize, Change)> {
+    let what = prop_oneof![
+        4 => Just(Change::Create),
+        1 => Just(Change::Schedule),
+        3 => Just(Change::Edit),
+        2 => Just(Change::EditSilently),
+        2 => Just(Change::Move),
+        2 => Just(Change::Delete),
+    ];
+    (0usize..8, what).no_shrink()
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let lookback = prop::option::of((1u32..20_000).no_shrink());
+    let to = prop::option::weighted(0.15, (1u32..10_000).no_shrink());
+    let subset = prop_oneof![3 => Just(0u8), 1 => (1u8..).no_shrink()];
+    let quota = prop::option::weighted(0.1, (0u64..200).no_shrink());
+    let flags = (prop::bool::weighted(0.15), prop::bool::weighted(0.15));
+    (flags, lookback, to, subset, (1usize..9).no_shrink(), quota).prop_map(
+        |((full, evolve), lookback, to, subset, concurrency, quota)| Options {
+            full,
+            lookback,
+            to,
+            evolve,
+            subset,
+            concurrency,
+            quota,
+        },
+    )
+}
+
+fn blow() -> impl Strategy<Value = Blow> {
+    // Each order of magnitude as likely as the next.
+    let polls = || {
+        (0u32..12, any::<u64>())
+            .prop_map(|(bits, more)| (1 << bits) + more % (1 << bits))
+            .no_shrink()
+    };
+    prop_oneof![
+        4 => Just(Blow::None),
+        3 => polls().prop_map(Blow::Killed),
+        1 => (0u64..3_000).no_shrink().prop_map(Blow::Stopped),
+        1 => (polls(), (1u64..7_200).no_shrink()).prop_map(|(polls, seconds)| Blow::Asleep(polls, seconds)),
+    ]
+}
+
+fn skew() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        8 => Just(0i64),
+        1 => (-300i64..300).no_shrink(),
+        1 => prop::sample::select(vec![3_600i64, 86_400, 259_200, -3_600, -259_200]),
+    ]
+}
+
+fn bad() -> impl Strategy<Value = Bad> {
+    let share = prop_oneof![2 => Just(0.0), 1 => (0.0..0.5).no_shrink()];
+    let outage = prop::option::weighted(0.15, (0u32..5, 1u32..400).no_shrink());
+    let refused = prop::option::weighted(0.1, (0usize..8).no_shrink());
+    let unreadable = prop::option::weighted(0.1, (0usize..8, 0usize..300).no_shrink());
+    let breakdown = prop::option::weighted(0.25, (0u64..60, any::<bool>()).no_shrink());
+    let server = (share, prop::bool::weighted(0.2), outage, refused, unreadable);
+    let run = (
+        (0u32..4_000).no_shrink(),
+        blow(),
+        breakdown,
+        skew(),
+        prop::bool::weighted(0.08),
+        options(),
+    );
+    (server, run).prop_map(
+        |(
+            (share, slow, outage, refused, unreadable),
+            (after, blow, breakdown, skew, absent, options),
+        )| Bad {
+            after,
+            share,
+            slow,
+            outage,
+            refused,
+            absent,
+            unreadable,
+            blow,
+            breakdown,
+            skew,
+            options,
+        },
+    )
+}
+
+fn attack() -> impl Strategy<Value = Attack> {
+    let beside = prop::option::weighted(0.3, bad());
+    (bad(), beside, (1u32..3_600).no_shrink()).prop_map(|(run, beside, pause)| Attack {
+        run,
+        beside,
+        pause,
+    })
+}
+
+fn night() -> impl Strategy<Value = Night> {
+    let changes = prop::collection::vec(change(), 0..8);
+    let loses = prop::option::weighted(0.15, (0usize..40).no_shrink());
+    let attacks = prop::collection::vec(attack(), 0..3);
+    let begins = ((1u32..2_000).no_shrink(), changes, loses);
+    (begins, attacks, prop::bool::weighted(0.3), (2u32..9).no_shrink()).prop_map(
+        |((minutes, changes, loses), attacks, full, lookback)| Night {
+            minutes,
+            changes,
+            loses,
+            attacks,
+            full,
+            lookback,
+        },
+    )
+}
+
+/// Instants at which weeks, months, years and leap days end, and some others.
+const BEGINS: [&str; 6] = [
+    "2026-11-25T11:00:00Z",
+    "2026-11-28T23:59:40Z",
+    "2026-11-30T22:30:00Z",
+    "2026-12-31T23:30:00Z",
+    "2028-02-28T21:00:00Z",
+    "2028-02-29T23:50:00Z",
+];
+
+/// A schedule within this space.
+pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
+    // What only says when or how much does not shrink: each try is a life of its own.
+    let luck = any::<u64>().no_shrink();
+    let lake = (luck, prop::sample::select(&BEGINS[..]), any::<bool>(), any::<bool>());
+    let rate = prop_oneof![4 => Just(None), 1 => Just(Some(10)), 1 => Just(Some(1))];
+    let count = prop_oneof![6 => (0u16..40).no_shrink(), 1 => (120u16..220).no_shrink()];
+    let counts = prop::collection::vec(count, 6);
+    let nights = prop::collection::vec(night(), 1..4);
+    (nights, catalogue(space), rate, counts, lake).prop_map(
+        move |(nights, kinds, rate, counts, (luck, begins, is_monthly, in_bucket))| {
+            let has_snapshots = kinds.iter().any(Kind::is_snapshot);
+            let is_monthly = is_monthly && (space.monthly_snapshots || !has_snapshots);
+            let counts = counts[..kinds.len()].to_vec();
+            let mut life = Life {
+                space,
+                luck: luck >> 1,
+                begins,
+                is_monthly,
+                in_bucket,
+                rate,
+                kinds,
+                counts,
+                nights,
+            };
+            life.lean_towards(space);
+            life.keep_within(space);
+            life
+        },
+    )
+}
+
+impl Life {
+    /// Draws what is known to go wrong more often where it is asked for.
+    fn lean_towards(&mut self, space: Space) {
+        let snapshot = self.kinds.iter().position(Kind::is_snapshot);
+        for night in &mut self.nights {
+            if space.lost_snapshots {
+                night.loses = night.loses.or(Some(night.minutes as usize));
+            }
+            for attack in &mut night.attacks {
+                let run = &mut attack.run;
+                if space.partial_snapshots && snapshot.is_some() {
+                    (run.refused, run.blow, run.breakdown) = (snapshot, Blow::None, None);
+                }
+                if space.snapshot_races && attack.beside.is_some() {
+                    (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
+                }
+            }
+        }
+    }
+
+    /// Leaves out what is known to go wrong.
+    fn keep_within(&mut self, space: Space) {
+        let snapshots: Vec<bool> = self.kinds.iter().map(Kind::is_snapshot).collect();
+        let is_snapshot = |kind: usize| snapshots[kind % snapshots.len()];
+        for attack in self.nights.iter_mut().flat_map(|night| &mut night.attacks) {
+            for bad in std::iter::once(&mut attack.run).chain(&mut attack.beside) {
+                if !space.partial_snapshots {
+                    bad.refused = bad.refused.filter(|kind| !is_snapshot(*kind));
+                    bad.unreadable = bad.unreadable.filter(|(kind, _)| !is_snapshot(*kind));
+                }
+                if !space.wrong_clocks {
+                    bad.skew = 0;
+                }
+            }
+        }
+    }
+}

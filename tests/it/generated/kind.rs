@@ -1,0 +1,428 @@
+//! Endpoints that nobody wrote by hand: what a generated file says, and how its records are keyed.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+/// One endpoint of a generated catalogue.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    /// With what its name begins, which decides its place among others.
+    pub(super) letter: char,
+    pub(super) dated: Dated,
+    pub(super) window: Option<Windowing>,
+    /// Whether changes can be asked for.
+    pub(super) modified: bool,
+    pub(super) paging: Paging,
+    /// Whether `day` is part of the key, so that a window's reply is all there is of its day.
+    pub(super) day_key: bool,
+    pub(super) parent: Option<Lineage>,
+    pub(super) experimental: bool,
+    /// Whether the file declares more columns than it must.
+    pub(super) declares: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dated {
+    Field,
+    Window,
+    Run,
+}
+
+/// How a window is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Windowing {
+    pub(super) format: Format,
+    pub(super) step: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Instant,
+    EpochSeconds,
+    Day,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paging {
+    Whole,
+    SkipLimit { size: u32, reach: u32 },
+    Number { size: u32, first: u32 },
+    Cursor { size: u32 },
+    Link { size: u32 },
+}
+
+/// Whose ids lead to an endpoint's records.
+#[derive(Debug, Clone)]
+pub(super) struct Lineage {
+    /// The parent's place in the catalogue.
+    pub(super) parent: usize,
+    pub(super) reading: Reading,
+    /// The fields, and the values of them, by which parents are chosen.
+    pub(super) when: Vec<(&'static str, Vec<&'static str>)>,
+    /// How many days an answer is good.
+    pub(super) refresh: Option<u32>,
+    /// Whether a field of the parent's record is part of the path.
+    pub(super) names_owner: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// One record by the parent's key, again when the parent changes.
+    LookUp,
+    /// A list for each parent.
+    List,
+    /// One record by each id that the parent's record holds.
+    ByReference,
+}
+
+pub(super) const STATUSES: [&str; 3] = ["open", "done", "void"];
+pub(super) const TYPES: [&str; 2] = ["phone", "video"];
+
+/// What a catalogue may hold: less while a fault is known and not mended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Space {
+    /// Children of one parent that choose by different fields, or by two (A1).
+    pub(super) several_selections: bool,
+    /// Snapshots of children whose answers are kept or are 404 (A2).
+    pub(super) kept_answers: bool,
+    /// Two runs that read one snapshot at once (A3).
+    pub(super) snapshot_races: bool,
+    /// Snapshots of which a part cannot be read (A4).
+    pub(super) partial_snapshots: bool,
+    /// Snapshot tables in a lake of months (A5, A13).
+    pub(super) monthly_snapshots: bool,
+    /// Lost objects that no window brings back (A6).
+    pub(super) lost_snapshots: bool,
+    /// Runs whose clock is wrong (A14).
+    pub(super) wrong_clocks: bool,
+}
+
+impl Space {
+    /// All that is mended.
+    pub(super) const MENDED: Self = Self {
+        several_selections: false,
+        kept_answers: false,
+        snapshot_races: false,
+        partial_snapshots: false,
+        monthly_snapshots: false,
+        lost_snapshots: false,
+        wrong_clocks: true,
+    };
+}
+
+impl Space {
+    /// The same, with what these names allow too, separated by commas.
+    pub(super) fn with(mut self, names: &str) -> Self {
+        for name in names.split(',').filter(|name| !name.is_empty()) {
+            match name {
+                "several_selections" => self.several_selections = true,
+                "kept_answers" => self.kept_answers = true,
+                "snapshot_races" => self.snapshot_races = true,
+                "partial_snapshots" => self.partial_snapshots = true,
+                "monthly_snapshots" => self.monthly_snapshots = true,
+                "lost_snapshots" => self.lost_snapshots = true,
+                other => panic!("there is nothing called {other}"),
+            }
+        }
+        self
+    }
+}
+
+impl Kind {
+    pub(super) fn is_snapshot(&self) -> bool {
+        self.dated == Dated::Run
+    }
+
+    pub(super) fn is_look_up(&self) -> bool {
+        self.parent.as_ref().is_some_and(|it| it.reading == Reading::LookUp)
+    }
+
+    /// The column that carries the parent's id.
+    pub(super) fn parent_column(&self) -> Option<&'static str> {
+        let parent = self.parent.as_ref().filter(|it| it.reading == Reading::List);
+        parent.map(|_| "parent_id")
+    }
+
+    /// Where a reply holds the records.
+    pub(super) fn is_single(&self) -> bool {
+        self.parent.as_ref().is_some_and(|it| it.reading != Reading::List)
+    }
+
+    /// The endpoint's file.
+    pub(super) fn file(&self, name: &str, names: &[String]) -> String {
+        let mut text = String::from("description = \"generated\"\n");
+        let path = match &self.parent {
+            Some(parent) if parent.names_owner => {
+                format!("/{name}/{{parent.owner}}/{{parent.id}}")
+            }
+            Some(_) => format!("/{name}/{{parent.id}}"),
+            None => format!("/{name}"),
+        };
+        let records = if self.is_single() { "$.item" } else { "$.items[*]" };
+        let key = if self.day_key { "[\"id\", \"day\"]" } else { "[\"id\"]" };
+        let _ = writeln!(text, "path = \"{path}\"\nrecords = \"{records}\"\nkey = {key}");
+        if self.experimental {
+            text.push_str("experimental = true\n");
+        }
+        text.push_str(match self.dated {
+            Dated::Field => "dated = { by = \"field\", field = \"at\" }\n",
+            Dated::Window => "dated = { by = \"window\" }\n",
+            Dated::Run => "dated = { by = \"run\" }\n",
+        });
+        if let Some(window) = self.window {
+            let format = match window.format {
+                Format::Instant => "instant",
+                Format::EpochSeconds => "epoch_seconds",
+                Format::Day => "day",
+            };
+            let step = window.step.map_or(String::new(), |step| format!(", step = \"{step}\""));
+            let _ = writeln!(
+                text,
+                "window = {{ from = \"from\", to = \"to\", format = \"{format}\"{step} }}"
+            );
+        }
+        if self.modified {
+            text.push_str("modified = { from = \"since\", field = \"changed_at\" }\n");
+        }
+        text.push_str(&self.paging.text());
+        text.push_str(&self.columns());
+        if let Some(parent) = &self.parent {
+            text.push_str(&parent.text(&names[parent.parent], self.parent_column()));
+        }
+        text
+    }
+
+    fn columns(&self) -> String {
+        let mut columns = vec![("id", "string")];
+        if self.dated == Dated::Field {
+            columns.push(("at", "timestamp"));
+        }
+        if self.modified {
+            columns.push(("changed_at", "timestamp"));
+        }
+        if self.declares {
+            columns.extend([("status", "string"), ("n", "int64"), ("refs", "list<string>")]);
+        }
+        let columns = columns
+            .iter()
+            .map(|(name, of)| format!("{{ name = \"{name}\", type = \"{of}\" }}"))
+            .collect::<Vec<_>>();
+        format!("column = [{}]\n", columns.join(", "))
+    }
+}
+
+impl Paging {
+    fn text(self) -> String {
+        match self {
+            Self::Whole => String::new(),
+            Self::SkipLimit { size, reach } => format!(
+                "paging = {{ style = \"skip_limit\", page_size = {size}, reach = {reach}, \
+                 oldest_first = {{ sort = \"asc\" }}, newest_first = {{ sort = \"desc\" }} }}\n"
+            ),
+            Self::Number { size, first } => format!(
+                "paging = {{ style = \"page_number\", size = \"size\", page_size = {size}, \
+                 first = {first} }}\n"
+            ),
+            Self::Cursor { size } => format!(
+                "paging = {{ style = \"cursor\", next = \"$.next\", limit = \"limit\", \
+                 page_size = {size} }}\n"
+            ),
+            Self::Link { size } => format!(
+                "paging = {{ style = \"next_link\", next = \"$.next\", limit = \"limit\", \
+                 page_size = {size} }}\n"
+            ),
+        }
+    }
+
+    /// Whether a page is known by its place, so that rows that vanish meanwhile hide others.
+    pub(super) fn is_positional(self) -> bool {
+        matches!(self, Self::Number { .. } | Self::Cursor { .. } | Self::Link { .. })
+    }
+}
+
+impl Lineage {
+    fn text(&self, parent: &str, column: Option<&str>) -> String {
+        let id = if self.reading == Reading::ByReference { "$.refs[*]" } else { "$.id" };
+        let mut text = format!("[parent]\nendpoint = \"{parent}\"\nid = \"{id}\"\n");
+        if let Some(column) = column {
+            let _ = writeln!(text, "column = \"{column}\"");
+        }
+        if let Some(days) = self.refresh {
+            let _ = writeln!(text, "refresh = \"{days}d\"");
+        }
+        if !self.when.is_empty() {
+            let when = self.when.iter().map(|(field, values)| format!("{field} = {values:?}"));
+            let _ = writeln!(text, "when = {{ {} }}", when.collect::<Vec<_>>().join(", "));
+        }
+        text
+    }
+}
+
+fn paging() -> impl Strategy<Value = Paging> {
+    prop_oneof![
+        2 => Just(Paging::Whole),
+        4 => (1u32..9, 10u32..30).prop_map(|(size, more)| {
+            Paging::SkipLimit { size, reach: size + more }
+        }),
+        1 => (1u32..9, 0u32..2).prop_map(|(size, first)| Paging::Number { size, first }),
+        1 => (1u32..9).prop_map(|size| Paging::Cursor { size }),
+        1 => (1u32..9).prop_map(|size| Paging::Link { size }),
+    ]
+}
+
+/// An endpoint without a parent.
+fn root() -> impl Strategy<Value = Kind> {
+    let format = prop_oneof![Just(Format::Instant), Just(Format::EpochSeconds), Just(Format::Day)];
+    let step = prop::sample::select(vec![None, None, Some("hour"), Some("day"), Some("month")]);
+    let dated = prop_oneof![
+        3 => Just(Dated::Field),
+        2 => Just(Dated::Window),
+        2 => Just(Dated::Run),
+    ];
+    let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), any::<bool>());
+    let name = (prop::char::range('a', 'z'), prop::bool::weighted(0.15));
+    (dated, format, step, paging(), flags, name).prop_map(
+        |(dated, format, step, paging, flags, (letter, experimental))| {
+            let (modified, day_key, windowed, declares) = flags;
+            let is_windowed = dated == Dated::Window || (dated == Dated::Field && windowed);
+            let too_short = format == Format::Day || dated == Dated::Window;
+            let step = step.filter(|step| *step != "hour" || !too_short);
+            Kind {
+                letter,
+                dated,
+                window: is_windowed.then_some(Windowing { format, step }),
+                modified: modified && dated == Dated::Field,
+                paging,
+                // A month's reply says nothing of its days.
+                day_key: day_key && dated == Dated::Window && step != Some("month"),
+                parent: None,
+                experimental,
+                declares,
+            }
+        },
+    )
+}
+
+/// What is drawn of a child before its parent is known.
+#[derive(Debug, Clone)]
+pub(super) struct ChildDraw {
+    letter: char,
+    parent: usize,
+    reading: Reading,
+    by_field: bool,
+    paging: Paging,
+    selects: u8,
+    refresh: Option<u32>,
+    names_owner: bool,
+    declares: bool,
+}
+
+fn child() -> impl Strategy<Value = ChildDraw> {
+    let reading = prop_oneof![
+        3 => Just(Reading::LookUp),
+        2 => Just(Reading::List),
+        1 => Just(Reading::ByReference),
+    ];
+    let refresh = prop_oneof![Just(None), (1u32..8).prop_map(Some)];
+    let flags = (any::<bool>(), prop::bool::weighted(0.3), any::<bool>());
+    let place = (prop::char::range('a', 'z'), 0usize..4);
+    (place, reading, paging(), 0u8..4, refresh, flags).prop_map(
+        |((letter, parent), reading, paging, selects, refresh, flags)| ChildDraw {
+            letter,
+            parent,
+            reading,
+            paging,
+            selects,
+            refresh,
+            by_field: flags.0,
+            names_owner: flags.1,
+            declares: flags.2,
+        },
+    )
+}
+
+impl ChildDraw {
+    /// The child that this is of these roots; `None` where none of them can have one.
+    fn of(&self, roots: &[Kind]) -> Option<Kind> {
+        let able: Vec<usize> = (0..roots.len()).filter(|at| !roots[*at].day_key).collect();
+        let parent = *able.get(self.parent % able.len().max(1))?;
+        let dated = match self.reading {
+            Reading::LookUp => Dated::Field,
+            Reading::List if self.by_field => Dated::Field,
+            Reading::List | Reading::ByReference => Dated::Run,
+        };
+        let needs_refresh = self.reading == Reading::List && dated == Dated::Field;
+        let refresh = self.refresh.filter(|_| self.reading != Reading::LookUp);
+        let mut when = Vec::new();
+        if self.selects & 1 > 0 {
+            when.push(("status", vec!["done", "open"]));
+        }
+        if self.selects & 2 > 0 {
+            when.push(("type", vec!["video"]));
+        }
+        let lineage = Lineage {
+            parent,
+            reading: self.reading,
+            when,
+            refresh: if needs_refresh { refresh.or(Some(3)) } else { refresh },
+            names_owner: self.names_owner && self.reading != Reading::ByReference,
+        };
+        let is_list = self.reading == Reading::List;
+        Some(Kind {
+            letter: self.letter,
+            dated,
+            window: None,
+            modified: false,
+            paging: if is_list { self.paging } else { Paging::Whole },
+            day_key: false,
+            parent: Some(lineage),
+            experimental: false,
+            declares: self.declares,
+        })
+    }
+}
+
+/// A list that cannot be split is not longer than what can be reached.
+fn reach_all(kinds: &mut [Kind]) {
+    for kind in kinds {
+        let is_split = kind.window.is_some_and(|it| it.format != Format::Day);
+        if let Paging::SkipLimit { reach, .. } = &mut kind.paging
+            && !is_split
+        {
+            *reach = 10_000;
+        }
+    }
+}
+
+/// The fields by which children choose among a parent's records are one and the same.
+fn select_alike(kinds: &mut [Kind]) {
+    let mut chosen: Vec<Option<&'static str>> = vec![None; kinds.len()];
+    for kind in kinds {
+        let Some(lineage) = &mut kind.parent else { continue };
+        let Some((first, _)) = lineage.when.first() else { continue };
+        let field = *chosen[lineage.parent].get_or_insert(*first);
+        lineage.when.retain(|(name, _)| *name == field);
+    }
+}
+
+/// A catalogue: one to three endpoints, and up to three children of each.
+pub(super) fn catalogue(space: Space) -> impl Strategy<Value = Vec<Kind>> {
+    let drawn = (prop::collection::vec(root(), 1..4), prop::collection::vec(child(), 0..4));
+    drawn.prop_map(move |(roots, children)| {
+        let mut kinds = roots.clone();
+        kinds.extend(children.iter().filter_map(|child| child.of(&roots)));
+        reach_all(&mut kinds);
+        if !space.several_selections {
+            select_alike(&mut kinds);
+        }
+        if !space.kept_answers {
+            for kind in kinds.iter_mut().filter(|kind| kind.is_snapshot()) {
+                if let Some(lineage) = &mut kind.parent {
+                    lineage.refresh = None;
+                }
+            }
+        }
+        kinds
+    })
+}

@@ -1,0 +1,736 @@
+//! Living: a schedule is carried out, and what must hold is held against the lake.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
+use clari_lake::clock::Clock;
+use clari_lake::endpoint::Catalogue;
+use clari_lake::error::{Error, ErrorKind};
+use clari_lake::fetch::Stop;
+use clari_lake::lake::{Ledger, Observer as Hook, Store};
+use clari_lake::quota::Limits;
+use clari_lake::report::{Outcome, Report};
+use clari_lake::verify::verify;
+use fastrand::Rng;
+use proptest::test_runner::TestCaseError;
+
+use super::draw::{Attack, Bad, Blow, Life, Night};
+use super::kind::{Dated, Kind, Reading};
+use super::observer::Observer;
+use super::oracle::{Oracle, Told, key_of, partition};
+use super::source::Source;
+use super::wire::{Trouble, Wire, World};
+use crate::simulation::{Blow as Fate, number};
+use crate::support::{Bucket, Lake, Row, Run};
+
+/// How long nothing may settle before that counts as an outage.
+const OUTAGE: TimeDelta = TimeDelta::seconds(120);
+
+/// Lives through a schedule.
+pub(super) fn live(life: &Life) -> Result<(), TestCaseError> {
+    // The exporter's own luck, which spreads its retries.
+    fastrand::seed(life.luck);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        // One at a time, so that the order of commits is the schedule's and not the machine's.
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async { Living::new(life).all().await }).map_err(TestCaseError::fail)
+}
+
+/// Where the lake is.
+enum Place {
+    Folder(Lake),
+    Bucket(Arc<Bucket>),
+}
+
+struct Living<'l> {
+    life: &'l Life,
+    rng: Rng,
+    place: Place,
+    files: Vec<(String, String)>,
+    server: Clock,
+    world: Arc<Mutex<World>>,
+    observer: Arc<Mutex<Observer>>,
+    /// The runs that were killed, or whose store failed.
+    cut_off: usize,
+    /// Whether the last runs came to an end, so that nothing is left to recover.
+    is_whole: bool,
+    /// How many rows each partition had when it was looked at last.
+    counts: Counts,
+    /// Objects that were lost, and that no window brings back.
+    lost: Vec<String>,
+}
+
+/// Rows by endpoint and partition.
+type Counts = BTreeMap<usize, BTreeMap<String, usize>>;
+
+/// How a run came out.
+type Ended = Option<Result<Report, Error>>;
+
+impl<'l> Living<'l> {
+    fn new(life: &'l Life) -> Self {
+        let begins: DateTime<Utc> = life.begins.parse().unwrap();
+        let mut rng = Rng::with_seed(life.luck);
+        let kinds = &life.kinds;
+        let names: Vec<String> =
+            kinds.iter().enumerate().map(|(at, it)| format!("{}{at}", it.letter)).collect();
+        let files =
+            kinds.iter().zip(&names).map(|(it, name)| (name.clone(), it.file(name, &names)));
+        let mut source = Source::new(kinds, &names, &life.counts, begins, rng.fork());
+        source.has_gaps = life.space.kept_answers;
+        let world =
+            World { source, oracle: Oracle::default(), sent: Vec::new(), settled: Vec::new() };
+        let world = Arc::new(Mutex::new(world));
+        let place = match life.in_bucket {
+            true => Place::Bucket(Bucket::in_memory()),
+            false => Place::Folder(Lake::in_memory()),
+        };
+        let observer = Observer::new(Arc::clone(&world), place.reader());
+        Self {
+            life,
+            rng,
+            place,
+            files: files.collect(),
+            server: Clock::running_from(begins),
+            world,
+            observer: Arc::new(Mutex::new(observer)),
+            cut_off: 0,
+            is_whole: true,
+            counts: Counts::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    async fn all(mut self) -> Result<(), String> {
+        for night in &self.life.nights {
+            self.night(night).await?;
+        }
+        self.check_ledger().await
+    }
+
+    /// P7: what the lake's ledger says of each week is what was sent in it, or more where a run was
+    /// cut off.
+    async fn check_ledger(&self) -> Result<(), String> {
+        // What a run sends before its first reply is dated by its own clock.
+        if self.has_wrong_clocks() {
+            return Ok(());
+        }
+        let mut weeks: BTreeMap<NaiveDate, u64> = BTreeMap::new();
+        for (at, _) in &self.world.lock().unwrap().sent {
+            let date = at.date_naive();
+            let sunday = date - TimeDelta::days(date.weekday().num_days_from_sunday().into());
+            *weeks.entry(sunday).or_default() += 1;
+        }
+        for (sunday, sent) in weeks {
+            let store = Arc::new(self.place.store());
+            let noon = sunday.and_hms_opt(12, 0, 0).unwrap().and_utc();
+            let limits = Limits::default();
+            let week = move || Ledger::new(store, "").week(&limits, noon).unwrap();
+            let spent = tokio::task::spawn_blocking(week).await.unwrap().spent;
+            if spent < sent || (spent > sent && self.cut_off == 0) {
+                for f in self.place.lake().get().files("_manifest/quota") {
+                    println!("DEBUG {} {}", f.display(), std::fs::read_to_string(&f).unwrap());
+                }
+                return Err(format!("P7: the week of {sunday} took {sent} requests, not {spent}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn night(&mut self, night: &Night) -> Result<(), String> {
+        let rest = Duration::from_secs(u64::from(night.minutes) * 60);
+        // What changes in silence is young enough for the clean run at the end to see it.
+        let longest = night.attacks.iter().map(|attack| i64::from(attack.pause)).sum::<i64>();
+        let end = self.server.now()
+            + TimeDelta::from_std(rest).unwrap()
+            + TimeDelta::seconds(longest)
+            + TimeDelta::hours(30);
+        if !night.full {
+            let since = end - TimeDelta::days(i64::from(night.lookback));
+            self.with_source(|source, _| source.silent_since = source.silent_since.max(since));
+        }
+        for change in &night.changes {
+            self.change(*change, false);
+        }
+        tokio::time::sleep(rest).await;
+        if let Some(which) = night.loses {
+            self.lose(which);
+        }
+        for attack in &night.attacks {
+            self.attack(attack).await?;
+            tokio::time::sleep(Duration::from_secs(u64::from(attack.pause))).await;
+        }
+        // What is parked is due again.
+        tokio::time::sleep(Duration::from_secs(26 * 3_600)).await;
+        self.conclude(night).await
+    }
+
+    fn with_source<T>(&self, act: impl FnOnce(&mut Source, DateTime<Utc>) -> T) -> T {
+        act(&mut self.world.lock().unwrap().source, self.server.now())
+    }
+
+    fn change(&self, (kind, change): (usize, super::source::Change), read: bool) {
+        let kind = kind % self.life.kinds.len();
+        self.with_source(|source, now| source.change(kind, change, now, read));
+    }
+
+    /// A run in bad conditions, or two at once, while the source changes.
+    async fn attack(&mut self, attack: &Attack) -> Result<(), String> {
+        let beside = attack.beside.as_ref().filter(|_| !self.that_may_race().is_empty());
+        let alone = beside.is_none();
+        let first = self.bad_run(&attack.run, alone);
+        let second = beside.map(|bad| self.bad_run(bad, alone));
+        let both = async {
+            match second {
+                Some(second) => {
+                    let (first, second) = futures::join!(first, second);
+                    vec![first, second]
+                }
+                None => vec![first.await],
+            }
+        };
+        let mut rng = self.rng.fork();
+        let go_on = async {
+            let mut pace = 1.0;
+            loop {
+                let pause = Duration::from_millis(rng.u64(50..1_000)).mul_f64(pace);
+                tokio::time::sleep(pause).await;
+                pace *= 1.2;
+                let kind = rng.usize(..8);
+                use super::source::Change::{Create, Delete, Edit, EditSilently, Move, Schedule};
+                let changes = [Create, Schedule, Edit, EditSilently, Move, Delete];
+                self.change((kind, changes[rng.usize(..6)]), true);
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = both => ended,
+            never = go_on => never,
+        };
+        // A killed run's last commit may still be under way: its thread outlives it here.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        let report = match ended.as_slice() {
+            [(_, Some(Ok(report)))] => Some(report.clone()),
+            _ => None,
+        };
+        let was_whole = self.is_whole;
+        self.is_whole = ended.iter().all(|(_, it)| matches!(it, Some(Ok(_))));
+        for (run, ended) in ended {
+            self.note(run, ended)?;
+        }
+        let before = self.counts.clone();
+        self.check()?;
+        match report.filter(|_| was_whole) {
+            Some(report) => self.check_report(&before, &report),
+            None => Ok(()),
+        }
+    }
+
+    /// A report names every partition whose rows it made more or fewer, and by how many.
+    fn check_report(&self, before: &Counts, report: &Report) -> Result<(), String> {
+        let names = &self.files;
+        for (kind, (name, _)) in names.iter().enumerate() {
+            let of = |counts: &Counts| counts.get(&kind).cloned().unwrap_or_default();
+            let (before, after) = (of(before), of(&self.counts));
+            let partitions: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            for dt in partitions {
+                let changed = report.changed.iter().find(|it| it.endpoint == *name && it.dt == *dt);
+                let said = changed.map_or(0, |it| i128::from(it.inserted) - i128::from(it.deleted));
+                let rows =
+                    |counts: &BTreeMap<String, usize>| counts.get(dt).copied().unwrap_or(0) as i128;
+                let is = rows(&after) - rows(&before);
+                if said != is {
+                    return Err(format!(
+                        "P12: {name} dt={dt} has {is} more rows, and {said} are reported"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A run in bad conditions; its number, and how it came out.
+    fn bad_run(&mut self, bad: &Bad, alone: bool) -> impl Future<Output = (usize, Ended)> + use<> {
+        let skew = TimeDelta::seconds(bad.skew);
+        let here = Clock::running_from(self.server.now() + skew);
+        let unreadable = bad.unreadable.and_then(|(kind, which)| {
+            let kind = kind % self.life.kinds.len();
+            let keys = self
+                .with_source(|source, _| source.items[kind].keys().cloned().collect::<Vec<_>>());
+            let key = keys.get(which % keys.len().max(1))?;
+            Some((kind, key.clone()))
+        });
+        let seconds = |it: u32| Duration::from_secs(u64::from(it));
+        let trouble = Trouble {
+            share: bad.share,
+            slow: bad.slow,
+            outage: bad.outage.map(|(from, length)| (seconds(from), seconds(length))),
+            refused: bad.refused.map(|kind| kind % self.life.kinds.len()),
+            absent: bad.absent,
+            unreadable,
+        };
+        let after = Duration::from_millis(u64::from(bad.after));
+        let now = here.now() + TimeDelta::from_std(after).unwrap();
+        let to = bad.options.to.map(|minutes| now - TimeDelta::minutes(i64::from(minutes)));
+        let (place, run) = self.run(trouble, &here, to.unwrap_or(now), bad.skew != 0);
+        // Its first reply is for later, and may find it stopped.
+        self.world.lock().unwrap().oracle.runs[place].sleeps = matches!(bad.blow, Blow::Asleep(..));
+        if bad.skew != 0 || matches!(bad.blow, Blow::Stopped(_)) {
+            self.world.lock().unwrap().oracle.runs[place].probes += 1;
+        }
+        let run = if to.is_none() { run.by_clock() } else { run };
+        let stop = Stop::default();
+        let mut run = run
+            .with_stop(stop.clone())
+            .with_concurrency(bad.options.concurrency)
+            .only(&self.chosen(bad, alone).iter().map(String::as_str).collect::<Vec<_>>());
+        if let Some(minutes) = bad.options.lookback {
+            run = run.with_lookback(TimeDelta::minutes(i64::from(minutes)));
+        }
+        if let Some((write, lands)) = bad.breakdown {
+            run = run.breaking_down_at(write, lands);
+        }
+        if let Some(quota) = bad.options.quota {
+            run = run.with_quota(quota, 0.7);
+        }
+        run = if bad.options.full { run.full() } else { run };
+        run = if bad.options.evolve { run.evolving() } else { run };
+        let fate = match bad.blow {
+            Blow::None => Fate::None,
+            Blow::Killed(polls) => Fate::Killed(polls),
+            Blow::Stopped(millis) => Fate::Stopped(Duration::from_millis(millis)),
+            Blow::Asleep(polls, seconds) => Fate::Asleep(polls, Duration::from_secs(seconds)),
+        };
+        async move {
+            tokio::time::sleep(after).await;
+            (place, fate.befall(stop, run.perform()).await)
+        }
+    }
+
+    /// The endpoints that a run exports.
+    fn chosen(&self, bad: &Bad, alone: bool) -> Vec<String> {
+        let is_chosen = |at: &usize| bad.options.subset == 0 || bad.options.subset & (1 << at) > 0;
+        let all: Vec<usize> = match alone {
+            true => (0..self.life.kinds.len()).collect(),
+            false => self.that_may_race(),
+        };
+        let chosen: Vec<usize> = all.iter().copied().filter(is_chosen).collect();
+        let chosen = if chosen.is_empty() { all } else { chosen };
+        chosen.into_iter().map(|at| self.files[at].0.clone()).collect()
+    }
+
+    /// The endpoints that two runs may read at once.
+    fn that_may_race(&self) -> Vec<usize> {
+        let is_replaced = |kind: &Kind| kind.is_snapshot() || kind.day_key;
+        let may_race =
+            |at: &usize| self.life.space.snapshot_races || !is_replaced(&self.life.kinds[*at]);
+        (0..self.life.kinds.len()).filter(may_race).collect()
+    }
+
+    /// A run that counts from `now`, and its number.
+    fn run(
+        &mut self,
+        trouble: Trouble,
+        here: &Clock,
+        now: DateTime<Utc>,
+        skewed: bool,
+    ) -> (usize, Run) {
+        let now = DateTime::from_timestamp(now.timestamp(), 0).unwrap();
+        let mut world = self.world.lock().unwrap();
+        let number = world.oracle.runs.len();
+        let is_new = world.source.names.iter().all(|it| !self.place.has_manifest(it));
+        let probes = usize::from(is_new || self.life.kinds.iter().any(|it| it.experimental));
+        let told =
+            Told { now, skewed, probes, sleeps: false, ended: false, complete: BTreeSet::new() };
+        world.oracle.runs.push(told);
+        drop(world);
+        let wire = Wire {
+            world: Arc::clone(&self.world),
+            server: self.server.clone(),
+            run: number,
+            trouble,
+            begun: self.server.now(),
+            rng: Mutex::new(self.rng.fork()),
+        };
+        let observer = Arc::clone(&self.observer);
+        let hook = Hook::new(move |path| observer.lock().unwrap().look(path));
+        let files: Vec<_> = self.files.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let run = Run::over(wire.transport(), self.place.location(), here)
+            .at(now)
+            .with_files(&files)
+            .with_rate(f64::from(self.life.rate.unwrap_or(0)))
+            .observed(hook);
+        let run = if self.life.is_monthly { run.by_month() } else { run };
+        let run = match &self.place {
+            Place::Folder(_) => run,
+            Place::Bucket(bucket) => run.into(&bucket.again()),
+        };
+        (number, run)
+    }
+
+    /// Notes how a run came out, which must be one of the ways that a run may.
+    fn note(&mut self, run: usize, ended: Ended) -> Result<(), String> {
+        let report = match ended {
+            None => {
+                self.cut_off += 1;
+                return Ok(());
+            }
+            Some(Err(error)) => {
+                self.cut_off += 1;
+                let kinds = [ErrorKind::Unavailable, ErrorKind::Exhausted, ErrorKind::Interrupted];
+                let is_known = kinds.contains(&error.kind());
+                return if is_known { Ok(()) } else { Err(format!("run {run} failed: {error:?}")) };
+            }
+            Some(Ok(report)) => report,
+        };
+        if number("CLARI_LAKE_VERBOSE").is_some() {
+            println!("run {run}: {:#?}", report.problems);
+        }
+        if report.complete != report.problems.is_empty() {
+            return Err(format!("P12: complete: {}, {:?}", report.complete, report.problems));
+        }
+        let mut world = self.world.lock().unwrap();
+        let end = self.server.now();
+        let settled = world.settled.iter().filter(|(_, it)| *it == run).map(|(at, _)| *at).max();
+        let is_out =
+            report.problems.iter().any(|it| it.message.contains("has not answered usefully"));
+        let is_quiet = settled.is_none_or(|at| end - at >= OUTAGE);
+        // A run that slept has been without an answer for as long.
+        if is_out && !is_quiet && !world.oracle.runs[run].sleeps {
+            return Err(format!(
+                "run {run} ended as in an outage, and was answered at {settled:?}"
+            ));
+        }
+        let names = world.source.names.clone();
+        let told = &mut world.oracle.runs[run];
+        told.now = report.now;
+        told.ended = true;
+        let complete = report.endpoints.iter().filter(|it| it.outcome == Outcome::Complete);
+        let places = complete.filter_map(|it| names.iter().position(|name| *name == it.endpoint));
+        told.complete = places.collect();
+        Ok(())
+    }
+
+    /// What must hold at any time.
+    fn check(&mut self) -> Result<(), String> {
+        if let Some(wrong) = self.observer.lock().unwrap().wrong.take() {
+            return Err(format!("between two writes: {wrong}"));
+        }
+        let lake = self.place.lake();
+        let world = self.world.lock().unwrap();
+        for (kind, name) in world.source.names.iter().enumerate() {
+            if lake.get().manifest(name).is_none() {
+                continue;
+            }
+            let rows = lake.get().rows(name);
+            let counts = self.counts.entry(kind).or_default();
+            counts.clear();
+            rows.iter().for_each(|row| *counts.entry(row.dt.clone()).or_default() += 1);
+            world.oracle.check(kind, &world.source, &rows, self.life.is_monthly, self.is_whole)?;
+            if self.life.space.partial_snapshots {
+                Oracle::check_carried(kind, &world.source, &rows)?;
+            }
+        }
+        // Until its first reply, a run whose clock is wrong does not know when others send.
+        if self.has_wrong_clocks() { Ok(()) } else { Self::check_rate(self.life.rate, &world.sent) }
+    }
+
+    fn has_wrong_clocks(&self) -> bool {
+        let attacks = self.life.nights.iter().flat_map(|night| &night.attacks);
+        let mut runs =
+            attacks.flat_map(|attack| std::iter::once(&attack.run).chain(&attack.beside));
+        runs.any(|run| run.skew != 0)
+    }
+
+    /// P7: never above the rate in any second, whoever sends.
+    fn check_rate(rate: Option<u32>, sent: &[(DateTime<Utc>, usize)]) -> Result<(), String> {
+        let Some(rate) = rate else { return Ok(()) };
+        let most = rate as usize;
+        let mut sent = sent.to_vec();
+        sent.sort();
+        let is_crowded =
+            |it: &&[(DateTime<Utc>, usize)]| it[most].0 - it[0].0 < TimeDelta::seconds(1);
+        match sent.windows(most + 1).find(is_crowded) {
+            Some(it) => Err(format!("P7: more than {most} requests in a second: {it:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A run in the best of conditions, and all is as it is at the source; another has nothing to do.
+    async fn conclude(&mut self, night: &Night) -> Result<(), String> {
+        let report = self.clean_run(night).await?;
+        self.is_whole = true;
+        self.check()?;
+        self.check_complete(&report)?;
+        let before = self.place.data();
+        let again = self.clean_run(night).await?;
+        self.check()?;
+        // At midnight a new day's snapshots are due.
+        let is_same_day = again.now.date_naive() == report.now.date_naive();
+        if is_same_day && (!again.changed.is_empty() || self.place.data() != before) {
+            return Err(format!("P4: nothing is new, and this was written: {:?}", again.changed));
+        }
+        self.check_kept(night)
+    }
+
+    /// P7: what is good for days is not asked for twice in a row.
+    fn check_kept(&self, night: &Night) -> Result<(), String> {
+        let world = self.world.lock().unwrap();
+        let last = world.oracle.runs.len() - 1;
+        let is_kept = |kind: usize| {
+            let lineage = world.source.kinds[kind].parent.as_ref();
+            lineage.is_some_and(|it| it.refresh.is_some()) && !night.full
+        };
+        match world.oracle.said.iter().find(|said| said.run == last && is_kept(said.kind)) {
+            Some(said) => {
+                let name = &world.source.names[said.kind];
+                Err(format!("P7: {name} was asked for again, though the answer is good for days"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn clean_run(&mut self, night: &Night) -> Result<Report, String> {
+        let here = self.server.clone();
+        let (place, run) = self.run(Trouble::default(), &here, here.now(), false);
+        let run = run.by_clock();
+        let names: Vec<_> = self.files.iter().map(|(name, _)| name.as_str()).collect();
+        let run = run.only(&names);
+        let run = match night.full {
+            true => run.full(),
+            false => run.with_lookback(TimeDelta::days(i64::from(night.lookback))),
+        };
+        let report = run.perform().await.map_err(|error| format!("the clean run: {error:?}"))?;
+        if !self.is_known(&report) {
+            return Err(format!("the clean run is not complete: {:#?}", report.problems));
+        }
+        self.note(place, Some(Ok(report.clone())))?;
+        Ok(report)
+    }
+
+    /// Whether nothing is missing but what was deleted before it was looked up.
+    fn is_known(&self, report: &Report) -> bool {
+        let world = self.world.lock().unwrap();
+        report.problems.iter().all(|problem| {
+            let place = world.source.names.iter().position(|it| *it == problem.endpoint);
+            place.is_some_and(|at| {
+                world.source.kinds[at].is_look_up() && !world.source.gone[at].is_empty()
+            })
+        })
+    }
+
+    /// P1, P12: after a clean run the lake is the source, and `verify` agrees.
+    fn check_complete(&self, report: &Report) -> Result<(), String> {
+        let lake = self.place.lake();
+        let is_back = |path: &&String| lake.get().path().join(path).exists();
+        if let Some(path) = self.lost.iter().find(|path| !is_back(path) && report.complete) {
+            return Err(format!("P12: {path} was lost, and the run is complete"));
+        }
+        let mut catalogue = Catalogue::built_in().unwrap();
+        for (name, text) in &self.files {
+            catalogue = catalogue.with_file(name, text).unwrap();
+        }
+        let store = Arc::new(Store::open(&lake.get().location()).unwrap());
+        let found = verify(&store, &catalogue).unwrap();
+        // A lake that was copied out of a bucket has other times and inodes.
+        if !found.findings.is_empty() && report.complete && !self.life.in_bucket {
+            return Err(format!("P12: complete, and verify finds {:?}", found.findings));
+        }
+        let world = self.world.lock().unwrap();
+        for (kind, name) in world.source.names.iter().enumerate() {
+            let rows = lake.get().rows(name);
+            check_table(&world.source, kind, &rows, report.now, self.life.is_monthly)?;
+        }
+        Ok(())
+    }
+
+    /// Loses an object that a window brings back.
+    fn lose(&mut self, which: usize) {
+        let mut world = self.world.lock().unwrap();
+        let lake = self.place.lake();
+        let kinds = &self.life.kinds;
+        // Where a parent's rows are lost, so are those of its children's snapshots.
+        let leads_on = |at: &usize| {
+            let mut children = kinds.iter().filter(|it| it.is_snapshot());
+            children.any(|it| it.parent.as_ref().is_some_and(|parent| parent.parent == *at))
+        };
+        let may_be_lost = |at: &usize| {
+            self.life.space.lost_snapshots || (kinds[*at].window.is_some() && !leads_on(at))
+        };
+        let can_return: Vec<usize> = (0..self.life.kinds.len()).filter(may_be_lost).collect();
+        let names = world.source.names.clone();
+        let objects: Vec<(usize, String)> = can_return
+            .iter()
+            .flat_map(|at| lake.get().objects(&names[*at]).into_iter().map(move |path| (*at, path)))
+            .map(|(at, path)| {
+                let below = path.strip_prefix(lake.get().path()).unwrap();
+                (at, below.to_str().unwrap().to_owned())
+            })
+            .collect();
+        let Some((kind, path)) = objects.get(which % objects.len().max(1)) else { return };
+        match &self.place {
+            Place::Folder(lake) => std::fs::remove_file(lake.path().join(path)).unwrap(),
+            Place::Bucket(bucket) => bucket.damage(path, None),
+        }
+        self.is_whole = false;
+        world.oracle.forget(*kind);
+        if self.life.kinds[*kind].window.is_none() {
+            self.lost.push(path.clone());
+        }
+        drop(world);
+        self.observer.lock().unwrap().forget(path);
+    }
+}
+
+/// A lake to read from.
+enum Readable<'p> {
+    Own(&'p Lake),
+    Copied(Lake),
+}
+
+impl Readable<'_> {
+    fn get(&self) -> &Lake {
+        match self {
+            Self::Own(lake) => lake,
+            Self::Copied(lake) => lake,
+        }
+    }
+}
+
+impl Place {
+    fn location(&self) -> String {
+        match self {
+            Self::Folder(lake) => lake.location(),
+            Self::Bucket(_) => "memory".to_owned(),
+        }
+    }
+
+    fn store(&self) -> Store {
+        match self {
+            Self::Folder(lake) => Store::open(&lake.location()).unwrap(),
+            Self::Bucket(bucket) => bucket.store(),
+        }
+    }
+
+    fn lake(&self) -> Readable<'_> {
+        match self {
+            Self::Folder(lake) => Readable::Own(lake),
+            Self::Bucket(bucket) => Readable::Copied(bucket.mirror()),
+        }
+    }
+
+    fn has_manifest(&self, table: &str) -> bool {
+        let folder = format!("_manifest/{table}/");
+        match self {
+            Self::Folder(lake) => lake.path().join(folder).exists(),
+            Self::Bucket(bucket) => bucket.versions().iter().any(|(it, _)| it.starts_with(&folder)),
+        }
+    }
+
+    /// What identifies the present version of each data object.
+    fn data(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Folder(lake) => {
+                let objects = lake.data().into_iter();
+                objects.map(|(path, it)| (path.display().to_string(), format!("{it:?}"))).collect()
+            }
+            Self::Bucket(bucket) => {
+                let mut versions = bucket.versions();
+                versions.retain(|(path, _)| !path.starts_with('_'));
+                versions
+            }
+        }
+    }
+
+    fn reader(&self) -> super::observer::Read {
+        match self {
+            Self::Folder(lake) => {
+                let folder = lake.path();
+                Box::new(move |path| std::fs::read(folder.join(path)).ok().map(Bytes::from))
+            }
+            Self::Bucket(bucket) => {
+                let bucket = bucket.again();
+                Box::new(move |path| bucket.read(path))
+            }
+        }
+    }
+}
+
+/// Whether a table has all that the source has, as it is now.
+fn check_table(
+    source: &Source,
+    kind: usize,
+    rows: &[Row],
+    now: DateTime<Utc>,
+    is_monthly: bool,
+) -> Result<(), String> {
+    let (of, name) = (&source.kinds[kind], &source.names[kind]);
+    let today = partition(now, is_monthly);
+    let mut found: std::collections::HashMap<String, &Row> = std::collections::HashMap::new();
+    for row in rows.iter().filter(|row| !of.is_snapshot() || row.dt == today) {
+        found.insert(key_of(of, row), row);
+    }
+    // What children are asked for by is good for days.
+    if of.parent.as_ref().is_some_and(|it| it.refresh.is_some()) {
+        return Ok(());
+    }
+    let expected = expected(source, kind, of, now);
+    for (key, record) in &expected {
+        let row = found.get(key).ok_or_else(|| {
+            let item = &source.items[kind][key];
+            format!(
+                "P1: {name} lacks {key} at the end: {item:?}, silent since {}",
+                source.silent_since
+            )
+        })?;
+        if row.record != *record {
+            return Err(format!("P1: {name} {key} says {} and is {record}", row.record));
+        }
+    }
+    if of.is_snapshot() && of.parent.as_ref().is_none_or(|it| it.reading == Reading::List) {
+        let unknown = found.keys().find(|key| !expected.iter().any(|(it, _)| it == *key));
+        if let Some(key) = unknown {
+            return Err(format!("{name} has {key} in dt={today}, which is not there"));
+        }
+    }
+    Ok(())
+}
+
+/// The records that a clean run brings.
+fn expected(
+    source: &Source,
+    kind: usize,
+    of: &Kind,
+    now: DateTime<Utc>,
+) -> Vec<(String, serde_json::Value)> {
+    let has_begun = |of: &Kind, at: DateTime<Utc>| match of.dated {
+        Dated::Window => at < now,
+        Dated::Field => of.window.is_none() || at < now,
+        Dated::Run => true,
+    };
+    let is_there = |key: &String, item: &super::source::Item| match &of.parent {
+        None => has_begun(of, item.at),
+        Some(lineage) if lineage.reading == Reading::ByReference => {
+            let parents = source.items[lineage.parent].values();
+            let mut parents = parents.filter(|it| source.selects(kind, it));
+            let is_listed = |at| has_begun(&source.kinds[lineage.parent], at);
+            parents.any(|it| is_listed(it.at) && it.refers_to(key))
+        }
+        Some(lineage) => {
+            let parent = item.of.as_ref().and_then(|id| source.items[lineage.parent].get(id));
+            parent.is_some_and(|it| {
+                source.selects(kind, it) && has_begun(&source.kinds[lineage.parent], it.at)
+            })
+        }
+    };
+    let items = source.items[kind].iter().filter(|(key, item)| is_there(key, item));
+    items
+        .map(|(key, item)| (key.clone(), crate::support::normal(source.shown(kind, item))))
+        .collect()
+}

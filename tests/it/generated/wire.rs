@@ -1,0 +1,148 @@
+//! The way between a run and the source: it takes time, not everything arrives, and all that is
+//! said on it is noted.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use clari_lake::clock::Clock;
+use clari_lake::fetch::{Break, Exchanged, Get, Severed, Transport};
+use fastrand::Rng;
+use serde_json::json;
+
+use super::oracle::{Oracle, Said};
+use super::source::{Answer, NoAnswer, Source};
+use crate::support::normal;
+
+/// What goes wrong on the way, and at the server, during one run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trouble {
+    /// The part of all requests that fail in passing.
+    pub(super) share: f64,
+    /// Whether some replies take many seconds.
+    pub(super) slow: bool,
+    /// From when on, and for how long, the server cannot be reached.
+    pub(super) outage: Option<(Duration, Duration)>,
+    /// The endpoint whose lists are refused from the second page on.
+    pub(super) refused: Option<usize>,
+    /// Whether every look-up is 404.
+    pub(super) absent: bool,
+    /// The record that no reply can hold.
+    pub(super) unreadable: Option<(usize, String)>,
+}
+
+/// The source, and what was said of it.
+pub(super) struct World {
+    pub(super) source: Source,
+    pub(super) oracle: Oracle,
+    /// When each request was sent, and by which run.
+    pub(super) sent: Vec<(DateTime<Utc>, usize)>,
+    /// When each run last had an answer that settles a request.
+    pub(super) settled: Vec<(DateTime<Utc>, usize)>,
+}
+
+/// One run's way to the source.
+pub(super) struct Wire {
+    pub(super) world: Arc<Mutex<World>>,
+    /// The server's clock.
+    pub(super) server: Clock,
+    pub(super) run: usize,
+    pub(super) trouble: Trouble,
+    pub(super) begun: DateTime<Utc>,
+    pub(super) rng: Mutex<Rng>,
+}
+
+impl Wire {
+    pub(super) fn transport(self) -> Arc<dyn Transport> {
+        let wire = Arc::new(self);
+        Arc::new(move |get: Get| Arc::clone(&wire).exchange(get))
+    }
+
+    async fn latency(&self) {
+        let millis = {
+            let mut rng = self.rng.lock().unwrap();
+            let is_slow = self.trouble.slow && rng.u8(..4) == 0;
+            if is_slow { rng.u64(500..15_000) } else { rng.u64(1..40) }
+        };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    fn is_out(&self) -> bool {
+        let since = self.server.now() - self.begun;
+        let is_in = |(from, length): (Duration, Duration)| {
+            let from = TimeDelta::from_std(from).unwrap();
+            from <= since && since < from + TimeDelta::from_std(length).unwrap()
+        };
+        self.trouble.outage.is_some_and(is_in)
+    }
+
+    async fn exchange(self: Arc<Self>, get: Get) -> Result<Exchanged, Severed> {
+        let sent = self.server.now();
+        self.world.lock().unwrap().sent.push((sent, self.run));
+        self.latency().await;
+        if self.is_out() {
+            return Err(Break::NoConnection.into());
+        }
+        let (status, body, said) = self.answer(&get, sent);
+        self.latency().await;
+        let luck = self.rng.lock().unwrap().f64();
+        let (status, body, said) = match luck / self.trouble.share.max(f64::MIN_POSITIVE) {
+            0.0..0.2 => return Err(Break::Torn.into()),
+            0.2..0.4 => (502, Bytes::from_static(b"{}"), None),
+            0.4..0.6 => (429, Bytes::from_static(b"{\"message\":\"Too Many Requests\"}"), None),
+            0.6..0.8 => (500, Bytes::from_static(b"{}"), None),
+            0.8..1.0 if status == 200 => (200, body.slice(..body.len() / 2), None),
+            _ => (status, body, said),
+        };
+        let now = self.server.now();
+        let mut world = self.world.lock().unwrap();
+        let is_settled = status == 404 || status == 400 || said.is_some();
+        if is_settled {
+            world.settled.push((now, self.run));
+        }
+        world.oracle.said.extend(said.map(|said| Said { answered: now, ..said }));
+        let mut reply = Exchanged::new(body);
+        *reply.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        reply.headers_mut().insert("date", date.parse().unwrap());
+        Ok(reply)
+    }
+
+    /// What the server answers, and what that says.
+    fn answer(&self, get: &Get, sent: DateTime<Utc>) -> (u16, Bytes, Option<Said>) {
+        let query: Vec<(String, String)> =
+            get.url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect();
+        let nothing = Bytes::from_static(b"{}");
+        let world = self.world.lock().unwrap();
+        let answer = match world.source.answer(get.url.path(), &query, self.server.now()) {
+            Ok(answer) => answer,
+            Err(NoAnswer::NotFound) => return (404, nothing, None),
+            Err(NoAnswer::Refused) => return (400, nothing, None),
+        };
+        let of = &world.source.kinds[answer.kind];
+        if self.trouble.absent && of.is_look_up() {
+            return (404, nothing, None);
+        }
+        let is_later = |(name, value): &(String, String)| match name.as_str() {
+            "skip" | "page" => value.parse::<u32>().is_ok_and(|number| number > 1),
+            "cursor" => true,
+            _ => false,
+        };
+        if self.trouble.refused == Some(answer.kind) && query.iter().any(is_later) {
+            return (400, nothing, None);
+        }
+        let is_unreadable = self.trouble.unreadable.as_ref().is_some_and(|(kind, key)| {
+            *kind == answer.kind && answer.records.iter().any(|(it, ..)| it == key)
+        });
+        if is_unreadable {
+            return (502, nothing, None);
+        }
+        let Answer { kind, body, records, to, scope } = answer;
+        let records = records.into_iter().map(|(key, at, record)| (key, at, normal(record)));
+        let records = records.collect();
+        let said =
+            Said { run: self.run, kind, sent, answered: sent, records, to, scope, is_lost: false };
+        (200, Bytes::from(json!(body).to_string()), Some(said))
+    }
+}
