@@ -23,6 +23,11 @@ mod floors;
 mod forget;
 mod formats;
 #[expect(clippy::print_stdout, reason = "the seed and the schedule, for replaying it")]
+#[allow(
+    clippy::struct_excessive_bools,
+    clippy::large_futures,
+    reason = "what is drawn is many small choices, and a schedule is one future"
+)]
 mod generated;
 mod idempotent;
 mod not_a_lake;

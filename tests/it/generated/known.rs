@@ -9,8 +9,8 @@ use super::try_seed;
 /// Lives through the schedule of a seed in which this is allowed.
 #[track_caller]
 fn fails(name: &str, seed: u64) {
-    if let Err((reason, _)) = try_seed(seed, Space::MENDED.with(name), 0) {
-        panic!("{reason}");
+    if let Err(failed) = try_seed(seed, Space::MENDED.with(name), 0) {
+        panic!("{}", failed.0);
     }
 }
 

@@ -21,7 +21,7 @@ use super::draw::{Attack, Bad, Blow, Life, Night};
 use super::kind::{Dated, Kind, Reading};
 use super::observer::Observer;
 use super::oracle::{Oracle, Told, key_of, partition};
-use super::source::Source;
+use super::source::{Change, Source};
 use super::wire::{Trouble, Wire, World};
 use crate::simulation::{Blow as Fate, number};
 use crate::support::{Bucket, Lake, Row, Run};
@@ -87,9 +87,10 @@ impl<'l> Living<'l> {
         let world =
             World { source, oracle: Oracle::default(), sent: Vec::new(), settled: Vec::new() };
         let world = Arc::new(Mutex::new(world));
-        let place = match life.in_bucket {
-            true => Place::Bucket(Bucket::in_memory()),
-            false => Place::Folder(Lake::in_memory()),
+        let place = if life.in_bucket {
+            Place::Bucket(Bucket::in_memory())
+        } else {
+            Place::Folder(Lake::in_memory())
         };
         let observer = Observer::new(Arc::clone(&world), place.reader());
         Self {
@@ -175,7 +176,7 @@ impl<'l> Living<'l> {
         act(&mut self.world.lock().unwrap().source, self.server.now())
     }
 
-    fn change(&self, (kind, change): (usize, super::source::Change), read: bool) {
+    fn change(&self, (kind, change): (usize, Change), read: bool) {
         let kind = kind % self.life.kinds.len();
         self.with_source(|source, now| source.change(kind, change, now, read));
     }
@@ -203,9 +204,7 @@ impl<'l> Living<'l> {
                 tokio::time::sleep(pause).await;
                 pace *= 1.2;
                 let kind = rng.usize(..8);
-                use super::source::Change::{Create, Delete, Edit, EditSilently, Move, Schedule};
-                let changes = [Create, Schedule, Edit, EditSilently, Move, Delete];
-                self.change((kind, changes[rng.usize(..6)]), true);
+                self.change((kind, Change::ALL[rng.usize(..Change::ALL.len())]), true);
             }
         };
         let ended = tokio::select! {
@@ -316,10 +315,8 @@ impl<'l> Living<'l> {
     /// The endpoints that a run exports.
     fn chosen(&self, bad: &Bad, alone: bool) -> Vec<String> {
         let is_chosen = |at: &usize| bad.options.subset == 0 || bad.options.subset & (1 << at) > 0;
-        let all: Vec<usize> = match alone {
-            true => (0..self.life.kinds.len()).collect(),
-            false => self.that_may_race(),
-        };
+        let all: Vec<usize> =
+            if alone { (0..self.life.kinds.len()).collect() } else { self.that_may_race() };
         let chosen: Vec<usize> = all.iter().copied().filter(is_chosen).collect();
         let chosen = if chosen.is_empty() { all } else { chosen };
         chosen.into_iter().map(|at| self.files[at].0.clone()).collect()
@@ -431,7 +428,9 @@ impl<'l> Living<'l> {
             let rows = lake.get().rows(name);
             let counts = self.counts.entry(kind).or_default();
             counts.clear();
-            rows.iter().for_each(|row| *counts.entry(row.dt.clone()).or_default() += 1);
+            for row in &rows {
+                *counts.entry(row.dt.clone()).or_default() += 1;
+            }
             world.oracle.check(kind, &world.source, &rows, self.life.is_monthly, self.is_whole)?;
             if self.life.space.partial_snapshots {
                 Oracle::check_carried(kind, &world.source, &rows)?;
@@ -502,9 +501,10 @@ impl<'l> Living<'l> {
         let run = run.by_clock();
         let names: Vec<_> = self.files.iter().map(|(name, _)| name.as_str()).collect();
         let run = run.only(&names);
-        let run = match night.full {
-            true => run.full(),
-            false => run.with_lookback(TimeDelta::days(i64::from(night.lookback))),
+        let run = if night.full {
+            run.full()
+        } else {
+            run.with_lookback(TimeDelta::days(i64::from(night.lookback)))
         };
         let report = run.perform().await.map_err(|error| format!("the clean run: {error:?}"))?;
         if !self.is_known(&report) {

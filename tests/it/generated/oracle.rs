@@ -62,6 +62,9 @@ struct Statement<'a> {
     counts: bool,
 }
 
+/// When a list was begun, and the keys that came.
+type List<'a> = (DateTime<Utc>, BTreeSet<&'a str>);
+
 /// A row by its key and, in snapshot tables, its partition.
 pub(super) type Rows<'a> = BTreeMap<(String, String), &'a Row>;
 
@@ -250,8 +253,7 @@ impl Oracle {
         rows: &Rows<'_>,
         is_monthly: bool,
     ) -> Result<(), String> {
-        let mut lists: BTreeMap<(String, &str, usize), (DateTime<Utc>, BTreeSet<&str>)> =
-            BTreeMap::new();
+        let mut lists: BTreeMap<(String, &str, usize), List<'_>> = BTreeMap::new();
         for said in self.said.iter().filter(|said| said.kind == kind) {
             let run = &self.runs[said.run];
             let Some(scope) = said.scope.as_deref() else { continue };

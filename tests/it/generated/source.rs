@@ -57,6 +57,11 @@ pub(super) enum Change {
     Delete,
 }
 
+impl Change {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Create, Self::Schedule, Self::Edit, Self::EditSilently, Self::Move, Self::Delete];
+}
+
 /// A page of an answer, and whose it is.
 pub(super) struct Answer {
     pub(super) kind: usize,
@@ -459,7 +464,7 @@ impl Source {
         }
         match asked.get("sort") {
             Some("asc") if of.dated != Dated::Run => {
-                found.sort_by_key(|(key, item)| (item.at, *key))
+                found.sort_by_key(|(key, item)| (item.at, *key));
             }
             Some("desc") if of.dated != Dated::Run => {
                 found.sort_by_key(|(key, item)| (std::cmp::Reverse(item.at), *key));
