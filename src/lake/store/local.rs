@@ -549,14 +549,16 @@ mod tests {
                     for empty in [STAGING, "_manifest/quota/w", "_manifest/quota", "_manifest"] {
                         let _ = fs::remove_dir(folder.path().join(empty));
                     }
-                    std::thread::sleep(Duration::from_micros(200));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
-            for number in 0..300 {
-                let path = format!("_manifest/quota/w/{number}.json");
-                assert!(store.create_loose(&path, b"x").unwrap(), "{number}");
-            }
+            let path = |number: i32| format!("_manifest/quota/w/{number}.json");
+            let created: Vec<_> =
+                (0..300).map(|number| store.create_loose(&path(number), b"x")).collect();
+            // The other thread ends whatever came of it.
             done.store(true, std::sync::atomic::Ordering::Relaxed);
+            let created: Result<Vec<bool>> = created.into_iter().collect();
+            assert_eq!(created.unwrap(), [true; 300]);
         });
         assert_eq!(store.list("_manifest").unwrap().len(), 300);
     }

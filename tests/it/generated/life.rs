@@ -278,9 +278,9 @@ impl<'l> Living<'l> {
         let now = here.now() + TimeDelta::from_std(after).unwrap();
         let to = bad.options.to.map(|minutes| now - TimeDelta::minutes(i64::from(minutes)));
         let (place, run) = self.run(trouble, &here, to.unwrap_or(now), bad.skew != 0);
-        // Its first reply is for later, and may find it stopped.
+        // Its first reply is for later, and may find it stopped, or with another plan.
         self.world.lock().unwrap().oracle.runs[place].sleeps = matches!(bad.blow, Blow::Asleep(..));
-        if bad.skew != 0 || matches!(bad.blow, Blow::Stopped(_)) {
+        if bad.skew != 0 || !alone || matches!(bad.blow, Blow::Stopped(_)) {
             self.world.lock().unwrap().oracle.runs[place].probes += 1;
         }
         let run = if to.is_none() { run.by_clock() } else { run };
