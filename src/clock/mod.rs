@@ -21,8 +21,7 @@ use crate::manifest::CLOCKS_APART;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-/// The present instant, for the street door; whoever is further in asks the [`Clock`] that it was
-/// given.
+/// The present instant, for the command line. All other code asks the [`Clock`] that it was given.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where it is asked")]
 pub fn now() -> DateTime<Utc> {

@@ -228,7 +228,7 @@ fn write_name(name: &str, start: usize, out: &mut String) {
 mod tests {
     use super::*;
 
-    /// P5: rows of which no column was read are records all the same, be it of `extra_json` alone.
+    /// P5: rows of which no column was read are records all the same, such as those of `extra_json` alone.
     #[test]
     fn rows_without_columns_are_records() {
         let schema = arrow::datatypes::Schema::empty();

@@ -1,4 +1,4 @@
-//! Endpoints that nobody wrote by hand: what a generated file says, and how its records are keyed.
+//! Generated endpoints: what their files say, and how their records are keyed.
 
 use std::fmt::Write as _;
 

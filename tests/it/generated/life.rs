@@ -447,7 +447,7 @@ impl<'l> Living<'l> {
         runs.any(|run| run.skew != 0)
     }
 
-    /// P7: never above the rate in any second, whoever sends.
+    /// P7: never above the rate in any second, over all runs.
     fn check_rate(rate: Option<u32>, sent: &[(DateTime<Utc>, usize)]) -> Result<(), String> {
         let Some(rate) = rate else { return Ok(()) };
         let most = rate as usize;

@@ -1,4 +1,4 @@
-//! Every promise, for catalogues that nobody wrote by hand.
+//! Every promise, for generated catalogues.
 //!
 //! A schedule draws endpoint files of every kind, a lake of days or months in a folder or in an
 //! object store, and nights: what changes at the source, runs that are killed, stopped, asleep, two

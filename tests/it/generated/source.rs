@@ -437,7 +437,7 @@ impl Source {
     ) -> Result<Vec<(&String, &Item)>, NoAnswer> {
         let of = &self.kinds[kind];
         let (from, to) = asked.edges(of);
-        // A day that is named is all of it, whoever counts edges.
+        // A day that is named is all of it, however edges count.
         let is_day = of.window.is_some_and(|it| it.format == Format::Day);
         let edges_inside = self.edges_inside || is_day;
         let is_inside = |at: DateTime<Utc>| {
