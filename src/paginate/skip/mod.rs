@@ -28,7 +28,7 @@ use crate::window::Window;
 
 /// How many pages without a new record are too many.
 const MAX_IDLE_PAGES: u32 = 4;
-/// How many steps back in a row are too many.
+/// How many steps back without a new record are too many.
 const MAX_STEPS_BACK: u32 = 32;
 /// Page sizes that servers fall back to: a first page of just so many is not trusted to be the
 /// last.
@@ -42,6 +42,8 @@ pub(super) struct Skipping {
     asked: Slice,
     /// How many records are before the first one that was not asked for yet.
     position: u32,
+    /// The highest position so far: behind a step back, pages up to here hold known records.
+    furthest: u32,
     /// The shortest window that can be asked for.
     unit: TimeUnit,
     limit: u32,
@@ -56,8 +58,13 @@ pub(super) struct Skipping {
     in_order: bool,
     /// What could not be read in the present order.
     unread: Unread,
+    /// How many pages in a row went further and brought no new record.
     idle_pages: u32,
+    /// How many steps back in a row were taken.
     steps_back: u32,
+    /// How many were taken since the last new record. Only this ends the reading of a list whose
+    /// pages never fit together, since pages that are read again are not idle.
+    vain_steps_back: u32,
     smooth_pages: u32,
     /// The page size that the server seems to insist on.
     cut_to: Option<usize>,
@@ -73,6 +80,7 @@ impl Skipping {
             paging: paging.clone(),
             asked: Slice { skip: 0, limit, order: Order::OldestFirst },
             position: 0,
+            furthest: 0,
             unit,
             limit,
             seen: HashSet::new(),
@@ -84,6 +92,7 @@ impl Skipping {
             unread: Unread::new(order),
             idle_pages: 0,
             steps_back: 0,
+            vain_steps_back: 0,
             smooth_pages: 0,
             cut_to: None,
         }
@@ -157,8 +166,13 @@ impl Skipping {
         if met || self.is_last(page) {
             return Step::Done;
         }
-        let position = self.asked.skip + u32::try_from(page.entries.len()).unwrap_or(u32::MAX);
-        self.go_on(position)
+        self.go_on(self.end_of(page))
+    }
+
+    /// The position behind the page that was asked for.
+    fn end_of(&self, page: &Page) -> u32 {
+        let count = u32::try_from(page.entries.len()).unwrap_or(u32::MAX);
+        self.asked.skip.saturating_add(count)
     }
 
     /// Whether nothing can be missing between the pages before and this one.
@@ -180,7 +194,8 @@ impl Skipping {
 
     fn step_back(&mut self) -> Step {
         self.steps_back += 1;
-        if self.steps_back > MAX_STEPS_BACK {
+        self.vain_steps_back += 1;
+        if self.vain_steps_back > MAX_STEPS_BACK {
             return Step::Stuck(Stuck::Restless);
         }
         let by = self.limit.saturating_sub(1).max(1).saturating_mul(self.steps_back);
@@ -210,7 +225,13 @@ impl Skipping {
             }
             is_new |= is_first;
         }
-        self.idle_pages = if is_new { 0 } else { self.idle_pages + 1 };
+        let end = self.end_of(page);
+        if is_new {
+            (self.idle_pages, self.vain_steps_back) = (0, 0);
+        } else if end > self.furthest {
+            self.idle_pages += 1;
+        }
+        self.furthest = self.furthest.max(end);
         met
     }
 
@@ -297,6 +318,8 @@ impl Skipping {
         });
         self.idle_pages = 0;
         self.position = 0;
+        self.furthest = 0;
+        self.vain_steps_back = 0;
         self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst };
         Step::Get(self.asked())
     }
