@@ -167,6 +167,9 @@ pub(super) fn conclude(
         printer.data(&serde_json::to_string_pretty(report)?);
     } else if printer.is_for_people() {
         printer.note(&summary(report));
+        if let Some(ahead) = report.clock_off_seconds {
+            printer.warn(&clock::describe_offset(ahead));
+        }
     }
     if printer.verbose {
         for endpoint in &report.endpoints {

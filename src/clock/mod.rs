@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use self::offset::{Offset, Sighting};
-use crate::manifest::CLOCKS_APART;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
+
+pub use self::offset::{Offset, Sighting};
+use crate::manifest::CLOCKS_APART;
 
 /// The present instant, for the command line. All other code asks the [`Clock`] that it was given.
 #[must_use]
@@ -48,6 +48,15 @@ pub struct Clock {
 /// By how much a clock may be off before it is corrected.
 pub const TOLERANCE: TimeDelta = CLOCKS_APART;
 
+/// A wrong clock in words, by how many seconds it is ahead of the API's (negative: behind).
+pub(crate) fn describe_offset(ahead: i64) -> String {
+    let (seconds, direction) = (ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
+    format!(
+        "this machine's clock is {seconds} s {direction} the API's; this run goes by the API's \
+         clock: set this machine's, for instance with an NTP client"
+    )
+}
+
 /// What replies have shown, shared by the clones of a clock.
 #[derive(Debug, Default)]
 struct Replies {
@@ -73,7 +82,7 @@ impl Clock {
         Self::of(Source::System)
     }
 
-    /// A clock that stands still until it is [set](Self::set).
+    /// A stopped clock, which moves only when it is [set](Self::set).
     #[must_use]
     pub fn stopped_at(now: DateTime<Utc>) -> Self {
         Self::of(Source::Stopped(Arc::new(AtomicI64::new(now.timestamp_micros()))))
@@ -89,7 +98,7 @@ impl Clock {
         Self { source, replies: Arc::default() }
     }
 
-    /// Sets a clock that stands still; every other goes its own way.
+    /// Sets a stopped clock. Any other clock is left alone.
     pub fn set(&self, now: DateTime<Utc>) {
         if let Source::Stopped(micros) = &self.source {
             micros.store(now.timestamp_micros(), Ordering::SeqCst);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use reqwest::Url;
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use super::exchange::{FetchError, Reply, Request, Unreadable, date_of, failed, j
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Get, Network, Transport};
-use crate::clock::Clock;
+use crate::clock::{Clock, describe_offset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::report::Answers;
@@ -339,12 +339,7 @@ impl Client {
     fn compare_clocks(&self, date: Option<DateTime<Utc>>, asked_at: Instant) {
         let Some((clock, date)) = self.clock.get().zip(date) else { return };
         let Some(ahead) = clock.observe(date, asked_at.elapsed()) else { return };
-        let seconds = ahead.num_seconds().abs();
-        let direction = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
-        tracing::warn!(
-            "this machine's clock is {seconds} s {direction} the API's; this run goes by the API's \
-             clock: set this machine's, for instance with an NTP client"
-        );
+        tracing::warn!("{}", describe_offset(ahead.num_seconds()));
     }
 
     fn throttle(&self) -> Arc<Throttle> {

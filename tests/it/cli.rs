@@ -5,6 +5,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use chrono::{TimeDelta, Utc};
 use clari_lake::simulator::{Options, Server, Settings, Workspace};
 use serde_json::Value;
 
@@ -382,6 +383,28 @@ fn export(server: &Server, lake: &Lake) -> Command {
     command.arg(server.base_url()).args(["--to", &now().to_rfc3339()]);
     command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", PASSWORD)]);
     command
+}
+
+/// A14: a run on a machine whose clock is wrong says so once, without `-v` or `--json`; on a machine
+/// whose clock is right, nothing is said of it.
+#[test]
+fn a_wrong_clock_is_reported_by_default() {
+    let said = |date, args: &[&str]| {
+        let workspace = Workspace::generate(&Options { calls: 5, ..small() });
+        let server =
+            Server::start(workspace, Settings { date, ..with_canaries(Settings::default()) });
+        let (server, lake) = (server.unwrap(), Lake::new());
+        let output =
+            export(&server, &lake).args(["--endpoint", "users"]).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let yesterday = Some(Utc::now() - TimeDelta::days(1));
+    for args in [&[][..], &["--log-format", "json"]] {
+        let text = said(yesterday, args);
+        assert_eq!(text.matches(" s ahead of the API's; this run goes by").count(), 1, "{text}");
+        assert!(!said(None, args).contains("clock"));
+    }
 }
 
 /// Whoever asks the API beside an export pays from the same ledger, and nobody makes one.
