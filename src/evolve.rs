@@ -32,7 +32,7 @@ pub struct Evolution {
 /// absent. With `dry_run` nothing is written.
 ///
 /// # Errors
-/// `Config` when no lake is there or what is told cannot be, `Newer` or `Corrupt` when the lake
+/// `Config` when no lake is there or a column cannot have the wanted type, `Newer` or `Corrupt` when the lake
 /// cannot be read, or when the store fails. What was rewritten before stays so, and the next run
 /// goes on.
 pub fn evolve(

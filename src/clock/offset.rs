@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// A `Date` that stands still, or that an old reply bears, moves nothing after the first.
+    /// A `Date` that never changes, or that belongs to an old reply, corrects nothing after the first.
     #[test]
     fn a_date_that_does_not_move_is_not_followed() {
         let mut offset = Offset::default();

@@ -58,7 +58,7 @@ impl Table {
     /// What evolution would change: as told, or what `extra_json` asks for. Nothing is written.
     ///
     /// # Errors
-    /// `Config` when what is told cannot be, `Corrupt` when an object cannot be read.
+    /// `Config` when a column cannot have the wanted type, `Corrupt` when an object cannot be read.
     pub fn would_evolve(&self, wanted: &Wanted) -> Result<Vec<Difference>> {
         Ok(self.manifest.schema.differences(&self.wider(wanted, &self.gather(wanted)?)?))
     }
@@ -67,7 +67,7 @@ impl Table {
     /// rewritten by [`Self::renew`].
     ///
     /// # Errors
-    /// `Config` when what is told cannot be; when the store fails.
+    /// `Config` when a column cannot have the wanted type; when the store fails.
     pub fn evolve(&mut self, wanted: &Wanted, now: DateTime<Utc>) -> Result<Vec<Difference>> {
         if !self.manifest.settled {
             return Ok(Vec::new());

@@ -42,8 +42,8 @@ pub enum Presence {
     Foreign(Vec<String>),
 }
 
-/// The store of a lake that is there. No other value proves that: whoever has one may read and
-/// write it as a lake.
+/// The store of a lake that is there. Only this type proves that a lake exists, so code that
+/// holds one may read and write it.
 #[derive(Debug, Clone)]
 pub struct PresentLake(Arc<Store>);
 

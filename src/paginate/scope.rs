@@ -73,7 +73,7 @@ pub enum Cause<E> {
 
 /// How much of a list was read.
 #[derive(Debug)]
-#[must_use = "a gap that nobody looks at is a silent loss"]
+#[must_use = "a gap that is ignored is a silent loss"]
 pub struct Extent<E> {
     /// The windows that were read completely.
     pub read: Coverage,

@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
 use super::reading::{Scan, read};
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
@@ -14,8 +17,6 @@ use crate::lake::{Change, SnapshotKeys};
 use crate::manifest::{Manifest, Purpose};
 use crate::plan::{self, Planned, Task};
 use crate::window::Window;
-use chrono::{DateTime, Utc};
-use futures::StreamExt;
 
 /// How many windows of a backfill are under way at once: few, so that little is asked for again
 /// after a crash, and each partition is written by few commits.

@@ -45,7 +45,7 @@ struct Waits {
     said: TimeDelta,
 }
 
-/// A wait that the user is told of: where no other run is at work there is none.
+/// The shortest wait that is reported. A run that is alone never waits this long.
 const LONG: TimeDelta = TimeDelta::seconds(2);
 
 impl Waits {

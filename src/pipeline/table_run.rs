@@ -35,7 +35,6 @@ pub(super) struct TableRun<'e> {
     decoder: Arc<std::sync::Mutex<RecordDecoder>>,
     requests: AtomicU64,
     answered: AtomicBool,
-    /// When the manifest was committed on which the table was opened.
     /// When the table was opened, and when the manifest was committed that it was opened on.
     opened: (Instant, DateTime<Utc>),
     state: Arc<Mutex<State>>,

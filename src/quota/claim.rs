@@ -36,9 +36,9 @@ pub struct Newest {
     pub week: NaiveDate,
     /// Its newest block; none while it has taken nothing.
     pub last: Option<Block>,
-    /// When the newest slot that counts is over, be it of the week before; none if all are.
+    /// When the newest slot of this week or the last one ends; none if all have ended.
     pub busy_until: Option<DateTime<Utc>>,
-    /// The backfill that is at work, as the newest block says, be it of the week before.
+    /// The active backfill, as the newest block of this week or the last one says.
     pub backfill: Option<AtWork>,
 }
 

@@ -233,7 +233,7 @@ fn tables_whose_manifests_are_lost_are_rebuilt_first() {
     }
 }
 
-/// The same of an object store, and of whoever uses the library.
+/// The same for an object store, and for users of the library.
 #[test]
 fn a_prefix_with_other_objects_is_no_lake() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());

@@ -91,7 +91,7 @@ impl Local {
     }
 
     /// Whether a locked file is the one that others lock: a run that was refused removes it with
-    /// its other traces, and a lock on a removed file keeps nobody out.
+    /// its other traces, and a lock on a removed file protects nothing.
     fn is_the_lock(&self, file: &File) -> bool {
         let here = file.metadata().map(|it| identity(&it));
         let there = fs::metadata(self.root.join(LOCK)).map(|it| identity(&it));

@@ -135,9 +135,6 @@ impl<'l> Living<'l> {
             let week = move || Ledger::new(store, "").week(&limits, noon).unwrap();
             let spent = tokio::task::spawn_blocking(week).await.unwrap().spent;
             if spent < sent || (spent > sent && self.cut_off == 0) {
-                for f in self.place.lake().get().files("_manifest/quota") {
-                    println!("DEBUG {} {}", f.display(), std::fs::read_to_string(&f).unwrap());
-                }
                 return Err(format!("P7: the week of {sunday} took {sent} requests, not {spent}"));
             }
         }
