@@ -14,7 +14,7 @@ use crate::endpoint::{Driver, Endpoint};
 use crate::error::Result;
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
 use crate::lake::{Change, Mark, Removal, Tried, key_hash};
-use crate::manifest::{Attempt, Granularity, UNKNOWN_PARENT};
+use crate::manifest::{Attempt, CLOCKS_APART, Granularity, UNKNOWN_PARENT};
 use crate::partition::Partition;
 use crate::retry::Failure;
 use crate::window::{Coverage, Window, date_of};
@@ -26,6 +26,10 @@ const UNLISTED: &str = "not in the list, and not gone";
 /// then twice as long each time, up to a week.
 const ASK_AGAIN: i64 = 20 * 3_600_000_000;
 const ASK_AT_LEAST: i64 = 7 * 86_400_000_000;
+
+/// How long it holds for a run that lists everything again, in microseconds: long enough for a run
+/// that goes on where another ended to not pay for it twice.
+const FULL_ASKS_AGAIN: i64 = 3_600_000_000;
 
 /// Marks as deleted, or takes out, what a complete list lacks and whose details answer 404.
 /// Missing alone proves nothing: a rescheduled record has left the window, a private one the list.
@@ -133,10 +137,13 @@ impl Survey {
                 listed_again.extend(unlisted.map(|_| Tried { key, day, attempt }));
                 continue;
             }
-            // Who asks for everything wants to know everything, but not twice in one night.
             let is_answered = unlisted.is_some_and(|it| {
-                let holds_to = if self.full { it.first_failed_at + 1 } else { it.next_try_at };
-                it.parent_hash == entry.hash && holds_to > self.begun_at
+                let full_to = it.first_failed_at + FULL_ASKS_AGAIN;
+                let holds_to = if self.full { full_to } else { it.next_try_at };
+                // What was noted in the future was noted by a clock that was wrong.
+                let apart = CLOCKS_APART.num_microseconds().unwrap_or_default();
+                let is_past = it.first_failed_at <= self.begun_at + apart;
+                it.parent_hash == entry.hash && is_past && holds_to > self.begun_at
             });
             if day.is_some_and(|day| self.was_listed(day)) && !is_answered {
                 let found = unlisted.map_or(0, |it| it.failures);
