@@ -19,7 +19,7 @@ use clari_lake::clock::Clock;
 use clari_lake::decode::Origin;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::fetch::{Client, ClientSettings, Get, Stop};
-use clari_lake::lake::{Change, Store, Table};
+use clari_lake::lake::{Change, Lake, Snapshot, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::pipeline::Export;
 use clari_lake::plan::RunSettings;
@@ -49,9 +49,9 @@ fn main() {
 fn lake(bencher: Bencher<'_, '_>, case: &Case) {
     let corpus = Corpus::of(*case);
     bencher.counter(BytesCount::new(corpus.bytes())).bench_local(|| {
-        let mut table = open(&corpus, memory());
-        put(&corpus, &mut table);
-        table
+        let mut snapshot = open(&corpus, &memory());
+        put(&corpus, &mut snapshot);
+        snapshot
     });
 }
 
@@ -75,9 +75,9 @@ fn ceiling(bencher: Bencher<'_, '_>, case: &Case) {
 #[divan::bench(args = CASES, sample_count = 20)]
 fn merge(bencher: Bencher<'_, '_>, case: &Case) {
     let corpus = Corpus::of(*case);
-    let mut table = open(&corpus, memory());
-    put(&corpus, &mut table);
-    let mut decoder = table.decoder();
+    let mut snapshot = open(&corpus, &memory());
+    put(&corpus, &mut snapshot);
+    let mut decoder = snapshot.decoder().expect("memory answers");
     let tenth: Vec<(Bytes, Origin)> = corpus.replies.iter().step_by(10).cloned().collect();
     let mut fetched_at = 1;
     bencher
@@ -90,9 +90,9 @@ fn merge(bencher: Bencher<'_, '_>, case: &Case) {
                 facts.hash ^= fetched_at;
                 facts.fetched_at = i64::try_from(fetched_at).expect("it is small");
             }
-            Change { upserts: vec![rows], ..Change::default() }
+            Change { rows: vec![rows], ..Change::default() }
         })
-        .bench_local_values(|change| table.commit(&change, now()).expect("memory takes it"));
+        .bench_local_values(|change| commit(&mut snapshot, &change));
 }
 
 #[divan::bench(sample_count = 10)]
@@ -154,28 +154,34 @@ fn properties() -> WriterProperties {
     properties.build()
 }
 
-fn put(corpus: &Corpus, table: &mut Table) {
-    let mut decoder = table.decoder();
+fn put(corpus: &Corpus, snapshot: &mut Snapshot) {
+    let mut decoder = snapshot.decoder().expect("memory answers");
     let (mut change, mut bytes) = (Change::default(), 0);
     for batch in corpus.batches() {
         let rows = decoder.decode_many(batch).expect("it is JSON").decoded.rows;
-        table.news(&rows.facts).expect("memory answers");
+        snapshot.changed_rows(&rows.facts, now()).expect("memory answers");
         bytes += rows.batch.get_array_memory_size();
-        change.upserts.push(rows);
+        change.rows.push(rows);
         if bytes > BUFFER_BYTES {
             change.schema = Some(Arc::clone(decoder.schema()));
-            table.commit(&std::mem::take(&mut change), now()).expect("memory takes it");
+            commit(snapshot, &std::mem::take(&mut change));
             bytes = 0;
         }
     }
     change.schema = Some(Arc::clone(decoder.schema()));
-    change.settle = true;
-    table.commit(&change, now()).expect("memory takes it");
+    change.progress.freeze = true;
+    commit(snapshot, &change);
 }
 
-fn open(corpus: &Corpus, store: Arc<Store>) -> Table {
-    let endpoint = Arc::clone(&corpus.endpoint);
-    Table::open(store, endpoint, Granularity::Day, "bench", None, now()).expect("it is new")
+fn commit(snapshot: &mut Snapshot, change: &Change) {
+    let committed = snapshot.table().commit(snapshot, change, now()).expect("memory takes it");
+    *snapshot = committed.0;
+}
+
+fn open(corpus: &Corpus, store: &Arc<Store>) -> Snapshot {
+    let catalogue = Arc::new(Catalogue::built_in().expect("it is sound"));
+    let table = Lake::new(store, &catalogue, "bench").table(&corpus.endpoint.name);
+    table.and_then(|table| table.open(now())).expect("it is new")
 }
 
 fn memory() -> Arc<Store> {

@@ -21,8 +21,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use clari_lake::decode::{Origin, RecordDecoder};
 use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::{Change, Store, Table};
-use clari_lake::manifest::Granularity;
+use clari_lake::lake::{Change, Lake, Snapshot, Store};
 use clari_lake::simulator::{Options, Workspace};
 
 /// As many replies are decoded at once as an export decodes.
@@ -77,7 +76,7 @@ fn replay(endpoint: &str, file: &Path, lake: &str) -> Result<(), Box<dyn Error>>
 }
 
 struct Replay {
-    table: Table,
+    snapshot: Snapshot,
     decoder: RecordDecoder,
     /// How many records a reply holds.
     page: usize,
@@ -88,14 +87,14 @@ struct Replay {
 
 impl Replay {
     fn open(endpoint: &str, lake: &str) -> Result<Self, Box<dyn Error>> {
-        let catalogue = Catalogue::built_in()?;
-        let endpoint = Arc::new(catalogue.find(endpoint)?.clone());
-        let page = if endpoint.parent.is_some() { 1 } else { PAGE };
+        let catalogue = Arc::new(Catalogue::built_in()?);
+        let page = if catalogue.find(endpoint)?.parent.is_some() { 1 } else { PAGE };
         let store = Arc::new(Store::open(lake)?);
-        let table = Table::open(store, endpoint, Granularity::Day, "replay", None, Utc::now())?;
-        let decoder = table.decoder();
+        let table = Lake::new(&store, &catalogue, "replay").table(endpoint)?;
+        let snapshot = table.open(Utc::now())?;
+        let decoder = snapshot.decoder()?;
         let (replies, change) = (Vec::new(), Change::default());
-        Ok(Self { table, decoder, page, replies, change, bytes: 0 })
+        Ok(Self { snapshot, decoder, page, replies, change, bytes: 0 })
     }
 
     /// A reply, as the API would send it.
@@ -108,20 +107,21 @@ impl Replay {
     fn decode(&mut self) -> Result<(), Box<dyn Error>> {
         let replies = std::mem::take(&mut self.replies);
         let rows = self.decoder.decode_many(&replies)?.decoded.rows;
-        let new = self.table.news(&rows.facts)?;
+        let new = self.snapshot.changed_rows(&rows.facts, Utc::now())?;
         let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
         self.bytes += rows.batch.get_array_memory_size();
-        self.change.upserts.push(rows);
+        self.change.rows.push(rows);
         if self.bytes >= BUFFER_BYTES { self.commit(false) } else { Ok(()) }
     }
 
-    fn commit(&mut self, settle: bool) -> Result<(), Box<dyn Error>> {
+    fn commit(&mut self, freeze: bool) -> Result<(), Box<dyn Error>> {
         let mut change = std::mem::take(&mut self.change);
         change.schema = Some(Arc::clone(self.decoder.schema()));
-        change.settle = settle;
+        change.progress.freeze = freeze;
         self.bytes = 0;
-        self.table.commit(&change, Utc::now())?;
-        let manifest = self.table.manifest();
+        let table = self.snapshot.table().clone();
+        self.snapshot = table.commit(&self.snapshot, &change, Utc::now())?.0;
+        let manifest = self.snapshot.manifest();
         self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
         Ok(())
     }
@@ -131,6 +131,6 @@ impl Replay {
             self.decode()?;
         }
         self.commit(true)?;
-        Ok(self.table.manifest().rows())
+        Ok(self.snapshot.manifest().rows())
     }
 }

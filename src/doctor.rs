@@ -76,7 +76,8 @@ impl<'a> Visit<'a> {
         };
         let now = self.clock.now();
         let schema = Arc::new(endpoint.schema());
-        let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, true, None);
+        let mut decoder =
+            RecordDecoder::new(Arc::new(endpoint.clone()), schema, true, Arc::default());
         let origin = Origin {
             day: Some(day_of((now - TimeDelta::days(1)).date_naive())),
             parent: id.as_deref().map(Into::into),

@@ -11,8 +11,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
-use crate::lake::{Store, Table, Wanted, clear_forgotten, unique_name};
-use crate::manifest::Granularity;
+use crate::lake::{Lake, Snapshot, Store, Wanted, clear_forgotten, unique_name};
 use crate::schema::Difference;
 
 /// What became of one table.
@@ -44,36 +43,41 @@ pub fn evolve(
     clock: &Clock,
 ) -> Result<Vec<Evolution>> {
     store.check_lake(catalogue)?;
-    let run = unique_name("evolve");
+    let lake = Lake::new(store, &Arc::new(catalogue.clone()), &unique_name("evolve"));
     if !dry_run {
-        clear_forgotten(store, catalogue, &run, clock.now())?;
+        clear_forgotten(&lake, clock.now())?;
     }
     let mut evolutions = Vec::new();
     for endpoint in endpoints {
-        let watch = catalogue.watched_field(&endpoint.name).map(str::to_owned);
-        let shared = Arc::new((*endpoint).clone());
-        let (store, granularity) = (Arc::clone(store), Granularity::default());
-        let open = if dry_run { Table::read } else { Table::open };
-        let mut table = open(store, shared, granularity, &run, watch, clock.now())?;
-        if table.manifest().version > 0 {
-            evolutions.push(evolve_table(&mut table, wanted, dry_run, clock)?);
+        let table = lake.table(&endpoint.name)?;
+        let snapshot = if dry_run { table.snapshot()? } else { table.open(clock.now())? };
+        if snapshot.manifest().version > 0 {
+            evolutions.push(evolve_table(snapshot, wanted, dry_run, clock)?);
         }
     }
     Ok(evolutions)
 }
 
 fn evolve_table(
-    table: &mut Table,
+    mut snapshot: Snapshot,
     wanted: &Wanted,
     dry_run: bool,
     clock: &Clock,
 ) -> Result<Evolution> {
-    let changes =
-        if dry_run { table.would_evolve(wanted)? } else { table.evolve(wanted, clock.now())? };
+    let table = snapshot.table().clone();
+    let changes = if dry_run {
+        snapshot.would_evolve(wanted)?
+    } else {
+        let (evolved, changes) = table.evolve(&snapshot, wanted, clock.now())?;
+        snapshot = evolved;
+        changes
+    };
     let mut rewritten = 0;
-    while !dry_run && table.outdated() > 0 {
-        rewritten += table.renew(clock.now())?.changed.len() as u64;
+    while !dry_run && snapshot.outdated() > 0 {
+        let (newer, committed) = table.rewrite_outdated(&snapshot, clock.now())?;
+        rewritten += committed.changed.len() as u64;
+        snapshot = newer;
     }
-    let outdated = table.outdated() as u64;
-    Ok(Evolution { endpoint: table.manifest().endpoint.clone(), changes, rewritten, outdated })
+    let outdated = snapshot.outdated() as u64;
+    Ok(Evolution { endpoint: table.endpoint().name.clone(), changes, rewritten, outdated })
 }

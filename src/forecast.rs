@@ -9,9 +9,9 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::endpoint::{Catalogue, Dated, Endpoint};
+use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::Result;
-use crate::lake::{Chain, Ledger, Store, Table};
+use crate::lake::{Children, Lake, Ledger, Snapshot, Store};
 use crate::manifest::{Manifest, Purpose};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
@@ -89,15 +89,17 @@ pub fn forecast(
     limits: &Limits,
     counted: &Counted,
 ) -> Result<Forecast> {
+    let lake = Lake::reader(store, catalogue);
     let mut forecasts: Vec<EndpointForecast> = Vec::new();
     for endpoint in endpoints {
-        let table = Table::reader(store, catalogue, endpoint)?;
+        let snapshot = lake.table(&endpoint.name)?.snapshot()?;
         let forecast = match &endpoint.parent {
-            Some(_) if endpoint.dated != Dated::Run => {
-                chained(store, catalogue, endpoint, table, settings, &forecasts)?
+            Some(rule) if endpoint.dated != Dated::Run => {
+                let parents = lake.table(&rule.endpoint)?.snapshot()?;
+                looked_up(endpoint, rule, &parents, &snapshot, settings, &forecasts)?
             }
             _ if settings.backfill.is_some() && endpoint.dated == Dated::Run => continue,
-            _ => listed(endpoint, table.manifest(), settings, counted),
+            _ => listed(endpoint, snapshot.manifest(), settings, counted),
         };
         forecasts.push(forecast);
     }
@@ -115,8 +117,8 @@ pub fn windows(
     endpoint: &Endpoint,
     settings: &RunSettings,
 ) -> Result<Vec<Window>> {
-    let table = Table::reader(store, catalogue, endpoint)?;
-    let known = Some(table.manifest()).filter(|it| it.version > 0);
+    let snapshot = Lake::reader(store, catalogue).table(&endpoint.name)?.snapshot()?;
+    let known = Some(&**snapshot.manifest()).filter(|it| it.version > 0);
     let planned = plan::tasks(endpoint, known, settings);
     Ok(planned.iter().filter_map(|planned| planned.task.covers()).collect())
 }
@@ -173,38 +175,27 @@ fn requests_of(endpoint: &Endpoint, task: &Task, rows: Option<u64>, manifest: &M
 
 /// What asking for records one by one takes: those that are due by the parents in the lake, and
 /// those whose parents the run would bring.
-fn chained(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
+fn looked_up(
     endpoint: &Endpoint,
-    mut table: Table,
+    rule: &Parent,
+    parents: &Snapshot,
+    own: &Snapshot,
     settings: &RunSettings,
     before: &[EndpointForecast],
 ) -> Result<EndpointForecast> {
-    let mut due = (0, 0);
-    let mut ready = READY;
-    let mut is_guess = false;
-    let mut is_known = true;
-    let mut expected = 0;
-    if let Some(rule) = &endpoint.parent {
-        let parents = Table::reader(store, catalogue, catalogue.find(&rule.endpoint)?)?;
-        let rows = parents.manifest().rows();
-        let coverage = parents.manifest().coverage.clone();
-        let mut chain = Chain::new(parents, rule.clone());
-        due = pending(&mut chain, &mut table, settings.now.timestamp_micros())?;
-        let known = table.manifest().rows() + due.0 + due.1;
-        if rows > 0 {
-            ready = ratio(known, rows).min(1.0);
-        }
-        if let Some(listed) = before.iter().find(|it| it.endpoint == rule.endpoint) {
-            let new: i64 = new_seconds(&listed.windows, &coverage);
-            let all = span(&listed.windows).num_seconds().max(1);
-            expected = scale(portion(listed.records.unwrap_or(0), ready), new, all);
-            is_guess = listed.is_guess || rows == 0;
-            is_known = listed.records.is_some() || new == 0;
-        }
+    let children = Children { parents, own, rule, latest: None };
+    let rows = parents.manifest().rows();
+    let (nightly, backfill) = pending(&children, settings.now.timestamp_micros())?;
+    let known = own.manifest().rows() + nightly + backfill;
+    let ready = if rows > 0 { ratio(known, rows).min(1.0) } else { READY };
+    let (mut is_guess, mut is_known, mut expected) = (false, true, 0);
+    if let Some(listed) = before.iter().find(|it| it.endpoint == rule.endpoint) {
+        let new: i64 = new_seconds(&listed.windows, &parents.manifest().coverage);
+        let all = span(&listed.windows).num_seconds().max(1);
+        expected = scale(portion(listed.records.unwrap_or(0), ready), new, all);
+        is_guess = listed.is_guess || rows == 0;
+        is_known = listed.records.is_some() || new == 0;
     }
-    let (nightly, backfill) = due;
     let expected_for_backfill = if settings.backfill.is_some() { expected } else { 0 };
     let requests = nightly + backfill + expected;
     Ok(EndpointForecast {
@@ -213,21 +204,21 @@ fn chained(
         records: is_known.then_some(requests),
         requests,
         requests_for_backfill: backfill + expected_for_backfill,
-        bytes: bytes_of(table.manifest(), Some(requests).filter(|_| is_known)),
+        bytes: bytes_of(own.manifest(), Some(requests).filter(|_| is_known)),
         is_guess,
     })
 }
 
 /// How many records are due, at whose expense: the nights', the backfills'.
-fn pending(chain: &mut Chain, own: &mut Table, now: i64) -> Result<(u64, u64)> {
+fn pending(children: &Children<'_>, now: i64) -> Result<(u64, u64)> {
     let mut due = (0, 0);
-    for partition in chain.open(own.manifest(), now) {
-        for link in chain.links(own, partition)? {
+    for partition in children.open(now) {
+        for link in children.links(partition)? {
             let is_due = queue::due(link.attempt(), link.parent.hash, now) == Due::Now;
-            if !is_due || !chain.selects(&link) {
+            if !is_due || !children.selects(&link) {
                 continue;
             }
-            match chain.purpose(&link) {
+            match children.purpose(&link) {
                 Purpose::Nightly => due.0 += 1,
                 Purpose::Backfill => due.1 += 1,
             }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::endpoint::Catalogue;
 use crate::error::Result;
 use crate::forgotten::{Forgotten, Kind};
-use crate::lake::{Cleared, Store, Table, clear_forgotten, unique_name};
+use crate::lake::{Cleared, Lake, Store, clear_forgotten, unique_name};
 use crate::secret::Salt;
 
 /// Who is to be forgotten.
@@ -53,11 +53,12 @@ pub fn forget(
     let mut people = subjects.people.clone();
     people.extend(subjects.people.iter().filter_map(|address| Some(salt?.hash(address))));
     people.extend(ids_of(store, catalogue, &present, &people, clock)?);
+    let lake = Lake::new(store, &Arc::new(catalogue.clone()), &unique_name("forget"));
     let mut is_new = false;
     for (kind, names) in [(Kind::Call, &subjects.calls), (Kind::Person, &people)] {
         is_new |= !names.is_empty() && store.forget(kind, names, clock.now())?;
     }
-    let tables = clear_forgotten(store, catalogue, &unique_name("forget"), clock.now())?;
+    let tables = clear_forgotten(&lake, clock.now())?;
     let is_unknown = |name: &String| catalogue.find(name).is_err();
     Ok(Oblivion { is_new, tables, unknown: present.into_iter().filter(is_unknown).collect() })
 }
@@ -75,8 +76,8 @@ fn ids_of(
     let is_asked = |name: &str| !people.is_empty() && present.contains(name);
     let endpoints = catalogue.endpoints().iter().filter(|it| is_asked(&it.name));
     for endpoint in endpoints.filter(|endpoint| endpoint.about.person.len() > 1) {
-        let mut table = Table::reader(store, catalogue, endpoint)?;
-        ids.extend(table.people(list.clone())?);
+        let snapshot = Lake::reader(store, catalogue).table(&endpoint.name)?.snapshot()?;
+        ids.extend(snapshot.people(list.clone())?);
     }
     ids.retain(|id| !id.is_empty());
     Ok(ids)

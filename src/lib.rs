@@ -87,7 +87,7 @@
 //! let catalogue = Catalogue::built_in()?;
 //! let calls = Arc::new(catalogue.find("calls")?.clone());
 //! let schema = Arc::new(calls.schema());
-//! let mut decoder = RecordDecoder::new(calls, schema, true, None);
+//! let mut decoder = RecordDecoder::new(calls, schema, true, Arc::default());
 //!
 //! let reply = br#"{"calls": [{"id": "c1", "time": "2026-11-20T09:30:00.000Z", "mood": "good"}]}"#;
 //! let decoded = decoder.decode(reply, &Origin::default())?;
@@ -135,6 +135,7 @@ pub mod calendar;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod commit_plan;
 pub mod config;
 pub mod decode;
 pub mod doctor;
@@ -156,6 +157,7 @@ pub mod plan;
 pub mod quota;
 pub mod report;
 pub mod retry;
+pub mod row;
 pub mod sample;
 pub mod schema;
 pub mod secret;

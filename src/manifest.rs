@@ -10,15 +10,17 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::row::Selectors;
 use crate::schema::Schema;
 use crate::window::{Coverage, Window};
 
 /// The format of the manifests that this version writes; it reads all up to it.
 ///
-/// Format 3 keeps what it says of most partitions of a large table in a base, and says itself only
+/// Format 4 keeps every field by which child endpoints select a parent, the row's own time, what is
+/// known of parents apart from rows, and how lists and losses ended. Format 3 keeps what it says of most partitions of a large table in a base, and says itself only
 /// what differs. Format 2 said all of it each time. Format 1 had one index for the whole table, which
 /// is taken over by the first commit; since then it is in pieces, one per partition.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// How far apart two clocks may be that are both right. An instant that lies further in the future
 /// was noted by a clock that is wrong.
@@ -112,7 +114,22 @@ pub struct Manifest {
     /// In which partition each key is: a base first, then deltas, which override what is before.
     #[serde(default)]
     pub keys: Vec<IndexFile>,
-    /// Of a chained table: the parents' partitions whose ids need not be looked at one by one.
+    /// The fields of which every index shard says what the records have there: those by which child
+    /// endpoints select their parents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selectors: Vec<String>,
+    /// Of a child table that is read parent by parent: the file that says how each of them answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parents: Option<IndexFile>,
+    /// When the last complete list of a day was requested, microseconds since 1970, by the day as
+    /// `YYYY-MM-DD`: what an older reply says of that day comes too late. Kept for a week.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listed: BTreeMap<String, i64>,
+    /// The partitions whose objects are lost, by their value of `dt`, until their rows are back or
+    /// the loss is accepted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, LostPartition>,
+    /// Of a child table: the parents' partitions whose ids need not be looked at one by one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checked: BTreeMap<String, Checked>,
     /// What backfills were asked for: what is missing there is paid from their share of the quota.
@@ -188,6 +205,17 @@ pub struct PartitionEntry {
     pub schema: String,
 }
 
+/// A partition whose object is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostPartition {
+    /// How many rows it had.
+    pub rows: u64,
+    /// When a run found it missing.
+    pub found_at: DateTime<Utc>,
+    /// Whether a run asks the API for these rows again.
+    pub requested: bool,
+}
+
 /// One file of the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexFile {
@@ -245,12 +273,18 @@ pub struct IndexEntry {
     pub in_lake: bool,
     /// The day that dates the row, days since 1970.
     pub day: Option<i32>,
+    /// The record's own time, microseconds since 1970, where it has one that can be read.
+    pub time: Option<i64>,
     /// The content hash of the row's version.
     pub hash: u128,
-    /// When that version was fetched, microseconds since 1970.
+    /// When that version was requested, microseconds since 1970; of a row that was removed, when
+    /// it was found gone.
     pub fetched_at: i64,
-    /// The field by which other endpoints choose whom to ask for.
-    pub status: Option<Box<str>>,
+    /// The fields by which child endpoints select parents, in the order of
+    /// [`Manifest::selectors`].
+    pub selectors: Selectors,
+    /// The key of the parent that the row was requested by, where the row itself does not say.
+    pub parent: Option<Box<str>>,
     /// Since when the record is known to be gone, microseconds since 1970.
     pub deleted_at: Option<i64>,
     /// What the last request by this key found, for endpoints that are asked key by key.
@@ -263,19 +297,32 @@ impl IndexEntry {
     pub fn is_removed(&self) -> bool {
         !self.in_lake && self.deleted_at.is_some()
     }
+
+    /// When the last statement about the key was requested, microseconds since 1970: that it has
+    /// this content, or that it is gone.
+    #[must_use]
+    pub fn stated_at(&self) -> i64 {
+        self.deleted_at.map_or(self.fetched_at, |gone_at| gone_at.max(self.fetched_at))
+    }
 }
 
-/// Stands for the parent's content hash where a run died before it could be noted.
-pub const UNKNOWN_PARENT: u128 = 0;
+/// The version of a parent for which a child was requested.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ParentVersion {
+    /// Not known: a run was killed before it could say.
+    #[default]
+    Unknown,
+    /// None: the child is to be requested again, whatever its parent says.
+    Refetch,
+    /// The parent with this content hash.
+    Content(u128),
+}
 
-/// Stands for the parent's content hash where the record is to be asked for again.
-pub const ASK_AGAIN: u128 = 1;
-
-/// What the last request by a key found.
+/// How the last request by a parent's key ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempt {
-    /// The content hash of the parent for which it was asked.
-    pub parent_hash: u128,
+    /// The version of the parent for which it was made.
+    pub parent: ParentVersion,
     /// Why there is nothing, or nothing whole; none when it is settled.
     pub reason: Option<Box<str>>,
     /// How many requests found nothing whole, in a row.
@@ -307,6 +354,10 @@ impl Manifest {
             partitions: BTreeMap::new(),
             index: BTreeMap::new(),
             keys: Vec::new(),
+            selectors: Vec::new(),
+            parents: None,
+            listed: BTreeMap::new(),
+            lost: BTreeMap::new(),
             checked: BTreeMap::new(),
             begun_at: None,
             backfill: Coverage::default(),
@@ -379,6 +430,12 @@ impl Manifest {
     #[must_use]
     pub fn entries(&self) -> usize {
         self.partitions.len() + self.index.len() + self.checked.len()
+    }
+
+    /// The files of the index, of whatever format.
+    pub fn index_files(&self) -> impl Iterator<Item = &IndexFile> {
+        let shards = self.index.values().chain(&self.keys);
+        shards.chain(&self.parents).chain(&self.flat_index)
     }
 
     /// How many rows the table has.

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Endpoint};
-use crate::error::Result;
-use crate::lake::{Chain, Finding, Ledger, Store, Table, audit, clear_forgotten, unique_name};
-use crate::manifest::{Granularity, Manifest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::{Children, Finding, Lake, Ledger, Store, audit, clear_forgotten, unique_name};
+use crate::manifest::{Granularity, LostPartition, Manifest};
 use crate::plan::queue;
 
 /// How a lake was found.
@@ -41,6 +41,7 @@ pub struct VerifiedTable {
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read at all, or when the store fails.
 pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification> {
+    let lake = Lake::reader(store, catalogue);
     let mut verification = Verification::default();
     let forgotten = store.read_forgotten()?.version;
     let present = store.tables()?;
@@ -53,14 +54,14 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
         });
     }
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
-        let shared = Arc::new(endpoint.clone());
-        let (manifest, mut findings) = audit(store, &shared, watched(catalogue, endpoint))?;
+        let (manifest, mut findings) = audit(&lake.table(&endpoint.name)?)?;
         if let Some(manifest) = &manifest {
             findings.extend(gaps(endpoint, manifest));
+            findings.extend(lost(endpoint, manifest));
             findings.extend(uncleared(endpoint, manifest, forgotten));
         }
         // An index that is torn is a finding of its own.
-        findings.extend(unread(store, catalogue, endpoint).ok().flatten());
+        findings.extend(unread(&lake, endpoint).ok().flatten());
         verification.tables.push(VerifiedTable {
             endpoint: endpoint.name.clone(),
             partitions: manifest.as_ref().map_or(0, |it| it.partitions.len() as u64),
@@ -91,20 +92,15 @@ pub fn rebuild(
 ) -> Result<()> {
     store.check_lake(catalogue)?;
     let (present, run) = (store.tables()?, unique_name("rebuild"));
+    let lake = Lake::new(store, &Arc::new(catalogue.clone()), &run).with_granularity(granularity);
     if store.committed()?.is_empty() && !present.is_empty() {
         Ledger::new(Arc::clone(store), &run).note_loss(now)?;
     }
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
-        let watch = watched(catalogue, endpoint);
-        let endpoint = Arc::new(endpoint.clone());
-        Table::open(Arc::clone(store), endpoint, granularity, &run, watch, now)?;
+        lake.table(&endpoint.name)?.open(now)?;
     }
-    clear_forgotten(store, catalogue, &run, now)?;
+    clear_forgotten(&lake, now)?;
     Ok(())
-}
-
-fn watched(catalogue: &Catalogue, endpoint: &Endpoint) -> Option<String> {
-    catalogue.watched_field(&endpoint.name).map(str::to_owned)
 }
 
 /// Whether somebody who is forgotten may still be in a table.
@@ -116,6 +112,40 @@ fn uncleared(endpoint: &Endpoint, manifest: &Manifest, forgotten: u64) -> Option
         subject: None,
         message: message.to_owned(),
     })
+}
+
+/// The partitions that are lost.
+fn lost(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
+    let finding = |(dt, lost): (&String, &LostPartition)| Finding {
+        endpoint: endpoint.name.clone(),
+        subject: Some(format!("dt={dt}")),
+        message: format!(
+            "its object with {} rows is lost; restore it, or accept the loss with `--accept-loss \
+             {}/{dt}`",
+            lost.rows, endpoint.name
+        ),
+    };
+    manifest.lost.iter().map(finding).collect()
+}
+
+/// Accepts that a lost partition, given as `TABLE/dt`, does not come back.
+///
+/// # Errors
+/// `Config` when nothing of that name is lost; when the store fails.
+pub fn accept_loss(
+    store: &Arc<Store>,
+    catalogue: &Catalogue,
+    place: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let lake = Lake::new(store, &Arc::new(catalogue.clone()), &unique_name("verify"));
+    let (table, dt) = place.split_once('/').unwrap_or((place, ""));
+    let dt = dt.strip_prefix("dt=").unwrap_or(dt);
+    if lake.table(table)?.accept_loss(dt, now)? {
+        return Ok(());
+    }
+    let hint = "`clari-lake verify LAKE` lists what is lost, as TABLE/dt";
+    Err(Error::new(ErrorKind::Config, format!("{place} is not lost")).with_hint(hint))
 }
 
 /// What was asked for and is not completely there.
@@ -133,26 +163,21 @@ fn gaps(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
 }
 
 /// Whose record could be had and is not there.
-fn unread(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
-    endpoint: &Endpoint,
-) -> Result<Option<Finding>> {
+fn unread(lake: &Lake, endpoint: &Endpoint) -> Result<Option<Finding>> {
     let Some(parent) = endpoint.parent.as_ref().filter(|parent| parent.settled_by.is_some()) else {
         return Ok(None);
     };
-    let parents = Table::reader(store, catalogue, catalogue.find(&parent.endpoint)?)?;
-    let partitions: Vec<_> = parents.indexed().collect();
-    let mut chain = Chain::new(parents, parent.clone());
-    let mut own = Table::reader(store, catalogue, endpoint)?;
-    // The next run takes over an index of an older format, and asks for what is missing.
-    if !own.manifest().flat_index.is_empty() {
+    let parents = lake.table(&parent.endpoint)?.snapshot()?;
+    let own = lake.table(&endpoint.name)?.snapshot()?;
+    // The next run brings an index of an older format up to date, and requests what is missing.
+    if !own.manifest().flat_index.is_empty() || !parents.is_up_to_date() {
         return Ok(None);
     }
+    let children = Children { parents: &parents, own: &own, rule: parent, latest: None };
     let mut unread = 0;
-    for partition in partitions {
-        let links = chain.links(&mut own, partition)?;
-        let selected = links.iter().filter(|link| chain.selects(link));
+    for partition in parents.indexed() {
+        let links = children.links(partition)?;
+        let selected = links.iter().filter(|link| children.selects(link));
         let is_unread = selected.filter(|link| {
             let has_given_up = link
                 .attempt()

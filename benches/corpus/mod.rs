@@ -89,7 +89,7 @@ impl Corpus {
     }
 
     pub(crate) fn decoder(&self, schema: Schema, settled: bool) -> RecordDecoder {
-        RecordDecoder::new(Arc::clone(&self.endpoint), Arc::new(schema), settled, None)
+        RecordDecoder::new(Arc::clone(&self.endpoint), Arc::new(schema), settled, Arc::default())
     }
 
     /// The schema that knows nothing but the key and the time.
@@ -113,7 +113,7 @@ impl Corpus {
 
 fn settled(endpoint: &Arc<Endpoint>, replies: &[(Bytes, Origin)]) -> Schema {
     let schema = Arc::new(endpoint.schema());
-    let mut decoder = RecordDecoder::new(Arc::clone(endpoint), schema, false, None);
+    let mut decoder = RecordDecoder::new(Arc::clone(endpoint), schema, false, Arc::default());
     decoder.decode_many(replies).expect("it is JSON");
     decoder.schema().as_ref().clone()
 }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use crate::forecast::{Counted, Forecast, forecast, windows};
-use crate::lake::{Store, with_parents};
+use crate::lake::{Lake, Store, with_parents};
 use crate::plan::RunSettings;
 use crate::window::Window;
 
@@ -27,7 +27,8 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let store = Arc::new(settings.place(&catalogue)?);
     let now = frozen_now(None, clock::now())?;
     let chosen = catalogue.select(&args.endpoints)?;
-    let endpoints = with_parents(&store, &catalogue, &chosen, now.date_naive())?;
+    let endpoints =
+        with_parents(&Lake::reader(&store, &catalogue), &catalogue, &chosen, now.date_naive())?;
     let to = frozen_now(args.to, now)?;
     check_range(args.from, to)?;
     let backfill = args.from.map(|from| Window::new(from, to));

@@ -8,7 +8,7 @@ use super::output::{Printer, number};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::manifest::Granularity;
-use crate::verify::{rebuild, verify};
+use crate::verify::{accept_loss, rebuild, verify};
 
 /// How many findings are told one by one.
 const TOLD: usize = 50;
@@ -20,6 +20,9 @@ pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     let store = settings.lake_to_verify(&catalogue)?;
     if args.rebuild {
         rebuild(&store, &catalogue, Granularity::Day, clock::now())?;
+    }
+    for place in &args.accept_loss {
+        accept_loss(&store, &catalogue, place, clock::now())?;
     }
     let verification = verify(&store, &catalogue)?;
     if args.json {

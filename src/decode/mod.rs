@@ -44,45 +44,21 @@ use self::tape::TapeReader;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{Page, PageEntry};
+use crate::row::RowFacts;
 use crate::schema::Schema;
-
-/// Joins the parts of a key; no JSON id holds it.
-pub(crate) const KEY_SEPARATOR: char = '\u{1f}';
 
 /// Where a reply came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// When it was fetched, microseconds since 1970.
     pub fetched_at: i64,
-    /// The parent's id, for a chained endpoint.
+    /// The parent's key, for a child endpoint.
     pub parent: Option<Arc<str>>,
-    /// The day of the window or run, for records without a date of their own; days since 1970.
+    /// The day of the window or run, in tables whose records have no time of their own; days since
+    /// 1970.
     pub day: Option<i32>,
-}
-
-/// What is known of a row beside its columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowFacts {
-    /// What identifies the row in its table (with its day, in snapshot tables).
-    pub key: Box<str>,
-    /// The parent's id, for a chained endpoint.
-    pub parent: Option<Arc<str>>,
-    /// The content hash.
-    pub hash: u128,
-    /// The record's time, microseconds since 1970, where it has one that can be read.
-    pub time: Option<i64>,
-    /// The day that dates the row, days since 1970; none when it cannot be read.
-    pub day: Option<i32>,
-    /// When the record last changed, as the API says, microseconds since 1970.
-    pub modified: Option<i64>,
-    /// The field by which other endpoints choose whom to ask for (`status`).
-    pub status: Option<Box<str>>,
-    /// False while the field that settles the record is still empty.
-    pub settled: bool,
-    /// When this version was fetched, microseconds since 1970.
-    pub fetched_at: i64,
-    /// Since when the record is known to be gone, microseconds since 1970.
-    pub deleted_at: Option<i64>,
+    /// The day that dates records whose own time cannot be read, days since 1970.
+    pub found_on: Option<i32>,
 }
 
 /// A record that has no usable key.
@@ -173,17 +149,17 @@ pub struct RecordDecoder {
 }
 
 impl RecordDecoder {
-    /// A decoder into `schema`, which grows by inference unless it is `settled`; `watch` names
-    /// the field by which other endpoints choose whom to ask for.
+    /// A decoder into `schema`, which grows by inference unless it is `settled`; `selectors` names
+    /// the fields by which child endpoints select their parents among these records.
     #[must_use]
     pub fn new(
         endpoint: Arc<Endpoint>,
         schema: Arc<Schema>,
         settled: bool,
-        watch: Option<String>,
+        selectors: Arc<[String]>,
     ) -> Self {
         let forgotten = Arc::default();
-        let shape = RecordShape { endpoint, schema, settled, watch, forgotten };
+        let shape = RecordShape { endpoint, schema, settled, selectors, forgotten };
         Self { reader: TapeReader::default(), shape }
     }
 
@@ -346,6 +322,7 @@ impl RecordDecoder {
             fetched_at: facts.fetched_at,
             parent: facts.parent.clone(),
             day: facts.day,
+            found_on: facts.found_on,
         };
         let origins = rows.facts.iter().map(origin).collect();
         let widened = self.decode_rows(&rows.to_table()?, origins)?;
@@ -430,7 +407,7 @@ mod tests {
     fn decoder(settled: bool) -> RecordDecoder {
         let endpoint = endpoint();
         let schema = Arc::new(endpoint.schema());
-        RecordDecoder::new(endpoint, schema, settled, None)
+        RecordDecoder::new(endpoint, schema, settled, Arc::default())
     }
 
     fn decode(decoder: &mut RecordDecoder, records: &Value) -> Decoded {
@@ -519,7 +496,7 @@ mod tests {
             dated = { by = \"run\" }\n[[column]]\nname = \"topic\"\ntype = \"string\"";
         let endpoint = Arc::new(Endpoint::from_toml("xs", text).unwrap());
         let schema = Arc::new(endpoint.schema());
-        let mut decoder = RecordDecoder::new(endpoint, schema, true, None);
+        let mut decoder = RecordDecoder::new(endpoint, schema, true, Arc::default());
         let decoded = decode(&mut decoder, &json!(["a", 5, {"topic": "b", "new": 1}]));
         let expected = json!([{"topic": "a"}, {"topic": 5}, {"topic": "b", "new": 1}]);
         assert_eq!(Value::from(read_back(&decoded.rows)), expected);

@@ -14,10 +14,10 @@ use arrow::datatypes::{DataType, Field};
 use arrow::json::reader::{Tape, TapeElement};
 use arrow::json::{LineDelimitedWriter, writer::WriterBuilder};
 
-use super::RowFacts;
 use super::json;
 use super::tape::TapeReader;
 use crate::error::{Error, ErrorKind, Result};
+use crate::row::RowFacts;
 use crate::schema::{EXTRA_JSON, Schema};
 
 /// Decoded records: the record columns and `extra_json`, and the facts of each row.

@@ -14,13 +14,14 @@ use super::extra::ExtraWriter;
 use super::forget::Forgetting;
 use super::path::Selections;
 use super::{
-    Decoded, DecodedMany, KEY_SEPARATOR, Origin, Quarantined, RowFacts, Rows, Surprises,
-    Undecodable, hash, infer, instant, json, metadata, path,
+    Decoded, DecodedMany, Origin, Quarantined, Rows, Surprises, Undecodable, hash, infer, instant,
+    json, metadata, path,
 };
 use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::Result;
 use crate::forgotten::Forgotten;
 use crate::page::{Page, PageEntry};
+use crate::row::{KEY_SEPARATOR, RowFacts};
 use crate::schema::{Column, EXTRA_JSON, Schema};
 
 /// What a record of the endpoint looks like, as far as is known.
@@ -30,8 +31,8 @@ pub(super) struct RecordShape {
     pub(super) schema: Arc<Schema>,
     /// Whether the schema may no longer grow.
     pub(super) settled: bool,
-    /// The field kept as [`RowFacts::status`].
-    pub(super) watch: Option<String>,
+    /// The fields kept as [`RowFacts::selectors`].
+    pub(super) selectors: Arc<[String]>,
     /// Whose records and values are left out.
     pub(super) forgotten: Arc<Forgotten>,
 }
@@ -282,7 +283,7 @@ impl RecordShape {
         let time = endpoint.time_field().and_then(|field| instant_at(tape, at, field));
         let modified = endpoint.modified.as_ref();
         let modified = modified.and_then(|it| instant_at(tape, at, &it.field));
-        let status = self.watch.as_deref().and_then(|field| text_at(tape, at, field));
+        let selector = |field: &String| text_at(tape, at, field).map(Into::into);
         Ok(RowFacts {
             key,
             parent: origin.parent.clone(),
@@ -293,7 +294,8 @@ impl RecordShape {
                 None => origin.day,
             },
             modified,
-            status: status.map(Into::into),
+            found_on: origin.found_on,
+            selectors: self.selectors.iter().map(selector).collect(),
             settled: self.is_settled(tape, at) || self.is_settled_unseen(),
             fetched_at: origin.fetched_at,
             deleted_at: None,

@@ -1,5 +1,7 @@
 //! The catalogue: all endpoints there are.
 
+use std::collections::BTreeSet;
+
 use include_dir::{Dir, include_dir};
 
 use super::name::{check_name, plain};
@@ -327,12 +329,14 @@ impl Catalogue {
         })
     }
 
-    /// The field by which endpoints that `name` drives choose whom to ask for.
+    /// The fields by which the children of `name` select their parents: of every child, every field
+    /// of its `when`, each once and in order.
     #[must_use]
-    pub fn watched_field(&self, name: &str) -> Option<&str> {
-        let driven = self.0.iter().filter_map(|it| it.parent.as_ref());
-        let mut fields = driven.filter(|it| it.endpoint == name).flat_map(|it| it.when.keys());
-        fields.next().map(String::as_str)
+    pub fn selectors(&self, name: &str) -> Vec<String> {
+        let children = self.0.iter().filter_map(|it| it.parent.as_ref());
+        let fields = children.filter(|it| it.endpoint == name).flat_map(|it| it.when.keys());
+        let fields: BTreeSet<&String> = fields.collect();
+        fields.into_iter().cloned().collect()
     }
 
     /// The names, and those of whatever drives the endpoints that they name, since it may be asked

@@ -162,15 +162,16 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Whether this parent's record is to be asked for.
+    /// Whether the child of this parent is to be requested; `fields` names what the index keeps of
+    /// each parent, in its order.
     #[must_use]
-    pub fn selects(&self, entry: &IndexEntry) -> bool {
-        let status = entry.status.as_deref();
-        let allowed = self
-            .when
-            .values()
-            .all(|values| status.is_some_and(|status| values.iter().any(|value| value == status)));
-        entry.in_lake && entry.deleted_at.is_none() && allowed
+    pub fn selects(&self, entry: &IndexEntry, fields: &[String]) -> bool {
+        let has_one_of = |(field, values): (&String, &Vec<String>)| {
+            let at = fields.iter().position(|it| it == field);
+            let value = at.and_then(|at| entry.selectors.get(at)?.as_deref());
+            value.is_some_and(|value| values.iter().any(|it| it == value))
+        };
+        entry.in_lake && entry.deleted_at.is_none() && self.when.iter().all(has_one_of)
     }
 }
 
@@ -247,6 +248,13 @@ impl Endpoint {
     #[must_use]
     pub fn is_day(&self, name: &str) -> bool {
         name == DAY && self.time_field().is_none()
+    }
+
+    /// Whether a partition is a snapshot: all there is, as of a day or month. Where the key holds the
+    /// day, each day has records of its own instead.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        self.dated == Dated::Run && !self.sums_up_days()
     }
 
     /// Whether its records say something of their day, so that a reply is all there is of it.

@@ -1,14 +1,8 @@
-//! Evolution: a settled table's schema gets wider, and every object with it.
+//! Evolution: a frozen schema gets wider, and every object with it.
 //!
-//! Enters: what a wider schema is to have. Leaves: the manifest that says it, and every partition
-//! rewritten, the oldest first. Never here: an object that is neither in the one schema nor in the
-//! other.
-//!
-//! The schema is committed first. From then on whatever is written has it, and a partition whose
-//! entry has another fingerprint is yet to be rewritten. So a run that dies in between leaves all
-//! that is needed to go on: the next one that writes to the table does.
-
-use std::sync::Arc;
+//! The schema is committed first. From then on every write has it, and a partition whose entry has
+//! another fingerprint is yet to be rewritten. So a run that is killed in between leaves all that the
+//! next one needs to continue.
 
 use arrow::array::AsArray;
 use chrono::{DateTime, Utc};
@@ -16,11 +10,15 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::statistics::Statistics;
 
-use super::change::{Committed, PartitionChange, PartitionWork, Work};
+use super::commit::Committed;
+use super::handle::Table;
 use super::store::Object;
-use super::table::Table;
+use super::table::snapshot::Snapshot;
+use super::table::transaction::{Outcome, Transaction};
+use crate::commit_plan::{CommitPlan, PartitionRewrite};
 use crate::decode::Gathered;
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Manifest;
 use crate::partition::Partition;
 use crate::schema::{Difference, EXTRA_JSON, Schema};
 
@@ -39,7 +37,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether nothing is told, so that `extra_json` says what is wanted.
+    /// Whether it names nothing, so that `extra_json` says what is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.promote.is_empty() && self.doubles.is_empty()
@@ -54,40 +52,15 @@ impl Wanted {
     }
 }
 
-impl Table {
-    /// What evolution would change: as told, or what `extra_json` asks for. Nothing is written.
+impl Snapshot {
+    /// What evolution would change: as `wanted` says, or as `extra_json` suggests. Nothing is
+    /// written.
     ///
     /// # Errors
     /// `Config` when a column cannot have the wanted type, `Corrupt` when an object cannot be read.
     pub fn would_evolve(&self, wanted: &Wanted) -> Result<Vec<Difference>> {
-        Ok(self.manifest.schema.differences(&self.wider(wanted, &self.gather(wanted)?)?))
-    }
-
-    /// Makes the table's schema wider: as told, or by what `extra_json` asks for. The objects are
-    /// rewritten by [`Self::renew`].
-    ///
-    /// # Errors
-    /// `Config` when a column cannot have the wanted type; when the store fails.
-    pub fn evolve(&mut self, wanted: &Wanted, now: DateTime<Utc>) -> Result<Vec<Difference>> {
-        if !self.manifest.settled {
-            return Ok(Vec::new());
-        }
         let gathered = self.gather(wanted)?;
-        self.now = now;
-        self.in_turn(|table| table.evolve_once(wanted, &gathered))
-    }
-
-    fn evolve_once(&mut self, wanted: &Wanted, gathered: &Gathered) -> Result<Vec<Difference>> {
-        self.refresh()?;
-        let wider = self.wider(wanted, gathered)?;
-        let differences = self.manifest.schema.differences(&wider);
-        if !differences.is_empty() {
-            let mut next = self.manifest.clone();
-            next.schema = wider;
-            self.write_manifest(next)?;
-            self.decoder.set_schema(Arc::new(self.manifest.schema.clone()), true);
-        }
-        Ok(differences)
+        Ok(self.schema().differences(&self.wider(wanted, &gathered)?))
     }
 
     /// How many partitions are still in an older schema.
@@ -96,69 +69,101 @@ impl Table {
         self.outdated_partitions().count()
     }
 
-    /// Rewrites some partitions that are in an older schema, and commits them; none when all are
-    /// in the table's.
-    ///
-    /// # Errors
-    /// When the store fails; what was rewritten before stays so.
-    pub fn renew(&mut self, now: DateTime<Utc>) -> Result<Committed> {
-        if self.outdated() == 0 {
-            return Ok(Committed { changed: Vec::new() });
-        }
-        self.now = now;
-        let mut changed = Vec::new();
-        self.in_turn(|table| table.renew_once(&mut changed))?;
-        Ok(Committed { changed })
-    }
-
-    fn renew_once(&mut self, changed: &mut Vec<PartitionChange>) -> Result<()> {
-        self.refresh()?;
-        let mut next = self.manifest.clone();
-        let mut work = Work::new();
-        let mut bytes = 0;
-        for (partition, size) in self.outdated_partitions() {
-            work.insert(partition, PartitionWork::default());
-            bytes += size;
-            if bytes > COMMIT_BYTES || work.len() == COMMIT_PARTITIONS {
-                break;
-            }
-        }
-        self.write_partitions(work, &mut next, changed)?;
-        if next != self.manifest {
-            self.write_manifest(next)?;
-        }
-        Ok(())
-    }
-
     /// The partitions in an older schema with their sizes, oldest first. While the schema is not
-    /// settled, objects of several are as they should be.
+    /// frozen, objects of several are as they should be.
     fn outdated_partitions(&self) -> impl Iterator<Item = (Partition, u64)> {
-        let current = self.manifest.schema.fingerprint();
-        let entries = self.manifest.partitions.iter().filter(|_| self.manifest.settled);
+        let manifest = self.manifest();
+        let current = manifest.schema.fingerprint();
+        let entries = manifest.partitions.iter().filter(|_| manifest.settled);
         let outdated = entries.filter(move |(_, entry)| entry.schema != current);
         outdated.filter_map(|(name, entry)| Some((name.parse().ok()?, entry.bytes)))
     }
 
     fn wider(&self, wanted: &Wanted, gathered: &Gathered) -> Result<Schema> {
-        let schema = &self.manifest.schema;
+        let (schema, endpoint) = (self.schema(), self.table().endpoint());
         if wanted.is_empty() {
-            return Ok(gathered.widened(schema, &self.endpoint.columns));
+            return Ok(gathered.widened(schema, &endpoint.columns));
         }
         wanted.apply(schema).map_err(|why| {
-            Error::new(ErrorKind::Config, format!("{}: {why}", self.endpoint.name)).with_hint(
-                format!("`clari-lake schema {} LAKE` shows its columns", self.endpoint.name),
-            )
+            Error::new(ErrorKind::Config, format!("{}: {why}", endpoint.name))
+                .with_hint(format!("`clari-lake schema {} LAKE` shows its columns", endpoint.name))
         })
     }
 
-    /// What stands in the `extra_json` of all rows, where that says what is wanted.
+    /// What is in the `extra_json` of all rows, where that says what is wanted.
     fn gather(&self, wanted: &Wanted) -> Result<Gathered> {
         let mut gathered = Gathered::default();
-        let is_asked = wanted.is_empty() && self.manifest.settled;
-        for entry in self.manifest.partitions.values().filter(|_| is_asked) {
-            gather_object(self.store.existing(&entry.object)?, &mut gathered)?;
+        let is_read = wanted.is_empty() && self.manifest().settled;
+        for entry in self.manifest().partitions.values().filter(|_| is_read) {
+            gather_object(self.table().store().existing(&entry.object)?, &mut gathered)?;
         }
         Ok(gathered)
+    }
+}
+
+impl Table {
+    /// Makes the table's schema wider: as `wanted` says, or as `extra_json` suggests. The objects
+    /// are rewritten by [`Self::rewrite_outdated`].
+    ///
+    /// # Errors
+    /// `Config` when a column cannot have the wanted type; when the store fails.
+    pub fn evolve(
+        &self,
+        snapshot: &Snapshot,
+        wanted: &Wanted,
+        now: DateTime<Utc>,
+    ) -> Result<(Snapshot, Vec<Difference>)> {
+        if !snapshot.manifest().settled {
+            return Ok((snapshot.clone(), Vec::new()));
+        }
+        let gathered = snapshot.gather(wanted)?;
+        let evolve = |transaction: &mut Transaction<'_>| {
+            transaction.refresh()?;
+            let wider = transaction.snapshot().wider(wanted, &gathered)?;
+            let differences = transaction.snapshot().schema().differences(&wider);
+            if differences.is_empty() {
+                return Ok(Outcome::Committed(differences));
+            }
+            let mut next = Manifest::clone(transaction.snapshot().manifest());
+            next.schema = wider;
+            Ok(match transaction.commit_schema(next)? {
+                Outcome::Committed(()) => Outcome::Committed(differences),
+                Outcome::Conflict => Outcome::Conflict,
+            })
+        };
+        let evolved = self.transact(snapshot, now, evolve)?;
+        Ok((evolved.snapshot, evolved.value))
+    }
+
+    /// Rewrites some partitions that are in an older schema, and commits them; none when all are
+    /// in the table's.
+    ///
+    /// # Errors
+    /// When the store fails; what was rewritten before stays so.
+    pub fn rewrite_outdated(
+        &self,
+        snapshot: &Snapshot,
+        now: DateTime<Utc>,
+    ) -> Result<(Snapshot, Committed)> {
+        if snapshot.outdated() == 0 {
+            return Ok((snapshot.clone(), Committed::default()));
+        }
+        let rewrite = |transaction: &mut Transaction<'_>| {
+            transaction.refresh()?;
+            let snapshot = transaction.snapshot();
+            let mut plan = CommitPlan::of(Manifest::clone(snapshot.manifest()));
+            let mut bytes = 0;
+            for (partition, size) in snapshot.outdated_partitions() {
+                plan.rewrites.insert(partition, PartitionRewrite::default());
+                bytes += size;
+                if bytes > COMMIT_BYTES || plan.rewrites.len() == COMMIT_PARTITIONS {
+                    break;
+                }
+            }
+            transaction.commit(plan, Vec::new())
+        };
+        let rewritten = self.transact(snapshot, now, rewrite)?;
+        Ok((rewritten.snapshot, Committed { changed: rewritten.changed }))
     }
 }
 

@@ -2,16 +2,21 @@
 //! asked for, and at the end columns are given to what has gathered, or it is said which.
 
 use super::Export;
-use super::table_run::TableRun;
+use super::table_run::{State, TableRun};
 use crate::error::Result;
 use crate::lake::Wanted;
 
 /// Rewrites the partitions that are still in an older schema, as far as the run goes.
 pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
-    while !export.stop.is_requested() && table.state().await.table.outdated() > 0 {
+    while !export.stop.is_requested() && table.state().await.snapshot.outdated() > 0 {
         let now = export.clock.server_now();
-        let (committed, state) = table.with_state(move |state| state.table.renew(now)).await?;
-        table.conclude(committed, state);
+        let rewrite = move |state: &mut State| {
+            let (snapshot, committed) = state.table.rewrite_outdated(&state.snapshot, now)?;
+            state.snapshot = snapshot;
+            Ok(committed)
+        };
+        let (committed, state) = table.with_state(rewrite).await?;
+        table.conclude(committed, state)?;
     }
     Ok(())
 }
@@ -20,8 +25,10 @@ pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
 pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()> {
     if export.settings.evolve && !export.stop.is_requested() {
         let now = export.clock.server_now();
-        let evolve = move |state: &mut super::table_run::State| {
-            let evolved = state.table.evolve(&Wanted::default(), now)?;
+        let evolve = move |state: &mut State| {
+            let (snapshot, evolved) =
+                state.table.evolve(&state.snapshot, &Wanted::default(), now)?;
+            state.snapshot = snapshot;
             state.note_evolved(evolved);
             Ok(())
         };

@@ -1,19 +1,19 @@
 //! Lists: what is read of windows, days and changes, and what a commit may say of it.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
-use super::reading::{Scan, read};
+use super::Export;
+use super::children::listing;
+use super::reading::{Listed, Scan, read};
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
-use super::{Export, children};
 use crate::calendar::TimeUnit;
+use crate::commit_plan::{Listing, Progress, Scope};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::lake::{Change, SnapshotKeys};
 use crate::manifest::{Manifest, Purpose};
 use crate::plan::{self, Planned, Task};
 use crate::window::Window;
@@ -28,7 +28,7 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// those of `changed` are among them.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
-    let mut intent = Intent::of(export, endpoint, table.state().await.table.manifest(), changed);
+    let mut intent = Intent::of(export, endpoint, table.state().await.snapshot.manifest(), changed);
     let (planned, mut goal) =
         (std::mem::take(&mut intent.planned), std::mem::take(&mut intent.goal));
     let is_backfill = intent.is_backfill;
@@ -36,9 +36,10 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
     if !goal.is_empty() && !endpoint.experimental {
         table
             .commit(|change| {
-                aim(change, std::mem::take(&mut goal), is_backfill);
-                change.begun_at = Some(export.settings.now);
-                change.private = (!intent.private).then_some(false);
+                let progress = &mut change.progress;
+                record_goal(progress, std::mem::take(&mut goal), is_backfill);
+                progress.begun_at = Some(export.settings.now);
+                progress.private = (!intent.private).then_some(false);
             })
             .await?;
     }
@@ -54,8 +55,8 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             let begun_at = export.settings.now;
             table
                 .commit(|change| {
-                    aim(change, std::mem::take(&mut goal), is_backfill);
-                    change.begun_at = Some(begun_at);
+                    record_goal(&mut change.progress, std::mem::take(&mut goal), is_backfill);
+                    change.progress.begun_at = Some(begun_at);
                 })
                 .await?;
         }
@@ -70,7 +71,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             }
         }
     }
-    table.add(|change| aim(change, goal, is_backfill)).await;
+    table.add(|change| record_goal(&mut change.progress, goal, is_backfill)).await;
     super::missing::mark(export, table).await?;
     close(export, table, &intent).await
 }
@@ -116,12 +117,12 @@ impl Intent {
     }
 }
 
-/// Notes what the run is to complete.
-fn aim(change: &mut Change, goal: Vec<Window>, is_backfill: bool) {
+/// Records the goal: what the run is to complete.
+fn record_goal(progress: &mut Progress, goal: Vec<Window>, is_backfill: bool) {
     if is_backfill {
-        change.backfill.extend(&goal);
+        progress.backfill.extend(&goal);
     }
-    change.goal.extend(goal);
+    progress.goal.extend(goal);
 }
 
 /// Commits what is left, with the watermark and the settled schema if all is complete.
@@ -138,11 +139,13 @@ async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result
     };
     table
         .commit(|change| {
-            change.settle = complete;
-            change.relisted_at = (complete && intent.lists_all).then_some(now);
+            let progress = &mut change.progress;
+            progress.freeze = complete;
+            progress.requested_lost = complete && !intent.is_backfill;
+            progress.relisted_at = (complete && intent.lists_all).then_some(now);
             let is_private = complete && intent.lists_all_private;
-            change.private = change.private.or(is_private.then_some(true));
-            change.watermark = watermark;
+            progress.private = progress.private.or(is_private.then_some(true));
+            progress.watermark = watermark;
         })
         .await
 }
@@ -166,7 +169,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
         Task::All => match &table.endpoint.parent {
             Some(parent) => {
                 let today = plan::day(export.settings.now);
-                children::read_all(export, table, parent, today).await?;
+                listing::read_all(export, table, parent, today).await?;
             }
             None => {
                 // Nothing is covered by it: that something is missing shows in the report alone,
@@ -185,22 +188,32 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
 
 /// Reads what there is of one day, which replaces what there was.
 async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purpose) -> Result<()> {
-    let mut keys = HashSet::new();
+    let mut listed = Listed::default();
     let (mut is_complete, mut lacks_records) = (true, false);
     for part in parts(&table.endpoint, window) {
         let scan = Scan { window: Some(part), day: Some(day), purpose, ..Scan::default() };
-        let outcome = read(table, &scan, Some(&mut keys)).await?;
+        let outcome = read(table, &scan, Some(&mut listed)).await?;
         is_complete &= outcome.is_complete();
         lacks_records |= outcome.lacks_records();
     }
+    // A window that ends before its day does says nothing of what came after; it ends with a whole
+    // second.
+    let ends = plan::day_step(&table.endpoint).next(window.from);
+    let is_part = ends.is_some_and(|end| window.to < end);
+    let speaks_to = (window.to + TimeDelta::seconds(1)).timestamp_micros();
+    let speaks_to = if is_part { speaks_to } else { i64::MAX };
     table
         .add(|change| {
             // A day is replaced as a whole, so it is covered as a whole or not at all.
             if is_complete {
-                change.coverage.push(window);
-                change.snapshots.push(SnapshotKeys { day, keys });
+                change.progress.coverage.push(window);
+                let listing = listed.complete(Scope::Day(day));
+                change.statements.listings.extend(listing.map(|listing| Listing {
+                    requested_at: listing.requested_at.min(speaks_to),
+                    ..listing
+                }));
             } else if lacks_records {
-                change.uncover(window);
+                change.progress.uncover(window);
             }
         })
         .await;
@@ -246,7 +259,7 @@ async fn modified(
     };
     if !gaps.is_empty() {
         // What this run lists afterwards covers it again, so this is committed before.
-        table.commit(|change| change.not_covered.extend(gaps)).await?;
+        table.commit(|change| change.progress.not_covered.extend(gaps)).await?;
     }
     Ok(true)
 }

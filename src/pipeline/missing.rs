@@ -8,13 +8,14 @@ use futures::StreamExt;
 
 use super::Export;
 use super::table_run::{State, TableRun};
+use crate::commit_plan::{LookUp, Mark, Removal, Statements};
 use crate::config::Deletes;
 use crate::decode::{Origin, RecordDecoder};
 use crate::endpoint::{Driver, Endpoint};
 use crate::error::Result;
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
-use crate::lake::{Change, Mark, Removal, Tried, key_hash};
-use crate::manifest::{Attempt, CLOCKS_APART, Granularity, UNKNOWN_PARENT};
+use crate::lake::key_hash;
+use crate::manifest::{Attempt, CLOCKS_APART, Granularity, ParentVersion};
 use crate::partition::Partition;
 use crate::retry::Failure;
 use crate::window::{Coverage, Window, date_of};
@@ -52,7 +53,9 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     });
     let mut checked = futures::stream::iter(checked).buffer_unordered(export.concurrency);
     while let Some((missing, found, asked_at)) = checked.next().await {
-        table.add(|change| survey.conclude(missing, &found, asked_at, change)).await;
+        table
+            .add(|change| survey.conclude(missing, &found, asked_at, &mut change.statements))
+            .await;
     }
     Ok(())
 }
@@ -97,17 +100,17 @@ async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Mi
     let (found, _) = table
         .with_state(move |state| {
             let listed = std::mem::take(&mut state.listed);
-            let covered = state.table.manifest().as_of(clock_now).coverage.end();
+            let covered = state.snapshot.manifest().as_of(clock_now).coverage.end();
             let unlisted_from = covered.map_or(now, |end| end.max(now));
             let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
             let mut missing = Vec::new();
-            let days = match state.table.manifest().granularity {
+            let days = match state.snapshot.manifest().granularity {
                 Granularity::Day => 1,
                 Granularity::Month => 31,
             };
             let may_hold = |partition: &Partition| survey.may_hold(*partition, days);
-            for partition in state.table.indexed().filter(may_hold).collect::<Vec<_>>() {
-                survey.look_through(partition, state, &mut missing)?;
+            for partition in state.snapshot.indexed().filter(may_hold).collect::<Vec<_>>() {
+                survey.look_through(partition, state, clock_now, &mut missing)?;
             }
             Ok((survey, missing))
         })
@@ -121,20 +124,21 @@ impl Survey {
         &self,
         partition: Partition,
         state: &mut State,
+        now: DateTime<Utc>,
         missing: &mut Vec<Missing>,
     ) -> Result<()> {
         let mut listed_again = Vec::new();
-        let State { table, seen, .. } = state;
-        for (id, entry) in table.entries(partition)? {
+        let shard = state.read(now, |snapshot| snapshot.shard(partition))?;
+        for (id, entry) in shard.iter() {
             if !entry.in_lake || entry.deleted_at.is_some() {
                 continue;
             }
             let (key, day) = (id.clone(), entry.day);
             let unlisted = entry.attempt.as_ref().filter(|it| it.reason.is_some());
-            if seen.contains(&key_hash(id)) {
+            if state.seen.contains(&key_hash(id)) {
                 // Nothing is settled by it: the next run that misses the record asks again.
-                let attempt = Attempt { parent_hash: UNKNOWN_PARENT, ..Attempt::default() };
-                listed_again.extend(unlisted.map(|_| Tried { key, day, attempt }));
+                let attempt = Attempt::default();
+                listed_again.extend(unlisted.map(|_| LookUp { key, day, attempt }));
                 continue;
             }
             let is_answered = unlisted.is_some_and(|it| {
@@ -143,39 +147,43 @@ impl Survey {
                 // What was noted in the future was noted by a clock that was wrong.
                 let apart = CLOCKS_APART.num_microseconds().unwrap_or_default();
                 let is_past = it.first_failed_at <= self.begun_at + apart;
-                it.parent_hash == entry.hash && is_past && holds_to > self.begun_at
+                it.parent == ParentVersion::Content(entry.hash)
+                    && is_past
+                    && holds_to > self.begun_at
             });
             if day.is_some_and(|day| self.was_listed(day)) && !is_answered {
                 let found = unlisted.map_or(0, |it| it.failures);
                 missing.push(Missing { id: key, day, hash: entry.hash, found });
             }
         }
-        state.change().attempts.extend(listed_again);
+        state.change().statements.look_ups.extend(listed_again);
         Ok(())
     }
 
     /// What the answer means for the lake.
-    fn conclude(&self, missing: Missing, found: &Found, now: i64, change: &mut Change) {
+    fn conclude(&self, missing: Missing, found: &Found, now: i64, statements: &mut Statements) {
         let Missing { id: key, day, hash, found: found_before } = missing;
         let removal = |key, day| Removal { key, day, at: now };
         match found {
-            Found::Gone if self.deletes == Deletes::Drop => change.removals.push(removal(key, day)),
-            Found::Gone => change.marks.push(Mark { key, day, deleted_at: Some(now) }),
+            Found::Gone if self.deletes == Deletes::Drop => {
+                statements.removals.push(removal(key, day));
+            }
+            Found::Gone => statements.marks.push(Mark { key, day, deleted_at: Some(now) }),
             // It has not begun any more, and comes back when it has.
             Found::There(Some(time)) if *time >= self.unlisted_from => {
-                change.removals.push(removal(key, day));
+                statements.removals.push(removal(key, day));
             }
             Found::There(_) => {
                 // The next night, then ever later, but once a week.
                 let nights = 1 << found_before.min(3);
                 let attempt = Attempt {
-                    parent_hash: hash,
+                    parent: ParentVersion::Content(hash),
                     reason: Some(UNLISTED.into()),
                     failures: found_before + 1,
                     first_failed_at: self.begun_at,
                     next_try_at: self.begun_at + (ASK_AGAIN * nights).min(ASK_AT_LEAST),
                 };
-                change.attempts.push(Tried { key, day, attempt });
+                statements.look_ups.push(LookUp { key, day, attempt });
             }
             Found::Unknown => {}
         }
@@ -208,7 +216,7 @@ struct Check<'e> {
 impl<'e> Check<'e> {
     fn new(export: &'e Export, details: &'e Endpoint) -> Self {
         let schema = Arc::new(details.schema());
-        let decoder = RecordDecoder::new(Arc::new(details.clone()), schema, true, None);
+        let decoder = RecordDecoder::new(Arc::new(details.clone()), schema, true, Arc::default());
         Self { export, details, decoder: Mutex::new(decoder) }
     }
 

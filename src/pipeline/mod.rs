@@ -4,15 +4,12 @@
 //! further on, and a [`Report`]. Never here: a flag, a terminal, or a decision that another room
 //! takes; this is the one room that joins the others.
 
-mod chains;
 mod children;
 mod count;
 mod evolution;
 mod first;
 mod lists;
-mod look_ups;
 mod missing;
-mod parents;
 mod reading;
 mod snapshots;
 mod spending;
@@ -26,13 +23,14 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tracing::Instrument;
 
+use self::children::{due, parents};
 pub use self::spending::pay_from_ledger;
 use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Client, FetchError, Request, Stop, first_page, request};
-use crate::lake::{Ledger, Store, Table, clear_forgotten, unique_name};
+use crate::lake::{Lake, Ledger, Store, clear_forgotten, unique_name};
 use crate::manifest::{Granularity, Manifest};
 use crate::partition::Partition;
 use crate::plan::RunSettings;
@@ -120,7 +118,7 @@ impl Export {
 
     /// Runs the endpoints from the time that is right by the first reply.
     async fn run_by_right_clock(&self, chosen: &[&Endpoint], run: String) -> Result<Report> {
-        let endpoints = parents::brought_along(self, chosen).await?;
+        let endpoints = parents::with_needed_parents(self, chosen).await?;
         let store = Arc::clone(&self.store);
         let committed = blocking(move || store.committed()).await?;
         if committed.is_empty() {
@@ -132,7 +130,7 @@ impl Export {
             return self.run_endpoints(&endpoints, committed, run).await;
         }
         let (export, run) = self.corrected().await?;
-        let endpoints = parents::brought_along(&export, chosen).await?;
+        let endpoints = parents::with_needed_parents(&export, chosen).await?;
         export.run_endpoints(&endpoints, committed, run).await
     }
 
@@ -150,6 +148,11 @@ impl Export {
         let order = |name: &str| endpoints.iter().position(|endpoint| endpoint.name == name);
         ran.sort_by_key(|ran| order(&ran.report.endpoint));
         self.report(run, ran)
+    }
+
+    /// The lake, as a run of this name reads and writes it.
+    fn lake(&self, run: &str) -> Lake {
+        Lake::new(&self.store, &self.catalogue, run).with_granularity(self.granularity)
     }
 
     /// The settings of the run for one endpoint.
@@ -221,14 +224,13 @@ impl Export {
         Ok(ran)
     }
 
-    /// Goes on with taking out whoever is forgotten, if that was cut short.
+    /// Finishes taking out everyone who is forgotten, if that was cut short.
     async fn clear_forgotten(&self, run: &str) -> Result<()> {
-        let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
-        let (run, now) = (run.to_owned(), self.clock.server_now());
-        blocking(move || clear_forgotten(&store, &catalogue, &run, now).map(|_| ())).await
+        let (lake, now) = (self.lake(run), self.clock.server_now());
+        blocking(move || clear_forgotten(&lake, now).map(|_| ())).await
     }
 
-    /// Adopts what runs that died left in the tables that this run does not export.
+    /// Recovers what killed runs left in the tables that this run does not export.
     async fn repair_others(
         &self,
         endpoints: &[&Endpoint],
@@ -242,10 +244,8 @@ impl Export {
             present.contains(&endpoint.name) && !is_chosen
         };
         for endpoint in self.catalogue.endpoints().iter().filter(is_other) {
-            let watch = self.catalogue.watched_field(&endpoint.name).map(str::to_owned);
-            let (store, endpoint) = (Arc::clone(&self.store), Arc::new(endpoint.clone()));
-            let (run, granularity) = (run.to_owned(), self.granularity);
-            blocking(move || Table::open(store, endpoint, granularity, &run, watch, now)).await?;
+            let table = self.lake(run).table(&endpoint.name)?;
+            blocking(move || table.open(now)).await?;
         }
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Export {
         let table = TableRun::open(self, endpoint, run).await?;
         evolution::go_on(self, &table).await?;
         if self.catalogue.looks_up(endpoint) {
-            chains::run(self, &table).await?;
+            due::run(self, &table).await?;
         } else {
             lists::run(self, &table, changed).await?;
         }

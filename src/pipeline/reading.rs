@@ -11,14 +11,15 @@ use tracing::{Instrument, Span};
 use super::table_run::{Answer, TableRun};
 use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
+use crate::commit_plan::{Listing, Scope};
 use crate::decode::{Origin, Rows};
 use crate::endpoint::{Driver, Endpoint, WindowParameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Request, request};
 use crate::manifest::Purpose;
-use crate::paginate::{Ask, Cause, Gap, Miss, Place, Scope};
+use crate::paginate::{self, Ask, Cause, Gap, Miss, Place};
 use crate::retry::Failure;
-use crate::window::Window;
+use crate::window::{Window, day_of};
 
 /// One list to read: of a window, of a parent, or all there is.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +63,28 @@ impl Outcome {
     }
 }
 
+/// The keys that a list held, and when it was requested.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    keys: HashSet<Box<str>>,
+    /// When the first page was requested, microseconds since 1970.
+    requested_at: Option<i64>,
+}
+
+impl Listed {
+    fn take(&mut self, rows: &Rows, requested_at: i64) {
+        self.keys.extend(rows.facts.iter().map(|facts| facts.key.clone()));
+        self.requested_at =
+            self.requested_at.map_or(Some(requested_at), |it| Some(it.min(requested_at)));
+    }
+
+    /// What the list says of its scope if it was read to its end; nothing if no page came.
+    pub(super) fn complete(self, scope: Scope) -> Option<Listing> {
+        let Self { keys, requested_at } = self;
+        Some(Listing { scope, keys, requested_at: requested_at? })
+    }
+}
+
 /// A request that failed.
 struct Fault(FetchError);
 
@@ -72,17 +95,17 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads a list, page by page, and all that it falls into. The keys of all rows go to `keys`, if
+/// Reads a list, page by page, and all that it falls into. The keys of all rows go to `listed`, if
 /// given.
 pub(super) async fn read(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
-    mut keys: Option<&mut HashSet<Box<str>>>,
+    mut listed: Option<&mut Listed>,
 ) -> Result<Outcome> {
     let mut scope = scope_of(&table.endpoint, scan);
     while scope.ask().is_some() {
         let span = span(scope.window());
-        read_page(table, scan, &mut scope, keys.as_deref_mut()).instrument(span).await?;
+        read_page(table, scan, &mut scope, listed.as_deref_mut()).instrument(span).await?;
     }
     let mut outcome = Outcome { is_absent: false, has_failed: false, unreadable: Vec::new() };
     for gap in scope.into_extent().gaps {
@@ -95,15 +118,15 @@ pub(super) async fn read(
 async fn read_page(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
-    scope: &mut Scope<Fault>,
-    keys: Option<&mut HashSet<Box<str>>>,
+    scope: &mut paginate::Scope<Fault>,
+    listed: Option<&mut Listed>,
 ) -> Result<()> {
     let Some(asked) = scope.ask() else { return Ok(()) };
     match ask(table, scan, asked).await {
         Ok(answer) => {
             tracing::debug!(records = answer.page.entries.len(), "page");
-            if let Some(keys) = keys {
-                keys.extend(answer.rows.facts.iter().map(|facts| facts.key.clone()));
+            if let Some(listed) = listed {
+                listed.take(&answer.rows, answer.requested_at);
             }
             let rows = begun(answer.rows, scope.window())?;
             scope.take(&answer.page);
@@ -129,8 +152,22 @@ fn span(window: Option<Window>) -> Span {
 /// Asks for one page.
 async fn ask(table: &TableRun<'_>, scan: &Scan<'_>, ask: Ask<'_>) -> Result<Answer, FetchError> {
     let parent = scan.parent.map(|parent| parent.id.into());
-    let origin = Origin { fetched_at: 0, parent, day: scan.day };
+    let origin = Origin {
+        fetched_at: 0,
+        parent,
+        day: scan.day,
+        found_on: Some(found_on(table, scan, ask.window)),
+    };
     table.ask(&request_of(table.export(), &table.endpoint, scan, ask), &origin).await
+}
+
+/// The day that dates a record whose own time cannot be read: that of the window that it is found
+/// in, or of the run.
+fn found_on(table: &TableRun<'_>, scan: &Scan<'_>, window: Option<Window>) -> i32 {
+    let begins = window.map(|window| window.from);
+    let begins = begins.filter(|from| *from > chrono::DateTime::UNIX_EPOCH);
+    let day = begins.unwrap_or(table.export().settings.now).date_naive();
+    scan.day.unwrap_or_else(|| day_of(day))
 }
 
 /// The request for the first page of a list.
@@ -161,9 +198,9 @@ fn request_of(
     request(endpoint, &asked)
 }
 
-fn scope_of<E: fmt::Display>(endpoint: &Endpoint, scan: &Scan<'_>) -> Scope<E> {
+fn scope_of<E: fmt::Display>(endpoint: &Endpoint, scan: &Scan<'_>) -> paginate::Scope<E> {
     let unit = endpoint.window.as_ref().map_or(TimeUnit::Second, WindowParameters::resolution);
-    Scope::new(scan.window, unit, &endpoint.paging)
+    paginate::Scope::new(scan.window, unit, &endpoint.paging)
 }
 
 /// Credentials that are refused end the run, unless the endpoint just may not be there.
@@ -216,7 +253,7 @@ async fn report(
     };
     outcome.unreadable.push(window);
     if let Some(window) = window.filter(|_| scan.covers) {
-        table.add(|change| change.uncover(window)).await;
+        table.add(|change| change.progress.uncover(window)).await;
     }
     table.fail(window, FetchError::Failed(Failure::Broken, error)).await;
 }
@@ -285,7 +322,7 @@ async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
     let mut state = table.state().await;
     for window in windows {
         state.listed.add(window);
-        state.change().coverage.push(window);
+        state.change().progress.coverage.push(window);
     }
 }
 

@@ -1,31 +1,26 @@
 //! Snapshots: everything there is as of a day, for every parent if there are parents.
 
-use std::collections::HashSet;
-
-use super::reading::{Scan, read};
+use super::Export;
+use super::children::listing;
+use super::reading::{Listed, Scan, read};
 use super::table_run::TableRun;
-use super::{Export, children};
+use crate::commit_plan::Scope;
 use crate::error::Result;
-use crate::lake::SnapshotKeys;
 
-/// Reads everything there is, for every parent if there are parents, and replaces the day's
-/// snapshot by it.
+/// Reads everything there is, for every parent if there are parents, into the snapshot of a day.
+/// What was read to its end replaces what there was; the rest stays as it is.
 pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) -> Result<()> {
-    let mut keys = HashSet::new();
-    let complete = match &table.endpoint.parent {
-        None => {
-            let scan = Scan { day: Some(day), ..Scan::default() };
-            read(table, &scan, Some(&mut keys)).await?.is_complete()
+    if let Some(parent) = &table.endpoint.parent {
+        if listing::read_all(export, table, parent, day).await? && !table.state().await.absent {
+            table.commit(|change| change.statements.snapshot = Some(day)).await?;
         }
-        Some(parent) => {
-            let children = children::read_all(export, table, parent, day).await?;
-            let Some(children) = children else { return Ok(()) };
-            keys = children.keys;
-            children.complete
-        }
-    };
-    if complete {
-        table.commit(|change| change.snapshots.push(SnapshotKeys { day, keys })).await?;
+        return Ok(());
+    }
+    let mut listed = Listed::default();
+    let scan = Scan { day: Some(day), ..Scan::default() };
+    if read(table, &scan, Some(&mut listed)).await?.is_complete() {
+        let listing = listed.complete(Scope::Day(day));
+        table.commit(|change| change.statements.listings.extend(listing)).await?;
     }
     Ok(())
 }

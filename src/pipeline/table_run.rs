@@ -16,7 +16,8 @@ use crate::decode::{Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows,
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
-use crate::lake::{Change, Committed, Table, key_hash};
+use crate::lake::{Change, Committed, Snapshot, Table, key_hash};
+use crate::manifest::LostPartition;
 use crate::page::Page;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
 use crate::retry::Failure;
@@ -44,6 +45,7 @@ pub(super) struct TableRun<'e> {
 #[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct State {
     pub(super) table: Table,
+    pub(super) snapshot: Snapshot,
     pending: Change,
     pending_bytes: usize,
     last_commit: Instant,
@@ -83,24 +85,29 @@ pub(super) struct Found {
 pub(super) struct Answer {
     pub(super) page: Page,
     pub(super) rows: Rows,
+    /// When it was requested, microseconds since 1970.
+    pub(super) requested_at: i64,
 }
 
 impl<'e> TableRun<'e> {
     /// Opens the table, without writing anything unless a run died here before.
     pub(super) async fn open(export: &'e Export, endpoint: &Endpoint, run: &str) -> Result<Self> {
-        let endpoint = Arc::new(endpoint.clone());
-        let watch = export.catalogue.watched_field(&endpoint.name).map(str::to_owned);
-        let (store, run) = (Arc::clone(&export.store), run.to_owned());
-        let (of, granularity) = (Arc::clone(&endpoint), export.granularity);
-        let now = export.clock.server_now();
-        let table = blocking(move || Table::open(store, of, granularity, &run, watch, now)).await?;
+        let table = export.lake(run).table(&endpoint.name)?;
+        let (endpoint, now) = (Arc::clone(table.endpoint()), export.clock.server_now());
+        let opened = table.clone();
+        let snapshot = blocking(move || opened.open(now)).await?;
+        let found_now = |lost: &(&String, &LostPartition)| lost.1.found_at == now;
+        let lost = snapshot.manifest().lost.iter().filter(found_now);
         let report = EndpointReport {
             endpoint: endpoint.name.clone(),
-            lost: table.lost().to_vec(),
+            lost: lost.map(|(dt, _)| dt.clone()).collect(),
             ..EndpointReport::default()
         };
+        let decoder = Arc::new(std::sync::Mutex::new(snapshot.decoder()?));
+        let opened = (Instant::now(), snapshot.manifest().committed_at);
         let state = State {
             table,
+            snapshot,
             pending: Change::default(),
             pending_bytes: 0,
             last_commit: Instant::now(),
@@ -119,8 +126,6 @@ impl<'e> TableRun<'e> {
             ended: Vec::new(),
             gathered: Gathered::default(),
         };
-        let decoder = Arc::new(std::sync::Mutex::new(state.table.decoder()));
-        let opened = (Instant::now(), state.table.manifest().committed_at);
         let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
         let state = Arc::new(Mutex::new(state));
         Ok(Self { export, endpoint, decoder, requests, answered, opened, state })
@@ -146,11 +151,11 @@ impl<'e> TableRun<'e> {
             let origin = Origin { fetched_at: self.fetched_at(reply), ..origin.clone() };
             let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
             let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
-            Ok((decoded, reply.date))
+            Ok((decoded, reply.date, origin.fetched_at))
         };
         let answered = self.export.client.get(request, &mut attempts, read).await;
         self.note_requests(attempts, answered.is_ok());
-        let (decoded, date) = answered?;
+        let (decoded, date, requested_at) = answered?;
         let mut state = self.state.lock().await;
         state.server_date = state.server_date.max(date);
         let records = decoded.page.entries.len() as u64;
@@ -158,7 +163,8 @@ impl<'e> TableRun<'e> {
             live.pages += 1;
             live.records += records;
         });
-        Ok(state.note(decoded))
+        let (page, rows) = state.note(decoded);
+        Ok(Answer { page, rows, requested_at })
     }
 
     /// When a reply was asked for, by the server's clock. However late it is read, it says no more
@@ -225,13 +231,13 @@ impl<'e> TableRun<'e> {
     /// settled.
     pub(super) async fn take_in(&self, decoded: DecodedMany) -> Result<Vec<Found>> {
         let DecodedMany { decoded, counts } = decoded;
-        let answer = self.state.lock().await.note(decoded);
+        let (page, rows) = self.state.lock().await.note(decoded);
         self.export.progress.update(&self.endpoint.name, |live| {
-            live.records += answer.page.entries.len() as u64;
+            live.records += page.entries.len() as u64;
         });
         let settled: HashMap<&str, bool> =
-            answer.rows.facts.iter().map(|facts| (&*facts.key, facts.settled)).collect();
-        let mut entries = answer.page.entries.iter();
+            rows.facts.iter().map(|facts| (&*facts.key, facts.settled)).collect();
+        let mut entries = page.entries.iter();
         let found = counts
             .iter()
             .map(|count| {
@@ -243,25 +249,26 @@ impl<'e> TableRun<'e> {
                 }
             })
             .collect();
-        self.absorb(answer.rows).await?;
+        self.absorb(rows).await?;
         Ok(found)
     }
 
     /// Takes in rows, and commits what has gathered when it is much or old.
     pub(super) async fn absorb(&self, rows: Rows) -> Result<()> {
         let by_list = self.endpoint.deletes && self.endpoint.parent.is_none();
+        let now = self.export.clock.server_now();
         let (rows, mut state) = self
             .with_state(move |state| {
                 if by_list {
                     state.seen.extend(rows.facts.iter().map(|facts| key_hash(&facts.key)));
                 }
-                let new = state.table.news(&rows.facts)?;
+                let new = state.read(now, |snapshot| snapshot.changed_rows(&rows.facts, now))?;
                 if new.len() == rows.len() { Ok(rows) } else { rows.take(&new) }
             })
             .await?;
         if !rows.is_empty() {
             state.pending_bytes += rows.batch.get_array_memory_size();
-            state.pending.upserts.push(rows);
+            state.pending.rows.push(rows);
         }
         let is_due =
             state.pending_bytes > BUFFER_BYTES || state.last_commit.elapsed() > BUFFER_TIME;
@@ -303,21 +310,25 @@ impl<'e> TableRun<'e> {
         state.pending_bytes = 0;
         let now = self.export.clock.server_now();
         let (committed, state) = blocking(move || {
-            let committed = state.table.commit(&change, now)?;
+            let (snapshot, committed) = state.table.commit(&state.snapshot, &change, now)?;
+            state.snapshot = snapshot;
             Ok((committed, state))
         })
         .await?;
-        self.conclude(committed, state);
-        Ok(())
+        self.conclude(committed, state)
     }
 
     /// Takes in what a commit made of the table.
-    pub(super) fn conclude(&self, committed: Committed, mut state: OwnedMutexGuard<State>) {
+    pub(super) fn conclude(
+        &self,
+        committed: Committed,
+        mut state: OwnedMutexGuard<State>,
+    ) -> Result<()> {
         state.last_commit = Instant::now();
-        let manifest = state.table.manifest();
+        let manifest = state.snapshot.manifest();
         let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
         let version = manifest.version;
-        let forgotten = state.table.forgotten();
+        let forgotten = state.snapshot.forgotten()?;
         let mut decoder = self.lock_decoder();
         decoder.set_schema(schema, settled);
         decoder.set_forgotten(forgotten);
@@ -335,6 +346,7 @@ impl<'e> TableRun<'e> {
                 deleted: change.deleted,
             });
         }
+        Ok(())
     }
 
     fn lock_decoder(&self) -> std::sync::MutexGuard<'_, RecordDecoder> {
@@ -375,22 +387,27 @@ impl<'e> TableRun<'e> {
     /// Closes the table's part of the report.
     pub(super) async fn finish(self) -> Result<Ran> {
         let now = self.export.clock.now();
+        let committed_at = self.export.clock.server_now();
         self.with_state(move |state| {
-            // Somebody may have been forgotten meanwhile, or an object adopted that is older.
-            if !state.table.is_cleared()? {
-                state.table.clear()?;
+            // Someone may have been forgotten meanwhile, or an older object recovered.
+            if !state.snapshot.is_cleared()? {
+                state.snapshot = state.table.clear(&state.snapshot, committed_at)?.0;
             }
-            state.table.sweep(now)
+            state.snapshot.sweep(now)
         })
         .await?;
         let mut state = self.state.lock().await;
-        let manifest = state.table.manifest().clone();
+        let manifest = Arc::clone(state.snapshot.manifest());
         let (rows, bytes) = (manifest.rows(), manifest.bytes());
         let partitions = manifest.partitions.len() as u64;
         if state.absent && rows > 0 {
             let endpoint = self.endpoint.name.clone();
             let message = "this workspace had it before and answers 403 or 404 now".to_owned();
             state.problems.push(Problem { endpoint, window: None, message });
+        }
+        for (dt, lost) in &manifest.lost {
+            let problem = lost_problem(&self.endpoint.name, dt, lost);
+            state.problems.push(problem);
         }
         let mut report = state.report.clone();
         (report.rows, report.bytes, report.partitions) = (rows, bytes, partitions);
@@ -415,7 +432,7 @@ impl<'e> TableRun<'e> {
 
 impl State {
     /// Counts what a page brought.
-    fn note(&mut self, decoded: Decoded) -> Answer {
+    fn note(&mut self, decoded: Decoded) -> (Page, Rows) {
         let Decoded { rows, quarantined, page, surprises } = decoded;
         self.report.records += page.entries.len() as u64;
         self.report.quarantined += quarantined.len() as u64;
@@ -427,14 +444,14 @@ impl State {
         self.pending.quarantined.extend(quarantined);
         let extra = rows.batch.column_by_name(EXTRA_JSON).and_then(|it| it.as_string_opt::<i32>());
         if let Some(extra) = extra.filter(|it| it.null_count() < it.len())
-            && self.table.manifest().settled
+            && self.snapshot.manifest().settled
         {
             // It was written by this very process, and is JSON.
             drop(self.gathered.add(extra.iter().flatten()));
         }
         let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();
         self.latest_change = self.latest_change.max(latest);
-        Answer { page, rows }
+        (page, rows)
     }
 
     /// Notes which columns the table was given.
@@ -444,7 +461,7 @@ impl State {
 
     /// Notes which columns what was found would get.
     pub(super) fn note_evolvable(&mut self, declared: &[Column]) {
-        let schema = &self.table.manifest().schema;
+        let schema = self.snapshot.schema();
         self.report.evolvable = schema.differences(&self.gathered.widened(schema, declared));
     }
 
@@ -454,6 +471,15 @@ impl State {
         let latest = self.latest_change.and_then(DateTime::from_timestamp_micros)?;
         let server = self.server_date.unwrap_or(now);
         Some(latest.min(now).min(server))
+    }
+
+    /// Reads from the table; an index that cannot be read is repaired first.
+    pub(super) fn read<T>(
+        &mut self,
+        now: DateTime<Utc>,
+        read: impl FnMut(&Snapshot) -> Result<T>,
+    ) -> Result<T> {
+        self.table.read(&mut self.snapshot, now, read)
     }
 
     /// What the next commit says.
@@ -498,6 +524,18 @@ fn merge_changes(changes: Vec<Changed>) -> Vec<Changed> {
         }
     }
     merged.into_values().collect()
+}
+
+/// Says that a partition is lost, until its rows are back or the loss is accepted.
+fn lost_problem(endpoint: &str, dt: &str, lost: &LostPartition) -> Problem {
+    let message = format!(
+        "dt={dt} is lost: its object with {} rows is missing since {}, and the API did not bring all \
+         of it back; restore the object, or accept the loss with `clari-lake verify LAKE \
+         --accept-loss {endpoint}/{dt}`",
+        lost.rows,
+        lost.found_at.format("%FT%TZ"),
+    );
+    Problem { endpoint: endpoint.to_owned(), window: None, message }
 }
 
 /// An error and its causes in one line.

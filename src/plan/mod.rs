@@ -16,7 +16,8 @@ pub use self::steps::{day, steps};
 use crate::calendar::TimeUnit;
 use crate::config::{Deletes, FullRelist};
 use crate::endpoint::{Dated, Endpoint};
-use crate::manifest::{Granularity, Manifest, Purpose};
+use crate::manifest::{Granularity, LostPartition, Manifest, Purpose};
+use crate::partition::Partition;
 use crate::span::Span;
 use crate::window::{Coverage, Window, date_of, day_of};
 
@@ -189,7 +190,10 @@ fn unwindowed(
     // What changed since counts only once everything was listed.
     let listed = manifest.is_some_and(|it| it.watermark.is_some());
     let modified = modified(endpoint, manifest, settings).filter(|_| listed);
-    let all = (modified.is_none() || lists_all(manifest, settings)).then_some(Task::All);
+    // What was lost of it comes back with all the rest.
+    let has_lost = manifest.is_some_and(|it| it.lost.values().any(|lost| !lost.requested));
+    let is_all = modified.is_none() || has_lost || lists_all(manifest, settings);
+    let all = is_all.then_some(Task::All);
     let tasks = modified.into_iter().chain(all);
     tasks.map(|task| Planned { task, purpose: Purpose::Nightly }).collect()
 }
@@ -246,11 +250,17 @@ pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
         manifest.settled && manifest.relisted_at.is_none_or(is_old)
     };
     let is_monthly = settings.full_relist == FullRelist::Monthly;
-    settings.full || (is_monthly && manifest.is_some_and(is_due))
+    // Rows without a date may be of any window.
+    let is_lost = |(dt, lost): (&String, &LostPartition)| {
+        !lost.requested && dt.parse::<Partition>().is_ok_and(|it| it.date().is_none())
+    };
+    let has_lost = manifest.is_some_and(|it| it.lost.iter().any(is_lost));
+    settings.full || has_lost || (is_monthly && manifest.is_some_and(is_due))
 }
 
 /// How much time one request asks for where records are dated by windows: a day, or longer.
-fn day_step(endpoint: &Endpoint) -> TimeUnit {
+#[must_use]
+pub fn day_step(endpoint: &Endpoint) -> TimeUnit {
     let step = endpoint.window.as_ref().and_then(|window| window.step);
     step.unwrap_or_default().max(TimeUnit::Day)
 }

@@ -4,7 +4,7 @@
 //! whether to ask. Never here: the request, or the list of what is pending, which follows from
 //! the indexes.
 
-use crate::manifest::{Attempt, Queue};
+use crate::manifest::{Attempt, ParentVersion, Queue};
 
 /// Why a record that is in the lake is asked for again: its settling field was still empty.
 pub const EMPTY: &str = "nothing in it yet";
@@ -39,12 +39,14 @@ pub enum Due {
 #[must_use]
 pub fn due(before: Option<&Attempt>, parent_hash: u128, now: i64) -> Due {
     match before {
-        Some(before) if before.parent_hash == parent_hash => match &before.reason {
-            None => Due::Settled,
-            Some(_) if is_given_up(before) => Due::Never,
-            Some(_) if before.next_try_at > now => Due::Later,
-            Some(_) => Due::Now,
-        },
+        Some(before) if before.parent == ParentVersion::Content(parent_hash) => {
+            match &before.reason {
+                None => Due::Settled,
+                Some(_) if is_given_up(before) => Due::Never,
+                Some(_) if before.next_try_at > now => Due::Later,
+                Some(_) => Due::Now,
+            }
+        }
         _ => Due::Now,
     }
 }
@@ -57,8 +59,9 @@ pub fn attempt(
     reason: Option<&str>,
     now: i64,
 ) -> Attempt {
-    let Some(reason) = reason else { return Attempt { parent_hash, ..Attempt::default() } };
-    let before = before.filter(|it| it.parent_hash == parent_hash && it.reason.is_some());
+    let parent = ParentVersion::Content(parent_hash);
+    let Some(reason) = reason else { return Attempt { parent, ..Attempt::default() } };
+    let before = before.filter(|it| it.parent == parent && it.reason.is_some());
     let failures = before.map_or(0, |it| it.failures) + 1;
     let eager = if reason == TOO_LARGE { EAGER } else { 0 };
     let delay = match failures.saturating_sub(eager) {
@@ -66,7 +69,7 @@ pub fn attempt(
         tries => (15 * MINUTE).saturating_mul(1 << (tries - 1).min(10)).min(DAY),
     };
     Attempt {
-        parent_hash,
+        parent,
         reason: Some(reason.into()),
         failures,
         first_failed_at: before.map_or(now, |it| it.first_failed_at),

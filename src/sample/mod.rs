@@ -79,6 +79,7 @@ pub async fn sample(
         fetched_at: now.timestamp_micros(),
         parent: parent.map(|parent| parent.id.into()),
         day: Some(crate::window::day_of(day.date_naive())),
+        found_on: None,
     };
     Ok(understand(endpoint, &request, &read, &origin))
 }
@@ -107,6 +108,7 @@ pub async fn sample_url(
         fetched_at: now.timestamp_micros(),
         parent: None,
         day: Some(crate::window::day_of(now.date_naive())),
+        found_on: None,
     };
     let sample = understand(&endpoint, &request, &read, &origin);
     let columns = draft::columns(&sample.columns)?;
@@ -167,7 +169,7 @@ async fn read(client: &Client, request: &Request) -> Result<Read> {
 /// What a reply says, as the endpoint reads it.
 fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Origin) -> Sample {
     let schema = Arc::new(endpoint.schema());
-    let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, false, None);
+    let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, false, Arc::default());
     let decoded = decoder.decode(&read.body, origin).ok();
     let quarantined = decoded.iter().flat_map(|decoded| &decoded.quarantined);
     let (records_at, records) = match look::records(&read.value, endpoint.records.all()) {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
-use crate::lake::{Chain, Ledger, Store, Table};
+use crate::lake::{Children, Lake, Ledger, Snapshot, Store};
 use crate::manifest::{CLOCKS_APART, Granularity, Manifest, Queue};
 use crate::quota::Limits;
 use crate::report::Week;
@@ -121,11 +121,11 @@ pub fn status(
     limits: &Limits,
     now: DateTime<Utc>,
 ) -> Result<Status> {
-    let present = store.tables()?;
+    let (present, lake) = (store.tables()?, Lake::reader(store, catalogue));
     let runs = runs::newest(store, RUNS)?;
     let mut tables = Vec::new();
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
-        tables.extend(table(store, catalogue, endpoint, &runs, now)?);
+        tables.extend(table(&lake, endpoint, &runs, now)?);
     }
     Ok(Status {
         lake: store.location(),
@@ -137,22 +137,21 @@ pub fn status(
 }
 
 fn table(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
+    lake: &Lake,
     endpoint: &Endpoint,
     runs: &[Run],
     now: DateTime<Utc>,
 ) -> Result<Option<TableStatus>> {
-    let mut table = Table::reader(store, catalogue, endpoint)?;
-    if table.manifest().version == 0 {
+    let snapshot = lake.table(&endpoint.name)?.snapshot()?;
+    let manifest = snapshot.manifest();
+    if manifest.version == 0 {
         return Ok(None);
     }
-    let queues = queues(store, catalogue, endpoint, &mut table, now)?;
+    let queues = queues(lake, endpoint, &snapshot, now)?;
     // A table that would be fresh up to the future was written by a clock that was wrong, or is
     // looked at by one: how old it is, is unknown.
-    let fresh_to = fresh_to(store, catalogue, endpoint, table.manifest())?;
+    let fresh_to = fresh_to(lake, endpoint, manifest)?;
     let fresh_to = fresh_to.filter(|fresh_to| *fresh_to - now <= CLOCKS_APART);
-    let manifest = table.manifest();
     let goals = manifest.goal.windows().iter();
     let gaps: Coverage = goals.flat_map(|goal| manifest.coverage.gaps(*goal)).collect();
     let left = gaps.windows().iter().flat_map(|gap| manifest.backfill.common(*gap));
@@ -195,17 +194,13 @@ fn sum(queues: &BTreeMap<String, Queue>) -> Queue {
 /// Up to when a table is what the source was: a listed one as far as it is covered, a snapshot when
 /// it was committed, and records that are asked for one by one as far as their parents.
 fn fresh_to(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
+    lake: &Lake,
     endpoint: &Endpoint,
     manifest: &Manifest,
 ) -> Result<Option<DateTime<Utc>>> {
     Ok(match (&endpoint.parent, &endpoint.dated) {
         (_, Dated::Run) => (!manifest.partitions.is_empty()).then_some(manifest.committed_at),
-        (Some(parent), _) => Table::reader(store, catalogue, catalogue.find(&parent.endpoint)?)?
-            .manifest()
-            .coverage
-            .end(),
+        (Some(parent), _) => lake.table(&parent.endpoint)?.snapshot()?.manifest().coverage.end(),
         (None, _) => manifest.coverage.end(),
     })
 }
@@ -213,23 +208,22 @@ fn fresh_to(
 /// How far a chained table has come, by the partitions of its parents; what nothing changed in is
 /// not looked at again.
 fn queues(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
+    lake: &Lake,
     endpoint: &Endpoint,
-    own: &mut Table,
+    own: &Snapshot,
     now: DateTime<Utc>,
 ) -> Result<Option<BTreeMap<String, Queue>>> {
     let chained = endpoint.parent.as_ref().filter(|_| endpoint.dated != Dated::Run);
     let Some(rule) = chained else { return Ok(None) };
-    let parents = Table::reader(store, catalogue, catalogue.find(&rule.endpoint)?)?;
+    let parents = lake.table(&rule.endpoint)?.snapshot()?;
     let present: Vec<String> = parents.indexed().map(|partition| partition.to_string()).collect();
-    let mut chain = Chain::new(parents, rule.clone());
-    let open = chain.open(own.manifest(), now.timestamp_micros());
+    let children = Children { parents: &parents, own, rule, latest: None };
+    let open = children.open(now.timestamp_micros());
     let checked = &own.manifest().checked;
     let known = present.into_iter().filter_map(|dt| Some((checked.get(&dt)?.queue, dt)));
     let mut queues: BTreeMap<String, Queue> = known.map(|(queue, dt)| (dt, queue)).collect();
     for partition in open {
-        let (queue, _) = chain.tally(own, partition, now.timestamp_micros())?;
+        let (queue, _) = children.tally(partition, now.timestamp_micros())?;
         queues.insert(partition.to_string(), queue);
     }
     Ok(Some(queues))

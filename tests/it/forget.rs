@@ -10,7 +10,7 @@ use clari_lake::clock::Clock;
 use clari_lake::decode::Origin;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::forget::{Oblivion, Subjects, forget};
-use clari_lake::lake::{Breakdown, Change, Store, Table};
+use clari_lake::lake::{self, Breakdown, Change, Snapshot, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::secret::Salt;
 use clari_lake::simulator::Options;
@@ -291,8 +291,8 @@ fn a_forget_that_dies_anywhere_is_finished_by_the_next_run() {
 fn a_writer_that_knew_nothing_of_it_brings_nobody_back() {
     let lake = Lake::new();
     let writer = || {
-        let calls = Arc::new(built_in().find("calls").unwrap().clone());
-        Table::open(store(&lake), calls, Granularity::Day, "writer", None, now()).unwrap()
+        let calls = lake::Lake::new(&store(&lake), &Arc::new(built_in()), "writer");
+        calls.table("calls").unwrap().open(now()).unwrap()
     };
     let body = |ids: &[&str]| {
         let calls: Vec<_> = ids
@@ -304,21 +304,18 @@ fn a_writer_that_knew_nothing_of_it_brings_nobody_back() {
             .collect();
         json!({ "calls": calls }).to_string()
     };
-    let change = |table: &Table, ids: &[&str]| {
-        let decoded = table.decoder().decode(body(ids).as_bytes(), &Origin::default()).unwrap();
-        Change {
-            upserts: vec![decoded.rows],
-            quarantined: decoded.quarantined,
-            ..Change::default()
-        }
+    let change = |calls: &Snapshot, ids: &[&str]| {
+        let mut decoder = calls.decoder().unwrap();
+        let decoded = decoder.decode(body(ids).as_bytes(), &Origin::default()).unwrap();
+        Change { rows: vec![decoded.rows], quarantined: decoded.quarantined, ..Change::default() }
     };
-    let (mut one, mut late) = (writer(), writer());
-    one.commit(&change(&one, &["a", "b"]), now()).unwrap();
+    let (one, late) = (writer(), writer());
+    one.table().commit(&one, &change(&one, &["a", "b"]), now()).unwrap();
     let read_before = change(&late, &["a", "b", "c"]);
     let subjects =
         Subjects { calls: vec!["a".to_owned()], people: vec!["c@example.com".to_owned()] };
     forgetting(&lake, &subjects);
-    late.commit(&read_before, now()).unwrap();
+    late.table().commit(&late, &read_before, now()).unwrap();
     assert_eq!(ids(&lake, "calls"), BTreeSet::from(["\"b\"".to_owned(), "\"c\"".to_owned()]));
     assert_nowhere(&lake, "a@example.com");
     assert_nowhere(&lake, "c@example.com");

@@ -61,14 +61,14 @@ fn read(path: &std::path::Path) -> Value {
 }
 
 #[test]
-fn p1_a_record_whose_date_cannot_be_read_has_a_partition_of_its_own() {
+fn p1_a_record_whose_date_cannot_be_read_is_of_the_day_it_was_found_on() {
     let calls = vec![call(&json!("a"), TIME), call(&json!("b"), "next Tuesday")];
     let api = serve(calls);
     let lake = Lake::new();
     Run::new(api.base_url(), lake.location(), now()).only(&["calls"]).complete();
     assert_eq!(lake.row("calls", "a").dt, "2025-11-18");
     let undated = lake.row("calls", "b");
-    assert_eq!(undated.dt, "__HIVE_DEFAULT_PARTITION__");
+    assert_eq!(undated.dt, "2025-10-21", "the first day of its window");
     assert_eq!(undated.record["time"], "next Tuesday");
 }
 

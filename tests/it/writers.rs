@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use clari_lake::commit_plan::Mark;
 use clari_lake::decode::Origin;
 use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::{Change, Mark, Store, Table};
-use clari_lake::manifest::Granularity;
+use clari_lake::lake::{self, Change, Snapshot, Store};
 
 use crate::support::Lake;
 
@@ -15,20 +15,29 @@ fn now() -> DateTime<Utc> {
 }
 
 /// A writer that has opened the table of calls.
-fn writer(lake: &Lake) -> Table {
-    let calls = Arc::new(Catalogue::built_in().unwrap().find("calls").unwrap().clone());
-    let store = Arc::new(Store::open(&lake.location()).unwrap());
-    Table::open(store, calls, Granularity::Day, "writer", None, now()).unwrap()
+struct Writer(Snapshot);
+
+impl Writer {
+    fn new(lake: &Lake) -> Self {
+        let store = Arc::new(Store::open(&lake.location()).unwrap());
+        let catalogue = Arc::new(Catalogue::built_in().unwrap());
+        let calls = lake::Lake::new(&store, &catalogue, "writer").table("calls").unwrap();
+        Self(calls.open(now()).unwrap())
+    }
+
+    fn commit(&mut self, change: &Change) {
+        self.0 = self.0.table().commit(&self.0, change, now()).unwrap().0;
+    }
 }
 
 /// One call as it was fetched at a second, on a day of November.
-fn fetched(table: &Table, title: &str, day: u32, second: i64) -> Change {
+fn fetched(writer: &Writer, title: &str, day: u32, second: i64) -> Change {
     let time = format!("2026-11-{day:02}T09:00:00.000Z");
     let body = format!(r#"{{"calls": [{{"id": "c1", "title": "{title}", "time": "{time}"}}]}}"#);
     let fetched_at = now().timestamp_micros() + second * 1_000_000;
     let origin = Origin { fetched_at, ..Origin::default() };
-    let decoded = table.decoder().decode(body.as_bytes(), &origin).unwrap();
-    Change { upserts: vec![decoded.rows], ..Change::default() }
+    let decoded = writer.0.decoder().unwrap().decode(body.as_bytes(), &origin).unwrap();
+    Change { rows: vec![decoded.rows], ..Change::default() }
 }
 
 #[track_caller]
@@ -42,10 +51,10 @@ fn assert_says(lake: &Lake, title: &str, dt: &str) {
 fn p10_who_fetched_earlier_and_wakes_up_late_changes_nothing() {
     for (day, dt) in [(20, "2026-11-20"), (21, "2026-11-21")] {
         let lake = Lake::new();
-        let (mut sleeper, mut other) = (writer(&lake), writer(&lake));
+        let (mut sleeper, mut other) = (Writer::new(&lake), Writer::new(&lake));
         let old = fetched(&sleeper, "old", 20, 1);
-        other.commit(&fetched(&other, "new", day, 2), now()).unwrap();
-        sleeper.commit(&old, now()).unwrap();
+        other.commit(&fetched(&other, "new", day, 2));
+        sleeper.commit(&old);
         assert_says(&lake, "new", dt);
     }
 }
@@ -53,21 +62,22 @@ fn p10_who_fetched_earlier_and_wakes_up_late_changes_nothing() {
 #[test]
 fn p10_who_fetched_later_wins_although_the_other_wrote_in_between() {
     let lake = Lake::new();
-    let (mut one, mut other) = (writer(&lake), writer(&lake));
+    let (mut one, mut other) = (Writer::new(&lake), Writer::new(&lake));
     let new = fetched(&one, "new", 21, 2);
-    other.commit(&fetched(&other, "old", 20, 1), now()).unwrap();
-    one.commit(&new, now()).unwrap();
+    other.commit(&fetched(&other, "old", 20, 1));
+    one.commit(&new);
     assert_says(&lake, "new", "2026-11-21");
 }
 
 #[test]
 fn p10_a_mark_of_who_asked_earlier_does_not_delete_what_came_back() {
     let lake = Lake::new();
-    let (mut sleeper, mut other) = (writer(&lake), writer(&lake));
+    let (mut sleeper, mut other) = (Writer::new(&lake), Writer::new(&lake));
     let gone_at = now().timestamp_micros() + 1_000_000;
-    other.commit(&fetched(&other, "back", 20, 2), now()).unwrap();
+    other.commit(&fetched(&other, "back", 20, 2));
     let day = lake.manifest("calls").map(|_| 20_777);
-    let marks = vec![Mark { key: "c1".into(), day, deleted_at: Some(gone_at) }];
-    sleeper.commit(&Change { marks, ..Change::default() }, now()).unwrap();
+    let mut change = Change::default();
+    change.statements.marks = vec![Mark { key: "c1".into(), day, deleted_at: Some(gone_at) }];
+    sleeper.commit(&change);
     assert!(!lake.rows("calls")[0].deleted);
 }

@@ -228,6 +228,10 @@ pub(super) struct VerifyArgs {
     /// First make manifests anew that are lost; what they covered is listed again by the next runs
     #[arg(long)]
     pub(super) rebuild: bool,
+    /// Accept that a lost partition does not come back, so that it is not reported any more;
+    /// repeatable
+    #[arg(long, value_name = "TABLE/dt")]
+    pub(super) accept_loss: Vec<String>,
     /// Print what was found as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,

@@ -237,7 +237,9 @@ impl Skipping {
 
     fn grow(&mut self) {
         self.smooth_pages += 1;
-        if self.smooth_pages >= 4 && self.limit < self.paging.page_size {
+        // Pages of one record do not overlap, so a record that shifts meanwhile would be missed.
+        let enough = if self.limit == 1 { 1 } else { 4 };
+        if self.smooth_pages >= enough && self.limit < self.paging.page_size {
             self.limit = (self.limit * 2).min(self.paging.page_size);
             self.smooth_pages = 0;
         }

@@ -13,7 +13,7 @@ use clari_lake::fetch::Stop;
 use clari_lake::lake::{Ledger, Observer as Hook, Store};
 use clari_lake::quota::Limits;
 use clari_lake::report::{Outcome, Report};
-use clari_lake::verify::verify;
+use clari_lake::verify::{accept_loss, verify};
 use fastrand::Rng;
 use proptest::test_runner::TestCaseError;
 
@@ -63,8 +63,8 @@ struct Living<'l> {
     is_whole: bool,
     /// How many rows each partition had when it was looked at last.
     counts: Counts,
-    /// Objects that were lost, and that no window brings back.
-    lost: Vec<String>,
+    /// Objects that were lost: the endpoint, the path and the value of `dt`.
+    lost: Vec<(usize, String, String)>,
 }
 
 /// Rows by endpoint and partition.
@@ -472,7 +472,31 @@ impl<'l> Living<'l> {
         if is_same_day && (!again.changed.is_empty() || self.place.data() != before) {
             return Err(format!("P4: nothing is new, and this was written: {:?}", again.changed));
         }
-        self.check_kept(night)
+        self.check_kept(night)?;
+        self.accept_losses(&again)
+    }
+
+    /// P12: what is lost is named until it is accepted, and not any more after that.
+    fn accept_losses(&mut self, report: &Report) -> Result<(), String> {
+        for (kind, _, dt) in std::mem::take(&mut self.lost) {
+            let place = format!("{}/{dt}", self.files[kind].0);
+            let is_named = report.problems.iter().any(|it| it.message.contains(&place));
+            let store = Arc::new(self.place.store());
+            let catalogue = self.catalogue();
+            let accepted = accept_loss(&store, &catalogue, &place, report.now);
+            if accepted.is_ok() != is_named {
+                return Err(format!("P12: {place} is named: {is_named}, accepted: {accepted:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        let mut catalogue = Catalogue::built_in().unwrap();
+        for (name, text) in &self.files {
+            catalogue = catalogue.with_file(name, text).unwrap();
+        }
+        catalogue
     }
 
     /// P7: what is good for days is not asked for twice in a row.
@@ -511,13 +535,18 @@ impl<'l> Living<'l> {
         Ok(report)
     }
 
-    /// Whether nothing is missing but what was deleted before it was looked up.
+    /// Whether nothing is missing but what was deleted before it was looked up, and what was lost.
     fn is_known(&self, report: &Report) -> bool {
         let world = self.world.lock().unwrap();
         report.problems.iter().all(|problem| {
             let place = world.source.names.iter().position(|it| *it == problem.endpoint);
             place.is_some_and(|at| {
-                world.source.kinds[at].is_look_up() && !world.source.gone[at].is_empty()
+                let of = &world.source.kinds[at];
+                let is_gone = !world.source.gone[at].is_empty();
+                let is_lost = self.lost.iter().any(|(kind, _, dt)| {
+                    *kind == at && problem.message.contains(&format!("/{dt}`"))
+                });
+                (of.is_look_up() && is_gone) || (is_lost && (of.window.is_none() || is_gone))
             })
         })
     }
@@ -525,14 +554,17 @@ impl<'l> Living<'l> {
     /// P1, P12: after a clean run the lake is the source, and `verify` agrees.
     fn check_complete(&self, report: &Report) -> Result<(), String> {
         let lake = self.place.lake();
-        let is_back = |path: &&String| lake.get().path().join(path).exists();
-        if let Some(path) = self.lost.iter().find(|path| !is_back(path) && report.complete) {
-            return Err(format!("P12: {path} was lost, and the run is complete"));
+        let is_back = |path: &str| lake.get().path().join(path).exists();
+        let is_named = |kind: usize, dt: &str| {
+            let place = format!("{}/{dt}", self.files[kind].0);
+            report.problems.iter().any(|problem| problem.message.contains(&place))
+        };
+        for (kind, path, dt) in &self.lost {
+            if !is_back(path) && !is_named(*kind, dt) {
+                return Err(format!("P12: {path} was lost, and the run does not say so"));
+            }
         }
-        let mut catalogue = Catalogue::built_in().unwrap();
-        for (name, text) in &self.files {
-            catalogue = catalogue.with_file(name, text).unwrap();
-        }
+        let catalogue = self.catalogue();
         let store = Arc::new(Store::open(&lake.get().location()).unwrap());
         let found = verify(&store, &catalogue).unwrap();
         // A lake that was copied out of a bucket has other times and inodes.
@@ -577,9 +609,8 @@ impl<'l> Living<'l> {
         }
         self.is_whole = false;
         world.oracle.forget(*kind);
-        if self.life.kinds[*kind].window.is_none() {
-            self.lost.push(path.clone());
-        }
+        let dt = path.split("/dt=").nth(1).and_then(|it| it.split('/').next()).unwrap_or_default();
+        self.lost.push((*kind, path.clone(), dt.to_owned()));
         drop(world);
         self.observer.lock().unwrap().forget(path);
     }

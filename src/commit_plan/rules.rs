@@ -1,0 +1,123 @@
+//! Rules: how a table places, keeps and compares its rows.
+
+use crate::endpoint::{Dated, Endpoint};
+use crate::manifest::{Granularity, IndexEntry, is_later};
+use crate::partition::Partition;
+use crate::row::{KEY_SEPARATOR, RowFacts};
+
+/// How a table places, keeps and compares its rows, at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
+pub struct Rules {
+    /// How much time one partition holds.
+    pub granularity: Granularity,
+    /// Whether a partition is a snapshot: all there is, as of a day.
+    pub is_snapshot: bool,
+    /// Whether a row keeps the first of several windows in which it is found.
+    pub keeps_first_day: bool,
+    /// Whether its rows are another table's children, which go and come back with their parents.
+    pub is_child: bool,
+    /// Whether the key begins with the parent's.
+    pub has_parent_column: bool,
+    /// The instant of the commit, microseconds since 1970.
+    pub now: i64,
+}
+
+impl Rules {
+    /// The rules of an endpoint's table.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint, granularity: Granularity, now: i64) -> Self {
+        let parent = endpoint.parent.as_ref();
+        Self {
+            granularity,
+            is_snapshot: endpoint.is_snapshot(),
+            keeps_first_day: endpoint.dated == Dated::Window,
+            is_child: parent.is_some(),
+            has_parent_column: parent.is_some_and(|it| it.column.is_some()),
+            now,
+        }
+    }
+
+    /// The partition of a day, days since 1970.
+    #[must_use]
+    pub fn partition(&self, day: Option<i32>) -> Partition {
+        Partition::of(day, self.granularity)
+    }
+
+    /// Whether one statement was requested later than another, both microseconds since 1970. One
+    /// that lies in the future was dated by a wrong clock, and loses.
+    pub(super) fn is_later(&self, one: i64, other: i64) -> bool {
+        is_later(one, other, self.now)
+    }
+
+    /// The day that dates a row. A record whose own time cannot be read keeps the day it has in
+    /// the lake; a new one gets the day on which it was found.
+    #[must_use]
+    pub fn day(&self, facts: &RowFacts, known: Option<&IndexEntry>) -> Option<i32> {
+        let known = known.filter(|known| known.in_lake);
+        match (facts.day, known) {
+            (Some(day), Some(known)) if self.keeps_first_day => {
+                Some(known.day.map_or(day, |it| it.min(day)))
+            }
+            (Some(day), _) => Some(day),
+            (None, Some(known)) => known.day,
+            (None, None) => facts.found_on.or_else(|| day_of(self.now)),
+        }
+    }
+
+    /// Whether the lake has a row as these facts say.
+    #[must_use]
+    pub fn is_same(&self, known: &IndexEntry, facts: &RowFacts) -> bool {
+        let is_same_content = known.hash == facts.hash && known.deleted_at == facts.deleted_at;
+        known.in_lake && is_same_content && self.is_in_place(known, facts)
+    }
+
+    /// Whether a known row is where its new version would be.
+    fn is_in_place(&self, known: &IndexEntry, facts: &RowFacts) -> bool {
+        if self.is_snapshot && self.granularity == Granularity::Day {
+            // A day's snapshot says of each row when it was last read; one that was carried over
+            // was read on an earlier day.
+            return day_of(known.fetched_at) >= facts.day;
+        }
+        self.is_snapshot
+            || self.partition(known.day) == self.partition(self.day(facts, Some(known)))
+    }
+
+    /// The key of the parent that a row belongs to.
+    pub(super) fn owner<'a>(&self, key: &'a str, entry: &'a IndexEntry) -> &'a str {
+        match entry.parent.as_deref() {
+            Some(parent) => parent,
+            None if self.has_parent_column => key.split(KEY_SEPARATOR).next().unwrap_or(key),
+            None => key,
+        }
+    }
+
+    /// What the index keeps of a row's parent: its key, where the row's own does not hold it.
+    #[must_use]
+    pub fn parent(&self, facts: &RowFacts) -> Option<Box<str>> {
+        let is_needed = self.is_snapshot && !self.has_parent_column;
+        let parent = facts.parent.as_deref().filter(|parent| is_needed && **parent != *facts.key);
+        parent.map(Into::into)
+    }
+
+    /// What the index says of a row.
+    #[must_use]
+    pub fn entry(&self, facts: &RowFacts) -> IndexEntry {
+        IndexEntry {
+            in_lake: true,
+            day: facts.day,
+            time: facts.time,
+            hash: facts.hash,
+            fetched_at: facts.fetched_at,
+            selectors: facts.selectors.clone(),
+            parent: self.parent(facts),
+            deleted_at: facts.deleted_at,
+            attempt: None,
+        }
+    }
+}
+
+/// The UTC day of an instant, days since 1970.
+pub(super) fn day_of(micros: i64) -> Option<i32> {
+    i32::try_from(micros.div_euclid(86_400_000_000)).ok()
+}

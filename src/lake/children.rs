@@ -1,0 +1,178 @@
+//! Children that are looked up one by one: a child table compared with the table of its parents,
+//! partition by partition of the parents.
+
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+
+use super::handle::Lake;
+use super::index::keys::key_hash;
+use super::table::snapshot::Snapshot;
+use crate::endpoint::{Catalogue, Endpoint, Parent};
+use crate::error::Result;
+use crate::manifest::{Attempt, Checked, IndexEntry, ParentVersion, Purpose, Queue};
+use crate::partition::Partition;
+use crate::plan::queue;
+use crate::window::{Window, date_of, day_of};
+
+/// A child table and the table of its parents, each as one manifest says.
+#[derive(Debug)]
+pub struct Children<'s> {
+    /// The parents' table.
+    pub parents: &'s Snapshot,
+    /// The child table.
+    pub own: &'s Snapshot,
+    /// Which parents have children.
+    pub rule: &'s Parent,
+    /// The instant by which it is judged what can have been noted, microseconds since 1970; none
+    /// where the tables are only looked into.
+    pub latest: Option<i64>,
+}
+
+/// A parent, and what is known of its child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The parent's key.
+    pub id: Box<str>,
+    /// What the parents' table knows of it.
+    pub parent: IndexEntry,
+    /// What the child table knows of it.
+    pub own: Option<IndexEntry>,
+}
+
+impl Children<'_> {
+    /// The partitions of the parents that must be compared, newest first: those whose index changed
+    /// since they were, and those with children that are due.
+    #[must_use]
+    pub fn open(&self, now: i64) -> Vec<Partition> {
+        let is_open = |partition: &Partition| {
+            let checked = self.own.manifest().checked.get(&partition.to_string());
+            checked.is_none_or(|checked| {
+                let is_due = checked.due_at.is_some_and(|due_at| {
+                    due_at <= now
+                        || self.latest.is_some_and(|latest| !queue::is_near(due_at, latest))
+                });
+                is_due || checked.parents != self.stamp(*partition)
+            })
+        };
+        self.parents.indexed().rev().filter(is_open).collect()
+    }
+
+    /// The partitions of the parents, of a day or of a month, that may hold days of a window; newest
+    /// first.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Vec<Partition> {
+        let touches = |partition: &Partition| {
+            let from = partition.date().map(|date| date.and_time(NaiveTime::MIN).and_utc());
+            from.is_some_and(|from| from < window.to && window.from < from + TimeDelta::days(31))
+        };
+        self.parents.indexed().rev().filter(touches).collect()
+    }
+
+    /// How far the children of all partitions but the open ones have come.
+    #[must_use]
+    pub fn closed(&self, open: &[Partition]) -> Queue {
+        let mut queue = Queue::default();
+        for partition in self.parents.indexed().filter(|partition| !open.contains(partition)) {
+            if let Some(checked) = self.own.manifest().checked.get(&partition.to_string()) {
+                queue += checked.queue;
+            }
+        }
+        queue
+    }
+
+    /// How far the children of one partition have come, and what to remember of it if none is due.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of an index cannot be read.
+    pub fn tally(&self, partition: Partition, now: i64) -> Result<(Queue, Option<Checked>)> {
+        let links = self.links(partition)?;
+        let selected = links.iter().filter(|link| self.selects(link));
+        let (queue, due_at) = queue::tally(selected.map(|it| (it.attempt(), it.parent.hash)), now);
+        let parents = self.stamp(partition);
+        Ok((queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at })))
+    }
+
+    /// What pays for requesting a child: the backfill's share, if a backfill brought its parent and
+    /// the child was never requested.
+    #[must_use]
+    pub fn purpose(&self, link: &Link) -> Purpose {
+        let from =
+            link.parent.day.and_then(date_of).map(|it| it.and_time(NaiveTime::MIN).and_utc());
+        let backfill = &self.parents.manifest().backfill;
+        let is_in_backfill = from.is_some_and(|from| {
+            !backfill.common(Window::new(from, from + TimeDelta::days(1))).is_empty()
+        });
+        let is_refetched = link.attempt().is_some_and(|it| it.parent == ParentVersion::Refetch);
+        let is_of_backfill = is_refetched || (is_in_backfill && link.own.is_none());
+        if is_of_backfill { Purpose::Backfill } else { Purpose::Nightly }
+    }
+
+    /// Whether the parent has a child at all.
+    #[must_use]
+    pub fn selects(&self, link: &Link) -> bool {
+        self.rule.selects(&link.parent, &self.parents.manifest().selectors)
+    }
+
+    /// The parents of one partition, and what is known of each one's child.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of an index cannot be read.
+    pub fn links(&self, partition: Partition) -> Result<Vec<Link>> {
+        let parents = self.parents.shard(partition)?;
+        let wanted: Vec<_> = parents.iter().map(|(id, entry)| (&**id, entry.day)).collect();
+        let mut known = self.own.find(&wanted)?;
+        let links = parents.iter().map(|(id, parent)| Link {
+            id: id.clone(),
+            parent: parent.clone(),
+            own: known.remove(id).map(|known| known.1),
+        });
+        let mut links: Vec<Link> = links.collect();
+        if let Some(latest) = self.latest {
+            for own in links.iter_mut().filter_map(|link| link.own.as_mut()) {
+                own.attempt.take_if(|attempt| !queue::is_believed(attempt, latest));
+            }
+        }
+        Ok(links)
+    }
+
+    /// Which state of the parents' partition a comparison was made with.
+    fn stamp(&self, partition: Partition) -> String {
+        let file = self.parents.manifest().index.get(&partition.to_string());
+        let object = file.and_then(|file| file.object.rsplit('/').next()).unwrap_or_default();
+        let rule = key_hash(&format!("{:?}", self.rule.when)).cast_unsigned();
+        format!("{object}#{rule:08x}")
+    }
+}
+
+impl Link {
+    /// How the last request for the child ended.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.own.as_ref().and_then(|own| own.attempt.as_ref())
+    }
+}
+
+/// The endpoints, and with them the parents of which a lake has nothing by which a child could be
+/// requested: no table, or no snapshot of the day. Parents come first.
+///
+/// # Errors
+/// `Newer` or `Corrupt` when a parent's manifest cannot be read, or when the store fails.
+pub fn with_parents<'c>(
+    lake: &Lake,
+    catalogue: &'c Catalogue,
+    chosen: &[&'c Endpoint],
+    today: NaiveDate,
+) -> Result<Vec<&'c Endpoint>> {
+    let mut all = chosen.to_vec();
+    let mut at = 0;
+    while let Some(endpoint) = all.get(at) {
+        at += 1;
+        let Some(rule) = &endpoint.parent else { continue };
+        let is_there = all.iter().any(|it| it.name == rule.endpoint);
+        let parent = catalogue.find(&rule.endpoint)?;
+        if !is_there && !lake.table(&parent.name)?.snapshot()?.has_parents_of(day_of(today)) {
+            all.push(parent);
+        }
+    }
+    all.sort_by_key(|endpoint| catalogue.depth(endpoint));
+    Ok(all)
+}

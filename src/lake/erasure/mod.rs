@@ -1,0 +1,4 @@
+//! Erasure: what is on the list of the forgotten leaves rows, index, quarantine and manifests.
+
+pub(in crate::lake) mod clear;
+pub(in crate::lake) mod list;

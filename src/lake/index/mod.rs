@@ -1,0 +1,137 @@
+//! The index: what a table knows of its keys, one shard for each partition, read when it is asked
+//! for. The key map says in which partition a key is that is not where it is likely to be.
+
+pub(in crate::lake) mod keys;
+pub(in crate::lake) mod shard;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use self::keys::{KeyMap, key_hash};
+use super::store::Store;
+use crate::commit_plan::Entries;
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{IndexEntry, IndexFile, Manifest};
+use crate::partition::Partition;
+
+/// How many entries are kept in memory; one takes some 200 bytes.
+const KEPT: usize = 30_000;
+
+/// What is known of some keys, each with the partition whose shard has it.
+pub type Found = HashMap<Box<str>, (Partition, IndexEntry)>;
+
+/// The shards of a table's index that are in memory, by the names of their files: a shard is never
+/// changed, so snapshots of several manifests share them.
+#[derive(Debug, Default)]
+pub(super) struct IndexCache {
+    shards: HashMap<String, Cached>,
+    keys: KeyMap,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Cached {
+    entries: Arc<Entries>,
+    used: u64,
+}
+
+impl IndexCache {
+    /// What a file of the index says.
+    pub(super) fn shard(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        file: &IndexFile,
+    ) -> Result<Arc<Entries>> {
+        self.uses += 1;
+        if let Some(cached) = self.shards.get_mut(&file.object) {
+            cached.used = self.uses;
+            return Ok(Arc::clone(&cached.entries));
+        }
+        let mut entries = Entries::new();
+        shard::read(read(store, file)?, &manifest.selectors, &mut entries)?;
+        let entries = Arc::new(entries);
+        self.keep(file.object.clone(), Arc::clone(&entries));
+        Ok(entries)
+    }
+
+    /// What is known of one partition's keys; nothing where the manifest names no shard.
+    pub(super) fn partition(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        partition: Partition,
+    ) -> Result<Arc<Entries>> {
+        match manifest.index.get(&partition.to_string()) {
+            Some(file) => self.shard(store, manifest, file),
+            None => Ok(Arc::default()),
+        }
+    }
+
+    /// What is known of these keys, each given with the partition in which it is likely to be; those
+    /// that are not there are sought in all others.
+    pub(super) fn find<'k>(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        wanted: impl IntoIterator<Item = (&'k str, Partition)>,
+    ) -> Result<Found> {
+        let mut found = Found::new();
+        let elsewhere = self.find_in(store, manifest, wanted, &mut found)?;
+        if elsewhere.is_empty() || manifest.keys.is_empty() {
+            return Ok(found);
+        }
+        let hashes = elsewhere.iter().map(|key| key_hash(key)).collect();
+        let days = self.keys.locate(store, &manifest.keys, hashes)?;
+        let placed = elsewhere.into_iter().filter_map(|key| {
+            let day = days.get(&key_hash(key))?;
+            Some((key, Partition::of(*day, manifest.granularity)))
+        });
+        self.find_in(store, manifest, placed.collect::<Vec<_>>(), &mut found)?;
+        Ok(found)
+    }
+
+    /// Adds what the shards say of these keys; the keys that are not in theirs.
+    fn find_in<'k>(
+        &mut self,
+        store: &Store,
+        manifest: &Manifest,
+        wanted: impl IntoIterator<Item = (&'k str, Partition)>,
+        found: &mut Found,
+    ) -> Result<Vec<&'k str>> {
+        let mut by_partition: BTreeMap<Partition, Vec<&str>> = BTreeMap::new();
+        for (key, partition) in wanted {
+            by_partition.entry(partition).or_default().push(key);
+        }
+        let mut elsewhere = Vec::new();
+        for (partition, keys) in by_partition {
+            let entries = self.partition(store, manifest, partition)?;
+            for key in keys {
+                match entries.get(key) {
+                    Some(entry) => {
+                        found.insert(key.into(), (partition, entry.clone()));
+                    }
+                    None => elsewhere.push(key),
+                }
+            }
+        }
+        Ok(elsewhere)
+    }
+
+    /// Keeps a shard, and lets go of those that were not used for the longest time.
+    pub(super) fn keep(&mut self, object: String, entries: Arc<Entries>) {
+        let mut total: usize = self.shards.values().map(|cached| cached.entries.len()).sum();
+        while total.saturating_add(entries.len()) > KEPT {
+            let oldest = self.shards.iter().min_by_key(|(_, cached)| cached.used);
+            let Some(oldest) = oldest.map(|(object, _)| object.clone()) else { break };
+            total -= self.shards.remove(&oldest).map_or(0, |cached| cached.entries.len());
+        }
+        self.shards.insert(object, Cached { entries, used: self.uses });
+    }
+}
+
+/// The bytes of a file of the index.
+pub(super) fn read(store: &Store, file: &IndexFile) -> Result<Vec<u8>> {
+    let missing = || Error::new(ErrorKind::Corrupt, format!("{} is missing", file.object));
+    store.read(&file.object)?.ok_or_else(missing)
+}

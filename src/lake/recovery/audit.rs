@@ -1,0 +1,283 @@
+//! The audit: whether a table is what its manifest and index say. Nothing is written.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Serialize;
+
+use crate::commit_plan::Entries;
+use crate::decode::RecordDecoder;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::lake::handle::Table;
+use crate::lake::index::keys::{self, key_hash};
+use crate::lake::index::{self, shard};
+use crate::lake::store::Store;
+use crate::lake::table::manifests::{newest_manifest, torn_manifest};
+use crate::lake::table::merge;
+use crate::manifest::{Granularity, Manifest, PartitionEntry};
+use crate::partition::Partition;
+use crate::row::RowFacts;
+use crate::schema::fingerprint;
+use crate::window::day_of;
+
+/// What is said of an object that evolution has not come to yet.
+const OUTDATED: &str = "it is in the schema from before the last evolution; the next export or \
+    evolve rewrites it";
+
+/// What is said of an object that is another than the manifest says.
+const REPLACED: &str = "its bytes are not those that the manifest says: a run was cut off before \
+    its commit, and the next export makes up for it, or somebody has changed the file";
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The table.
+    pub endpoint: String,
+    /// The object or key that it concerns, where it concerns one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Holds a table's objects against its manifest and index; the manifest, if there is one.
+///
+/// # Errors
+/// `Newer` or `Corrupt` when the manifest cannot be read, or when the store fails.
+pub fn audit(table: &Table) -> Result<(Option<Manifest>, Vec<Finding>)> {
+    let (store, endpoint) = (&**table.store(), table.endpoint());
+    let mut audit = Audit { endpoint, findings: Vec::new() };
+    let Some(manifest) = newest_manifest(store, &endpoint.name)? else {
+        audit
+            .found(None, "objects without a manifest; `clari-lake verify --rebuild` makes it anew");
+        return Ok((None, audit.findings));
+    };
+    if let Some(torn) = torn_manifest(store, &endpoint.name)? {
+        let message = "the newest manifest cannot be read; the next export repairs it";
+        audit.found(Some(&torn), message);
+    }
+    audit.listing(store, &manifest)?;
+    let schema = Arc::new(manifest.schema.clone());
+    let mut decoder = RecordDecoder::new(Arc::clone(endpoint), schema, true, Arc::default());
+    let mut seen = Seen { places: audit.key_map(store, &manifest), rows: HashMap::new() };
+    let flat = audit.flat_index(store, &manifest);
+    let names: BTreeSet<&String> =
+        manifest.partitions.keys().chain(manifest.index.keys()).collect();
+    for name in names {
+        let entries = match &flat {
+            Some(flat) => in_partition(flat, name, &manifest),
+            None => audit.shard(store, name, &manifest),
+        };
+        let facts = match manifest.partitions.get(name) {
+            Some(entry) => {
+                let undated = Partition::of(None, manifest.granularity);
+                let partition = name.parse().unwrap_or(undated);
+                audit.object(store, (partition, entry), &manifest, &mut decoder)?
+            }
+            None => Some(Vec::new()),
+        };
+        if let Some(facts) = facts {
+            audit.rows(name, &facts, &manifest, &entries, &mut seen);
+        }
+    }
+    Ok((Some(manifest), audit.findings))
+}
+
+/// The entries of a format 1 index that belong to one partition.
+fn in_partition(flat: &Entries, name: &str, manifest: &Manifest) -> Entries {
+    let place = |day| Partition::of(day, manifest.granularity).to_string();
+    let inside = flat.iter().filter(|(_, entry)| place(entry.day) == name);
+    inside.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+}
+
+/// What was seen of a table so far.
+struct Seen {
+    /// Where the key map says that each key is.
+    places: Option<HashMap<i64, Option<i32>>>,
+    /// Where each row really is, by the hash of its key.
+    rows: HashMap<i64, Partition>,
+}
+
+struct Audit<'a> {
+    endpoint: &'a Endpoint,
+    findings: Vec<Finding>,
+}
+
+impl Audit<'_> {
+    fn found(&mut self, subject: Option<&str>, message: impl Into<String>) {
+        let endpoint = self.endpoint.name.clone();
+        let subject = subject.map(str::to_owned);
+        self.findings.push(Finding { endpoint, subject, message: message.into() });
+    }
+
+    /// What is in the table's folder, against what should be.
+    fn listing(&mut self, store: &Store, manifest: &Manifest) -> Result<()> {
+        let known: BTreeSet<&str> =
+            manifest.partitions.values().map(|it| it.object.as_str()).collect();
+        for listed in store.list(&self.endpoint.name)? {
+            if !known.contains(listed.path.as_str()) {
+                self.found(
+                    Some(&listed.path),
+                    "no manifest knows it; the next export recovers or reports it",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// One object's presence, size, digest, rows and schema; its rows' facts if it can be read and
+    /// is the one that the manifest means.
+    fn object(
+        &mut self,
+        store: &Store,
+        (partition, entry): (Partition, &PartitionEntry),
+        manifest: &Manifest,
+        decoder: &mut RecordDecoder,
+    ) -> Result<Option<Vec<RowFacts>>> {
+        let subject = Some(entry.object.as_str());
+        let Some(object) = store.object(&entry.object)? else {
+            self.found(subject, "it is missing");
+            return Ok(None);
+        };
+        let (bytes, digest) = object.digest();
+        let is_replaced = bytes != entry.bytes || digest != entry.sha256;
+        if is_replaced {
+            self.found(subject, REPLACED);
+        }
+        let Ok(builder) = ParquetRecordBatchReaderBuilder::try_new(object.clone()) else {
+            self.found(subject, "it is no Parquet file");
+            return Ok(None);
+        };
+        if !is_replaced && *builder.schema().fields() != *manifest.schema.arrow().fields() {
+            let is_outdated = fingerprint(builder.schema()) == entry.schema;
+            self.found(
+                subject,
+                if is_outdated { OUTDATED } else { "its schema is not the table's" },
+            );
+        }
+        let Ok(facts) = merge::read_facts(object, partition, decoder) else {
+            self.found(subject, "its rows cannot be read");
+            return Ok(None);
+        };
+        if is_replaced {
+            // What the index says of its rows it says of the object before.
+            return Ok(None);
+        }
+        if facts.len() as u64 != entry.rows {
+            self.found(
+                subject,
+                format!("it has {} rows, the manifest says {}", facts.len(), entry.rows),
+            );
+        }
+        Ok(Some(facts))
+    }
+
+    /// What the key map says, where there is one that can be read.
+    fn key_map(&mut self, store: &Store, manifest: &Manifest) -> Option<HashMap<i64, Option<i32>>> {
+        if manifest.keys.is_empty() {
+            return None;
+        }
+        let mut places = HashMap::new();
+        for file in &manifest.keys {
+            match keys::read_all(store, &file.object) {
+                Ok(read) => places.extend(read),
+                Err(_) => self.found(Some(&file.object), "it cannot be read"),
+            }
+        }
+        Some(places)
+    }
+
+    /// What the index says of a partition.
+    fn shard(&mut self, store: &Store, name: &str, manifest: &Manifest) -> Entries {
+        let mut entries = Entries::new();
+        if let Some(file) = manifest.index.get(name) {
+            let read = index::read(store, file);
+            let read = read.and_then(|it| shard::read(it, &manifest.selectors, &mut entries));
+            if read.is_err() {
+                self.found(Some(&file.object), "it cannot be read");
+            }
+        }
+        entries
+    }
+
+    /// The index of a format 1 table.
+    fn flat_index(&mut self, store: &Store, manifest: &Manifest) -> Option<Entries> {
+        let mut entries = Entries::new();
+        for file in &manifest.flat_index {
+            let read = index::read(store, file);
+            let read = read.and_then(|it| shard::read(it, &[], &mut entries));
+            if read.is_err() {
+                self.found(Some(&file.object), "it cannot be read");
+            }
+        }
+        (!manifest.flat_index.is_empty()).then_some(entries)
+    }
+
+    /// One row per key, each in the partition of its day, each as the index says.
+    fn rows(
+        &mut self,
+        name: &str,
+        facts: &[RowFacts],
+        manifest: &Manifest,
+        entries: &Entries,
+        seen: &mut Seen,
+    ) {
+        let by_run = self.endpoint.is_snapshot();
+        // A month's snapshot says of each row when it was first read.
+        let is_monthly = by_run && manifest.granularity == Granularity::Month;
+        let mut present: BTreeSet<&str> = BTreeSet::new();
+        for row in facts {
+            let partition = Partition::of(row.day, manifest.granularity);
+            if partition.to_string() != name && !is_monthly {
+                let message = format!("it is dated {partition} and is in dt={name}");
+                self.found(Some(&row.key), message);
+            }
+            if !present.insert(&row.key) {
+                self.found(Some(&row.key), format!("it is in dt={name} twice"));
+            }
+            if by_run {
+                self.row_of_snapshot(row, entries);
+                continue;
+            }
+            if let Some(other) = seen.rows.insert(key_hash(&row.key), partition)
+                && other != partition
+            {
+                self.found(Some(&row.key), format!("it is in dt={other} and in dt={name}"));
+            }
+            match entries.get(&row.key).filter(|entry| entry.in_lake) {
+                Some(entry) if entry.hash != row.hash => {
+                    self.found(Some(&row.key), "its content is not what the index says");
+                }
+                None => self.found(Some(&row.key), "the index does not know it"),
+                Some(_) => {}
+            }
+        }
+        if !by_run {
+            self.entries(name, entries, &present, seen);
+        }
+    }
+
+    /// Of snapshots only the newest is in the index.
+    fn row_of_snapshot(&mut self, row: &RowFacts, entries: &Entries) {
+        let entry = entries.get(&row.key).filter(|entry| entry.in_lake);
+        if entry.is_some_and(|entry| entry.hash != row.hash) {
+            self.found(Some(&row.key), "its content is not what the index says");
+        }
+    }
+
+    /// Every row of which the index knows is there, and every key is where the key map says.
+    fn entries(&mut self, name: &str, entries: &Entries, present: &BTreeSet<&str>, seen: &Seen) {
+        for (key, entry) in entries {
+            if entry.in_lake && !present.contains(&**key) {
+                self.found(Some(key), format!("the index has it in dt={name}, the object has not"));
+            }
+            let Some(places) = &seen.places else { continue };
+            let day = name.parse::<Partition>().ok().and_then(|it| it.date()).map(day_of);
+            if places.get(&key_hash(key)) != Some(&day) {
+                self.found(Some(key), format!("the key map does not know that it is in dt={name}"));
+            }
+        }
+    }
+}

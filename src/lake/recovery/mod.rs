@@ -1,0 +1,29 @@
+//! Recovery: what a killed run left is taken into the table, and an index that is damaged or of an
+//! older format is made whole.
+
+pub(in crate::lake) mod audit;
+mod index;
+mod orphans;
+pub(in crate::lake) mod sweep;
+
+use super::table::snapshot::Snapshot;
+use super::table::transaction::{Outcome, Transaction};
+use crate::error::Result;
+
+pub(super) use self::index::repair;
+
+/// Whether a table has something to recover.
+pub(super) fn is_needed(snapshot: &Snapshot) -> Result<bool> {
+    Ok(index::is_outdated(snapshot) || orphans::differences(snapshot)?.is_some())
+}
+
+/// Recovers all there is.
+pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
+    if let Outcome::Conflict = index::upgrade(transaction)? {
+        return Ok(Outcome::Conflict);
+    }
+    match orphans::recover(transaction) {
+        Err(error) if error.kind() == crate::error::ErrorKind::Corrupt => repair(transaction),
+        done => done,
+    }
+}

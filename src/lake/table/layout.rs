@@ -1,0 +1,354 @@
+//! The layout: how each column of an object is encoded, compressed and described.
+//!
+//! Enters: the schema, and what the rows are known to hold. Leaves: the writer's properties. Never
+//! here: a value. What depends on the rows is only how small they get, never how they are read.
+//!
+//! A partition of few rows is mostly overhead: a footer, and for each column a dictionary and a
+//! compressor. So a column of few values has neither dictionary nor, when it holds next to
+//! nothing, a compressor; and what no engine looks at is not described.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Fields};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+
+use super::freeze::FROZEN;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::schema::{DAY, EXTRA_JSON, Schema};
+
+/// What a row group holds at most, encoded: small enough to read one transcript without the rest.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+/// And in rows.
+const ROW_GROUP_ROWS: usize = 100_000;
+
+/// Text this long on average gains nothing from a dictionary; these names hold such text.
+const LONG_TEXT: [&str; 7] =
+    ["text", "phrase", "summary", "full_summary", "key_takeaways", "action_item", "reasoning"];
+/// How much of such text is compressed at once: the more, the smaller it gets.
+const TEXT_PAGE_BYTES: usize = 4 << 20;
+
+/// Where so few values hold next to nothing, a compressor makes them larger.
+const FEW: usize = 1024;
+/// So few values hardly repeat, and a dictionary is a page more.
+const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
+
+/// What is known of an object's rows before they are written.
+#[derive(Debug, Default)]
+pub(in crate::lake) struct Contents {
+    /// The leaves of the schema, in their order; none while there are no rows.
+    leaves: Vec<Leaf>,
+    /// Whether there are rows that may hold anything.
+    is_open: bool,
+}
+
+/// What is known of one leaf.
+#[derive(Debug, Clone, Copy)]
+struct Leaf {
+    /// About how many values it has, those included that are not there.
+    values: usize,
+    is_empty: bool,
+}
+
+impl Contents {
+    /// Adds so many rows of a batch, which is in the schema.
+    pub(in crate::lake) fn add_batch(&mut self, batch: &RecordBatch, rows: usize) {
+        let share = |values: usize| (values * rows).div_ceil(batch.num_rows().max(1));
+        let mut at = 0;
+        for column in batch.columns() {
+            each_leaf(column, batch.num_rows(), &mut |values, is_empty| {
+                self.add(at, Leaf { values: share(values), is_empty });
+                at += 1;
+            });
+        }
+    }
+
+    /// Adds the rows of an object, which is in the schema or in an older one.
+    pub(in crate::lake) fn add_object(&mut self, metadata: &ParquetMetaData, is_current: bool) {
+        self.is_open |= !is_current;
+        for group in metadata.row_groups().iter().filter(|_| is_current) {
+            for (at, column) in group.columns().iter().enumerate() {
+                // What was stored as it is held next to nothing.
+                let is_empty = column.compression() == Compression::UNCOMPRESSED;
+                let values = usize::try_from(column.num_values()).unwrap_or(usize::MAX);
+                self.add(at, Leaf { values, is_empty });
+            }
+        }
+    }
+
+    fn add(&mut self, at: usize, more: Leaf) {
+        match self.leaves.get_mut(at) {
+            Some(leaf) => {
+                leaf.values = leaf.values.saturating_add(more.values);
+                leaf.is_empty &= more.is_empty;
+            }
+            None => self.leaves.push(more),
+        }
+    }
+
+    fn leaf(&self, at: usize) -> Option<Leaf> {
+        self.leaves.get(at).copied().filter(|_| !self.is_open)
+    }
+}
+
+/// Goes through the leaves below an array, with about how many values each has and whether all of
+/// them are null.
+fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)) {
+    match array.data_type() {
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().values();
+            each_leaf(items, values.max(items.len()), take);
+        }
+        DataType::Struct(_) => {
+            for column in array.as_struct().columns() {
+                each_leaf(column, values, take);
+            }
+        }
+        _ => take(values, array.null_count() == array.len()),
+    }
+}
+
+/// How an object with these rows is written, while the table's schema is frozen or still grows.
+pub(in crate::lake) fn properties(
+    endpoint: &Endpoint,
+    schema: &Schema,
+    run: &str,
+    is_frozen: bool,
+    contents: &Contents,
+) -> Result<WriterProperties> {
+    let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
+    let columns = columns(schema.arrow().fields());
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by(concat!("clari-lake version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_sorting_columns(Some(sorting_columns(endpoint, schema, &columns)))
+        .set_key_value_metadata(Some(vec![
+            said("version", env!("CARGO_PKG_VERSION").to_owned()),
+            said("endpoint", endpoint.name.clone()),
+            said("schema", schema.fingerprint()),
+            said("run", run.to_owned()),
+            KeyValue::new(FROZEN.to_owned(), is_frozen.to_string()),
+        ]));
+    for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
+        let leaf = contents.leaf(at);
+        let has_up_to = |values| leaf.is_some_and(|leaf| leaf.values <= values);
+        let is_bare = kind == Kind::Boolean || leaf.is_some_and(|leaf| leaf.is_empty);
+        if is_bare && has_up_to(FEW) {
+            let bare = Compression::UNCOMPRESSED;
+            properties = properties.set_column_compression(path.clone(), bare);
+        }
+        let repeats = !matches!(kind, Kind::LongText | Kind::Measure);
+        if !repeats || is_bare || has_up_to(TOO_FEW_FOR_A_DICTIONARY) {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
+        if kind == Kind::LongText {
+            properties = properties.set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES);
+        }
+        // No engine can leave out a file or a page for what stands in a list.
+        if is_listed {
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+    }
+    properties = properties.set_column_dictionary_enabled(EXTRA_JSON.into(), false);
+    for key in endpoint.key.iter().filter(|key| !endpoint.is_day(key)) {
+        let path = ColumnPath::from(key.as_str());
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_bloom_filter_enabled(path, endpoint.time_field().is_some());
+    }
+    Ok(properties.build())
+}
+
+/// A column of the file: a leaf of the schema.
+struct Column {
+    path: ColumnPath,
+    kind: Kind,
+    /// Whether it stands in a list.
+    is_listed: bool,
+}
+
+/// What a column holds, as far as it matters to how it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    LongText,
+    /// Seconds, ratios and instants hardly ever repeat, and a dictionary makes them larger.
+    Measure,
+    Boolean,
+    Other,
+}
+
+fn columns(fields: &Fields) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for field in fields {
+        add_columns(field.name(), field.data_type(), &[field.name().clone()], &mut columns);
+    }
+    columns
+}
+
+/// Adds the leaves below a field of this name.
+fn add_columns(name: &str, data_type: &DataType, path: &[String], columns: &mut Vec<Column>) {
+    let kind = match data_type {
+        DataType::List(element) => {
+            let path = [path, &["list".to_owned(), "element".to_owned()]].concat();
+            let before = columns.len();
+            add_columns(name, element.data_type(), &path, columns);
+            columns[before..].iter_mut().for_each(|column| column.is_listed = true);
+            return;
+        }
+        DataType::Struct(fields) => {
+            for field in fields {
+                let path = [path, &[field.name().clone()]].concat();
+                add_columns(field.name(), field.data_type(), &path, columns);
+            }
+            return;
+        }
+        DataType::Utf8 if LONG_TEXT.contains(&name) => Kind::LongText,
+        DataType::Float64 | DataType::Timestamp(..) => Kind::Measure,
+        DataType::Boolean => Kind::Boolean,
+        _ => Kind::Other,
+    };
+    columns.push(Column { path: ColumnPath::new(path.to_vec()), kind, is_listed: false });
+}
+
+/// The leading columns by which rows are ordered, if they are leaves of the file.
+fn sorting_columns(endpoint: &Endpoint, schema: &Schema, columns: &[Column]) -> Vec<SortingColumn> {
+    let leaf = |name: &str| {
+        let is_it = |column: &Column| column.path.parts() == [name];
+        i32::try_from(columns.iter().position(is_it)?).ok()
+    };
+    let day = (endpoint.time_field().is_none() && schema.added.day).then_some(DAY);
+    let keys = endpoint.key_columns().filter(|name| !endpoint.is_day(name));
+    let names = endpoint.time_field().or(day).into_iter().chain(keys);
+    names
+        .map_while(leaf)
+        .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::ColumnChunkMetaData;
+
+    use super::*;
+    use crate::decode::{Origin, RecordDecoder};
+    use crate::endpoint::Catalogue;
+
+    fn endpoint() -> Arc<Endpoint> {
+        Arc::new(Catalogue::built_in().unwrap().find("calls").unwrap().clone())
+    }
+
+    /// So many calls of two people, whose phones nobody knows.
+    fn rows(count: usize) -> RecordBatch {
+        let person = r#"{"userId": "u1", "isOrganizer": true}"#;
+        let record = |at| {
+            let (id, time) = (format!("c{at}"), "2026-11-20T09:30:00.000Z");
+            format!(r#"{{"id": "{id}", "time": "{time}", "users": [{person}, {person}]}}"#)
+        };
+        let records: Vec<String> = (0..count).map(record).collect();
+        let body = format!(r#"{{"calls": [{}]}}"#, records.join(","));
+        let schema = Arc::new(endpoint().schema());
+        let mut decoder = RecordDecoder::new(endpoint(), schema, true, Arc::default());
+        decoder.decode(body.as_bytes(), &Origin::default()).unwrap().rows.to_table().unwrap()
+    }
+
+    fn write(batch: &RecordBatch, contents: &Contents) -> ParquetMetaData {
+        let schema = endpoint().schema();
+        let properties = properties(&endpoint(), &schema, "run", true, contents).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), schema.arrow(), Some(properties)).unwrap();
+        writer.write(batch).unwrap();
+        let bytes = Bytes::from(writer.into_inner().unwrap());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let metadata = ParquetMetaData::clone(reader.metadata());
+        let read: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        let read = arrow::compute::concat_batches(&batch.schema(), &read).unwrap();
+        assert_eq!(read.columns(), batch.columns());
+        metadata
+    }
+
+    fn column<'m>(metadata: &'m ParquetMetaData, path: &str) -> &'m ColumnChunkMetaData {
+        let columns = metadata.row_group(0).columns();
+        columns.iter().find(|it| it.column_path().string() == path).unwrap()
+    }
+
+    fn is_compressed(metadata: &ParquetMetaData, path: &str) -> bool {
+        column(metadata, path).compression() != Compression::UNCOMPRESSED
+    }
+
+    const ORGANIZER: &str = "users.list.element.isOrganizer";
+    const USER: &str = "users.list.element.userId";
+
+    #[test]
+    fn few_rows_have_neither_dictionaries_nor_compressors_for_nothing() {
+        let (batch, mut contents) = (rows(60), Contents::default());
+        contents.add_batch(&batch, 60);
+        let metadata = write(&batch, &contents);
+        for path in ["disposition", "extra_json", "deleted_at", ORGANIZER] {
+            assert!(!is_compressed(&metadata, path), "{path}");
+        }
+        for path in ["id", "time", USER] {
+            assert!(is_compressed(&metadata, path), "{path}");
+        }
+        let columns = metadata.row_group(0).columns();
+        assert!(columns.iter().all(|it| it.dictionary_page_offset().is_none()));
+        assert!(column(&metadata, "time").statistics().is_some());
+        assert!(column(&metadata, "time").bloom_filter_offset().is_none());
+        assert!(column(&metadata, "id").bloom_filter_offset().is_some());
+        assert!(column(&metadata, USER).statistics().is_none());
+        assert!(columns.iter().all(|it| it.offset_index_offset().is_some()));
+        assert!(column(&metadata, "time").column_index_offset().is_some());
+    }
+
+    #[test]
+    fn many_rows_have_dictionaries() {
+        let (batch, mut contents) = (rows(2000), Contents::default());
+        contents.add_batch(&batch, 2000);
+        let metadata = write(&batch, &contents);
+        assert!(is_compressed(&metadata, "disposition") && is_compressed(&metadata, ORGANIZER));
+        assert!(column(&metadata, USER).dictionary_page_offset().is_some());
+    }
+
+    /// P1: what is known of rows only decides how they are stored; all of them are there, even if
+    /// it was wrong.
+    #[test]
+    fn what_was_held_for_empty_is_stored_all_the_same() {
+        let (batch, mut contents) = (rows(2000), Contents::default());
+        for at in 0..columns(endpoint().schema().arrow().fields()).len() {
+            contents.add(at, Leaf { values: 0, is_empty: true });
+        }
+        let metadata = write(&batch, &contents);
+        assert!(!is_compressed(&metadata, USER));
+    }
+
+    #[test]
+    fn a_column_that_was_empty_in_the_object_is_so_until_something_comes() {
+        let (batch, mut before) = (rows(60), Contents::default());
+        before.add_batch(&batch, 60);
+        let written = write(&batch, &before);
+        let again = |batch: &RecordBatch, is_current: bool| {
+            let mut contents = Contents::default();
+            contents.add_object(&written, is_current);
+            contents.add_batch(batch, batch.num_rows());
+            write(batch, &contents)
+        };
+        assert!(!is_compressed(&again(&rows(10), true), "disposition"));
+        // An older schema's rows may bring what it had no column for.
+        assert!(is_compressed(&again(&rows(10), false), "disposition"));
+        let index = batch.schema().index_of("disposition").unwrap();
+        let mut columns = rows(1).columns().to_vec();
+        columns[index] = Arc::new(arrow::array::StringArray::from(vec!["answered"]));
+        let answered = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        assert!(is_compressed(&again(&answered, true), "disposition"));
+        assert_eq!(again(&rows(1000), true).row_group(0).num_rows(), 1000);
+    }
+}

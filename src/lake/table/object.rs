@@ -1,0 +1,129 @@
+//! A partition's object: Parquet as every engine reads it.
+//!
+//! Enters: batches in the table's schema, in order. Leaves: one Parquet file, and the keys by
+//! which its rows are ordered. Never here: which rows belong in it.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+
+use super::layout::{self, Contents};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{DAY, Schema};
+
+/// What orders rows within a partition: time, then key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::lake) struct RowOrder {
+    pub(in crate::lake) time: Option<i64>,
+    pub(in crate::lake) key: String,
+}
+
+/// Opens a Parquet writer for a table's object.
+pub(in crate::lake) fn writer<W: Write + Send>(
+    sink: W,
+    endpoint: &Endpoint,
+    schema: &Schema,
+    run: &str,
+    is_frozen: bool,
+    contents: &Contents,
+) -> Result<ArrowWriter<W>> {
+    // Parquet's own types say it all; Arrow's schema beside them would be a third of a footer.
+    let options = ArrowWriterOptions::new()
+        .with_properties(layout::properties(endpoint, schema, run, is_frozen, contents)?)
+        .with_skip_arrow_metadata(true);
+    Ok(ArrowWriter::try_new_with_options(sink, schema.arrow(), options)?)
+}
+
+/// What orders each row of a table's batch.
+pub(in crate::lake) fn order(endpoint: &Endpoint, batch: &RecordBatch) -> Result<Vec<RowOrder>> {
+    let times = row_times(endpoint, batch);
+    let keys = row_keys(endpoint, batch)?;
+    Ok(keys.into_iter().zip(times).map(|(key, time)| RowOrder { time, key }).collect())
+}
+
+fn row_times(endpoint: &Endpoint, batch: &RecordBatch) -> Vec<Option<i64>> {
+    let rows = 0..batch.num_rows();
+    if let Some(column) = endpoint.time_field().and_then(|name| batch.column_by_name(name)) {
+        let column = column.as_primitive::<TimestampMicrosecondType>();
+        return rows.map(|row| column.is_valid(row).then(|| column.value(row))).collect();
+    }
+    match days(batch) {
+        Some(days) => days.into_iter().map(|day| day.map(i64::from)).collect(),
+        None => vec![None; batch.num_rows()],
+    }
+}
+
+/// The key of each row, as decoding makes it.
+fn row_keys(endpoint: &Endpoint, batch: &RecordBatch) -> Result<Vec<String>> {
+    let mut keys = vec![String::new(); batch.num_rows()];
+    for (at, name) in endpoint.key_columns().enumerate() {
+        let column = batch
+            .column_by_name(name)
+            .filter(|column| endpoint.is_day(name) || column.as_string_opt::<i32>().is_some());
+        let column = column.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("a {} object lacks `{name}`", endpoint.name))
+        })?;
+        let texts: Option<&StringArray> = column.as_string_opt();
+        let days = column.as_primitive_opt::<Date32Type>();
+        for (row, key) in keys.iter_mut().enumerate() {
+            if at > 0 {
+                key.push(crate::row::KEY_SEPARATOR);
+            }
+            match (texts, days) {
+                (Some(texts), _) => key.push_str(texts.value(row)),
+                (None, Some(days)) => key.push_str(&days.value(row).to_string()),
+                (None, None) => {}
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// The `day` of each row, in tables that have one.
+pub(in crate::lake) fn days(batch: &RecordBatch) -> Option<Vec<Option<i32>>> {
+    let column = batch.column_by_name(DAY)?.as_primitive_opt::<Date32Type>()?;
+    Some((0..batch.num_rows()).map(|row| column.is_valid(row).then(|| column.value(row))).collect())
+}
+
+/// A column of instants that this tool added; none where the batch lacks it.
+pub(in crate::lake) fn instants(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    let column = batch.column_by_name(name);
+    let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    (0..batch.num_rows())
+        .map(|row| column.filter(|column| column.is_valid(row)).map(|column| column.value(row)))
+        .collect()
+}
+
+/// The parent's id of each row, in chained tables.
+pub(in crate::lake) fn parents(batch: &RecordBatch, schema: &Schema) -> Vec<Option<Arc<str>>> {
+    let column = schema.added.parent.as_deref().and_then(|name| batch.column_by_name(name));
+    let column = column.and_then(|column| column.as_string_opt::<i32>());
+    (0..batch.num_rows())
+        .map(|row| column.filter(|it| it.is_valid(row)).map(|it| it.value(row).into()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+    use crate::endpoint::Catalogue;
+
+    #[test]
+    fn an_object_says_its_columns_without_arrows_own_schema() {
+        for endpoint in Catalogue::built_in().unwrap().endpoints() {
+            let schema = endpoint.schema();
+            let writer =
+                writer(Vec::new(), endpoint, &schema, "run", true, &Contents::default()).unwrap();
+            let bytes = bytes::Bytes::from(writer.into_inner().unwrap());
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+            assert_eq!(reader.schema().fields(), schema.arrow().fields(), "{}", endpoint.name);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Snapshots: a table as one manifest says, and what its index knows, read when it is asked for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::{manifests, merge};
+use crate::commit_plan::{Entries, Known, Needs, Rules};
+use crate::decode::RecordDecoder;
+use crate::endpoint::{Named, Parent, ParentField};
+use crate::error::{Error, ErrorKind, Result};
+use crate::forgotten::Forgotten;
+use crate::lake::handle::Table;
+use crate::lake::index::{Found, IndexCache};
+use crate::manifest::Manifest;
+use crate::partition::Partition;
+use crate::row::RowFacts;
+use crate::schema::Schema;
+
+/// A table as one manifest says. It never changes; a commit makes another.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    table: Table,
+    manifest: Arc<Manifest>,
+    /// The index shards that were read, shared with the snapshots before and after.
+    index: Arc<Mutex<IndexCache>>,
+}
+
+impl Table {
+    /// The table as its newest manifest says, or a new one. Nothing is written, and files of a
+    /// killed run are not looked for.
+    ///
+    /// # Errors
+    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let newest = manifests::newest_manifest(self.store(), &self.endpoint().name)?;
+        let manifest = newest.unwrap_or_else(|| self.first_manifest());
+        Ok(Snapshot { table: self.clone(), manifest: Arc::new(manifest), index: Arc::default() })
+    }
+}
+
+impl Snapshot {
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What the snapshot is of; its version is 0 if nothing was ever committed.
+    #[must_use]
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.manifest.schema
+    }
+
+    /// The same table as another manifest says.
+    pub(in crate::lake) fn with(&self, manifest: Manifest) -> Self {
+        Self { manifest: Arc::new(manifest), ..self.clone() }
+    }
+
+    /// The newest manifest's snapshot, if it is another.
+    pub(in crate::lake) fn newer(&self) -> Result<Option<Self>> {
+        let (store, name) = (self.table.store(), &self.table.endpoint().name);
+        let newer = manifests::newer_manifest(store, name, self.manifest.version)?;
+        Ok(newer.map(|newer| self.with(newer)))
+    }
+
+    /// How rows are placed and compared, at an instant.
+    #[must_use]
+    pub fn rules(&self, now: DateTime<Utc>) -> Rules {
+        Rules::of(self.table.endpoint(), self.manifest.granularity, now.timestamp_micros())
+    }
+
+    /// A decoder of the endpoint's replies, into the table's schema.
+    ///
+    /// # Errors
+    /// `Corrupt` when the list of the forgotten cannot be read.
+    pub fn decoder(&self) -> Result<RecordDecoder> {
+        let manifest = &self.manifest;
+        let mut decoder = RecordDecoder::new(
+            Arc::clone(self.table.endpoint()),
+            Arc::new(manifest.schema.clone()),
+            manifest.settled,
+            self.table.selectors(manifest).into(),
+        );
+        decoder.set_forgotten(self.forgotten()?);
+        Ok(decoder)
+    }
+
+    /// The list of the forgotten that the table's rows are compared with.
+    ///
+    /// # Errors
+    /// `Corrupt` when it cannot be read.
+    pub fn forgotten(&self) -> Result<Arc<Forgotten>> {
+        self.table.store().forgotten(self.manifest.clearance.known)
+    }
+
+    /// Whether the index keeps all that the table's children select by.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        self.table.has_selectors(&self.manifest)
+    }
+
+    /// The partitions of which the index knows something, oldest first.
+    pub fn indexed(&self) -> impl DoubleEndedIterator<Item = Partition> {
+        self.manifest.index.keys().filter_map(|name| name.parse().ok())
+    }
+
+    /// What is known of one partition's keys.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of the index cannot be read, `Conflict` when that is because another
+    /// run has committed and removed it since.
+    pub fn shard(&self, partition: Partition) -> Result<Arc<Entries>> {
+        let name = partition.to_string();
+        let object = self.manifest.partitions.get(&name);
+        match object.filter(|_| !self.manifest.index.contains_key(&name)) {
+            // Of snapshots only the newest has a shard, since no other is looked into as a rule.
+            Some(object) if self.table.endpoint().is_snapshot() => {
+                let rules = self.rules(DateTime::UNIX_EPOCH);
+                let object = self.table.store().existing(&object.object)?;
+                let facts = merge::read_facts(object, partition, &mut self.decoder()?)?;
+                let entries = facts.iter().map(|row| (row.key.clone(), rules.entry(row)));
+                Ok(Arc::new(entries.collect()))
+            }
+            _ => self.read(|index| index.partition(self.table.store(), &self.manifest, partition)),
+        }
+    }
+
+    /// What is known of these keys, each given with the day that is likely to date its row.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn find(&self, wanted: &[(&str, Option<i32>)]) -> Result<Found> {
+        let place = |day| Partition::of(day, self.manifest.granularity);
+        let placed = || wanted.iter().map(|(key, day)| (*key, place(*day)));
+        self.read(|index| index.find(self.table.store(), &self.manifest, placed()))
+    }
+
+    /// How parents answered whose children are read parent by parent, by their keys.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn parents(&self) -> Result<Arc<Entries>> {
+        let Some(file) = &self.manifest.parents else { return Ok(Arc::default()) };
+        self.read(|index| index.shard(self.table.store(), &self.manifest, file))
+    }
+
+    /// What a commit plan has to know.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn known(&self, needs: &Needs) -> Result<Known> {
+        let wanted = || needs.keys.iter().map(|(key, partition)| (&**key, *partition));
+        let entries =
+            self.read(|index| index.find(self.table.store(), &self.manifest, wanted()))?;
+        let mut shards = BTreeMap::new();
+        for partition in &needs.shards {
+            shards.insert(*partition, Arc::unwrap_or_clone(self.shard(*partition)?));
+        }
+        let parents = if needs.parents { self.parents()? } else { Arc::default() };
+        Ok(Known { entries, shards, parents: Arc::unwrap_or_clone(parents) })
+    }
+
+    /// The rows, by their places, that would change something.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn changed_rows(&self, facts: &[RowFacts], now: DateTime<Utc>) -> Result<Vec<u32>> {
+        let rules = self.rules(now);
+        let mut places = 0u32..;
+        if rules.is_snapshot {
+            let mut shards: HashMap<Partition, Arc<Entries>> = HashMap::new();
+            let mut changed = Vec::new();
+            for (place, facts) in places.zip(facts) {
+                let partition = rules.partition(facts.day);
+                if let std::collections::hash_map::Entry::Vacant(vacant) = shards.entry(partition) {
+                    vacant.insert(self.shard(partition)?);
+                }
+                let known = shards.get(&partition).and_then(|shard| shard.get(&facts.key));
+                if known.is_none_or(|known| !rules.is_same(known, facts)) {
+                    changed.push(place);
+                }
+            }
+            return Ok(changed);
+        }
+        let wanted: Vec<_> =
+            facts.iter().map(|facts| (&*facts.key, facts.day.or(facts.found_on))).collect();
+        let known = self.find(&wanted)?;
+        let is_changed = |facts: &&RowFacts| {
+            known.get(&facts.key).is_none_or(|(_, entry)| !rules.is_same(entry, facts))
+        };
+        let places = places.by_ref().zip(facts).filter(|(_, facts)| is_changed(facts));
+        Ok(places.map(|(place, _)| place).collect())
+    }
+
+    /// The keys that a child is requested by, in the records of the table; of a snapshot table, in
+    /// those of the newest snapshot of `day` or before. With each come these fields of its record;
+    /// of several records with one key, of the newest, whose row comes last.
+    ///
+    /// # Errors
+    /// `Corrupt` when an object cannot be read.
+    pub fn parent_keys(
+        &self,
+        rule: &Parent,
+        fields: &[ParentField],
+        day: i32,
+    ) -> Result<BTreeMap<String, Named>> {
+        let mut decoder = self.decoder()?;
+        let mut keys = BTreeMap::new();
+        for partition in self.partitions_of(day) {
+            self.parent_keys_in(partition, rule, fields, &mut decoder, |key, named| {
+                keys.insert(key, named);
+            })?;
+        }
+        Ok(keys)
+    }
+
+    /// The same of some of the records of one partition.
+    ///
+    /// # Errors
+    /// `Corrupt` when its object cannot be read.
+    pub fn named_in(
+        &self,
+        partition: Partition,
+        rule: &Parent,
+        fields: &[ParentField],
+        wanted: &HashSet<Box<str>>,
+    ) -> Result<HashMap<Box<str>, Named>> {
+        let mut found = HashMap::new();
+        let mut decoder = self.decoder()?;
+        self.parent_keys_in(partition, rule, fields, &mut decoder, |key, named| {
+            if wanted.contains(key.as_str()) {
+                found.insert(key.into(), named);
+            }
+        })?;
+        Ok(found)
+    }
+
+    fn parent_keys_in(
+        &self,
+        partition: Partition,
+        rule: &Parent,
+        fields: &[ParentField],
+        decoder: &mut RecordDecoder,
+        take: impl FnMut(String, Named),
+    ) -> Result<()> {
+        let Some(entry) = self.manifest.partitions.get(&partition.to_string()) else {
+            return Ok(());
+        };
+        let object = self.table.store().existing(&entry.object)?;
+        merge::read_drivers(object, rule, fields, decoder, take)
+    }
+
+    /// The partitions whose rows count on a day: of a snapshot table the newest one by then. Rows
+    /// without a date come first, since whatever has one is newer.
+    fn partitions_of(&self, day: i32) -> Vec<Partition> {
+        let names = self.manifest.partitions.keys();
+        let mut partitions: Vec<Partition> = names.filter_map(|name| name.parse().ok()).collect();
+        partitions.sort_unstable();
+        if self.table.endpoint().is_snapshot() {
+            let today = Partition::of(Some(day), self.manifest.granularity);
+            let newest = partitions.into_iter().rfind(|partition| *partition <= today);
+            return newest.into_iter().collect();
+        }
+        partitions
+    }
+
+    /// Whether it has records by which a run of this day can request children: of a snapshot only
+    /// the day's own.
+    #[must_use]
+    pub fn has_parents_of(&self, day: i32) -> bool {
+        let today = Partition::of(Some(day), self.manifest.granularity).to_string();
+        let partitions = &self.manifest.partitions;
+        let is_snapshot = self.table.endpoint().is_snapshot();
+        !partitions.is_empty() && (!is_snapshot || partitions.contains_key(&today))
+    }
+
+    /// Reads from the index. A file that is not there any more makes the snapshot outdated if a
+    /// newer manifest is there; otherwise the index is damaged.
+    fn read<T>(&self, read: impl Fn(&mut IndexCache) -> Result<T>) -> Result<T> {
+        let done = read(&mut self.cache());
+        match done {
+            Err(error) if error.kind() == ErrorKind::Corrupt && self.newer()?.is_some() => {
+                let name = &self.table.endpoint().name;
+                let message = format!("another run has committed to {name} since it was read");
+                Err(Error::new(ErrorKind::Conflict, message).with_source(error))
+            }
+            done => done,
+        }
+    }
+
+    pub(in crate::lake) fn cache(&self) -> MutexGuard<'_, IndexCache> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

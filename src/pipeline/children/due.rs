@@ -1,0 +1,318 @@
+//! Which children are due that are looked up by their parents' keys, and how far that has come.
+//! Parents are compared with the child table partition by partition, so that memory follows the
+//! largest partition.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::NaiveTime;
+use futures::{Stream, StreamExt};
+
+use super::look_up::{Wanted, look_up};
+use super::parents::{are_there, fields_in, is_named, open, warn_unnamed};
+use crate::commit_plan::{LookUp, Mark, Removal};
+use crate::endpoint::{Endpoint, Named, Parent};
+use crate::error::Result;
+use crate::lake::{Children, Link, Snapshot};
+use crate::manifest::{Attempt, ParentVersion, Purpose};
+use crate::partition::Partition;
+use crate::pipeline::Export;
+use crate::pipeline::table_run::{State, TableRun, blocking};
+use crate::plan::queue::{self, Due};
+use crate::report::{Problem, Queue};
+use crate::window::{Window, date_of};
+
+/// The parents of a child table, as the run found them.
+#[derive(Clone)]
+struct Parents {
+    snapshot: Arc<Snapshot>,
+    rule: Arc<Parent>,
+    /// The instant by which it is judged what can have been noted, microseconds since 1970.
+    latest: i64,
+}
+
+impl Parents {
+    /// The child table beside its parents'.
+    fn children<'s>(&'s self, parents: &'s Snapshot, own: &'s Snapshot) -> Children<'s> {
+        Children { parents, own, rule: &self.rule, latest: Some(self.latest) }
+    }
+}
+
+/// Requests every child whose parent has changed since it was requested last, the newest first.
+pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
+    let Some(rule) = &table.endpoint.parent else { return Ok(()) };
+    let parents = Parents {
+        snapshot: Arc::new(open(export, &rule.endpoint).await?),
+        rule: Arc::new(rule.clone()),
+        latest: export.clock.server_now().timestamp_micros(),
+    };
+    if let Some(window) = export.settings.backfill.filter(|_| export.settings.refetch) {
+        refetch(&parents, table, window).await?;
+    }
+    let comparison = compare(&parents, table).await?;
+    let planned = comparison.due.iter().map(|due| due.1).sum::<u64>();
+    export.progress.update(&table.endpoint.name, |live| live.planned += planned);
+    look_up(export, table, all_wanted(&parents, table, &comparison.due)).await?;
+    let complete = !table.state().await.has_failed();
+    table
+        .commit(|change| {
+            change.progress.freeze = complete;
+            change.progress.requested_lost = complete;
+        })
+        .await?;
+    conclude_partitions(&parents, table, comparison.open).await
+}
+
+/// Reads from both tables, where it keeps no other task waiting.
+async fn read<T: Send + 'static>(
+    parents: &Parents,
+    table: &TableRun<'_>,
+    read: impl Fn(&Children<'_>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (parents, now) = (parents.clone(), table.export().clock.server_now());
+    let (found, _) = table
+        .with_state(move |state: &mut State| {
+            let parents_table = parents.snapshot.table().clone();
+            let mut snapshot = Snapshot::clone(&parents.snapshot);
+            // Either index may have to be repaired.
+            parents_table.read(&mut snapshot, now, |of_parents| {
+                state.read(now, |own| read(&parents.children(of_parents, own)))
+            })
+        })
+        .await?;
+    Ok(found)
+}
+
+/// Notes that the children of a range are to be requested again, so that any later run goes on with
+/// them.
+async fn refetch(parents: &Parents, table: &TableRun<'_>, window: Window) -> Result<()> {
+    let find = move |children: &Children<'_>| {
+        let mut look_ups = Vec::new();
+        let mut checked = Vec::new();
+        for partition in children.within(window) {
+            let is_in_range = |day: i32| {
+                let date = date_of(day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
+                date.is_some_and(|date| window.contains(date))
+            };
+            let links = children.links(partition)?;
+            let again = links
+                .into_iter()
+                .filter(|link| link.own.is_some() && link.parent.day.is_some_and(is_in_range));
+            let attempt = Attempt { parent: ParentVersion::Refetch, ..Attempt::default() };
+            look_ups.extend(again.map(|link| LookUp {
+                day: link.own.and_then(|own| own.day).or(link.parent.day),
+                key: link.id,
+                attempt: attempt.clone(),
+            }));
+            checked.push((partition.to_string(), None));
+        }
+        Ok((look_ups, checked))
+    };
+    let (look_ups, checked) = read(parents, table, find).await?;
+    table
+        .commit(|change| {
+            change.statements.look_ups.extend(look_ups);
+            change.progress.checked.extend(checked);
+        })
+        .await
+}
+
+/// What there is to do, partition by partition of the parents.
+#[derive(Default)]
+struct Comparison {
+    /// The partitions that must be compared.
+    open: Vec<Partition>,
+    /// Those with children to request, and how many; the newest first.
+    due: Vec<(Partition, u64)>,
+    marks: Vec<Mark>,
+    removals: Vec<Removal>,
+    /// Children that a killed run brought and did not live to note.
+    presumed: Vec<LookUp>,
+}
+
+/// Compares what has changed, and notes what needs no request: what is gone is gone here too, and
+/// what a killed run brought is done.
+async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> {
+    let now = table.export().queue_now();
+    let find = move |children: &Children<'_>| {
+        let mut found = Comparison { open: children.open(now), ..Comparison::default() };
+        for partition in found.open.clone() {
+            let links = children.links(partition)?;
+            found.marks.extend(links.iter().filter_map(followed_delete));
+            found.removals.extend(links.iter().filter_map(followed_removal));
+            found.presumed.extend(links.iter().filter_map(presumed_done));
+            let count = links.iter().filter(|link| is_due(children, link, now)).count();
+            found.due.extend((count > 0).then_some((partition, count as u64)));
+        }
+        Ok(found)
+    };
+    let mut found = read(parents, table, find).await?;
+    let (marks, removals) = (std::mem::take(&mut found.marks), std::mem::take(&mut found.removals));
+    table
+        .add(|change| {
+            change.statements.marks.extend(marks);
+            change.statements.removals.extend(removals);
+        })
+        .await;
+    let presumed = std::mem::take(&mut found.presumed);
+    if !presumed.is_empty() {
+        table.commit(|change| change.statements.look_ups.extend(presumed)).await?;
+    }
+    Ok(found)
+}
+
+/// What is gone is gone here too, and what is back is back.
+fn followed_delete(link: &Link) -> Option<Mark> {
+    let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.in_lake)?;
+    let deleted_at = link.parent.deleted_at;
+    let differs = deleted_at.is_some() != own.deleted_at.is_some();
+    differs.then(|| Mark { key: link.id.clone(), day: own.day, deleted_at })
+}
+
+/// What was taken out is taken out here too.
+fn followed_removal(link: &Link) -> Option<Removal> {
+    let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.is_removed())?;
+    Some(Removal { key: link.id.clone(), day: own.day, at: link.parent.deleted_at? })
+}
+
+/// A child that a killed run brought and did not live to note is of the parent's present version if
+/// it was requested after it.
+fn presumed_done(link: &Link) -> Option<LookUp> {
+    let own = link.own.as_ref()?;
+    let presumed = own.attempt.as_ref().filter(|it| it.parent == ParentVersion::Unknown)?;
+    let is_of_present = presumed.reason.is_none() && own.fetched_at >= link.parent.fetched_at;
+    let parent = ParentVersion::Content(link.parent.hash);
+    let attempt = Attempt { parent, ..Attempt::default() };
+    is_of_present.then(|| LookUp { key: link.id.clone(), day: own.day, attempt })
+}
+
+fn is_due(children: &Children<'_>, link: &Link, now: i64) -> bool {
+    let is_done = presumed_done(link).is_some();
+    let due = queue::due(link.attempt(), link.parent.hash, now);
+    children.selects(link) && due == Due::Now && !is_done
+}
+
+/// All that is due, read partition by partition as the requests go on.
+fn all_wanted<'a>(
+    parents: &'a Parents,
+    table: &'a TableRun<'_>,
+    due: &'a [(Partition, u64)],
+) -> impl Stream<Item = Result<Wanted>> {
+    let due = futures::stream::iter(due);
+    due.then(|(partition, _)| wanted(parents, table, *partition)).flat_map(|wanted| {
+        let (wanted, failed) = match wanted {
+            Ok(wanted) => (wanted, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        futures::stream::iter(wanted.into_iter().map(Ok).chain(failed))
+    })
+}
+
+/// What is due in one partition of the parents, the newest first.
+async fn wanted(
+    parents: &Parents,
+    table: &TableRun<'_>,
+    partition: Partition,
+) -> Result<Vec<Wanted>> {
+    let now = table.export().queue_now();
+    let find = move |children: &Children<'_>| {
+        let links = children.links(partition)?;
+        let due = links.into_iter().filter(|link| is_due(children, link, now));
+        let wanted = |link: Link| Wanted {
+            purpose: children.purpose(&link),
+            id: link.id,
+            named: Named::default(),
+            hash: link.parent.hash,
+            day: link.parent.day,
+            time: link.parent.time,
+            before: link.own.and_then(|own| own.attempt),
+        };
+        Ok(due.map(wanted).collect::<Vec<_>>())
+    };
+    let mut wanted = read(parents, table, find).await?;
+    wanted.retain(|wanted| table.export().client.is_open(wanted.purpose));
+    // A run that ends early has then read what is most likely to be asked about.
+    wanted.sort_unstable_by(|a, b| (b.day, b.time, &b.id).cmp(&(a.day, a.time, &a.id)));
+    name(parents, table, partition, &mut wanted).await?;
+    Ok(wanted)
+}
+
+/// Reads what the requests name of the parents' records, where they name anything.
+async fn name(
+    parents: &Parents,
+    table: &TableRun<'_>,
+    partition: Partition,
+    wanted: &mut [Wanted],
+) -> Result<()> {
+    if wanted.is_empty() || table.endpoint.parent_fields().is_empty() {
+        return Ok(());
+    }
+    let fields = fields_in(table, &parents.rule, parents.snapshot.schema())?;
+    let ids: HashSet<Box<str>> = wanted.iter().map(|wanted| wanted.id.clone()).collect();
+    let (shared, named) = (parents.clone(), fields.clone());
+    let mut found =
+        blocking(move || shared.snapshot.named_in(partition, &shared.rule, &named, &ids)).await?;
+    are_there(table, &parents.rule, &fields, found.values()).await;
+    for wanted in &mut *wanted {
+        wanted.named = found.remove(&wanted.id).unwrap_or_default();
+    }
+    let lacking = wanted.iter().filter(|it| !is_named(table, &it.id, &it.named)).count();
+    warn_unnamed(table, lacking);
+    Ok(())
+}
+
+/// Reports how far the children have come, and remembers the partitions where nothing is left to do.
+async fn conclude_partitions(
+    parents: &Parents,
+    table: &TableRun<'_>,
+    open: Vec<Partition>,
+) -> Result<()> {
+    let now = table.export().queue_now();
+    let find = move |children: &Children<'_>| {
+        let mut whole = children.closed(&open);
+        let mut changed = Vec::new();
+        for partition in &open {
+            let (queue, checked) = children.tally(*partition, now)?;
+            whole += queue;
+            let name = partition.to_string();
+            if children.own.manifest().checked.get(&name) != checked.as_ref() {
+                changed.push((name, checked));
+            }
+        }
+        Ok((whole, changed))
+    };
+    let (queue, checked) = read(parents, table, find).await?;
+    if !checked.is_empty() {
+        table.commit(|change| change.progress.checked = checked).await?;
+    }
+    let closed = table.export().client.closed(Purpose::Backfill);
+    if let Some(closed) = closed.filter(|_| queue.pending > 0) {
+        table.fail(None, closed).await;
+    }
+    report(table, queue).await;
+    Ok(())
+}
+
+/// Says what is still missing.
+async fn report(table: &TableRun<'_>, queue: Queue) {
+    let mut state = table.state().await;
+    state.set_queue(queue);
+    if queue.pending > 0 && !state.has_problems() {
+        let message =
+            format!("{} could not be read and are asked for again in the next run", queue.pending);
+        state.push_problem(problem(&table.endpoint, message));
+    }
+    let put_off = queue.missing.min(queue.parked);
+    if put_off > 0 {
+        let message = format!(
+            "{put_off} could not be had in several tries and are asked for again later (`clari-lake \
+             status` counts them)"
+        );
+        state.push_problem(problem(&table.endpoint, message));
+    }
+}
+
+/// A problem of the whole endpoint.
+fn problem(endpoint: &Endpoint, message: String) -> Problem {
+    Problem { endpoint: endpoint.name.clone(), window: None, message }
+}

@@ -1,0 +1,167 @@
+//! Children that are read by listing: the list that each of a parent's keys leads to.
+//!
+//! A list is good for as long as the endpoint says; a parent that is not there is asked ever more
+//! rarely. How each parent answered is kept apart from the rows.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::parents::{is_named, parent_keys, warn_unnamed};
+use crate::commit_plan::{Listing, ParentAnswer, Scope};
+use crate::endpoint::{Driver, Named, Parent};
+use crate::error::Result;
+use crate::manifest::{Attempt, ParentVersion};
+use crate::pipeline::Export;
+use crate::pipeline::reading::{Listed, Scan, read};
+use crate::pipeline::table_run::TableRun;
+use crate::plan::queue::{self, Due};
+use crate::report::Queue;
+
+/// The version of every parent: its key alone decides what is requested.
+const KEY_ALONE: u128 = 1;
+
+/// Reads the lists of all parents that are due. In a snapshot table each list that was read to its
+/// end replaces what its parent had, and children of parents that are gone go. `false` when the lake
+/// has no such parent.
+pub(in crate::pipeline) async fn read_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    parent: &Parent,
+    day: i32,
+) -> Result<bool> {
+    let asked_at = export.clock.asked_at(Duration::ZERO);
+    let Some(keys) = parent_keys(export, table, parent, day).await? else { return Ok(false) };
+    let ids: HashSet<Box<str>> = keys.keys().map(|id| id.as_str().into()).collect();
+    let mut due = due(table, parent, keys).await?;
+    leave_out_unnamed(table, &mut due).await;
+    export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
+    let reads = due.iter().map(|due| read_one(export, table, parent, due, day));
+    let mut reads = futures::stream::iter(reads).buffer_unordered(export.concurrency);
+    while let Some(read) = reads.next().await {
+        read?;
+    }
+    drop(reads);
+    if table.endpoint.is_snapshot() && !table.state().await.absent {
+        let listing = Listing { scope: Scope::Parents(day), keys: ids, requested_at: asked_at };
+        table.add(|change| change.statements.listings.push(listing)).await;
+    }
+    Ok(true)
+}
+
+/// Leaves out parents whose records lack what the requests name of them.
+async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
+    let before = due.len();
+    due.retain(|parent| is_named(table, &parent.id, &parent.named));
+    let count = before - due.len();
+    if count > 0 {
+        warn_unnamed(table, count);
+        let queue = Queue { parked: count as u64, ..Queue::default() };
+        table.state().await.set_queue(queue);
+    }
+}
+
+/// A parent's key, what requests name of its record, and how it answered last.
+struct DueParent {
+    id: String,
+    named: Named,
+    before: Option<Attempt>,
+}
+
+/// The parents that are asked in this run.
+async fn due(
+    table: &TableRun<'_>,
+    parent: &Parent,
+    keys: BTreeMap<String, Named>,
+) -> Result<Vec<DueParent>> {
+    let export = table.export();
+    let now = export.settings.now.timestamp_micros();
+    let server_now = export.clock.server_now();
+    let latest = server_now.timestamp_micros().max(now);
+    let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds()).unwrap_or(0);
+    let keeps = parent.refresh.is_some() && !export.settings.full;
+    let is_full = export.settings.full;
+    let (answers, _) = table
+        .with_state(move |state| state.read(server_now, crate::lake::Snapshot::parents))
+        .await?;
+    let is_due = |before: Option<&Attempt>| match state(before, now) {
+        State::Fresh => !keeps,
+        State::Absent => is_full,
+        State::Due => true,
+    };
+    let due = keys.into_iter().filter_map(|(id, named)| {
+        let before = answers.get(id.as_str()).and_then(|entry| entry.attempt.clone());
+        // What is good for longer than it can be was noted by a wrong clock.
+        let before = before.filter(|it| {
+            let noted_at = it.next_try_at.saturating_sub(good_for);
+            queue::is_near(if it.reason.is_none() { noted_at } else { it.next_try_at }, latest)
+        });
+        is_due(before.as_ref()).then_some(DueParent { id, named, before })
+    });
+    Ok(due.collect())
+}
+
+enum State {
+    Due,
+    Fresh,
+    Absent,
+}
+
+fn state(before: Option<&Attempt>, now: i64) -> State {
+    match before {
+        Some(before) if before.reason.is_none() && before.next_try_at > now => State::Fresh,
+        Some(before) if before.reason.is_some() => match queue::due(Some(before), KEY_ALONE, now) {
+            Due::Later | Due::Never => State::Absent,
+            Due::Now | Due::Settled => State::Due,
+        },
+        _ => State::Due,
+    }
+}
+
+/// Reads the list of one parent, and notes how it answered.
+async fn read_one(
+    export: &Export,
+    table: &TableRun<'_>,
+    parent: &Parent,
+    due: &DueParent,
+    day: i32,
+) -> Result<()> {
+    // What answered that this workspace has no such thing is not asked again.
+    if table.state().await.absent {
+        return Ok(());
+    }
+    let mut listed = Listed::default();
+    let driver = Driver { id: &due.id, named: &due.named };
+    let scan = Scan { day: Some(day), parent: Some(driver), ..Scan::default() };
+    let asked_at = export.clock.asked_at(Duration::ZERO);
+    let outcome = read(table, &scan, Some(&mut listed)).await?;
+    let now = export.settings.now.timestamp_micros();
+    let parent_version = ParentVersion::Content(KEY_ALONE);
+    let attempt = if outcome.is_absent {
+        let reason = Some("not found (404)");
+        Some(queue::attempt(due.before.as_ref(), KEY_ALONE, reason, now))
+    } else if outcome.is_complete() {
+        let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds());
+        let next_try_at = good_for.map_or(0, |good_for| now.saturating_add(good_for));
+        Some(Attempt { parent: parent_version, next_try_at, ..Attempt::default() })
+    } else {
+        None
+    };
+    let Some(attempt) = attempt else { return Ok(()) };
+    let id: Box<str> = due.id.as_str().into();
+    let is_snapshot = table.endpoint.is_snapshot();
+    // A parent that is not there has no children.
+    let scope = Scope::Parent { id: id.clone(), day };
+    let none = Listing { scope: scope.clone(), keys: HashSet::new(), requested_at: asked_at };
+    let listing = listed.complete(scope).unwrap_or(none);
+    table
+        .add(|change| {
+            let answered_at = listing.requested_at;
+            change.statements.answers.push(ParentAnswer { id, answered_at, attempt });
+            change.statements.listings.extend(is_snapshot.then_some(listing));
+        })
+        .await;
+    export.progress.update(&table.endpoint.name, |live| live.done += 1);
+    Ok(())
+}

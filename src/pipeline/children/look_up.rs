@@ -1,0 +1,246 @@
+//! Look-ups: children that are requested one by one, several at once, and decoded together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::parents::is_named;
+use crate::commit_plan::LookUp;
+use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
+use crate::endpoint::{Driver, Endpoint, Named};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::{Asked, FetchError, request};
+use crate::manifest::{Attempt, Purpose};
+use crate::pipeline::table_run::TableRun;
+use crate::pipeline::{Export, means_absent};
+use crate::plan::queue;
+use crate::retry::Failure;
+
+/// How many replies are decoded together, at most, by size and by number: large enough to share
+/// the cost of their columns, small enough to stay in a core's cache.
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_REPLIES: usize = 256;
+
+/// How many batches that are decoded may wait while others are committed.
+const DECODED: usize = 1;
+
+/// How many bytes of replies may wait to be decoded, beside those that are under way. The API's
+/// largest reply has 6 MB, and no more of those than one waits.
+const WAITING_BYTES: u32 = 8 << 20;
+
+/// A parent whose child is to be requested.
+pub(super) struct Wanted {
+    pub(super) id: Box<str>,
+    /// What requests name of its record.
+    pub(super) named: Named,
+    /// The content hash of its record.
+    pub(super) hash: u128,
+    pub(super) day: Option<i32>,
+    /// The time of its record, microseconds since 1970.
+    pub(super) time: Option<i64>,
+    pub(super) before: Option<Attempt>,
+    pub(super) purpose: Purpose,
+}
+
+/// Requests all that is wanted, and takes in what comes.
+pub(super) async fn look_up(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: impl Stream<Item = Result<Wanted>>,
+) -> Result<()> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (decoded, to_take_in) = mpsc::channel(DECODED);
+    // All go on at once, so what is being decoded or committed keeps no request waiting. They are
+    // polled together: a lock granted to a future that is not polled would block the others.
+    futures::try_join!(
+        fetch_all(export, table, wanted, sender),
+        decode_all(export, table, receiver, decoded),
+        take_in_all(table, to_take_in)
+    )?;
+    Ok(())
+}
+
+/// Requests several at once.
+async fn fetch_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: impl Stream<Item = Result<Wanted>>,
+    sender: mpsc::UnboundedSender<Waiting>,
+) -> Result<()> {
+    let room = Arc::new(Semaphore::new(WAITING_BYTES as usize));
+    let fetch_one = async |wanted: Result<Wanted>| {
+        let fetched = fetch(export, table, wanted?, looks_whole).await?;
+        // The semaphore is never closed.
+        let place = Arc::clone(&room).acquire_many_owned(room_of(fetched.as_ref())).await.ok();
+        Ok::<_, Error>((fetched, place))
+    };
+    let mut fetches = std::pin::pin!(wanted.map(fetch_one).buffer_unordered(export.concurrency));
+    while let Some(fetched) = fetches.next().await {
+        if sender.send(fetched?).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Decodes what came, several replies at once.
+async fn decode_all(
+    export: &Export,
+    table: &TableRun<'_>,
+    mut receiver: mpsc::UnboundedReceiver<Waiting>,
+    sender: mpsc::Sender<DecodedBatch>,
+) -> Result<()> {
+    let mut batch = Batch::default();
+    while let Some((fetched, _place)) = receiver.recv().await {
+        if let Some(fetched) = fetched {
+            batch.push(fetched);
+        }
+        if batch.is_full() {
+            let decoded = std::mem::take(&mut batch).decode(export, table).await?;
+            if sender.send(decoded).await.is_err() {
+                return Ok(());
+            }
+        }
+        export.progress.update(&table.endpoint.name, |live| live.done += 1);
+    }
+    if !batch.bodies.is_empty() {
+        // If the receiver is gone, it has failed, and its error ends the run.
+        let _ = sender.send(batch.decode(export, table).await?).await;
+    }
+    Ok(())
+}
+
+/// Takes in what was decoded, and only then notes what was found.
+async fn take_in_all(
+    table: &TableRun<'_>,
+    mut receiver: mpsc::Receiver<DecodedBatch>,
+) -> Result<()> {
+    while let Some((wanted, decoded)) = receiver.recv().await {
+        let found = table.take_in(decoded).await?;
+        for (wanted, found) in wanted.into_iter().zip(found) {
+            let reason = match (found.is_one, found.is_settled) {
+                (true, true) => None,
+                (true, false) => Some(queue::EMPTY),
+                (false, _) => Some("the reply holds no usable record"),
+            };
+            conclude(table, wanted, reason).await;
+        }
+    }
+    Ok(())
+}
+
+/// A reply, and what was requested.
+struct Fetched {
+    wanted: Wanted,
+    body: Bytes,
+    origin: Origin,
+}
+
+/// How much room what came of a request takes among those that wait.
+fn room_of(fetched: Option<&Fetched>) -> u32 {
+    let size = fetched.map_or(0, |fetched| fetched.body.len());
+    u32::try_from(size).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
+}
+
+/// What came of one request, and its place among those that wait to be decoded.
+type Waiting = (Option<Fetched>, Option<OwnedSemaphorePermit>);
+
+/// Asks for one record; a failure is noted at once, a reply that passes is decoded with others.
+async fn fetch(
+    export: &Export,
+    table: &TableRun<'_>,
+    wanted: Wanted,
+    passes: fn(&[u8]) -> bool,
+) -> Result<Option<Fetched>> {
+    let purpose = wanted.purpose;
+    if !is_named(table, &wanted.id, &wanted.named) {
+        conclude(table, wanted, Some(queue::UNNAMED)).await;
+        return Ok(None);
+    }
+    let driver = Driver { id: &wanted.id, named: &wanted.named };
+    let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
+    match table.fetch(&request(&table.endpoint, &asked), passes).await {
+        Ok((body, origin)) => {
+            // A child without a readable time of its own is dated as its parent.
+            let origin = Origin { found_on: wanted.day, ..origin };
+            return Ok(Some(Fetched { wanted, body, origin }));
+        }
+        Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
+            Some(reason) => conclude(table, wanted, Some(reason)).await,
+            None => refuse(export, table, failure, error).await,
+        },
+        Err(halted) => table.fail(None, halted).await,
+    }
+    Ok(None)
+}
+
+/// What was requested, and what was decoded together.
+type DecodedBatch = (Vec<Wanted>, DecodedMany);
+
+/// Replies that wait to be decoded together.
+#[derive(Default)]
+struct Batch {
+    wanted: Vec<Wanted>,
+    bodies: Vec<(Bytes, Origin)>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, Fetched { wanted, body, origin }: Fetched) {
+        self.bytes += body.len();
+        self.wanted.push(wanted);
+        self.bodies.push((body, origin));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
+    }
+
+    /// Decodes the replies. Those that only looked whole are asked for again, and looked through
+    /// before they are taken.
+    async fn decode(mut self, export: &Export, table: &TableRun<'_>) -> Result<DecodedBatch> {
+        if let Some(decoded) = table.decode(self.bodies.clone()).await? {
+            return Ok((self.wanted, decoded));
+        }
+        let (wanted, bodies) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.bodies));
+        for (wanted, (body, origin)) in wanted.into_iter().zip(bodies) {
+            if is_json(&body) {
+                self.push(Fetched { wanted, body, origin });
+            } else if let Some(fetched) = fetch(export, table, wanted, is_json).await? {
+                self.push(fetched);
+            }
+        }
+        let decoded = table.decode(self.bodies).await?;
+        let broken = || Error::new(ErrorKind::Data, "replies that are JSON are not when together");
+        Ok((self.wanted, decoded.ok_or_else(broken)?))
+    }
+}
+
+/// Remembers what a request found.
+async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
+    let Wanted { id: key, hash, day, before, .. } = wanted;
+    let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().queue_now());
+    table.add(|change| change.statements.look_ups.push(LookUp { key, day, attempt })).await;
+}
+
+/// Why a record is put off, if it is not simply asked for again in the next run.
+fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
+    match failure {
+        _ if means_absent(endpoint, failure) => None,
+        Failure::NotFound => Some("not found (404)"),
+        Failure::Refused(_) => Some("refused (400)"),
+        Failure::TooLarge => Some(queue::TOO_LARGE),
+        _ => None,
+    }
+}
+
+async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: Error) {
+    if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
+        let halted = export.client.halt(error);
+        table.fail(None, halted).await;
+    } else if failure != Failure::Broken {
+        table.fail(None, FetchError::Failed(failure, error)).await;
+    }
+}

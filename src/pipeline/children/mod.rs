@@ -1,0 +1,13 @@
+//! Child endpoints, which are requested by the keys of their parents' records.
+//!
+//! A child is read by *look-up* where each parent has one record with its own key (`/call-details`):
+//! a request per parent, whenever the parent has changed. It is read by *listing* where each parent
+//! has a list: a request per parent, when the last answer is not good any more.
+//!
+//! [`due`] tells which parents of a look-up are due and [`look_up`] requests them; [`listing`] does
+//! both for lists; [`parents`] reads the parents' table for either.
+
+pub(super) mod due;
+pub(super) mod listing;
+mod look_up;
+pub(super) mod parents;

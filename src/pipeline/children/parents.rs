@@ -1,0 +1,118 @@
+//! Parents: another endpoint's table, read for the keys by which children are requested, and for
+//! what else of a parent's record the requests name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::decode::is_usable;
+use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::{Snapshot, unique_name, with_parents};
+use crate::pipeline::Export;
+use crate::pipeline::table_run::{TableRun, blocking};
+use crate::report::Problem;
+use crate::schema::Schema;
+
+/// The endpoints, and with them the parents of which the lake has nothing yet by which children
+/// could be requested.
+pub(in crate::pipeline) async fn with_needed_parents<'e>(
+    export: &'e Export,
+    endpoints: &[&'e Endpoint],
+) -> Result<Vec<&'e Endpoint>> {
+    let (lake, catalogue) = (export.lake("reader"), Arc::clone(&export.catalogue));
+    let today = export.settings.now.date_naive();
+    let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let with_parents = move || {
+        let chosen = chosen.iter().map(|name| catalogue.find(name)).collect::<Result<Vec<_>>>()?;
+        let all = with_parents(&lake, &catalogue, &chosen, today)?;
+        Ok(all.into_iter().map(|endpoint| endpoint.name.clone()).collect::<Vec<_>>())
+    };
+    let all = blocking(with_parents).await?;
+    let all = all.iter().map(|name| export.catalogue.find(name)).collect::<Result<Vec<_>>>()?;
+    for parent in all.iter().filter(|it| endpoints.iter().all(|chosen| chosen.name != it.name)) {
+        let is_driven =
+            |it: &&&Endpoint| it.parent.as_ref().is_some_and(|rule| rule.endpoint == parent.name);
+        let driven = all.iter().filter(is_driven).map(|it| it.name.as_str());
+        let driven = driven.collect::<Vec<_>>().join(" and ");
+        tracing::warn!("{driven} is requested by {}, which is exported with it", parent.name);
+    }
+    Ok(all)
+}
+
+/// Opens another endpoint's table to read from.
+pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
+    let table = export.lake(&unique_name("reader")).table(name)?;
+    let now = export.clock.server_now();
+    blocking(move || table.open(now)).await
+}
+
+/// The keys by which lists are requested: those in the parent's newest snapshot, or in all its rows,
+/// with what requests name of their records; `None` when the lake has no such parent, or no record
+/// has what the requests name.
+pub(super) async fn parent_keys(
+    export: &Export,
+    table: &TableRun<'_>,
+    parent: &Parent,
+    day: i32,
+) -> Result<Option<BTreeMap<String, Named>>> {
+    let parents = open(export, &parent.endpoint).await?;
+    if parents.manifest().partitions.is_empty() {
+        return Ok(None);
+    }
+    let fields = fields_in(table, parent, parents.schema())?;
+    let (rule, named) = (parent.clone(), fields.clone());
+    let keys = blocking(move || parents.parent_keys(&rule, &named, day)).await?;
+    let are_there = are_there(table, parent, &fields, keys.values()).await;
+    Ok(are_there.then_some(keys))
+}
+
+/// What the table's requests name of its parents' records, as their table has it.
+pub(super) fn fields_in(
+    table: &TableRun<'_>,
+    parent: &Parent,
+    schema: &Schema,
+) -> Result<Vec<ParentField>> {
+    let wrong = |message| {
+        let message = format!("of {}, {message}", parent.endpoint);
+        let context = format!("endpoint {}", table.endpoint.name);
+        Error::new(ErrorKind::Config, message).with_context(context)
+    };
+    table.endpoint.parent_fields_in(schema).map_err(wrong)
+}
+
+/// Whether all fields are columns of the parents' table, or are in any of these records after all;
+/// reports the first one that is not.
+pub(super) async fn are_there<'a>(
+    table: &TableRun<'_>,
+    parent: &Parent,
+    fields: &[ParentField],
+    records: impl Iterator<Item = &'a Named> + Clone,
+) -> bool {
+    let is_nowhere =
+        |at: usize| records.clone().all(|named| named.get(at).is_none_or(Option::is_none));
+    let mut unknown = fields.iter().enumerate().filter(|(_, field)| !field.is_known);
+    let nowhere = unknown.find(|(at, _)| is_nowhere(*at)).map(|(_, field)| &field.name);
+    let Some(field) = nowhere.filter(|_| records.clone().next().is_some()) else { return true };
+    let message = format!("no record of {} has a field `{field}`", parent.endpoint);
+    let endpoint = table.endpoint.name.clone();
+    table.state().await.push_problem(Problem { endpoint, window: None, message });
+    false
+}
+
+/// Says how many are not asked for, since no request can hold what it would have to.
+pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
+    let Some(parent) = table.endpoint.parent.as_ref().filter(|_| count > 0) else { return };
+    let fields = table.endpoint.parent_fields();
+    let what: Vec<_> = fields.iter().map(|field| format!("{{parent.{field}}}")).collect();
+    let why = if what.is_empty() {
+        "which are no part of an address".to_owned()
+    } else {
+        format!("whose records lack a value for {}", what.join(" or "))
+    };
+    tracing::warn!("nothing is asked for {count} ids of {}, {why}", parent.endpoint);
+}
+
+/// Whether a request can hold an id, and its record has all that requests name of it.
+pub(super) fn is_named(table: &TableRun<'_>, id: &str, named: &Named) -> bool {
+    is_usable(id) && Driver { id, named }.lacks(&table.endpoint.parent_fields()).is_none()
+}
