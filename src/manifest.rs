@@ -212,8 +212,11 @@ pub struct LostPartition {
     pub rows: u64,
     /// When a run found it missing.
     pub found_at: DateTime<Utc>,
-    /// Whether a run asks the API for these rows again.
+    /// Whether a run has asked the API for these rows again.
     pub requested: bool,
+    /// Whether an older object is in its place, so that the number of rows says nothing.
+    #[serde(default)]
+    pub replaced: bool,
 }
 
 /// One file of the index.

@@ -57,6 +57,7 @@ impl Progress {
         next.relisted_at = next.relisted_at.max(self.relisted_at);
         next.settled |= self.freeze;
         if self.requested_lost {
+            next.lost.retain(|_, lost| !lost.replaced);
             next.lost.values_mut().for_each(|lost| lost.requested = true);
         }
         for (parents, checked) in &self.checked {

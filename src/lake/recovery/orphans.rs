@@ -4,7 +4,7 @@
 //! that was requested later stays. Objects that have vanished are taken out of the manifest, and what
 //! the API still has of them is requested again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveTime};
@@ -48,6 +48,10 @@ struct Recovered {
     known: Found,
     /// What it is to say.
     touched: HashMap<Box<str>, IndexEntry>,
+    /// The partitions that lack rows of which the index knows, and how many.
+    lacking: BTreeMap<Partition, u64>,
+    /// Those of them in whose place an older object is.
+    older: BTreeSet<Partition>,
     rows: u64,
 }
 
@@ -99,8 +103,14 @@ pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
         // The run that wrote it may not have known of everyone who is forgotten.
         next.clearance = Clearance::default();
         let plan = CommitPlan::of(next);
-        let mut recovered =
-            Recovered { plan, known: Found::new(), touched: HashMap::new(), rows: 0 };
+        let mut recovered = Recovered {
+            plan,
+            known: Found::new(),
+            touched: HashMap::new(),
+            lacking: BTreeMap::new(),
+            older: BTreeSet::new(),
+            rows: 0,
+        };
         recovered.take(transaction, partition, &object)?;
         while let Some((partition, object)) = recovered.next(&mut orphans) {
             recovered.take(transaction, partition, &object)?;
@@ -153,7 +163,23 @@ impl Recovered {
         for (key, known) in found {
             self.known.entry(key).or_insert(known);
         }
+        // A killed run replaces rows by later ones. Where the index knows later rows than the object
+        // has, an older object has been put there from outside.
+        let is_older = |row: &RowFacts| {
+            let known = shard.get(&row.key).filter(|known| known.in_lake);
+            known.is_some_and(|known| is_later(known.fetched_at, row.fetched_at, rules.now))
+        };
+        if facts.iter().any(is_older) {
+            self.lacking.entry(partition).or_default();
+            self.older.insert(partition);
+        }
         for row in &facts {
+            if !rules.is_snapshot && rules.partition(row.day) != partition {
+                // It belongs to another partition, whose object has been put here from outside.
+                let rewrite = self.plan.rewrites.entry(partition).or_default();
+                rewrite.removed.insert(row.key.clone());
+                continue;
+            }
             self.take_row(row, partition, &rules, snapshot.table().endpoint().parent.as_ref());
         }
         self.rows += facts.len() as u64;
@@ -213,16 +239,24 @@ impl Recovered {
     }
 
     fn commit(self, transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
-        let Self { mut plan, known, touched, .. } = self;
+        let Self { mut plan, known, touched, mut lacking, older, .. } = self;
         let rules = transaction.rules();
         for (key, entry) in touched {
             let before = known.get(&key).map(|(partition, _)| *partition);
+            if let Some(before) = before.filter(|_| !entry.in_lake && known[&key].1.in_lake) {
+                *lacking.entry(before).or_default() += 1;
+            }
             let is_known = entry.in_lake || entry.is_removed() || entry.attempt.is_some();
             // A row that a snapshot has not any more is of the partition that it was in.
             let left = before.filter(|_| rules.is_snapshot && !entry.in_lake);
             let place = left.unwrap_or_else(|| rules.partition(entry.day));
             plan.note(key, before, is_known.then_some((place, entry)));
         }
+        if rules.is_snapshot {
+            // A killed run may have taken rows out of a snapshot, but it does not make one older.
+            lacking.retain(|partition, _| older.contains(partition));
+        }
+        request_again(transaction, &mut plan.next, lacking, &older);
         transaction.commit(plan, Vec::new())
     }
 }
@@ -273,6 +307,33 @@ fn holds_months(transaction: &Transaction<'_>, orphans: &Orphans) -> Result<bool
     Ok(false)
 }
 
+/// Has what partitions lack listed again, as nothing says whether a killed run took it out or someone
+/// put an older object there.
+fn request_again(
+    transaction: &Transaction<'_>,
+    next: &mut Manifest,
+    lacking: BTreeMap<Partition, u64>,
+    older: &BTreeSet<Partition>,
+) {
+    let endpoint = transaction.snapshot().table().endpoint();
+    for (partition, rows) in lacking {
+        next.parents = None;
+        match window_of(transaction, partition).filter(|_| endpoint.window.is_some()) {
+            Some(window) => next.coverage.remove(window),
+            None if endpoint.parent.is_none() || endpoint.is_snapshot() => {
+                let name = partition.to_string();
+                let there = next.partitions.get(&name).map_or(0, |entry| entry.rows);
+                let found_at = transaction.now();
+                let replaced = older.contains(&partition);
+                let rows = there + rows;
+                let lost = LostPartition { rows, found_at, requested: false, replaced };
+                next.lost.entry(name).or_insert(lost);
+            }
+            None => {}
+        }
+    }
+}
+
 /// Takes partitions out of the manifest whose objects have vanished. What the API has of them is
 /// requested again: a window is listed anew, a look-up is made anew, and a table without windows is
 /// listed as a whole. What it has not, such as an older snapshot, stays noted as lost.
@@ -295,6 +356,7 @@ fn note_vanished(transaction: &mut Transaction<'_>, vanished: Vec<String>) -> Re
             rows: entry.map_or(0, |entry| entry.rows),
             found_at: transaction.now(),
             requested: false,
+            replaced: false,
         };
         next.lost.entry(name).or_insert(lost);
     }

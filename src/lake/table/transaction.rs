@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::index::keys::{self, Place, key_hash};
 use crate::lake::index::shard;
 use crate::lake::store::{Lock, Object, Store, Written};
-use crate::manifest::{FORMAT, IndexFile, Manifest, PartitionEntry};
+use crate::manifest::{FORMAT, IndexFile, LostPartition, Manifest, PartitionEntry};
 use crate::partition::Partition;
 use crate::row::RowFacts;
 use crate::schema::Schema;
@@ -186,7 +186,10 @@ impl<'s> Transaction<'s> {
         self.write_index(&mut plan)?;
         // A lost partition is whole again when it has as many rows as it had.
         let Manifest { lost, partitions, .. } = &mut plan.next;
-        lost.retain(|dt, lost| partitions.get(dt).is_none_or(|there| there.rows < lost.rows));
+        let is_whole = |dt: &String, lost: &LostPartition| {
+            !lost.replaced && partitions.get(dt).is_some_and(|there| there.rows >= lost.rows)
+        };
+        lost.retain(|dt, lost| !is_whole(dt, lost));
         let next = plan.next;
         if next != **self.snapshot.manifest() {
             self.write_manifest(next)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use super::parents::{is_named, parent_keys, warn_unnamed};
+use super::parents::{ParentKeys, is_named, parent_keys, warn_unnamed};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
 use crate::endpoint::{Driver, Named, Parent};
 use crate::error::Result;
@@ -32,7 +32,8 @@ pub(in crate::pipeline) async fn read_all(
     day: i32,
 ) -> Result<bool> {
     let asked_at = export.clock.asked_at(Duration::ZERO);
-    let Some(keys) = parent_keys(export, table, parent, day).await? else { return Ok(false) };
+    let Some(parents) = parent_keys(export, table, parent, day).await? else { return Ok(false) };
+    let ParentKeys { keys, is_whole } = parents;
     let ids: HashSet<Box<str>> = keys.keys().map(|id| id.as_str().into()).collect();
     let mut due = due(table, parent, keys).await?;
     leave_out_unnamed(table, &mut due).await;
@@ -43,7 +44,7 @@ pub(in crate::pipeline) async fn read_all(
         read?;
     }
     drop(reads);
-    if table.endpoint.is_snapshot() && !table.state().await.absent {
+    if is_whole && table.endpoint.is_snapshot() && !table.state().await.absent {
         let listing = Listing { scope: Scope::Parents(day), keys: ids, requested_at: asked_at };
         table.add(|change| change.statements.listings.push(listing)).await;
     }

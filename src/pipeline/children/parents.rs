@@ -46,6 +46,14 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
     blocking(move || table.open(now)).await
 }
 
+/// The keys by which lists are requested, each with what requests name of its record.
+pub(super) struct ParentKeys {
+    pub(super) keys: BTreeMap<String, Named>,
+    /// Whether the parents' table has all that was asked for: only then is a parent gone that is not
+    /// among these.
+    pub(super) is_whole: bool,
+}
+
 /// The keys by which lists are requested: those in the parent's newest snapshot, or in all its rows,
 /// with what requests name of their records; `None` when the lake has no such parent, or no record
 /// has what the requests name.
@@ -54,16 +62,19 @@ pub(super) async fn parent_keys(
     table: &TableRun<'_>,
     parent: &Parent,
     day: i32,
-) -> Result<Option<BTreeMap<String, Named>>> {
+) -> Result<Option<ParentKeys>> {
     let parents = open(export, &parent.endpoint).await?;
     if parents.manifest().partitions.is_empty() {
         return Ok(None);
     }
+    let manifest = parents.manifest();
+    let mut goals = manifest.goal.windows().iter();
+    let is_whole = manifest.lost.is_empty() && goals.all(|goal| manifest.coverage.covers(*goal));
     let fields = fields_in(table, parent, parents.schema())?;
     let (rule, named) = (parent.clone(), fields.clone());
     let keys = blocking(move || parents.parent_keys(&rule, &named, day)).await?;
     let are_there = are_there(table, parent, &fields, keys.values()).await;
-    Ok(are_there.then_some(keys))
+    Ok(are_there.then_some(ParentKeys { keys, is_whole }))
 }
 
 /// What the table's requests name of its parents' records, as their table has it.

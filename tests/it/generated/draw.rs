@@ -1,5 +1,7 @@
 //! What is drawn: a catalogue, a lake, and nights in which all that can happen happens.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::kind::{Kind, Space, catalogue};
@@ -29,13 +31,36 @@ pub(super) struct Life {
 #[derive(Debug, Clone)]
 pub(super) struct Night {
     pub(super) minutes: u32,
+    /// How many seconds before the end of a week the first run begins, if it does.
+    pub(super) before_sunday: Option<u32>,
     pub(super) changes: Vec<(usize, Change)>,
     /// The object that is lost, by its place among all that can be brought back.
     pub(super) loses: Option<usize>,
+    /// The object in whose place something else is put.
+    pub(super) replaces: Option<(usize, Instead)>,
     pub(super) attacks: Vec<Attack>,
     /// Whether everything is listed again at the end, and if not, how many days.
     pub(super) full: bool,
     pub(super) lookback: u32,
+    pub(super) flags: Flags,
+}
+
+/// What is put in an object's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Instead {
+    /// What it was before.
+    Older,
+    /// What another partition of its table is.
+    Other,
+}
+
+/// What a run may be told without regard to the lake that it finds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    /// `--deletes drop`, and not `mark`.
+    pub(super) drop_deletes: bool,
+    pub(super) include_private: bool,
+    pub(super) no_transcripts: bool,
 }
 
 /// A run in bad conditions, or two at once.
@@ -43,6 +68,8 @@ pub(super) struct Night {
 pub(super) struct Attack {
     pub(super) run: Bad,
     pub(super) beside: Option<Bad>,
+    /// Whether both begin at the same instant, as two containers do that one clock starts.
+    pub(super) together: bool,
     /// Seconds until the next one.
     pub(super) pause: u32,
 }
@@ -90,9 +117,10 @@ pub(super) struct Options {
     pub(super) to: Option<u32>,
     pub(super) evolve: bool,
     /// The endpoints that it exports, by bits; all of them if none.
-    pub(super) subset: u8,
+    pub(super) subset: u16,
     pub(super) concurrency: usize,
     pub(super) quota: Option<u64>,
+    pub(super) flags: Flags,
 }
 
 fn change() -> impl Strategy<Value = (usize, Change)> {
@@ -103,18 +131,30 @@ fn change() -> impl Strategy<Value = (usize, Change)> {
         2 => Just(Change::EditSilently),
         2 => Just(Change::Move),
         2 => Just(Change::Delete),
+        1 => Just(Change::Return),
+        1 => Just(Change::Hide),
+        1 => Just(Change::Show),
     ];
-    (0usize..8, what).no_shrink()
+    (0usize..16, what).no_shrink()
+}
+
+fn flags() -> impl Strategy<Value = Flags> {
+    let rare = || prop::bool::weighted(0.3);
+    (rare(), rare(), rare()).prop_map(|(drop_deletes, include_private, no_transcripts)| Flags {
+        drop_deletes,
+        include_private,
+        no_transcripts,
+    })
 }
 
 fn options() -> impl Strategy<Value = Options> {
     let lookback = prop::option::of((1u32..20_000).no_shrink());
     let to = prop::option::weighted(0.15, (1u32..10_000).no_shrink());
-    let subset = prop_oneof![3 => Just(0u8), 1 => (1u8..).no_shrink()];
+    let subset = prop_oneof![3 => Just(0u16), 1 => (1u16..).no_shrink()];
     let quota = prop::option::weighted(0.1, (0u64..200).no_shrink());
-    let flags = (prop::bool::weighted(0.15), prop::bool::weighted(0.15));
-    (flags, lookback, to, subset, (1usize..9).no_shrink(), quota).prop_map(
-        |((full, evolve), lookback, to, subset, concurrency, quota)| Options {
+    let whole = (prop::bool::weighted(0.15), prop::bool::weighted(0.15));
+    (whole, lookback, to, subset, (1usize..9).no_shrink(), quota, flags()).prop_map(
+        |((full, evolve), lookback, to, subset, concurrency, quota, flags)| Options {
             full,
             lookback,
             to,
@@ -122,6 +162,7 @@ fn options() -> impl Strategy<Value = Options> {
             subset,
             concurrency,
             quota,
+            flags,
         },
     )
 }
@@ -152,8 +193,8 @@ fn skew() -> impl Strategy<Value = i64> {
 fn bad() -> impl Strategy<Value = Bad> {
     let share = prop_oneof![2 => Just(0.0), 1 => (0.0..0.5).no_shrink()];
     let outage = prop::option::weighted(0.15, (0u32..5, 1u32..400).no_shrink());
-    let refused = prop::option::weighted(0.1, (0usize..8).no_shrink());
-    let unreadable = prop::option::weighted(0.1, (0usize..8, 0usize..300).no_shrink());
+    let refused = prop::option::weighted(0.1, (0usize..16).no_shrink());
+    let unreadable = prop::option::weighted(0.1, (0usize..16, 0usize..300).no_shrink());
     let breakdown = prop::option::weighted(0.25, (0u64..60, any::<bool>()).no_shrink());
     let server = (share, prop::bool::weighted(0.2), outage, refused, unreadable);
     let run = (
@@ -186,26 +227,32 @@ fn bad() -> impl Strategy<Value = Bad> {
 
 fn attack() -> impl Strategy<Value = Attack> {
     let beside = prop::option::weighted(0.3, bad());
-    (bad(), beside, (1u32..3_600).no_shrink()).prop_map(|(run, beside, pause)| Attack {
-        run,
-        beside,
-        pause,
-    })
+    (bad(), beside, any::<bool>(), (1u32..3_600).no_shrink())
+        .prop_map(|(run, beside, together, pause)| Attack { run, beside, together, pause })
 }
 
 fn night() -> impl Strategy<Value = Night> {
     let changes = prop::collection::vec(change(), 0..8);
     let loses = prop::option::weighted(0.15, (0usize..40).no_shrink());
     let attacks = prop::collection::vec(attack(), 0..3);
-    let begins = ((1u32..2_000).no_shrink(), changes, loses);
-    (begins, attacks, prop::bool::weighted(0.3), (2u32..9).no_shrink()).prop_map(
-        |((minutes, changes, loses), attacks, full, lookback)| Night {
-            minutes,
-            changes,
-            loses,
-            attacks,
-            full,
-            lookback,
+    let instead = prop_oneof![3 => Just(Instead::Older), 1 => Just(Instead::Other)];
+    let replaces = prop::option::weighted(0.15, (0usize..1_000, instead).no_shrink());
+    let before_sunday = prop::option::weighted(0.15, (1u32..10).no_shrink());
+    let begins = ((1u32..2_000).no_shrink(), before_sunday, changes, loses, replaces);
+    (begins, attacks, prop::bool::weighted(0.3), (2u32..9).no_shrink(), flags()).prop_map(
+        |(begins, attacks, full, lookback, flags)| {
+            let (minutes, before_sunday, changes, loses, replaces) = begins;
+            Night {
+                minutes,
+                before_sunday,
+                changes,
+                loses,
+                replaces,
+                attacks,
+                full,
+                lookback,
+                flags,
+            }
         },
     )
 }
@@ -227,7 +274,7 @@ pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
     let lake = (luck, prop::sample::select(&BEGINS[..]), any::<bool>(), any::<bool>());
     let rate = prop_oneof![4 => Just(None), 1 => Just(Some(10)), 1 => Just(Some(1))];
     let count = prop_oneof![6 => (0u16..40).no_shrink(), 1 => (120u16..220).no_shrink()];
-    let counts = prop::collection::vec(count, 6);
+    let counts = prop::collection::vec(count, 14);
     let nights = prop::collection::vec(night(), 1..4);
     (nights, catalogue(space), rate, counts, lake).prop_map(
         move |(nights, kinds, rate, counts, (luck, begins, is_monthly, in_bucket))| {
@@ -245,6 +292,7 @@ pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
                 counts,
                 nights,
             };
+            life.lean();
             life.lean_towards(space);
             life.keep_within(space);
             life
@@ -253,20 +301,87 @@ pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
 }
 
 impl Life {
+    /// Lets things meet that go wrong only together, and hardly ever meet by chance.
+    fn lean(&mut self) {
+        let count = self.kinds.len();
+        let mut crowded = BTreeSet::new();
+        // Few of the first writes come before a first manifest.
+        if let Some(first) = self.nights[0].attacks.first_mut()
+            && let Some((write, _)) = &mut first.run.breakdown
+        {
+            *write %= 12;
+        }
+        for night in &mut self.nights {
+            for attack in &mut night.attacks {
+                // Two runs at the end of a week, at a rate that lasts over it.
+                if night.before_sunday.is_some() {
+                    self.rate = self.rate.or(Some(10));
+                    let beside = attack.run.clone();
+                    attack.beside.get_or_insert(beside);
+                }
+                let run = &mut attack.run;
+                // Look-ups that find nothing for minutes, while some other request fails.
+                if run.absent && attack.beside.is_none() {
+                    (self.rate, run.share) = (Some(1), run.share.max(0.05));
+                    (run.blow, run.breakdown, run.outage) = (Blow::None, None, None);
+                    crowded.extend(0..count);
+                }
+                // A record that cannot be read, in a list of which no request reaches the end.
+                if let Some((kind, _)) = run.unreadable {
+                    (run.blow, run.breakdown) = (Blow::None, None);
+                    crowded.insert(kind % count);
+                }
+            }
+        }
+        let sums_up = |at: &usize| self.kinds[*at].day_key && self.luck.is_multiple_of(2);
+        crowded.extend((0..count).filter(sums_up));
+        for kind in crowded {
+            self.counts[kind] = self.counts[kind].max(200);
+            self.kinds[kind].crowd();
+        }
+    }
+
     /// Draws what is known to go wrong more often where it is asked for.
     fn lean_towards(&mut self, space: Space) {
         let snapshot = self.kinds.iter().position(Kind::is_snapshot);
+        self.is_monthly |= space.monthly_snapshots;
+        if space.unchanged_readings {
+            let own = self.kinds.iter_mut().filter(|kind| kind.built_in.is_none());
+            own.for_each(|kind| kind.verbatim = true);
+        }
         for night in &mut self.nights {
             if space.lost_snapshots {
                 night.loses = night.loses.or(Some(night.minutes as usize));
+            }
+            if space.replaced_objects {
+                let which = night.minutes as usize;
+                night.replaces = night.replaces.or(Some((which, Instead::Older)));
+                night.full = false;
+            }
+            if space.swapped_objects {
+                let which = night.minutes as usize;
+                night.replaces = night.replaces.or(Some((which, Instead::Other)));
             }
             for attack in &mut night.attacks {
                 let run = &mut attack.run;
                 if space.partial_snapshots && snapshot.is_some() {
                     (run.refused, run.blow, run.breakdown) = (snapshot, Blow::None, None);
                 }
-                if space.snapshot_races && attack.beside.is_some() {
+                if space.unchanged_readings {
                     (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
+                    (run.options.subset, run.options.flags.no_transcripts) = (0, true);
+                    (run.options.full, run.options.to, run.share) = (true, None, 0.0);
+                    let mut quick = Bad { after: run.after + 500, slow: false, ..run.clone() };
+                    quick.options.flags.no_transcripts = false;
+                    (attack.beside, attack.together) = (Some(quick), false);
+                }
+                if space.snapshot_races {
+                    (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
+                    (run.share, run.options.subset, run.options.to) = (0.0, 0, None);
+                    (run.absent, run.skew, run.options.quota) = (false, 0, None);
+                    let quick = Bad { after: run.after + 500, slow: false, ..run.clone() };
+                    attack.beside = Some(quick);
+                    attack.together = false;
                 }
             }
         }
@@ -276,7 +391,20 @@ impl Life {
     fn keep_within(&mut self, space: Space) {
         let snapshots: Vec<bool> = self.kinds.iter().map(Kind::is_snapshot).collect();
         let is_snapshot = |kind: usize| snapshots[kind % snapshots.len()];
+        for night in &mut self.nights {
+            let is_allowed = |(_, instead): &(usize, Instead)| {
+                *instead == Instead::Older || space.swapped_objects
+            };
+            night.replaces = night.replaces.filter(is_allowed);
+            // What an older version lacks is brought back where everything is listed again.
+            night.full |= night.replaces.is_some() && !space.replaced_objects;
+        }
         for attack in self.nights.iter_mut().flat_map(|night| &mut night.attacks) {
+            // What is in the lake already is not noted as said again, so an older reply that says
+            // something else and is committed later wins.
+            if let Some(beside) = attack.beside.as_mut().filter(|_| !space.unchanged_readings) {
+                beside.options.flags.no_transcripts = attack.run.options.flags.no_transcripts;
+            }
             for bad in std::iter::once(&mut attack.run).chain(&mut attack.beside) {
                 if !space.partial_snapshots {
                     bad.refused = bad.refused.filter(|kind| !is_snapshot(*kind));

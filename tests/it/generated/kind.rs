@@ -1,12 +1,14 @@
-//! Generated endpoints: what their files say, and how their records are keyed.
+//! Endpoints, generated and built in: what their files say, and how their records are keyed.
 
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-/// One endpoint of a generated catalogue.
+/// One endpoint of a catalogue.
 #[derive(Debug, Clone)]
 pub(super) struct Kind {
+    /// Which of the built-in endpoints it is, if it has no file of its own.
+    pub(super) built_in: Option<BuiltIn>,
     /// With what its name begins, which decides its place among others.
     pub(super) letter: char,
     pub(super) dated: Dated,
@@ -20,7 +22,74 @@ pub(super) struct Kind {
     pub(super) experimental: bool,
     /// Whether the file declares more columns than it must.
     pub(super) declares: bool,
+    /// Whether deletions are looked for.
+    pub(super) deletes: bool,
+    /// Whether some records are listed only with `--include-private`.
+    pub(super) private: bool,
+    /// Whether a field holds what people said, which `--no-transcripts` leaves out.
+    pub(super) verbatim: bool,
 }
+
+/// The built-in endpoints that a catalogue can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BuiltIn {
+    Calls,
+    CallDetails,
+    Users,
+    Scorecards,
+    Accounts,
+    Playlists,
+    PlaylistCalls,
+}
+
+/// What an endpoint calls the parts of its requests and records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words {
+    pub(super) list: &'static str,
+    pub(super) single: &'static str,
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) since: &'static str,
+    pub(super) sort: &'static str,
+    /// The query parameter that lists private records too.
+    pub(super) private: &'static str,
+    pub(super) at: &'static str,
+    pub(super) changed_at: &'static str,
+    /// A field by which paths name a parent.
+    pub(super) owner: &'static str,
+    /// The field of what people said.
+    pub(super) said: &'static str,
+}
+
+/// The words of generated endpoints.
+const OWN: Words = Words {
+    list: "items",
+    single: "item",
+    from: "from",
+    to: "to",
+    since: "since",
+    sort: "sort",
+    private: "hidden",
+    at: "at",
+    changed_at: "changed_at",
+    owner: "owner",
+    said: "said",
+};
+
+/// The words of the vendor's API, but for the name of a list.
+const VENDOR: Words = Words {
+    list: "",
+    single: "call",
+    from: "filterTimeGt",
+    to: "filterTimeLt",
+    since: "filterModifiedGt",
+    sort: "sortTime",
+    private: "includePrivate",
+    at: "time",
+    changed_at: "last_modified_time",
+    owner: "title",
+    said: "transcript",
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dated {
@@ -64,6 +133,7 @@ pub(super) struct Lineage {
     pub(super) refresh: Option<u32>,
     /// Whether a field of the parent's record is part of the path.
     pub(super) names_owner: bool,
+    pub(super) owner: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +146,9 @@ pub(super) enum Reading {
     ByReference,
 }
 
-pub(super) const STATUSES: [&str; 3] = ["open", "done", "void"];
+/// The statuses of records; children choose by the first two.
+const STATUSES: [&str; 3] = ["open", "done", "void"];
+const CALL_STATUSES: [&str; 3] = ["PROCESSED", "POST_PROCESSING_DONE", "PROCESSING"];
 pub(super) const TYPES: [&str; 2] = ["phone", "video"];
 
 /// What a catalogue may hold: less while a fault is known and not mended.
@@ -96,6 +168,14 @@ pub(super) struct Space {
     pub(super) lost_snapshots: bool,
     /// Runs whose clock is wrong (A14).
     pub(super) wrong_clocks: bool,
+    /// Objects in whose place an older version is put, though not everything is listed again.
+    pub(super) replaced_objects: bool,
+    /// Objects in whose place another partition's is put.
+    pub(super) swapped_objects: bool,
+    /// The same of snapshots, and of tables that snapshots are read by.
+    pub(super) replaced_snapshots: bool,
+    /// Two runs at once of which one reads what is in the lake already, and the other less (P10).
+    pub(super) unchanged_readings: bool,
 }
 
 impl Space {
@@ -108,6 +188,10 @@ impl Space {
         monthly_snapshots: true,
         lost_snapshots: true,
         wrong_clocks: true,
+        replaced_objects: true,
+        swapped_objects: true,
+        replaced_snapshots: false,
+        unchanged_readings: false,
     };
 }
 
@@ -122,6 +206,10 @@ impl Space {
                 "partial_snapshots" => self.partial_snapshots = true,
                 "monthly_snapshots" => self.monthly_snapshots = true,
                 "lost_snapshots" => self.lost_snapshots = true,
+                "replaced_objects" => self.replaced_objects = true,
+                "swapped_objects" => self.swapped_objects = true,
+                "replaced_snapshots" => self.replaced_snapshots = true,
+                "unchanged_readings" => self.unchanged_readings = true,
                 other => panic!("there is nothing called {other}"),
             }
         }
@@ -141,7 +229,35 @@ impl Kind {
     /// The column that carries the parent's id.
     pub(super) fn parent_column(&self) -> Option<&'static str> {
         let parent = self.parent.as_ref().filter(|it| it.reading == Reading::List);
-        parent.map(|_| "parent_id")
+        let column = if self.built_in.is_some() { "playlist_id" } else { "parent_id" };
+        parent.map(|_| column)
+    }
+
+    pub(super) fn words(&self) -> Words {
+        self.built_in.map_or(OWN, |it| Words { list: it.list(), ..VENDOR })
+    }
+
+    pub(super) fn statuses(&self) -> [&'static str; 3] {
+        if self.built_in == Some(BuiltIn::Calls) { CALL_STATUSES } else { STATUSES }
+    }
+
+    /// The name of the endpoint at this place of a catalogue.
+    pub(super) fn name(&self, place: usize) -> String {
+        match self.built_in {
+            Some(it) => it.name().to_owned(),
+            None => format!("{}{place}", self.letter),
+        }
+    }
+
+    /// Lets requests reach no further than they must, so that windows have to be split.
+    pub(super) fn crowd(&mut self) {
+        let is_split = self.window.is_some_and(|it| it.format != Format::Day);
+        if let Paging::SkipLimit { size, reach } = &mut self.paging
+            && is_split
+            && self.built_in.is_none()
+        {
+            *reach = *size + 10;
+        }
     }
 
     /// Where a reply holds the records.
@@ -154,7 +270,7 @@ impl Kind {
         let mut text = String::from("description = \"generated\"\n");
         let path = match &self.parent {
             Some(parent) if parent.names_owner => {
-                format!("/{name}/{{parent.owner}}/{{parent.id}}")
+                format!("/{name}/{{parent.{}}}/{{parent.id}}", parent.owner)
             }
             Some(_) => format!("/{name}/{{parent.id}}"),
             None => format!("/{name}"),
@@ -162,9 +278,13 @@ impl Kind {
         let records = if self.is_single() { "$.item" } else { "$.items[*]" };
         let key = if self.day_key { "[\"id\", \"day\"]" } else { "[\"id\"]" };
         let _ = writeln!(text, "path = \"{path}\"\nrecords = \"{records}\"\nkey = {key}");
-        if self.experimental {
-            text.push_str("experimental = true\n");
-        }
+        let flags = [
+            (self.experimental, "experimental = true\n"),
+            (self.deletes, "deletes = true\n"),
+            (self.private, "private = { hidden = \"true\" }\n"),
+            (self.verbatim, "verbatim = [\"said\"]\n"),
+        ];
+        text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, line)| *line));
         text.push_str(match self.dated {
             Dated::Field => "dated = { by = \"field\", field = \"at\" }\n",
             Dated::Window => "dated = { by = \"window\" }\n",
@@ -203,6 +323,9 @@ impl Kind {
         }
         if self.declares {
             columns.extend([("status", "string"), ("n", "int64"), ("refs", "list<string>")]);
+        }
+        if self.verbatim {
+            columns.push(("said", "string"));
         }
         let columns = columns
             .iter()
@@ -282,13 +405,17 @@ fn root() -> impl Strategy<Value = Kind> {
     ];
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), any::<bool>());
     let name = (prop::char::range('a', 'z'), prop::bool::weighted(0.15));
-    (dated, format, step, paging(), flags, name).prop_map(
-        |(dated, format, step, paging, flags, (letter, experimental))| {
+    let options = (any::<bool>(), prop::bool::weighted(0.4), prop::bool::weighted(0.3));
+    (dated, format, step, paging(), flags, name, options).prop_map(
+        |(dated, format, step, paging, flags, (letter, experimental), options)| {
             let (modified, day_key, windowed, declares) = flags;
+            let (deletes, private, verbatim) = options;
             let is_windowed = dated == Dated::Window || (dated == Dated::Field && windowed);
             let too_short = format == Format::Day || dated == Dated::Window;
             let step = step.filter(|step| *step != "hour" || !too_short);
+            let has_time = is_windowed && dated == Dated::Field;
             Kind {
+                built_in: None,
                 letter,
                 dated,
                 window: is_windowed.then_some(Windowing { format, step }),
@@ -299,6 +426,9 @@ fn root() -> impl Strategy<Value = Kind> {
                 parent: None,
                 experimental,
                 declares,
+                deletes: deletes && has_time,
+                private: private && has_time,
+                verbatim,
             }
         },
     )
@@ -316,6 +446,8 @@ pub(super) struct ChildDraw {
     refresh: Option<u32>,
     names_owner: bool,
     declares: bool,
+    deletes: bool,
+    verbatim: bool,
 }
 
 fn child() -> impl Strategy<Value = ChildDraw> {
@@ -326,9 +458,10 @@ fn child() -> impl Strategy<Value = ChildDraw> {
     ];
     let refresh = prop_oneof![Just(None), (1u32..8).prop_map(Some)];
     let flags = (any::<bool>(), prop::bool::weighted(0.3), any::<bool>());
+    let flags = (flags, (prop::bool::weighted(0.7), prop::bool::weighted(0.3)));
     let place = (prop::char::range('a', 'z'), 0usize..4);
     (place, reading, paging(), 0u8..4, refresh, flags).prop_map(
-        |((letter, parent), reading, paging, selects, refresh, flags)| ChildDraw {
+        |((letter, parent), reading, paging, selects, refresh, (flags, more))| ChildDraw {
             letter,
             parent,
             reading,
@@ -338,6 +471,8 @@ fn child() -> impl Strategy<Value = ChildDraw> {
             by_field: flags.0,
             names_owner: flags.1,
             declares: flags.2,
+            deletes: more.0,
+            verbatim: more.1,
         },
     )
 }
@@ -356,7 +491,7 @@ impl ChildDraw {
         let refresh = self.refresh.filter(|_| self.reading != Reading::LookUp);
         let mut when = Vec::new();
         if self.selects & 1 > 0 {
-            when.push(("status", vec!["done", "open"]));
+            when.push(("status", roots[parent].statuses()[..2].to_vec()));
         }
         if self.selects & 2 > 0 {
             when.push(("type", vec!["video"]));
@@ -367,18 +502,108 @@ impl ChildDraw {
             when,
             refresh: if needs_refresh { refresh.or(Some(3)) } else { refresh },
             names_owner: self.names_owner && self.reading != Reading::ByReference,
+            owner: roots[parent].words().owner,
         };
         let is_list = self.reading == Reading::List;
+        let is_look_up = self.reading == Reading::LookUp;
         Some(Kind {
+            built_in: None,
             letter: self.letter,
             dated,
             window: None,
             modified: false,
             paging: if is_list { self.paging } else { Paging::Whole },
             day_key: false,
+            // What names its owner cannot be asked for once its parent's record is not listed.
+            deletes: self.deletes && is_look_up && !lineage.names_owner && roots[parent].deletes,
+            private: false,
+            verbatim: self.verbatim,
             parent: Some(lineage),
             experimental: false,
             declares: self.declares,
+        })
+    }
+}
+
+impl BuiltIn {
+    const ALL: [Self; 7] = [
+        Self::Calls,
+        Self::CallDetails,
+        Self::Users,
+        Self::Scorecards,
+        Self::Accounts,
+        Self::Playlists,
+        Self::PlaylistCalls,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::CallDetails => "call_details",
+            Self::Users => "users",
+            Self::Scorecards => "scorecards",
+            Self::Accounts => "accounts",
+            Self::Playlists => "playlists",
+            Self::PlaylistCalls => "playlist_calls",
+        }
+    }
+
+    /// The path of its lists, below which those of a parent are.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::CallDetails => "call-details",
+            Self::Users => "users",
+            Self::Scorecards => "scorecard",
+            Self::Accounts => "accounts",
+            Self::Playlists | Self::PlaylistCalls => "playlists",
+        }
+    }
+
+    fn list(self) -> &'static str {
+        if self == Self::PlaylistCalls { "calls" } else { self.name() }
+    }
+
+    /// This endpoint in a catalogue where these come before it.
+    fn kind(self, before: &[Kind]) -> Option<Kind> {
+        let place = |of: Self| before.iter().position(|it| it.built_in == Some(of));
+        let lineage = |of: Self, reading, when| {
+            let parent = place(of)?;
+            let owner = VENDOR.owner;
+            Some(Lineage { parent, reading, when, refresh: None, names_owner: false, owner })
+        };
+        let when = vec![("status", CALL_STATUSES[..2].to_vec())];
+        let parent = match self {
+            Self::CallDetails => Some(lineage(Self::Calls, Reading::LookUp, when)?),
+            Self::PlaylistCalls => Some(lineage(Self::Playlists, Reading::List, Vec::new())?),
+            _ => None,
+        };
+        let dated = match self {
+            Self::Calls | Self::CallDetails => Dated::Field,
+            Self::Scorecards => Dated::Window,
+            _ => Dated::Run,
+        };
+        let is_windowed = matches!(self, Self::Calls | Self::Scorecards);
+        let size = if self == Self::Playlists { 50 } else { 100 };
+        let is_whole = matches!(self, Self::CallDetails | Self::Users);
+        Some(Kind {
+            built_in: Some(self),
+            letter: ' ',
+            dated,
+            window: is_windowed.then_some(Windowing { format: Format::Instant, step: None }),
+            modified: self == Self::Calls,
+            paging: if is_whole {
+                Paging::Whole
+            } else {
+                Paging::SkipLimit { size, reach: 10_000 }
+            },
+            day_key: false,
+            parent,
+            experimental: matches!(self, Self::Accounts | Self::Playlists | Self::PlaylistCalls),
+            declares: true,
+            deletes: matches!(self, Self::Calls | Self::CallDetails),
+            private: self == Self::Calls,
+            verbatim: self == Self::CallDetails,
         })
     }
 }
@@ -397,7 +622,9 @@ fn reach_all(kinds: &mut [Kind]) {
 
 /// The fields by which children choose among a parent's records are one and the same.
 fn select_alike(kinds: &mut [Kind]) {
-    let mut chosen: Vec<Option<&'static str>> = vec![None; kinds.len()];
+    // Of calls it is their status, whether details are asked for or not.
+    let of_calls = |kind: &Kind| (kind.built_in == Some(BuiltIn::Calls)).then_some("status");
+    let mut chosen: Vec<Option<&'static str>> = kinds.iter().map(of_calls).collect();
     for kind in kinds {
         let Some(lineage) = &mut kind.parent else { continue };
         let Some((first, _)) = lineage.when.first() else { continue };
@@ -406,11 +633,20 @@ fn select_alike(kinds: &mut [Kind]) {
     }
 }
 
-/// A catalogue: one to three endpoints, and up to three children of each.
+/// A catalogue: one to three endpoints, some that are built in, and up to three children of each.
 pub(super) fn catalogue(space: Space) -> impl Strategy<Value = Vec<Kind>> {
+    let built_in = prop_oneof![2 => Just(0u8), 1 => Just(0b11u8), 1 => 1u8..128];
     let drawn = (prop::collection::vec(root(), 1..4), prop::collection::vec(child(), 0..4));
-    drawn.prop_map(move |(roots, children)| {
+    (built_in, drawn).prop_map(move |(built_in, (own, children))| {
+        // Whatever else is built in comes last, so that what shrinks away changes no other's place.
+        // Calls have details, which say what is gone.
+        let is_chosen = |at: usize| built_in & (1 << if at == 1 { 0 } else { at }) > 0;
+        let calls = BuiltIn::Calls.kind(&[]).filter(|_| is_chosen(0));
+        let roots: Vec<Kind> = own.into_iter().chain(calls).collect();
         let mut kinds = roots.clone();
+        for (_, it) in BuiltIn::ALL.iter().enumerate().skip(1).filter(|(at, _)| is_chosen(*at)) {
+            kinds.extend(it.kind(&kinds));
+        }
         kinds.extend(children.iter().filter_map(|child| child.of(&roots)));
         reach_all(&mut kinds);
         if !space.several_selections {

@@ -1,30 +1,32 @@
 //! Living: a schedule is carried out, and what must hold is held against the lake.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::endpoint::Catalogue;
 use clari_lake::error::{Error, ErrorKind};
 use clari_lake::fetch::Stop;
 use clari_lake::lake::{Ledger, Observer as Hook, Store};
+use clari_lake::manifest::Manifest;
 use clari_lake::quota::Limits;
 use clari_lake::report::{Outcome, Report};
 use clari_lake::verify::{accept_loss, verify};
 use fastrand::Rng;
 use proptest::test_runner::TestCaseError;
 
-use super::draw::{Attack, Bad, Blow, Life, Night};
+use super::draw::{Attack, Bad, Blow, Flags, Instead, Life, Night};
 use super::kind::{Dated, Kind, Reading};
 use super::observer::Observer;
 use super::oracle::{Oracle, Told, key_of, partition};
-use super::source::{Change, Source};
+use super::source::{Change, Item, Source};
 use super::wire::{Trouble, Wire, World};
 use crate::simulation::{Blow as Fate, number};
-use crate::support::{Bucket, Lake, Row, Run};
+use crate::support::{Bucket, Lake, Row, Run, rows_in};
 
 /// How long nothing may settle before that counts as an outage.
 const OUTAGE: TimeDelta = TimeDelta::seconds(120);
@@ -53,6 +55,8 @@ struct Living<'l> {
     life: &'l Life,
     rng: Rng,
     place: Place,
+    names: Vec<String>,
+    /// The files of those that are not built in.
     files: Vec<(String, String)>,
     server: Clock,
     world: Arc<Mutex<World>>,
@@ -65,10 +69,21 @@ struct Living<'l> {
     counts: Counts,
     /// Objects that were lost: the endpoint, the path and the value of `dt`.
     lost: Vec<(usize, String, String)>,
+    /// The endpoints whose schema is frozen.
+    frozen: BTreeSet<usize>,
+    /// What each object was, the newest last.
+    versions: BTreeMap<String, Vec<Bytes>>,
 }
 
-/// Rows by endpoint and partition.
-type Counts = BTreeMap<usize, BTreeMap<String, usize>>;
+/// What there is by endpoint and partition.
+type Counts = BTreeMap<usize, BTreeMap<String, Count>>;
+
+/// How many rows a partition has, and the keys of those that are marked as gone.
+#[derive(Debug, Clone, Default)]
+struct Count {
+    rows: i128,
+    marked: BTreeSet<String>,
+}
 
 /// How a run came out.
 type Ended = Option<Result<Report, Error>>;
@@ -78,10 +93,9 @@ impl<'l> Living<'l> {
         let begins: DateTime<Utc> = life.begins.parse().unwrap();
         let mut rng = Rng::with_seed(life.luck);
         let kinds = &life.kinds;
-        let names: Vec<String> =
-            kinds.iter().enumerate().map(|(at, it)| format!("{}{at}", it.letter)).collect();
-        let files =
-            kinds.iter().zip(&names).map(|(it, name)| (name.clone(), it.file(name, &names)));
+        let names: Vec<String> = kinds.iter().enumerate().map(|(at, it)| it.name(at)).collect();
+        let own = kinds.iter().zip(&names).filter(|(it, _)| it.built_in.is_none());
+        let files = own.map(|(it, name)| (name.clone(), it.file(name, &names))).collect();
         let mut source = Source::new(kinds, &names, &life.counts, begins, rng.fork());
         source.has_gaps = life.space.kept_answers;
         let world =
@@ -97,7 +111,8 @@ impl<'l> Living<'l> {
             life,
             rng,
             place,
-            files: files.collect(),
+            names,
+            files,
             server: Clock::running_from(begins),
             world,
             observer: Arc::new(Mutex::new(observer)),
@@ -105,6 +120,8 @@ impl<'l> Living<'l> {
             is_whole: true,
             counts: Counts::new(),
             lost: Vec::new(),
+            frozen: BTreeSet::new(),
+            versions: BTreeMap::new(),
         }
     }
 
@@ -142,7 +159,7 @@ impl<'l> Living<'l> {
     }
 
     async fn night(&mut self, night: &Night) -> Result<(), String> {
-        let rest = Duration::from_secs(u64::from(night.minutes) * 60);
+        let rest = self.rest(night);
         // What changes in silence is young enough for the clean run at the end to see it.
         let longest = night.attacks.iter().map(|attack| i64::from(attack.pause)).sum::<i64>();
         let end = self.server.now()
@@ -160,6 +177,9 @@ impl<'l> Living<'l> {
         if let Some(which) = night.loses {
             self.lose(which);
         }
+        if let Some((which, instead)) = night.replaces {
+            self.replace(which, instead);
+        }
         for attack in &night.attacks {
             self.attack(attack).await?;
             tokio::time::sleep(Duration::from_secs(u64::from(attack.pause))).await;
@@ -167,6 +187,17 @@ impl<'l> Living<'l> {
         // What is parked is due again.
         tokio::time::sleep(Duration::from_secs(26 * 3_600)).await;
         self.conclude(night).await
+    }
+
+    /// How long it is until the first run of a night.
+    fn rest(&self, night: &Night) -> Duration {
+        let minutes = Duration::from_secs(u64::from(night.minutes) * 60);
+        let Some(seconds) = night.before_sunday else { return minutes };
+        let now = self.server.now();
+        let days = 7 - i64::from(now.weekday().num_days_from_sunday());
+        let sunday = now.date_naive() + TimeDelta::days(days);
+        let at = sunday.and_time(NaiveTime::MIN).and_utc() - TimeDelta::seconds(seconds.into());
+        (at - now).to_std().unwrap_or(minutes)
     }
 
     fn with_source<T>(&self, act: impl FnOnce(&mut Source, DateTime<Utc>) -> T) -> T {
@@ -183,7 +214,10 @@ impl<'l> Living<'l> {
         let beside = attack.beside.as_ref().filter(|_| !self.that_may_race().is_empty());
         let alone = beside.is_none();
         let first = self.bad_run(&attack.run, alone);
-        let second = beside.map(|bad| self.bad_run(bad, alone));
+        let second = beside.map(|bad| {
+            let after = if attack.together { attack.run.after } else { bad.after };
+            self.bad_run(&Bad { after, ..bad.clone() }, alone)
+        });
         let both = async {
             match second {
                 Some(second) => {
@@ -200,7 +234,7 @@ impl<'l> Living<'l> {
                 let pause = Duration::from_millis(rng.u64(50..1_000)).mul_f64(pace);
                 tokio::time::sleep(pause).await;
                 pace *= 1.2;
-                let kind = rng.usize(..8);
+                let kind = rng.usize(..16);
                 self.change((kind, Change::ALL[rng.usize(..Change::ALL.len())]), true);
             }
         };
@@ -230,17 +264,20 @@ impl<'l> Living<'l> {
 
     /// A report names every partition whose rows it made more or fewer, and by how many.
     fn check_report(&self, before: &Counts, report: &Report) -> Result<(), String> {
-        let names = &self.files;
-        for (kind, (name, _)) in names.iter().enumerate() {
+        for (kind, name) in self.names.iter().enumerate() {
             let of = |counts: &Counts| counts.get(&kind).cloned().unwrap_or_default();
             let (before, after) = (of(before), of(&self.counts));
             let partitions: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
             for dt in partitions {
                 let changed = report.changed.iter().find(|it| it.endpoint == *name && it.dt == *dt);
                 let said = changed.map_or(0, |it| i128::from(it.inserted) - i128::from(it.deleted));
-                let rows =
-                    |counts: &BTreeMap<String, usize>| counts.get(dt).copied().unwrap_or(0) as i128;
-                let is = rows(&after) - rows(&before);
+                let of =
+                    |counts: &BTreeMap<String, Count>| counts.get(dt).cloned().unwrap_or_default();
+                let (before, after) = (of(&before), of(&after));
+                // What is marked counts as deleted, and its row stays.
+                let is = after.rows
+                    - before.rows
+                    - after.marked.difference(&before.marked).count() as i128;
                 if said != is {
                     return Err(format!(
                         "P12: {name} dt={dt} has {is} more rows, and {said} are reported"
@@ -274,9 +311,15 @@ impl<'l> Living<'l> {
         let after = Duration::from_millis(u64::from(bad.after));
         let now = here.now() + TimeDelta::from_std(after).unwrap();
         let to = bad.options.to.map(|minutes| now - TimeDelta::minutes(i64::from(minutes)));
-        let (place, run) = self.run(trouble, &here, to.unwrap_or(now), bad.skew != 0);
+        let flags = bad.options.flags;
+        let (place, run) = self.run(trouble, &here, to.unwrap_or(now), bad.skew != 0, flags);
         // Its first reply is for later, and may find it stopped, or with another plan.
-        self.world.lock().unwrap().oracle.runs[place].sleeps = matches!(bad.blow, Blow::Asleep(..));
+        {
+            let told = &mut self.world.lock().unwrap().oracle.runs[place];
+            told.sleeps = matches!(bad.blow, Blow::Asleep(..));
+            told.alone = alone && !told.sleeps;
+            told.begun += TimeDelta::from_std(after).unwrap();
+        }
         if bad.skew != 0 || !alone || matches!(bad.blow, Blow::Stopped(_)) {
             self.world.lock().unwrap().oracle.runs[place].probes += 1;
         }
@@ -316,7 +359,7 @@ impl<'l> Living<'l> {
             if alone { (0..self.life.kinds.len()).collect() } else { self.that_may_race() };
         let chosen: Vec<usize> = all.iter().copied().filter(is_chosen).collect();
         let chosen = if chosen.is_empty() { all } else { chosen };
-        chosen.into_iter().map(|at| self.files[at].0.clone()).collect()
+        chosen.into_iter().map(|at| self.names[at].clone()).collect()
     }
 
     /// The endpoints that two runs may read at once.
@@ -334,14 +377,23 @@ impl<'l> Living<'l> {
         here: &Clock,
         now: DateTime<Utc>,
         skewed: bool,
+        flags: Flags,
     ) -> (usize, Run) {
         let now = DateTime::from_timestamp(now.timestamp(), 0).unwrap();
         let mut world = self.world.lock().unwrap();
         let number = world.oracle.runs.len();
         let is_new = world.source.names.iter().all(|it| !self.place.has_manifest(it));
         let probes = usize::from(is_new || self.life.kinds.iter().any(|it| it.experimental));
-        let told =
-            Told { now, skewed, probes, sleeps: false, ended: false, complete: BTreeSet::new() };
+        let told = Told {
+            now,
+            begun: self.server.now(),
+            alone: true,
+            skewed,
+            probes,
+            sleeps: false,
+            ended: false,
+            complete: BTreeSet::new(),
+        };
         world.oracle.runs.push(told);
         drop(world);
         let wire = Wire {
@@ -349,6 +401,7 @@ impl<'l> Living<'l> {
             server: self.server.clone(),
             run: number,
             trouble,
+            no_transcripts: flags.no_transcripts,
             begun: self.server.now(),
             rng: Mutex::new(self.rng.fork()),
         };
@@ -361,6 +414,9 @@ impl<'l> Living<'l> {
             .with_rate(f64::from(self.life.rate.unwrap_or(0)))
             .observed(hook);
         let run = if self.life.is_monthly { run.by_month() } else { run };
+        let run = if flags.drop_deletes { run.dropping_deletes() } else { run };
+        let run = if flags.include_private { run.with_private() } else { run };
+        let run = if flags.no_transcripts { run.without_transcripts() } else { run };
         let run = match &self.place {
             Place::Folder(_) => run,
             Place::Bucket(bucket) => run.into(&bucket.again()),
@@ -401,6 +457,11 @@ impl<'l> Living<'l> {
                 "run {run} ended as in an outage, and was answered at {settled:?}"
             ));
         }
+        let first = world.sent.iter().filter(|(_, it)| *it == run).map(|(at, _)| *at).min();
+        let waited = first.map_or(TimeDelta::zero(), |at| at - world.oracle.runs[run].begun);
+        if world.oracle.runs[run].alone && waited > self.longest_wait() {
+            return Err(format!("P7: run {run} was alone, and sent nothing for {waited}"));
+        }
         let names = world.source.names.clone();
         let told = &mut world.oracle.runs[run];
         told.now = report.now;
@@ -409,6 +470,13 @@ impl<'l> Living<'l> {
         let places = complete.filter_map(|it| names.iter().position(|name| *name == it.endpoint));
         told.complete = places.collect();
         Ok(())
+    }
+
+    /// How long a run may wait for the slots of others that have all ended, or were killed: in a
+    /// bucket no run can tell whether another was.
+    fn longest_wait(&self) -> TimeDelta {
+        let is_folder = matches!(self.place, Place::Folder(_));
+        TimeDelta::seconds(if is_folder { 30 } else { 600 })
     }
 
     /// What must hold at any time.
@@ -426,15 +494,28 @@ impl<'l> Living<'l> {
             let counts = self.counts.entry(kind).or_default();
             counts.clear();
             for row in &rows {
-                *counts.entry(row.dt.clone()).or_default() += 1;
+                let count: &mut Count = counts.entry(row.dt.clone()).or_default();
+                count.rows += 1;
+                count.marked.extend(row.deleted.then(|| key_of(&self.life.kinds[kind], row)));
             }
             world.oracle.check(kind, &world.source, &rows, self.life.is_monthly, self.is_whole)?;
+            let manifest = lake.get().manifest(name);
+            if let Some(manifest) = manifest.filter(|it| it.settled)
+                && self.frozen.insert(kind)
+                && world.oracle.runs.last().is_some_and(|it| it.alone)
+                && !rows.is_empty()
+            {
+                check_columns(&manifest, name)?;
+            }
             if self.life.space.partial_snapshots {
                 Oracle::check_carried(kind, &world.source, &rows)?;
             }
         }
+        let (rate, sent) = (self.life.rate, world.sent.clone());
+        drop(world);
+        self.remember();
         // Until its first reply, a run whose clock is wrong does not know when others send.
-        if self.has_wrong_clocks() { Ok(()) } else { Self::check_rate(self.life.rate, &world.sent) }
+        if self.has_wrong_clocks() { Ok(()) } else { Self::check_rate(rate, &sent) }
     }
 
     fn has_wrong_clocks(&self) -> bool {
@@ -463,7 +544,7 @@ impl<'l> Living<'l> {
         let report = self.clean_run(night).await?;
         self.is_whole = true;
         self.check()?;
-        self.check_complete(&report)?;
+        self.check_complete(&report, night)?;
         let before = self.place.data();
         let again = self.clean_run(night).await?;
         self.check()?;
@@ -479,7 +560,7 @@ impl<'l> Living<'l> {
     /// P12: what is lost is named until it is accepted, and not any more after that.
     fn accept_losses(&mut self, report: &Report) -> Result<(), String> {
         for (kind, _, dt) in std::mem::take(&mut self.lost) {
-            let place = format!("{}/{dt}", self.files[kind].0);
+            let place = format!("{}/{dt}", self.names[kind]);
             let is_named = report.problems.iter().any(|it| it.message.contains(&place));
             let store = Arc::new(self.place.store());
             let catalogue = self.catalogue();
@@ -518,9 +599,9 @@ impl<'l> Living<'l> {
 
     async fn clean_run(&mut self, night: &Night) -> Result<Report, String> {
         let here = self.server.clone();
-        let (place, run) = self.run(Trouble::default(), &here, here.now(), false);
+        let (place, run) = self.run(Trouble::default(), &here, here.now(), false, night.flags);
         let run = run.by_clock();
-        let names: Vec<_> = self.files.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = self.names.iter().map(String::as_str).collect();
         let run = run.only(&names);
         let run = if night.full {
             run.full()
@@ -546,17 +627,17 @@ impl<'l> Living<'l> {
                 let is_lost = self.lost.iter().any(|(kind, _, dt)| {
                     *kind == at && problem.message.contains(&format!("/{dt}`"))
                 });
-                (of.is_look_up() && is_gone) || (is_lost && (of.window.is_none() || is_gone))
+                (of.is_look_up() && is_gone) || is_lost
             })
         })
     }
 
     /// P1, P12: after a clean run the lake is the source, and `verify` agrees.
-    fn check_complete(&self, report: &Report) -> Result<(), String> {
+    fn check_complete(&self, report: &Report, night: &Night) -> Result<(), String> {
         let lake = self.place.lake();
         let is_back = |path: &str| lake.get().path().join(path).exists();
         let is_named = |kind: usize, dt: &str| {
-            let place = format!("{}/{dt}", self.files[kind].0);
+            let place = format!("{}/{dt}", self.names[kind]);
             report.problems.iter().any(|problem| problem.message.contains(&place))
         };
         for (kind, path, dt) in &self.lost {
@@ -572,47 +653,116 @@ impl<'l> Living<'l> {
             return Err(format!("P12: complete, and verify finds {:?}", found.findings));
         }
         let world = self.world.lock().unwrap();
+        let runs = self.life.nights.iter().flat_map(|night| &night.attacks);
+        let flags = runs.flat_map(|it| std::iter::once(&it.run).chain(&it.beside));
+        let mut flags =
+            flags.map(|bad| bad.options.flags).chain(self.life.nights.iter().map(|it| it.flags));
+        let ended = End {
+            now: report.now,
+            is_monthly: self.life.is_monthly,
+            has_private: night.flags.include_private,
+            lacks_words: flags.any(|it| it.no_transcripts),
+            listed_since: (!night.full)
+                .then(|| report.now - TimeDelta::days(i64::from(night.lookback) - 1)),
+        };
         for (kind, name) in world.source.names.iter().enumerate() {
             let rows = lake.get().rows(name);
-            check_table(&world.source, kind, &rows, report.now, self.life.is_monthly)?;
+            ended.check_table(&world.source, kind, &rows)?;
+            ended.check_gone(&world, kind, &rows)?;
         }
         Ok(())
     }
 
-    /// Loses an object that a window brings back.
-    fn lose(&mut self, which: usize) {
-        let mut world = self.world.lock().unwrap();
-        let lake = self.place.lake();
-        let kinds = &self.life.kinds;
+    /// The objects, with the endpoints that they are of, that a window brings back.
+    fn that_can_return(&self, snapshots: bool) -> Vec<(usize, String)> {
+        let (kinds, lake) = (&self.life.kinds, self.place.lake());
         // Where a parent's rows are lost, so are those of its children's snapshots.
         let leads_on = |at: &usize| {
             let mut children = kinds.iter().filter(|it| it.is_snapshot());
             children.any(|it| it.parent.as_ref().is_some_and(|parent| parent.parent == *at))
         };
-        let may_be_lost = |at: &usize| {
-            self.life.space.lost_snapshots || (kinds[*at].window.is_some() && !leads_on(at))
+        let can_return = |at: &usize| snapshots || (kinds[*at].window.is_some() && !leads_on(at));
+        let kinds = (0..kinds.len()).filter(can_return);
+        let objects = kinds
+            .flat_map(|at| lake.get().objects(&self.names[at]).into_iter().map(move |it| (at, it)));
+        let below = |path: PathBuf| {
+            path.strip_prefix(lake.get().path()).unwrap().to_str().unwrap().to_owned()
         };
-        let can_return: Vec<usize> = (0..self.life.kinds.len()).filter(may_be_lost).collect();
-        let names = world.source.names.clone();
-        let objects: Vec<(usize, String)> = can_return
-            .iter()
-            .flat_map(|at| lake.get().objects(&names[*at]).into_iter().map(move |path| (*at, path)))
-            .map(|(at, path)| {
-                let below = path.strip_prefix(lake.get().path()).unwrap();
-                (at, below.to_str().unwrap().to_owned())
-            })
-            .collect();
+        objects.map(|(at, path)| (at, below(path))).collect()
+    }
+
+    /// Loses an object that a window brings back.
+    fn lose(&mut self, which: usize) {
+        let objects = self.that_can_return(self.life.space.lost_snapshots);
         let Some((kind, path)) = objects.get(which % objects.len().max(1)) else { return };
-        match &self.place {
-            Place::Folder(lake) => std::fs::remove_file(lake.path().join(path)).unwrap(),
-            Place::Bucket(bucket) => bucket.damage(path, None),
-        }
-        self.is_whole = false;
-        world.oracle.forget(*kind);
+        self.place.damage(path, None);
         let dt = path.split("/dt=").nth(1).and_then(|it| it.split('/').next()).unwrap_or_default();
         self.lost.push((*kind, path.clone(), dt.to_owned()));
+        self.forget(*kind, path);
+    }
+
+    /// Puts an older version, or another partition's object, in an object's place.
+    fn replace(&mut self, which: usize, instead: Instead) {
+        let mut choices = Vec::new();
+        for (kind, path) in self.that_can_return(self.life.space.replaced_snapshots) {
+            for (other, versions) in &self.versions {
+                let is_of = other.split('/').next() == path.split('/').next();
+                let older = match instead {
+                    Instead::Older if *other == path => &versions[..versions.len() - 1],
+                    Instead::Other if *other != path && is_of => &versions[versions.len() - 1..],
+                    _ => &[],
+                };
+                choices.extend(older.iter().map(|bytes| (kind, path.clone(), bytes.clone())));
+            }
+        }
+        let count = choices.len().max(1);
+        let Some((kind, path, bytes)) = choices.into_iter().nth(which % count) else { return };
+        let keys = |bytes: Bytes| -> BTreeSet<String> {
+            let of = &self.life.kinds[kind];
+            let rows = rows_in(bytes, "", of.parent_column(), of.dated != Dated::Field);
+            rows.iter().map(|row| key_of(of, row)).collect()
+        };
+        let before = self.place.reader()(&path).map(keys).unwrap_or_default();
+        let after = keys(bytes.clone());
+        self.place.damage(&path, Some(bytes));
+        self.forget(kind, &path);
+        let source = &mut self.world.lock().unwrap().source;
+        // What the object lacked is taken for removed, and its children go with it.
+        for of in std::iter::once(kind).chain(source.children_of(kind)) {
+            source.gone[of].extend(before.difference(&after).cloned());
+        }
+        // What it had is perhaps elsewhere too.
+        source.moved[kind].extend(after);
+    }
+
+    /// What was said of a table, and of what is looked up by its rows, may not be in the lake any
+    /// more.
+    fn forget(&mut self, kind: usize, path: &str) {
+        self.is_whole = false;
+        let mut world = self.world.lock().unwrap();
+        let children = world.source.children_of(kind);
+        for of in children.into_iter().filter(|it| self.life.kinds[*it].is_look_up()).chain([kind])
+        {
+            world.oracle.forget(of);
+        }
         drop(world);
-        self.observer.lock().unwrap().forget(path);
+        self.observer.lock().unwrap().accept(path);
+    }
+
+    /// Remembers what the objects are now.
+    fn remember(&mut self) {
+        if self.life.nights.iter().all(|night| night.replaces.is_none()) {
+            return;
+        }
+        let lake = self.place.lake();
+        for path in self.names.iter().flat_map(|name| lake.get().objects(name)) {
+            let bytes = Bytes::from(std::fs::read(&path).unwrap());
+            let below = path.strip_prefix(lake.get().path()).unwrap().to_str().unwrap().to_owned();
+            let versions = self.versions.entry(below).or_default();
+            if versions.last() != Some(&bytes) {
+                versions.push(bytes);
+            }
+        }
     }
 }
 
@@ -676,6 +826,20 @@ impl Place {
         }
     }
 
+    /// Takes an object away, or puts these bytes in its place.
+    fn damage(&self, path: &str, bytes: Option<Bytes>) {
+        match self {
+            Self::Folder(lake) => {
+                let path = lake.path().join(path);
+                std::fs::remove_file(&path).unwrap();
+                if let Some(bytes) = bytes {
+                    std::fs::write(path, bytes).unwrap();
+                }
+            }
+            Self::Bucket(bucket) => bucket.damage(path, bytes),
+        }
+    }
+
     fn reader(&self) -> super::observer::Read {
         match self {
             Self::Folder(lake) => {
@@ -690,75 +854,132 @@ impl Place {
     }
 }
 
-/// Whether a table has all that the source has, as it is now.
-fn check_table(
-    source: &Source,
-    kind: usize,
-    rows: &[Row],
-    now: DateTime<Utc>,
-    is_monthly: bool,
-) -> Result<(), String> {
-    let (of, name) = (&source.kinds[kind], &source.names[kind]);
-    let today = partition(now, is_monthly);
-    let mut found: std::collections::HashMap<String, &Row> = std::collections::HashMap::new();
-    for row in rows.iter().filter(|row| !of.is_snapshot() || row.dt == today) {
-        found.insert(key_of(of, row), row);
+/// P6: a schema is frozen with a column for what all records have, declared or not.
+fn check_columns(manifest: &Manifest, name: &str) -> Result<(), String> {
+    let has_mood = manifest.schema.columns.iter().any(|column| column.name == "mood");
+    if has_mood {
+        Ok(())
+    } else {
+        Err(format!("P6: the schema of {name} is frozen without `mood`"))
     }
-    // What children are asked for by is good for days.
-    if of.parent.as_ref().is_some_and(|it| it.refresh.is_some()) {
-        return Ok(());
-    }
-    let expected = expected(source, kind, of, now);
-    for (key, record) in &expected {
-        let row = found.get(key).ok_or_else(|| {
-            let item = &source.items[kind][key];
-            format!(
-                "P1: {name} lacks {key} at the end: {item:?}, silent since {}",
-                source.silent_since
-            )
-        })?;
-        if row.record != *record {
-            return Err(format!("P1: {name} {key} says {} and is {record}", row.record));
-        }
-    }
-    if of.is_snapshot() && of.parent.as_ref().is_none_or(|it| it.reading == Reading::List) {
-        let unknown = found.keys().find(|key| !expected.iter().any(|(it, _)| it == *key));
-        if let Some(key) = unknown {
-            return Err(format!("{name} has {key} in dt={today}, which is not there"));
-        }
-    }
-    Ok(())
 }
 
-/// The records that a clean run brings.
-fn expected(
-    source: &Source,
-    kind: usize,
-    of: &Kind,
+/// The end of a night: a clean run has ended, and nothing has changed since.
+struct End {
     now: DateTime<Utc>,
-) -> Vec<(String, serde_json::Value)> {
-    let has_begun = |of: &Kind, at: DateTime<Utc>| match of.dated {
-        Dated::Window => at < now,
-        Dated::Field => of.window.is_none() || at < now,
-        Dated::Run => true,
-    };
-    let is_there = |key: &String, item: &super::source::Item| match &of.parent {
-        None => has_begun(of, item.at),
-        Some(lineage) if lineage.reading == Reading::ByReference => {
-            let parents = source.items[lineage.parent].values();
-            let mut parents = parents.filter(|it| source.selects(kind, it));
-            let is_listed = |at| has_begun(&source.kinds[lineage.parent], at);
-            parents.any(|it| is_listed(it.at) && it.refers_to(key))
+    is_monthly: bool,
+    /// Whether private records were asked for too.
+    has_private: bool,
+    /// Whether rows may lack what people said, since some run left it out.
+    lacks_words: bool,
+    /// From when on everything was listed; `None` if everything was.
+    listed_since: Option<DateTime<Utc>>,
+}
+
+impl End {
+    /// Whether a table has all that the source has, as it is now.
+    fn check_table(&self, source: &Source, kind: usize, rows: &[Row]) -> Result<(), String> {
+        let (of, name) = (&source.kinds[kind], &source.names[kind]);
+        let today = partition(self.now, self.is_monthly);
+        let mut found: HashMap<String, &Row> = HashMap::new();
+        let is_now = |row: &&Row| !row.deleted && (!of.is_snapshot() || row.dt == today);
+        for row in rows.iter().filter(is_now) {
+            found.insert(key_of(of, row), row);
         }
-        Some(lineage) => {
-            let parent = item.of.as_ref().and_then(|id| source.items[lineage.parent].get(id));
-            parent.is_some_and(|it| {
-                source.selects(kind, it) && has_begun(&source.kinds[lineage.parent], it.at)
-            })
+        // What children are asked for by is good for days.
+        if of.parent.as_ref().is_some_and(|it| it.refresh.is_some()) {
+            return Ok(());
         }
-    };
-    let items = source.items[kind].iter().filter(|(key, item)| is_there(key, item));
-    items
-        .map(|(key, item)| (key.clone(), crate::support::normal(source.shown(kind, item))))
-        .collect()
+        let expected = self.expected(source, kind, of);
+        for (key, record) in &expected {
+            let row = found.get(key).ok_or_else(|| {
+                let item = &source.items[kind][key];
+                format!(
+                    "P1: {name} lacks {key} at the end: {item:?}, silent since {}",
+                    source.silent_since
+                )
+            })?;
+            let mut record = record.clone();
+            if self.lacks_words && row.record.get(of.words().said).is_none() {
+                record.as_object_mut().unwrap().remove(of.words().said);
+            }
+            if row.record != record {
+                return Err(format!("P1: {name} {key} says {} and is {record}", row.record));
+            }
+        }
+        if of.is_snapshot() && of.parent.as_ref().is_none_or(|it| it.reading == Reading::List) {
+            let is_hidden = |row: &Row| {
+                let parent = of.parent.as_ref().zip(row.parent.as_ref());
+                parent.is_some_and(|(it, id)| source.veiled[it.parent].contains(id))
+            };
+            let is_known =
+                |key: &String| is_hidden(found[key]) || expected.iter().any(|(it, _)| it == key);
+            if let Some(key) = found.keys().find(|key| !is_known(key)) {
+                return Err(format!("{name} has {key} in dt={today}, which is not there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// P11: what is gone, in what was listed, is taken out or marked.
+    fn check_gone(&self, world: &World, kind: usize, rows: &[Row]) -> Result<(), String> {
+        let (source, of) = (&world.source, &world.source.kinds[kind]);
+        if !of.deletes || !source.loses_rows(kind) {
+            return Ok(());
+        }
+        let is_listed = |key: &String, row: &Row| match self.listed_since {
+            None => true,
+            Some(since) => {
+                let at = row.record[of.words().at].as_str().unwrap_or_default();
+                let is_young =
+                    at[1..].parse::<i64>().is_ok_and(|it| it >= since.timestamp_micros());
+                let is_quiet = !source.moved[kind].contains(key)
+                    && !source.veiled[kind].contains(key)
+                    && !world.oracle.was_checked(key);
+                is_young && is_quiet
+            }
+        };
+        let mut live = rows.iter().filter(|row| !row.deleted).map(|row| (key_of(of, row), row));
+        match live.find(|(key, row)| !source.items[kind].contains_key(key) && is_listed(key, row)) {
+            Some((key, row)) => {
+                let name = &source.names[kind];
+                Err(format!("P11: {name} has {key} in dt={}, which was deleted", row.dt))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The records that a clean run brings.
+    fn expected(
+        &self,
+        source: &Source,
+        kind: usize,
+        of: &Kind,
+    ) -> Vec<(String, serde_json::Value)> {
+        let has_begun = |of: &Kind, item: &Item| match of.dated {
+            Dated::Window => item.at < self.now,
+            Dated::Field => of.window.is_none() || item.at < self.now,
+            Dated::Run => true,
+        };
+        let is_listed =
+            |of: &Kind, item: &Item| has_begun(of, item) && (!item.hidden || self.has_private);
+        let is_there = |key: &String, item: &Item| match &of.parent {
+            None => is_listed(of, item),
+            Some(lineage) if lineage.reading == Reading::ByReference => {
+                let parents = source.items[lineage.parent].values();
+                let mut parents = parents.filter(|it| source.selects(kind, it));
+                parents.any(|it| is_listed(&source.kinds[lineage.parent], it) && it.refers_to(key))
+            }
+            Some(lineage) => {
+                let parent = item.of.as_ref().and_then(|id| source.items[lineage.parent].get(id));
+                parent.is_some_and(|it| {
+                    source.selects(kind, it) && is_listed(&source.kinds[lineage.parent], it)
+                })
+            }
+        };
+        let items = source.items[kind].iter().filter(|(key, item)| is_there(key, item));
+        items
+            .map(|(key, item)| (key.clone(), crate::support::normal(source.shown(kind, item))))
+            .collect()
+    }
 }

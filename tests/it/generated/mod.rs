@@ -50,10 +50,11 @@ fn p1_p2_p3_p4_p5_p10_p12_the_lake_says_what_was_said_last_whatever_the_endpoint
         if let Err(least) = try_seed(seed, space, shrinks) {
             let (reason, life) = *least;
             println!("seed {seed}: {reason}\n{life:#?}");
-            println!(
-                "replay: CLARI_LAKE_SEED={seed} CLARI_LAKE_SEEDS=1 cargo test --test it generated"
+            let replay = format!(
+                "CLARI_LAKE_SEED={seed} CLARI_LAKE_SEEDS=1 cargo test --test it -- generated"
             );
-            failed.push(format!("{seed}: {reason}"));
+            // What is said last is not cut out of long output.
+            failed.push(format!("seed {seed}: {reason}\nreplay: {replay}"));
             if number("CLARI_LAKE_GO_ON").is_none() {
                 break;
             }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::kind::{Dated, Kind};
 use super::oracle::key_of;
 use super::wire::World;
-use crate::support::rows_in;
+use crate::support::{Row, rows_in};
 
 /// Reads an object of the lake by its path; `None` when it is not there.
 pub(super) type Read = Box<dyn Fn(&str) -> Option<Bytes> + Send>;
@@ -38,10 +39,7 @@ impl Observer {
         let world = world.lock().unwrap();
         let Some(kind) = world.source.names.iter().position(|name| name == table) else { return };
         let of = &world.source.kinds[kind];
-        let rows = (self.read)(path).map(|bytes| {
-            rows_in(bytes, dt, of.parent_column(), of.dated != super::kind::Dated::Field)
-        });
-        let rows = rows.unwrap_or_default();
+        let rows = self.rows(path, dt, of);
         let keys: BTreeSet<String> = rows.iter().map(|row| key_of(of, row)).collect();
         if keys.len() < rows.len() {
             self.found(format!("P2: {table} has a key twice in dt={dt}"));
@@ -60,24 +58,42 @@ impl Observer {
             let places = self.places.entry((kind, key.clone())).or_default();
             places.remove(dt);
             let is_elsewhere = !places.is_empty() && !of.is_snapshot();
-            if !is_elsewhere && !world.source.gone[kind].contains(key) {
+            let may_go = world.source.gone[kind].contains(key)
+                || world.oracle.may_go(kind, &world.source, key);
+            if !is_elsewhere && !may_go {
                 self.found(format!("P1: {table} had {key} in dt={dt}, and no record was removed"));
             }
         }
+    }
+
+    fn rows(&self, path: &str, dt: &str, of: &Kind) -> Vec<Row> {
+        let bytes = (self.read)(path);
+        let has_day = of.dated != Dated::Field;
+        bytes.map(|bytes| rows_in(bytes, dt, of.parent_column(), has_day)).unwrap_or_default()
     }
 
     fn found(&mut self, wrong: String) {
         self.wrong.get_or_insert(wrong);
     }
 
-    /// Forgets an object that was changed from outside.
-    pub(super) fn forget(&mut self, path: &str) {
-        self.objects.remove(path);
-        if let Some((_, dt)) = path.split_once("/dt=") {
-            let dt = dt.split('/').next().unwrap_or_default();
-            self.places.values_mut().for_each(|places| {
+    /// Takes an object as it is, which was lost or replaced from outside.
+    pub(super) fn accept(&mut self, path: &str) {
+        let Some((table, rest)) = path.split_once("/dt=") else { return };
+        let dt = rest.split('/').next().unwrap_or_default();
+        let world = Arc::clone(&self.world);
+        let world = world.lock().unwrap();
+        let Some(kind) = world.source.names.iter().position(|name| name == table) else { return };
+        let of = &world.source.kinds[kind];
+        let keys: BTreeSet<String> =
+            self.rows(path, dt, of).iter().map(|row| key_of(of, row)).collect();
+        for ((_, key), places) in self.places.iter_mut().filter(|((of, _), _)| *of == kind) {
+            if !keys.contains(key) {
                 places.remove(dt);
-            });
+            }
         }
+        for key in &keys {
+            self.places.entry((kind, key.clone())).or_default().insert(dt.to_owned());
+        }
+        self.objects.insert(path.to_owned(), keys);
     }
 }

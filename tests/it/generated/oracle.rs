@@ -23,8 +23,18 @@ pub(super) struct Said {
     pub(super) records: Vec<(String, DateTime<Utc>, Value)>,
     pub(super) to: Option<DateTime<Utc>>,
     pub(super) scope: Option<String>,
+    /// Whether it may have been asked only to know whether there is such a record.
+    pub(super) is_check: bool,
     /// Whether that may have been lost since.
     pub(super) is_lost: bool,
+}
+
+/// A 404 to a request for what an id of a parent leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Absence {
+    pub(super) kind: usize,
+    pub(super) of: String,
+    pub(super) sent: DateTime<Utc>,
 }
 
 /// What is known of a run.
@@ -32,6 +42,10 @@ pub(super) struct Said {
 pub(super) struct Told {
     /// The instant from which it counts.
     pub(super) now: DateTime<Utc>,
+    /// When it began, by the server's clock.
+    pub(super) begun: DateTime<Utc>,
+    /// Whether no other run was at work meanwhile.
+    pub(super) alone: bool,
     /// Whether its clock is not the server's.
     pub(super) skewed: bool,
     /// How many of its first replies may only say whether the API answers, or what time it is.
@@ -48,6 +62,7 @@ pub(super) struct Told {
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     pub(super) said: Vec<Said>,
+    pub(super) absences: Vec<Absence>,
     pub(super) runs: Vec<Told>,
 }
 
@@ -74,6 +89,39 @@ impl Oracle {
         self.said.iter_mut().filter(|said| said.kind == kind).for_each(|said| said.is_lost = true);
     }
 
+    /// When a look-up of this record was last answered with 404, where that says that it is gone.
+    fn absent_at(&self, kind: usize, source: &Source, key: &str) -> Option<DateTime<Utc>> {
+        let root_of = |kind: usize| source.kinds[kind].parent.as_ref().map_or(kind, |it| it.parent);
+        let root = root_of(kind);
+        let is_of =
+            |it: &&Absence| source.detects(it.kind) && root_of(it.kind) == root && it.of == key;
+        self.absences.iter().filter(is_of).map(|it| it.sent).max()
+    }
+
+    /// Whether a row may be gone though it was told: P11.
+    pub(super) fn may_go(&self, kind: usize, source: &Source, key: &str) -> bool {
+        let of = &source.kinds[kind];
+        let is_replaced = of.dated == Dated::Run || of.day_key;
+        // What was put off is not there until it begins.
+        let is_off =
+            source.moved[kind].contains(key) || self.absent_at(kind, source, key).is_some();
+        (is_replaced && source.gone[kind].contains(key)) || (source.loses_rows(kind) && is_off)
+    }
+
+    /// Whether it was asked whether there is such a record, and there was.
+    pub(super) fn was_checked(&self, key: &str) -> bool {
+        let mut checks = self.said.iter().filter(|said| said.is_check);
+        checks.any(|said| said.records.iter().any(|(it, ..)| it == key))
+    }
+
+    /// Whether this run was told of the parent that this id leads from.
+    pub(super) fn has_listed(&self, run: usize, source: &Source, kind: usize, id: &str) -> bool {
+        let parent = source.kinds[kind].parent.as_ref().map(|it| it.parent);
+        let mut lists =
+            self.said.iter().filter(|said| said.run == run && Some(said.kind) == parent);
+        lists.any(|said| said.records.iter().any(|(key, ..)| key == id))
+    }
+
     fn statements(&self, kind: usize, of: &Kind) -> HashMap<&str, Vec<Statement<'_>>> {
         let mut found: HashMap<&str, Vec<Statement<'_>>> = HashMap::new();
         let mut heard: HashMap<usize, usize> = HashMap::new();
@@ -88,7 +136,7 @@ impl Oracle {
             let to = said.to.map(|to| to.min(run.now));
             for (key, at, content) in &said.records {
                 let has_begun = of.dated != Dated::Field || to.is_none_or(|to| *at < to);
-                let counts = has_begun && !said.is_lost && !is_probe;
+                let counts = has_begun && !said.is_lost && !said.is_check && !is_probe;
                 let Said { run, sent, answered, .. } = *said;
                 let statement = Statement { run, sent, answered, content, counts };
                 found.entry(key).or_default().push(statement);
@@ -125,9 +173,14 @@ impl Oracle {
                 format!("P5: {name} has {key} in dt={dt}, of which no reply speaks")
             })?;
             self.check_row(of, name, (dt, key), row, said, is_monthly)?;
+            if row.deleted {
+                self.check_mark(kind, source, key, said)?;
+            }
         }
         for (key, said) in &statements {
-            self.check_presence(of, name, key, said, &rows, source, kind, is_monthly)?;
+            if !self.may_go(kind, source, key) {
+                self.check_presence(of, name, key, said, &rows, is_monthly)?;
+            }
         }
         if of.dated == Dated::Run {
             self.check_absence(kind, source, &statements, &rows, is_monthly)?;
@@ -213,7 +266,30 @@ impl Oracle {
         ))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a check of everything that is known")]
+    /// P11: what is marked as gone was answered with 404, and not listed since.
+    fn check_mark(
+        &self,
+        kind: usize,
+        source: &Source,
+        key: &str,
+        said: &[Statement<'_>],
+    ) -> Result<(), String> {
+        let name = &source.names[kind];
+        let Some(absent_at) = self.absent_at(kind, source, key) else {
+            return Err(format!("P11: {name} {key} is marked as gone, and no reply said so"));
+        };
+        // A child follows its parent's mark when it is exported itself.
+        let is_root = source.kinds[kind].parent.is_none();
+        let counts = said.iter().filter(|it| it.counts && self.runs[it.run].ended);
+        match counts.max_by_key(|it| it.sent).filter(|_| is_root) {
+            Some(last) if last.sent - self.slack(last) > absent_at => Err(format!(
+                "P11: {name} {key} is marked as gone since {absent_at}, and was listed at {}",
+                last.sent
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn check_presence(
         &self,
         of: &Kind,
@@ -221,14 +297,8 @@ impl Oracle {
         key: &str,
         said: &[Statement<'_>],
         rows: &Rows<'_>,
-        source: &Source,
-        kind: usize,
         is_monthly: bool,
     ) -> Result<(), String> {
-        let may_go = of.dated == Dated::Run || of.day_key;
-        if may_go && source.gone[kind].contains(key) {
-            return Ok(());
-        }
         let ended = said.iter().filter(|it| it.counts && self.runs[it.run].ended);
         for statement in ended {
             let dt = partition(self.runs[statement.run].now, is_monthly);

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::kind::{Dated, Format, Kind, Paging, Reading, STATUSES, TYPES};
+use super::kind::{BuiltIn, Dated, Format, Kind, Paging, Reading, TYPES};
 
 /// A record at the source.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub(super) struct Item {
     record: Map<String, Value>,
     /// The id that leads to it, of a child.
     pub(super) of: Option<String>,
+    /// Whether it is listed only with private records.
+    pub(super) hidden: bool,
 }
 
 impl Item {
@@ -35,6 +37,10 @@ pub(super) struct Source {
     pub(super) gone: Vec<BTreeSet<String>>,
     /// Keys whose records were of another day at some time.
     pub(super) moved: Vec<BTreeSet<String>>,
+    /// Keys that lists without private records lacked at some time.
+    pub(super) veiled: Vec<BTreeSet<String>>,
+    /// Records that were deleted and can come back.
+    deleted: Vec<(usize, String, Item)>,
     /// What changes without a trace is no older than this.
     pub(super) silent_since: DateTime<Utc>,
     first: DateTime<Utc>,
@@ -55,11 +61,26 @@ pub(super) enum Change {
     EditSilently,
     Move,
     Delete,
+    /// What was deleted is there again.
+    Return,
+    /// A record becomes private.
+    Hide,
+    /// A private record becomes public.
+    Show,
 }
 
 impl Change {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Create, Self::Schedule, Self::Edit, Self::EditSilently, Self::Move, Self::Delete];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Schedule,
+        Self::Edit,
+        Self::EditSilently,
+        Self::Move,
+        Self::Delete,
+        Self::Return,
+        Self::Hide,
+        Self::Show,
+    ];
 }
 
 /// A page of an answer, and whose it is.
@@ -95,6 +116,8 @@ impl Source {
             items: vec![BTreeMap::new(); kinds.len()],
             gone: vec![BTreeSet::new(); kinds.len()],
             moved: vec![BTreeSet::new(); kinds.len()],
+            veiled: vec![BTreeSet::new(); kinds.len()],
+            deleted: Vec::new(),
             silent_since: first,
             first,
             has_gaps: true,
@@ -130,11 +153,15 @@ impl Source {
         if self.kinds[kind].day_key {
             at = away_from_midnight(at);
         }
-        let mut record = self.content();
+        let mut record = self.content(kind);
         record.insert("id".to_owned(), json!(id));
         record.insert("refs".to_owned(), json!(self.references()));
-        let item = Item { at, changed_at: to, record, of: None };
+        let hidden = self.kinds[kind].private && self.rng.u8(..4) == 0;
+        let item = Item { at, changed_at: to, record, of: None, hidden };
         let key = self.key(kind, &id, at);
+        if hidden {
+            self.veiled[kind].insert(key.clone());
+        }
         self.items[kind].insert(key, item);
         self.create_children(kind, &id);
     }
@@ -144,12 +171,15 @@ impl Source {
     }
 
     /// What a record says beside its id and time.
-    fn content(&mut self) -> Map<String, Value> {
+    fn content(&mut self, kind: usize) -> Map<String, Value> {
+        let of = &self.kinds[kind];
+        let (statuses, words) = (of.statuses(), of.words());
+        let (is_verbatim, is_built_in) = (of.verbatim, of.built_in.is_some());
         let mut record = Map::new();
         let mut say = |name: &str, value: Value| record.insert(name.to_owned(), value);
-        say("status", json!(STATUSES[self.rng.usize(..STATUSES.len())]));
+        say("status", json!(statuses[self.rng.usize(..statuses.len())]));
         say("type", json!(TYPES[self.rng.usize(..TYPES.len())]));
-        say("owner", json!(format!("owner {}", self.rng.u8(..3))));
+        say(words.owner, json!(format!("owner {}", self.rng.u8(..3))));
         say("mood", json!(format!("mood {}", self.rng.u16(..))));
         let n = match self.rng.u8(..12) {
             0 => json!("many"),
@@ -157,6 +187,11 @@ impl Source {
             _ => json!(self.rng.i32(..1_000)),
         };
         say("n", n);
+        if is_verbatim {
+            let text = format!("words {}", self.rng.u16(..));
+            let turn = json!([{ "text": text, "personId": 0 }]);
+            say(words.said, if is_built_in { turn } else { json!(text) });
+        }
         record
     }
 
@@ -164,14 +199,14 @@ impl Source {
         for kind in self.children_of(parent) {
             match self.reading(kind) {
                 Reading::LookUp => {
-                    let record = self.content();
+                    let record = self.content(kind);
                     self.put_child(kind, id, id.to_owned(), record);
                 }
                 Reading::List => {
                     for _ in 0..self.rng.u8(..4) {
                         self.born += 1;
                         let child = format!("child-{}", self.rng.u8(..6));
-                        let record = self.content();
+                        let record = self.content(kind);
                         self.put_child(kind, id, child, record);
                     }
                 }
@@ -179,7 +214,7 @@ impl Source {
                     for number in 0..5 {
                         let child = format!("ref-{number}");
                         if !self.items[kind].contains_key(&child) {
-                            let record = self.content();
+                            let record = self.content(kind);
                             self.put_child(kind, &child.clone(), child, record);
                         }
                     }
@@ -197,11 +232,11 @@ impl Source {
             Some(_) => format!("{of}/{id}"),
             None => id,
         };
-        let item = Item { at, changed_at, record, of: Some(of.to_owned()) };
+        let item = Item { at, changed_at, record, of: Some(of.to_owned()), hidden: false };
         self.items[kind].insert(key, item);
     }
 
-    fn children_of(&self, parent: usize) -> Vec<usize> {
+    pub(super) fn children_of(&self, parent: usize) -> Vec<usize> {
         let is_child = |kind: &Kind| kind.parent.as_ref().is_some_and(|it| it.parent == parent);
         (0..self.kinds.len()).filter(|at| is_child(&self.kinds[*at])).collect()
     }
@@ -232,7 +267,10 @@ impl Source {
             }
             Change::Move if is_root && !by_number => self.move_one(kind, since, now),
             Change::Delete if !by_number => self.delete(kind),
-            Change::Create | Change::Schedule | Change::Move | Change::Delete => {}
+            Change::Return if !by_number => self.put_back(kind, now),
+            Change::Hide if !by_number => self.veil(kind, true),
+            Change::Show if !by_number => self.veil(kind, false),
+            _ => {}
         }
     }
 
@@ -250,7 +288,7 @@ impl Source {
             return;
         }
         let Some(key) = self.any(kind, since) else { return };
-        let content = self.content();
+        let content = self.content(kind);
         let refs = self.references();
         let item = self.items[kind].get_mut(&key).unwrap();
         item.record.extend(content);
@@ -263,7 +301,7 @@ impl Source {
         let id = item.record["id"].as_str().unwrap().to_owned();
         for child in self.children_of(kind) {
             if self.kinds[child].is_look_up() {
-                let content = self.content();
+                let content = self.content(child);
                 if let Some(item) = self.items[child].get_mut(&id) {
                     item.record.extend(content);
                 }
@@ -326,6 +364,30 @@ impl Source {
         }
     }
 
+    /// Makes a record private, or public; where that leaves no trace but in lists.
+    fn veil(&mut self, kind: usize, hidden: bool) {
+        if !self.kinds[kind].private {
+            return;
+        }
+        let Some(key) = self.any(kind, self.silent_since) else { return };
+        self.items[kind].get_mut(&key).unwrap().hidden = hidden;
+        self.veiled[kind].insert(key);
+    }
+
+    /// What was deleted last is there again.
+    fn put_back(&mut self, kind: usize, now: DateTime<Utc>) {
+        let since = self.silent_since;
+        let is_seen = |(of, _, item): &(usize, String, Item)| *of == kind && item.at >= since;
+        let Some(place) = self.deleted.iter().rposition(is_seen) else { return };
+        let (_, key, mut item) = self.deleted.remove(place);
+        // As all that is looked up it says something new only where its parent does.
+        item.changed_at = now;
+        item.record.extend(self.content(kind));
+        let id = item.record["id"].as_str().unwrap().to_owned();
+        self.items[kind].insert(key, item);
+        self.create_children(kind, &id);
+    }
+
     fn delete(&mut self, kind: usize) {
         let is_by_reference =
             self.kinds[kind].parent.as_ref().is_some_and(|it| it.reading == Reading::ByReference);
@@ -334,6 +396,9 @@ impl Source {
         }
         let Some(key) = self.any(kind, self.silent_since) else { return };
         let Some(item) = self.items[kind].remove(&key) else { return };
+        if self.kinds[kind].parent.is_none() {
+            self.deleted.push((kind, key.clone(), item.clone()));
+        }
         let id = item.record["id"].as_str().unwrap().to_owned();
         self.gone[kind].insert(key);
         for child in self.children_of(kind) {
@@ -360,15 +425,27 @@ impl Source {
         self.kinds[kind].dated == Dated::Window || self.moved[kind].contains(key)
     }
 
+    /// Whether look-ups of this endpoint tell which of the parent's records are gone.
+    pub(super) fn detects(&self, kind: usize) -> bool {
+        let of = &self.kinds[kind];
+        of.deletes && of.is_look_up()
+    }
+
+    /// Whether rows of this endpoint go, or are marked, when a look-up answers 404.
+    pub(super) fn loses_rows(&self, kind: usize) -> bool {
+        let root = self.kinds[kind].parent.as_ref().map_or(kind, |it| it.parent);
+        self.children_of(root).into_iter().any(|child| self.detects(child))
+    }
+
     /// A record as the API shows it.
     pub(super) fn shown(&self, kind: usize, item: &Item) -> Value {
         let mut record = item.record.clone();
         let of = &self.kinds[kind];
         if of.dated == Dated::Field {
-            record.insert("at".to_owned(), json!(stamp(item.at)));
+            record.insert(of.words().at.to_owned(), json!(stamp(item.at)));
         }
         if of.modified {
-            record.insert("changed_at".to_owned(), json!(stamp(item.changed_at)));
+            record.insert(of.words().changed_at.to_owned(), json!(stamp(item.changed_at)));
         }
         Value::Object(record)
     }
@@ -380,10 +457,7 @@ impl Source {
         query: &[(String, String)],
         now: DateTime<Utc>,
     ) -> Result<Answer, NoAnswer> {
-        let mut parts = path.trim_start_matches('/').split('/');
-        let name = parts.next().unwrap_or_default();
-        let kind = self.names.iter().position(|it| it == name).ok_or(NoAnswer::NotFound)?;
-        let of = parts.next_back().map(decoded);
+        let (kind, of) = self.route(path, query).ok_or(NoAnswer::NotFound)?;
         let asked = Asked { query, of };
         let found = self.find(kind, &asked, now)?;
         let is_single = self.kinds[kind].is_single();
@@ -395,8 +469,12 @@ impl Source {
         let records: Vec<_> =
             page.map(|(key, item)| ((*key).clone(), item.at, self.shown(kind, item))).collect();
         let shown: Vec<&Value> = records.iter().map(|(_, _, record)| record).collect();
-        let mut body =
-            if is_single { json!({ "item": shown[0] }) } else { json!({ "items": shown }) };
+        let words = self.kinds[kind].words();
+        let mut body = if is_single {
+            json!({ words.single: shown[0] })
+        } else {
+            json!({ words.list: shown })
+        };
         let behind = from + records.len();
         if behind < found.len() {
             match self.kinds[kind].paging {
@@ -417,6 +495,33 @@ impl Source {
             to: asked.to(&self.kinds[kind]),
             scope: self.scope(kind, &asked),
         })
+    }
+
+    /// The endpoint that a path is of, and the id of the parent.
+    pub(super) fn route(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+    ) -> Option<(usize, Option<String>)> {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let built_in = |it: BuiltIn| self.kinds.iter().position(|kind| kind.built_in == Some(it));
+        let is_below = |it: BuiltIn| parts.len() > 1 && it == BuiltIn::PlaylistCalls;
+        if let Some(own) = self.names.iter().position(|it| *it == parts[0])
+            && self.kinds[own].built_in.is_none()
+        {
+            return Some((own, (parts.len() > 1).then(|| decoded(parts[parts.len() - 1]))));
+        }
+        let is_named = |kind: &Kind| {
+            let it = kind.built_in.filter(|it| it.path() == parts[0]);
+            it.is_some_and(|it| is_below(it) == (parts.len() > 1))
+        };
+        let kind = self.kinds.iter().position(is_named)?;
+        let of = if Some(kind) == built_in(BuiltIn::CallDetails) {
+            query.iter().find(|(name, _)| name == "id").map(|(_, id)| id.clone())
+        } else {
+            parts.get(1).map(|id| decoded(id))
+        };
+        Some((kind, of))
     }
 
     /// What a whole list says that it is all of: a snapshot, a parent's children, a day.
@@ -445,10 +550,13 @@ impl Source {
             let before = to.is_none_or(|to| at < to || (at == to && edges_inside));
             after && before
         };
-        let since = asked.get("since").map(parsed);
+        let words = of.words();
+        let since = asked.get(words.since).map(parsed);
+        let shows_all = asked.get(words.private) == Some("true");
         let mut found: Vec<_> = self.items[kind]
             .iter()
             .filter(|(_, item)| of.parent.is_none() || item.of == asked.of)
+            .filter(|(_, item)| !item.hidden || shows_all)
             .filter(|(_, item)| of.window.is_none() || is_inside(item.at))
             // What has no date of its own is not there before its time.
             .filter(|(_, item)| of.dated != Dated::Window || item.at <= now)
@@ -462,7 +570,7 @@ impl Source {
                 return Err(NoAnswer::NotFound);
             }
         }
-        match asked.get("sort") {
+        match asked.get(words.sort) {
             Some("asc") if of.dated != Dated::Run => {
                 found.sort_by_key(|(key, item)| (item.at, *key));
             }
@@ -504,7 +612,9 @@ impl Asked<'_> {
                 begin + TimeDelta::days(days) - TimeDelta::milliseconds(days)
             }
         };
-        (self.get("from").map(|text| at(text, 0)), self.get("to").map(|text| at(text, 1)))
+        let words = kind.words();
+        let edge = |name: &str, days| self.get(name).map(|text| at(text, days));
+        (edge(words.from, 0), edge(words.to, 1))
     }
 
     /// Before which a record's time must be, as far as the request's window says.

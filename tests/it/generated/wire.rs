@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::fetch::{Break, Exchanged, Get, Severed, Transport};
 use fastrand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::oracle::{Oracle, Said};
+use super::oracle::{Absence, Oracle, Said};
 use super::source::{Answer, NoAnswer, Source};
 use crate::support::normal;
 
@@ -49,6 +49,8 @@ pub(super) struct Wire {
     pub(super) server: Clock,
     pub(super) run: usize,
     pub(super) trouble: Trouble,
+    /// Whether the run leaves out what people said.
+    pub(super) no_transcripts: bool,
     pub(super) begun: DateTime<Utc>,
     pub(super) rng: Mutex<Rng>,
 }
@@ -114,15 +116,26 @@ impl Wire {
         let query: Vec<(String, String)> =
             get.url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect();
         let nothing = Bytes::from_static(b"{}");
-        let world = self.world.lock().unwrap();
+        let mut world = self.world.lock().unwrap();
+        // What the exporter asks to know whether the API answers at all.
+        if get.url.path() == "/topics" {
+            return (200, Bytes::from_static(b"{\"topics\": []}"), None);
+        }
+        let asked_for = world.source.route(get.url.path(), &query);
+        let not_found = |world: &mut World| {
+            if let Some((kind, Some(of))) = asked_for.clone() {
+                world.oracle.absences.push(Absence { kind, of, sent });
+            }
+            (404, nothing.clone(), None)
+        };
         let answer = match world.source.answer(get.url.path(), &query, self.server.now()) {
             Ok(answer) => answer,
-            Err(NoAnswer::NotFound) => return (404, nothing, None),
+            Err(NoAnswer::NotFound) => return not_found(&mut world),
             Err(NoAnswer::Refused) => return (400, nothing, None),
         };
-        let of = &world.source.kinds[answer.kind];
+        let of = world.source.kinds[answer.kind].clone();
         if self.trouble.absent && of.is_look_up() {
-            return (404, nothing, None);
+            return not_found(&mut world);
         }
         let is_later = |(name, value): &(String, String)| match name.as_str() {
             "skip" | "page" => value.parse::<u32>().is_ok_and(|number| number > 1),
@@ -139,10 +152,20 @@ impl Wire {
             return (502, nothing, None);
         }
         let Answer { kind, body, records, to, scope } = answer;
-        let records = records.into_iter().map(|(key, at, record)| (key, at, normal(record)));
+        let kept = |mut record: Value| {
+            if let Some(fields) = record.as_object_mut().filter(|_| self.no_transcripts) {
+                fields.remove(of.words().said);
+            }
+            normal(record)
+        };
+        let records = records.into_iter().map(|(key, at, record)| (key, at, kept(record)));
         let records = records.collect();
-        let said =
-            Said { run: self.run, kind, sent, answered: sent, records, to, scope, is_lost: false };
+        let is_check = asked_for.and_then(|(_, of)| of).is_some_and(|of| {
+            world.source.detects(kind)
+                && !world.oracle.has_listed(self.run, &world.source, kind, &of)
+        });
+        let (run, answered, is_lost) = (self.run, sent, false);
+        let said = Said { run, kind, sent, answered, records, to, scope, is_check, is_lost };
         (200, Bytes::from(json!(body).to_string()), Some(said))
     }
 }

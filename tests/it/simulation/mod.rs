@@ -4,13 +4,16 @@
 //! be the source, record by record.
 //!
 //! `CLARI_LAKE_SEED` is the first seed (1), `CLARI_LAKE_SEEDS` how many, `CLARI_LAKE_SECONDS` for
-//! how long new ones are begun (20); a seed that fails is named.
+//! how long new ones are begun (20). Of a seed that fails the last steps are printed, and at the very
+//! end what failed and how to replay it, since long output is cut in the middle.
 
 mod attack;
 mod night;
 mod wire;
 mod world;
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
@@ -33,17 +36,46 @@ fn p1_p2_p3_p4_p10_p11_p12_the_lake_is_the_source_after_any_schedule() {
             return;
         }
         if let Err(failed) = catch_unwind(AssertUnwindSafe(|| live(seed))) {
+            print_last_steps();
+            println!("seed {seed}: {}", message(failed.as_ref()));
             println!(
-                "replay: CLARI_LAKE_SEED={seed} CLARI_LAKE_SEEDS=1 cargo test --test it simulation"
+                "replay: CLARI_LAKE_SEED={seed} CLARI_LAKE_SEEDS=1 cargo test --test it -- simulation"
             );
             resume_unwind(failed);
         }
     }
 }
 
+/// How many steps of a schedule that fails are printed.
+const LAST_STEPS: usize = 200;
+
+thread_local! {
+    /// The steps of the present schedule, which runs on one thread.
+    static STEPS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Notes a step of the schedule, to be printed if it fails.
+fn note(step: String) {
+    STEPS.with_borrow_mut(|steps| steps.push(step));
+}
+
+fn print_last_steps() {
+    STEPS.with_borrow(|steps| {
+        let left_out = steps.len().saturating_sub(LAST_STEPS);
+        println!("{left_out} earlier steps are left out");
+        steps[left_out..].iter().for_each(|step| println!("{step}"));
+    });
+}
+
+/// What a panic said.
+fn message(failed: &(dyn Any + Send)) -> &str {
+    let text = failed.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| failed.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
+}
+
 /// Lives through the nights of one seed.
 fn live(seed: u64) {
-    println!("seed {seed}");
+    STEPS.with_borrow_mut(Vec::clear);
     // The exporter's own luck, which spreads its retries.
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -15,6 +15,7 @@ use clari_lake::verify::verify;
 use fastrand::Rng;
 
 use super::attack::Blow;
+use super::note;
 use super::wire::Wire;
 use super::world::World;
 use crate::support::{Lake, Run, assert_calls, assert_scorecards, assert_snapshot};
@@ -71,7 +72,7 @@ impl Life {
             beyond_cap: [BeyondCap::Refuse, BeyondCap::Clamp, BeyondCap::Empty][rng.usize(..3)],
             ..Settings::default()
         };
-        println!("{} calls in {} days", options.calls, options.days);
+        note(format!("{} calls in {} days", options.calls, options.days));
         let world = World::new(&workspace, &server, rng.fork(), first);
         Self { rng, world, lake: Lake::in_memory(), settings, server, here }
     }
@@ -90,7 +91,7 @@ impl Life {
             }
         };
         self.world.restless.clear();
-        println!("night {night}: {scope:?}");
+        note(format!("night {night}: {scope:?}"));
         tokio::time::sleep(Duration::from_secs(self.rng.u64(60..36_000))).await;
         for _ in 0..self.rng.u32(..6) {
             self.world.change();
@@ -154,14 +155,14 @@ impl Life {
         if rng.u8(..4) == 0 {
             run = run.only(&["calls", "call_details"]);
         }
-        println!("  run: share {share:.2}, quota {quota:?}, {blow:?}");
+        note(format!("  run: share {share:.2}, quota {quota:?}, {blow:?}"));
         async move {
             let ended = blow.befall(stop, run.only_tables().perform()).await;
             match ended {
-                None => println!("  killed"),
-                Some(Ok(report)) => println!("  ended, complete: {}", report.complete),
+                None => note("  killed".to_owned()),
+                Some(Ok(report)) => note(format!("  ended, complete: {}", report.complete)),
                 Some(Err(error)) => {
-                    println!("  ended: {error}");
+                    note(format!("  ended: {error}"));
                     let kinds =
                         [ErrorKind::Unavailable, ErrorKind::Exhausted, ErrorKind::Interrupted];
                     assert!(kinds.contains(&error.kind()), "{error:?}");

@@ -9,6 +9,8 @@ use clari_lake::simulator::{Table, Workspace};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::note;
+
 /// Statuses in which a call's details are asked for; none ever leaves them.
 const READY: [&str; 2] = ["PROCESSED", "POST_PROCESSING_DONE"];
 const OTHERS: [&str; 4] = ["PROCESSING", "INPROGRESS", "CALL_DID_NOT_HAPPEN", "ERROR_PROCESSING"];
@@ -89,7 +91,7 @@ impl World {
             _ => self.score(now),
         };
         if let Some(what) = what {
-            println!("    {} {what}", now.format("%dT%H:%M:%S%.3f"));
+            note(format!("    {} {what}", now.format("%dT%H:%M:%S%.3f")));
         }
     }
 
