@@ -1,18 +1,10 @@
 //! Athena: external tables with projected partitions. Definitions are in Hive's words, queries in
 //! Trino's.
 
-use chrono::NaiveDate;
-
-use super::dialect::{
-    Dialect, Each, backticked, definitions, double_quoted, escaped, hive_type, names, view,
-};
+use super::dialect::{Dialect, backticked, definitions, double_quoted, escaped, hive_type};
 use super::table::{LakeTable, SqlColumn, SqlType, dt, file_columns};
 use crate::manifest::Granularity;
-use crate::partition::Partition;
 use crate::schema::{Column, ColumnType, Schema};
-
-/// No call is older, unless the lake knows better.
-const FIRST_DAY: Option<NaiveDate> = NaiveDate::from_ymd_opt(2015, 1, 1);
 
 pub(super) struct Athena;
 
@@ -36,25 +28,19 @@ impl Dialect for Athena {
     }
 
     fn table(&self, table: &LakeTable, location: &str) -> String {
-        let folder = format!("{location}/{}", table.name);
-        if !table.has_undated {
-            return external(table, &table.name, &folder, true);
-        }
-        // Projected partitions are dates, and rows without one would be seen by nobody.
-        let (dated, undated) = (format!("{}_dated", table.name), format!("{}_undated", table.name));
-        let no_date = format!("{folder}/dt={}", Partition::of(None, table.granularity));
-        let columns = names(self, &file_columns(&table.schema));
-        let all = format!(
-            "select\n{columns},\n  \"dt\"\nfrom {}\nunion all\n\
-             select\n{columns},\n  cast(null as date) as \"dt\"\nfrom {}",
-            self.name(&dated),
-            self.name(&undated),
-        );
+        let note = if table.has_undated {
+            "-- Rows without a date are not here: no projected partition has them.\n"
+        } else {
+            ""
+        };
+        let (name, folder) = (hive_name(&table.name), format!("{location}/{}/", table.name));
         format!(
-            "{}{}{}",
-            external(table, &dated, &folder, true),
-            external(table, &undated, &no_date, false),
-            view(self, &self.name(&table.name), &all)
+            "{note}drop table if exists {name};\ncreate external table {name} (\n{}\n)\n\
+             partitioned by (\n{}\n)\nstored as parquet\nlocation {}{};\n",
+            hive_columns(&file_columns(&table.schema)),
+            hive_columns(&[dt()]),
+            escaped(&folder),
+            projection(table),
         )
     }
 
@@ -69,28 +55,64 @@ impl Dialect for Athena {
         )
     }
 
-    fn each(&self, list: &str, fields: &[Column], alias: &str) -> Each {
+    fn shows_undated(&self) -> bool {
+        // Projected partitions are dates.
+        false
+    }
+
+    fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String {
         // A row that is unnested falls apart into its fields, all of which have to be named.
-        let mut columns: Vec<_> = fields.iter().map(|field| self.name(&field.name)).collect();
-        columns.push(format!("{alias}_place"));
+        let mut columns: Vec<_> = fields.iter().map(|field| self.name(field)).collect();
+        columns.push(format!("{item}_index"));
         let columns = columns.join(", ");
-        Each {
-            join: format!("cross join unnest({list}) with ordinality as {alias} ({columns})"),
-            index: format!("{alias}.{alias}_place - 1"),
-            item: alias.to_owned(),
-        }
+        format!("{relation}\n  cross join unnest({list}) with ordinality as {item} ({columns})")
+    }
+
+    fn structs(&self, list: &str, item: &str, fields: &[(&str, ColumnType, String)]) -> String {
+        let values: Vec<_> = fields.iter().map(|it| it.2.as_str()).collect();
+        let define =
+            |it: &(&str, ColumnType, String)| format!("{} {}", it.0, self.column_type(&it.1));
+        let types: Vec<_> = fields.iter().map(define).collect();
+        // Trino's `sequence` counts down from 1 to 0, which an empty list must not see.
+        format!(
+            "case when cardinality({list}) > 0 then zip_with({list}, \
+             sequence(1, cardinality({list})), ({item}, {item}_index) -> \
+             cast(row({}) as row({}))) end",
+            values.join(", "),
+            types.join(", ")
+        )
+    }
+
+    fn concat(&self, lists: &[&str]) -> String {
+        format!("flatten(array[\n      {}\n    ])", lists.join(",\n      "))
     }
 
     fn length(&self, list: &str) -> String {
         format!("cardinality({list})")
     }
 
+    fn lines_of(&self, list: &str) -> String {
+        format!("array_join({list}, chr(10))")
+    }
+
+    fn count_matches(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_count({text}, '{pattern}')")
+    }
+
+    fn is_like(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_like({text}, '^({pattern})$')")
+    }
+
+    fn seconds_after(&self, instant: &str, seconds: &str) -> String {
+        format!("date_add('second', {seconds}, {instant})")
+    }
+
     fn day_of(&self, instant: &str) -> String {
         format!("cast({instant} as date)")
     }
 
-    fn is_like(&self, text: &str, pattern: &str) -> String {
-        format!("regexp_like({text}, '^{pattern}$')")
+    fn today(&self) -> String {
+        "cast(current_timestamp at time zone 'UTC' as date)".to_owned()
     }
 }
 
@@ -113,26 +135,8 @@ impl Athena {
     }
 }
 
-/// The statements that define a table over the objects in one folder, or in one for each date.
-fn external(table: &LakeTable, name: &str, folder: &str, by_date: bool) -> String {
-    let (partitions, properties) = if by_date {
-        (format!("partitioned by (\n{}\n)\n", hive_columns(&[dt()])), projection(table))
-    } else {
-        Default::default()
-    };
-    format!(
-        "drop table if exists {name};\ncreate external table {name} (\n{}\n)\n{partitions}\
-         stored as parquet\nlocation {}{properties};\n",
-        hive_columns(&file_columns(&table.schema)),
-        escaped(&format!("{folder}/")),
-        name = hive_name(name),
-    )
-}
-
 fn projection(table: &LakeTable) -> String {
-    // A snapshot is never of a day before the first; anything else may be backfilled.
-    let backfilled = FIRST_DAY.filter(|_| !table.is_snapshot || table.first_day.is_none());
-    let first = table.first_day.into_iter().chain(backfilled).min().unwrap_or_default();
+    let first = table.first_day.unwrap_or_default();
     let unit = match table.granularity {
         Granularity::Day => "DAYS",
         Granularity::Month => "MONTHS",

@@ -1,6 +1,6 @@
 //! What differs from engine to engine.
 
-use super::table::{LakeTable, SqlColumn, SqlType, all_columns};
+use super::table::{DT, LakeTable, SqlColumn, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, Schema};
 
 /// An engine's way of saying things. What is not here, all engines say alike.
@@ -25,33 +25,71 @@ pub(super) trait Dialect {
         "create or replace view"
     }
 
-    /// Joins the items of `list`, each with its place, to the relation before; `alias` names them.
-    fn each(&self, list: &str, fields: &[Column], alias: &str) -> Each;
+    /// The date of the newest partition, as a query.
+    fn newest_partition(&self, table: &LakeTable, _location: &str) -> String {
+        format!("select max({DT}) from {}", self.name(&table.name))
+    }
+
+    /// Whether its tables have the rows without a date.
+    fn shows_undated(&self) -> bool {
+        true
+    }
+
+    /// `relation`, which is called `c`, with a row for each item of `list`. An item's `fields`
+    /// are columns below `item`.
+    fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String;
+
+    /// An item's place in its list, from 0.
+    fn place(&self, item: &str) -> String {
+        format!("{item}_index - 1")
+    }
+
+    /// A list with a struct of `fields` for each item of `list`; null for an empty list.
+    fn structs(&self, list: &str, item: &str, fields: &[(&str, ColumnType, String)]) -> String;
+
+    /// A list with `expression` for each item of `list`.
+    fn map(&self, list: &str, item: &str, expression: &str) -> String {
+        format!("transform({list}, {item} -> {expression})")
+    }
+
+    /// A group's values by their keys, of which none comes twice.
+    fn map_agg(&self, key: &str, value: &str) -> String {
+        format!("map_agg({key}, {value})")
+    }
+
+    /// The value of a key in a map; null where there is none.
+    fn element_at(&self, map: &str, key: &str) -> String {
+        format!("element_at({map}, {key})")
+    }
+
+    /// The items of several lists as one list; a null list has none.
+    fn concat(&self, lists: &[&str]) -> String;
 
     /// How many items a list has; null for a null list.
     fn length(&self, list: &str) -> String;
 
-    /// The UTC day of an instant.
-    fn day_of(&self, instant: &str) -> String;
+    /// The values of a group where `condition` holds, sorted by `order`; null if there are none.
+    fn sorted_list(&self, value: &str, order: &str, condition: &str) -> String {
+        format!("array_agg({value} order by {order}) filter (where {condition})")
+    }
+
+    /// A list of texts as the lines of one text.
+    fn lines_of(&self, list: &str) -> String;
+
+    /// How many times `pattern` is in a text.
+    fn count_matches(&self, text: &str, pattern: &str) -> String;
 
     /// Whether a text is `pattern` from begin to end.
     fn is_like(&self, text: &str, pattern: &str) -> String;
-}
 
-/// A join with a list's items.
-#[derive(Debug, Clone)]
-pub(super) struct Each {
-    /// What follows the relation in `from`.
-    pub(super) join: String,
-    /// An item's place, from 0.
-    pub(super) index: String,
-    /// What stands before a field's name.
-    pub(super) item: String,
-}
+    /// The instant so many seconds after another.
+    fn seconds_after(&self, instant: &str, seconds: &str) -> String;
 
-/// `create or replace view … as` and a query.
-pub(super) fn view(dialect: &dyn Dialect, name: &str, query: &str) -> String {
-    format!("{} {name} as\n{query};\n", dialect.create_view())
+    /// The UTC day of an instant.
+    fn day_of(&self, instant: &str) -> String;
+
+    /// The UTC day on which the query runs.
+    fn today(&self) -> String;
 }
 
 /// A query that has columns and no rows.
@@ -67,7 +105,7 @@ pub(super) fn nothing(dialect: &dyn Dialect, columns: &[SqlColumn]) -> String {
 /// A table without objects, as a view that has its columns.
 pub(super) fn empty_table(dialect: &dyn Dialect, table: &LakeTable) -> String {
     let query = nothing(dialect, &all_columns(&table.schema));
-    view(dialect, &dialect.name(&table.name), &query)
+    format!("{} {} as\n{query};\n", dialect.create_view(), dialect.name(&table.name))
 }
 
 /// `name type`, one to a line.
@@ -78,12 +116,6 @@ pub(super) fn definitions(
 ) -> String {
     let define = |it: &SqlColumn| format!("  {} {}", name(&it.name), type_name(&it.sql_type));
     columns.iter().map(define).collect::<Vec<_>>().join(",\n")
-}
-
-/// Names, one to a line.
-pub(super) fn names(dialect: &dyn Dialect, columns: &[SqlColumn]) -> String {
-    let name = |column: &SqlColumn| format!("  {}", dialect.name(&column.name));
-    columns.iter().map(name).collect::<Vec<_>>().join(",\n")
 }
 
 /// The type names that Hive made, which Spark and Athena's definitions share.

@@ -10,23 +10,19 @@
 //! A statement ends with `;` at the end of a line, and no comment holds one, so that whoever has
 //! no SQL shell at hand can split the text.
 
-mod activity;
 mod athena;
+mod coverage;
 mod dialect;
 mod duckdb;
-mod people;
-mod query;
-mod source;
 mod spark;
 mod table;
-mod talk;
 mod views;
 
 use self::athena::Athena;
 use self::dialect::Dialect;
 use self::duckdb::DuckDb;
 use self::spark::Spark;
-pub use self::table::LakeTable;
+pub use self::table::{LakeTable, Objects};
 use crate::schema::Schema;
 
 /// Who reads the lake.
@@ -58,12 +54,13 @@ impl Engine {
 pub fn statements(engine: Engine, tables: &[LakeTable], location: &str) -> String {
     let dialect = engine.dialect();
     let mut text = format!("-- {}\n", dialect.preamble().replace('\n', "\n-- "));
+    let location = location.trim_end_matches('/');
     for table in tables {
-        let note = if table.has_objects { "" } else { ", nothing yet" };
+        let note = if table.objects == Objects::None { ", nothing yet" } else { "" };
         text.push_str(&format!("\n-- table {}{note}\n", table.name));
-        text.push_str(&dialect.table(table, location.trim_end_matches('/')));
+        text.push_str(&dialect.table(table, location));
     }
-    text.push_str(&views::statements(dialect, tables));
+    text.push_str(&views::statements(dialect, tables, location));
     text
 }
 
@@ -104,12 +101,12 @@ mod tests {
             fields = [{ name = "end of`it", type = "list<double>" }, { name = "order", type = "int64" }]
         "#;
         let table = LakeTable::declared(&Endpoint::from_toml("odd", text).unwrap());
-        LakeTable { has_objects: true, ..table }
+        LakeTable { objects: Objects::OneSchema, ..table }
     }
 
     #[test]
     fn every_engine_gets_the_same_views_in_the_same_order() {
-        let tables = tables(&["calls", "call_details", "users", "topics"]);
+        let tables = tables(&["calls", "call_details", "users", "scorecards", "topics"]);
         let views = |engine: Engine| {
             let text = statements(engine, &tables, "/lake");
             let comments = text.lines().filter_map(|line| line.strip_prefix("-- view "));
@@ -124,7 +121,11 @@ mod tests {
     #[test]
     fn a_statement_ends_where_a_semicolon_is() {
         for engine in all_engines() {
-            let text = statements(engine, &tables(&["calls", "call_details", "users"]), "/lake");
+            let text = statements(
+                engine,
+                &tables(&["calls", "call_details", "users", "scorecards"]),
+                "/lake",
+            );
             let pieces: Vec<&str> = text.split(';').collect();
             let (rest, pieces) = pieces.split_last().unwrap();
             assert_eq!(rest.trim(), "", "{engine:?}");
@@ -139,7 +140,7 @@ mod tests {
     /// A table that lacks what a view reads leaves the view its columns, of the same types.
     #[test]
     fn a_view_over_a_table_without_its_columns_is_there_and_empty() {
-        let mut few = tables(&["calls", "call_details", "users"]);
+        let mut few = tables(&["calls", "call_details", "users", "scorecards"]);
         few[1].schema.columns.retain(|column| column.name == "id");
         let text = statements(Engine::DuckDb, &few, "/lake");
         assert!(text.contains("cast(null as varchar) as text"), "{text}");
@@ -153,11 +154,11 @@ mod tests {
 
     #[test]
     fn the_statements_are_these() {
-        let mut tables = tables(&["calls", "call_details", "users"]);
+        let mut tables = tables(&["calls", "call_details", "users", "scorecards"]);
         for table in &mut tables {
-            table.has_objects = true;
+            table.objects = Objects::OneSchema;
         }
-        tables[0].has_undated = true;
+
         for (engine, name) in all_engines().into_iter().zip(["duckdb", "spark", "athena"]) {
             insta::assert_snapshot!(name, statements(engine, &tables, "s3://bucket/lake"));
         }
