@@ -210,22 +210,14 @@ select
     / nullif(count({{ self.double("c.metrics.talk_listen_ratio") }}), 0) as mean_talk_listen_ratio,
   {{ self.sum("c.metrics.num_questions_asked") }} as questions,
   cast(coalesce(sum({{ self.turn_count() }}), 0) as bigint) as turns,
-  cast(coalesce(sum(p.users), 0) as bigint) as users,
-  cast(coalesce(sum(p.externals), 0) as bigint) as external_participants,
+  cast(coalesce(sum({{ self.person_count("users") }}), 0) as bigint) as users,
+  cast(coalesce(sum({{ self.person_count("externalParticipants") }}), 0) as bigint)
+    as external_participants,
   {{ self.is_partial("c.time") }} as is_partial,
   c.dt
 from calls_current as c
 left join call_details_current as d
   on {{ self.same_dt("d", "c") }} and {{ self.text("d.id") }} = {{ self.text("c.id") }}
-left join (
-  select
-    call_id,
-    count(case when participant_kind = 'user' then 1 end) as users,
-    count(case when participant_kind = 'external' then 1 end) as externals,
-    dt
-  from participants
-  group by dt, call_id
-) as p on {{ self.same_dt("p", "c") }} and p.call_id = {{ self.text("c.id") }}
 group by c.dt, {{ self.day_of("c.time") }};
 
 -- view speaker_stats: how much each speaker of a call talked
@@ -235,16 +227,16 @@ with turn as (
     call_id,
     turn_index,
     person_id,
-    cast(coalesce(seconds, 0) as decimal(18, 6)) as seconds,
+    -- Whole microseconds, whose sum is the same in every order.
+    cast(round(coalesce(seconds, 0) * 1000000) as bigint) as micros,
     coalesce({{ self.dialect.count_matches("text", "[^ \\t\\r\\n]+") }}, 0) as words,
     coalesce({{ self.dialect.count_matches("text", "[?]+") }}, 0) as questions,
     start_seconds,
     end_seconds,
     case
-      when lag(turn_index) over (partition by dt, call_id order by turn_index) is null then 0
-      when person_id is not distinct from
-        lag(person_id) over (partition by dt, call_id order by turn_index) then 0
-      else 1
+      when turn_index > 0 and person_id is distinct from
+        lag(person_id) over (partition by dt, call_id order by turn_index) then 1
+      else 0
     end as is_switch,
     call_time,
     dt
@@ -262,7 +254,7 @@ monologue as (
   select
     call_id,
     person_id,
-    sum(seconds) as seconds,
+    sum(micros) as micros,
     count(*) as turns,
     sum(words) as words,
     sum(questions) as questions,
@@ -278,8 +270,8 @@ speaker as (
   select
     call_id,
     person_id,
-    sum(seconds) as seconds,
-    max(seconds) as longest,
+    sum(micros) as micros,
+    max(micros) as longest,
     sum(turns) as turns,
     sum(words) as words,
     sum(questions) as questions,
@@ -294,7 +286,7 @@ speaker as (
 measured as (
   select
     *,
-    cast(sum(seconds) over (partition by dt, call_id) as double) as call_talk_seconds,
+    cast(sum(micros) over (partition by dt, call_id) as double) as call_micros,
     cast(sum(switches) over (partition by dt, call_id) as double) as call_switches,
     max(end_seconds) over (partition by dt, call_id)
       - min(start_seconds) over (partition by dt, call_id) as call_seconds
@@ -307,12 +299,12 @@ select
   s.speaker_name,
   s.speaker_email,
   s.speaker_user_id,
-  cast(m.seconds as double) as talk_seconds,
-  cast(m.seconds as double) / nullif(m.call_talk_seconds, 0) as talk_share,
+  cast(m.micros as double) / 1000000 as talk_seconds,
+  cast(m.micros as double) / nullif(m.call_micros, 0) as talk_share,
   cast(m.turns as bigint) as turns,
   cast(m.words as bigint) as words,
-  cast(m.words as double) * 60 / nullif(cast(m.seconds as double), 0) as words_per_minute,
-  cast(m.longest as double) as longest_monologue_seconds,
+  cast(m.words as double) * 60000000 / nullif(m.micros, 0) as words_per_minute,
+  cast(m.longest as double) / 1000000 as longest_monologue_seconds,
   cast(m.questions as bigint) as questions,
   cast(m.switches as bigint) as switches,
   m.call_switches * 60 / nullif(greatest(m.call_seconds, 0), 0) as interactivity,

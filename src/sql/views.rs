@@ -250,9 +250,19 @@ impl Views<'_> {
         list.map_or_else(null, |(list, _)| self.dialect.map(&list, item, text))
     }
 
-    /// How many turns the details `d` have.
+    /// How many turns the details `d` have; null for no transcript.
     fn turn_count(&self) -> String {
-        let list = find_list(self.dialect, "d", &self.details.schema.columns, &["transcript"]);
+        self.length("d", "transcript")
+    }
+
+    /// How many people are in a list of the details `d`, or of the call `c` where that is empty.
+    fn person_count(&self, list: &str) -> String {
+        let (details, call) = (self.length("d", list), self.length("c", list));
+        format!("coalesce(nullif({details}, 0), {call})")
+    }
+
+    fn length(&self, alias: &str, list: &str) -> String {
+        let list = find_list(self.dialect, alias, self.columns(alias), &[list]);
         list.map_or_else(|| "0".to_owned(), |(list, _)| self.dialect.length(&list))
     }
 
