@@ -1,10 +1,22 @@
 //! Athena: external tables with projected partitions. Definitions are in Hive's words, queries in
 //! Trino's.
 
-use super::dialect::{Dialect, backticked, definitions, double_quoted, escaped, hive_type};
-use super::table::{LakeTable, SqlColumn, SqlType, dt, file_columns};
+use chrono::NaiveDate;
+
+use super::dialect::{Dialect, Lake, backticked, definitions, double_quoted, escaped, hive_type};
+use super::table::{LakeTable, SqlColumn, SqlType, file_columns};
 use crate::manifest::Granularity;
+use crate::partition::Partition;
 use crate::schema::{Column, ColumnType, Schema};
+use crate::window::day_of;
+
+/// Where projection begins in a lake without a date.
+const FIRST_DAY: Option<NaiveDate> = NaiveDate::from_ymd_opt(2015, 1, 1);
+/// How far a table reaches into the future that has rows there.
+const DAYS_AHEAD: i64 = 31;
+
+/// The partition column, of the type that Athena's examples of projection give it.
+const PARTITIONED_BY: &str = "partitioned by (\n  `dt` string\n)\n";
 
 pub(super) struct Athena;
 
@@ -12,8 +24,8 @@ impl Dialect for Athena {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for Amazon Athena.\n\
          Run the statements one by one, in order. Dropping an external table leaves its objects\n\
-         alone. Make them again when the tables have got new columns. Partitions are projected,\n\
-         so there is nothing to repair or to crawl."
+         alone. Partitions are projected, so there is nothing to repair or to crawl. Run them\n\
+         again for new columns, and after a backfill of dates before the first one below."
     }
 
     fn name(&self, name: &str) -> String {
@@ -27,31 +39,29 @@ impl Dialect for Athena {
         }
     }
 
-    fn table(&self, table: &LakeTable, location: &str) -> String {
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
         let note = if table.has_undated {
-            "-- Rows without a date are not here: no projected partition has them.\n"
+            "-- rows without a date are not in it: no projected partition has them\n"
         } else {
             ""
         };
-        let (name, folder) = (hive_name(&table.name), format!("{location}/{}/", table.name));
+        let (name, folder) = (hive_name(&table.name), format!("{}/{}/", lake.location, table.name));
         format!(
             "{note}drop table if exists {name};\ncreate external table {name} (\n{}\n)\n\
-             partitioned by (\n{}\n)\nstored as parquet\nlocation {}{};\n",
+             {PARTITIONED_BY}stored as parquet\nlocation {}{};\n",
             hive_columns(&file_columns(&table.schema)),
-            hive_columns(&[dt()]),
             escaped(&folder),
-            projection(table),
+            projection(table, lake),
         )
     }
 
     fn ddl(&self, name: &str, schema: &Schema) -> String {
         let folder = escaped(&format!("s3://bucket/{name}/"));
         format!(
-            "create external table {} (\n{}\n)\npartitioned by (\n{}\n)\n\
+            "create external table {} (\n{}\n)\n{PARTITIONED_BY}\
              stored as parquet\nlocation {folder};\n",
             hive_name(name),
             hive_columns(&file_columns(schema)),
-            hive_columns(&[dt()]),
         )
     }
 
@@ -135,18 +145,27 @@ impl Athena {
     }
 }
 
-fn projection(table: &LakeTable) -> String {
-    let first = table.first_day.unwrap_or_default();
+/// Athena lists every date that is projected and that a query does not rule out, so the range is
+/// the lake's own.
+fn projection(table: &LakeTable, lake: &Lake<'_>) -> String {
+    // A snapshot is never older than its table; a call's details may come for any call of the lake.
+    let own = table.first_day.filter(|_| table.is_snapshot);
+    let first = own.or(lake.first_day).or(FIRST_DAY).unwrap_or_default();
+    let end = match table.days_ahead {
+        ..=0 => "NOW".to_owned(),
+        // Calls are scheduled further ahead from day to day.
+        days => format!("NOW+{}DAYS", days.max(DAYS_AHEAD)),
+    };
     let unit = match table.granularity {
         Granularity::Day => "DAYS",
         Granularity::Month => "MONTHS",
     };
+    let first = Partition::of(Some(day_of(first)), table.granularity);
     format!(
         "\ntblproperties (\n  'projection.enabled' = 'true',\n  'projection.dt.type' = 'date',\n  \
          'projection.dt.format' = 'yyyy-MM-dd',\n  \
-         'projection.dt.range' = '{first},NOW+{}DAYS',\n  'projection.dt.interval' = '1',\n  \
-         'projection.dt.interval.unit' = '{unit}'\n)",
-        table.days_ahead.max(1),
+         'projection.dt.range' = '{first},{end}',\n  'projection.dt.interval' = '1',\n  \
+         'projection.dt.interval.unit' = '{unit}'\n)"
     )
 }
 

@@ -1,7 +1,18 @@
 //! What differs from engine to engine.
 
+use chrono::NaiveDate;
+
 use super::table::{DT, LakeTable, SqlColumn, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, Schema};
+
+/// The lake whose tables are defined.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lake<'a> {
+    /// An absolute path or a URL, without a slash at its end.
+    pub(super) location: &'a str,
+    /// The first date that any of its tables has, or is to have.
+    pub(super) first_day: Option<NaiveDate>,
+}
 
 /// An engine's way of saying things. What is not here, all engines say alike.
 pub(super) trait Dialect {
@@ -14,8 +25,8 @@ pub(super) trait Dialect {
     /// A type, as `cast` takes it.
     fn type_name(&self, sql_type: &SqlType) -> String;
 
-    /// The statements that define a table over its objects below `location`.
-    fn table(&self, table: &LakeTable, location: &str) -> String;
+    /// The statements that define a table over its objects.
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String;
 
     /// The statement that makes an empty table of its own.
     fn ddl(&self, name: &str, schema: &Schema) -> String;
@@ -26,7 +37,7 @@ pub(super) trait Dialect {
     }
 
     /// The date of the newest partition, as a query.
-    fn newest_partition(&self, table: &LakeTable, _location: &str) -> String {
+    fn newest_partition(&self, table: &LakeTable, _: &Lake<'_>) -> String {
         format!("select max({DT}) from {}", self.name(&table.name))
     }
 

@@ -1,6 +1,6 @@
 //! DuckDB: views over `read_parquet`.
 
-use super::dialect::{Dialect, definitions, double_quoted, empty_table};
+use super::dialect::{Dialect, Lake, definitions, double_quoted, empty_table};
 use super::table::{DT, LakeTable, Objects, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, Schema};
 
@@ -23,7 +23,7 @@ impl Dialect for DuckDb {
         }
     }
 
-    fn table(&self, table: &LakeTable, location: &str) -> String {
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
         if table.objects == Objects::None {
             return empty_table(self, table);
         }
@@ -38,7 +38,7 @@ impl Dialect for DuckDb {
             self.create_view(),
             self.name(&table.name),
             names.join(",\n  "),
-            objects(table, location),
+            objects(table, lake),
         )
     }
 
@@ -47,7 +47,7 @@ impl Dialect for DuckDb {
         format!("create table {} (\n{columns}\n);\n", self.name(name))
     }
 
-    fn newest_partition(&self, table: &LakeTable, location: &str) -> String {
+    fn newest_partition(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
         if table.objects == Objects::None {
             return format!("select max({DT}) from {}", self.name(&table.name));
         }
@@ -55,7 +55,7 @@ impl Dialect for DuckDb {
         format!(
             "\n  select max(try_cast(regexp_extract(file, 'dt=([0-9-]+)/[^/]*$', 1) as date))\n  \
              from glob({})\n",
-            objects(table, location)
+            objects(table, lake)
         )
     }
 
@@ -138,8 +138,8 @@ impl DuckDb {
 }
 
 /// The glob of a table's objects, as a literal.
-fn objects(table: &LakeTable, location: &str) -> String {
-    let glob = format!("{}/{}/dt=*/part-*.parquet", plain(location), table.name);
+fn objects(table: &LakeTable, lake: &Lake<'_>) -> String {
+    let glob = format!("{}/{}/dt=*/part-*.parquet", plain(lake.location), table.name);
     format!("'{}'", glob.replace('\'', "''"))
 }
 

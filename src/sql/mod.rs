@@ -19,7 +19,7 @@ mod table;
 mod views;
 
 use self::athena::Athena;
-use self::dialect::Dialect;
+use self::dialect::{Dialect, Lake};
 use self::duckdb::DuckDb;
 use self::spark::Spark;
 pub use self::table::{LakeTable, Objects};
@@ -54,13 +54,14 @@ impl Engine {
 pub fn statements(engine: Engine, tables: &[LakeTable], location: &str) -> String {
     let dialect = engine.dialect();
     let mut text = format!("-- {}\n", dialect.preamble().replace('\n', "\n-- "));
-    let location = location.trim_end_matches('/');
+    let first_day = tables.iter().filter_map(|table| table.first_day).min();
+    let lake = Lake { location: location.trim_end_matches('/'), first_day };
     for table in tables {
         let note = if table.objects == Objects::None { ", nothing yet" } else { "" };
         text.push_str(&format!("\n-- table {}{note}\n", table.name));
-        text.push_str(&dialect.table(table, location));
+        text.push_str(&dialect.table(table, &lake));
     }
-    text.push_str(&views::statements(dialect, tables, location));
+    text.push_str(&views::statements(dialect, tables, &lake));
     text
 }
 
@@ -144,6 +145,59 @@ mod tests {
         few[1].schema.columns.retain(|column| column.name == "id");
         let text = statements(Engine::DuckDb, &few, "/lake");
         assert!(text.contains("cast(null as varchar) as text"), "{text}");
+    }
+
+    fn date(text: &str) -> Option<chrono::NaiveDate> {
+        Some(text.parse().unwrap())
+    }
+
+    /// Athena lists every projected date, so it gets the lake's own: of a snapshot table from its
+    /// first snapshot on, of all others from the first date that any table has.
+    #[test]
+    fn athena_projects_the_dates_of_the_lake() {
+        let mut tables = tables(&["calls", "call_details", "users"]);
+        tables[0].first_day = date("2026-03-05");
+        tables[0].days_ahead = 3;
+        tables[2].first_day = date("2026-11-20");
+        let range = |table: &LakeTable| {
+            let text = statements(Engine::Athena, &tables, "s3://b");
+            let (_, text) = text.split_once(&format!("table `{}` (", table.name)).unwrap();
+            let (_, range) = text.split_once("'projection.dt.range' = '").unwrap();
+            range.split('\'').next().unwrap().to_owned()
+        };
+        let ranges: Vec<_> = tables.iter().map(range).collect();
+        assert_eq!(ranges, ["2026-03-05,NOW+31DAYS", "2026-03-05,NOW", "2026-11-20,NOW"]);
+    }
+
+    #[test]
+    fn athena_projects_months_from_the_first_of_one() {
+        let mut tables = tables(&["calls"]);
+        tables[0].first_day = date("2026-03-05");
+        tables[0].granularity = crate::manifest::Granularity::Month;
+        let text = statements(Engine::Athena, &tables, "s3://b");
+        assert!(text.contains("'projection.dt.range' = '2026-03-01,NOW'"), "{text}");
+        assert!(text.contains("'projection.dt.interval.unit' = 'MONTHS'"), "{text}");
+    }
+
+    /// P6: files are matched by name, which opens each of them, only while they differ.
+    #[test]
+    fn duckdb_unites_by_name_while_an_evolution_is_unfinished() {
+        let mut tables = tables(&["calls", "users"]);
+        tables[0].objects = Objects::Mixed;
+        tables[1].objects = Objects::OneSchema;
+        let text = statements(Engine::DuckDb, &tables, "/lake");
+        let reads: Vec<_> = text.lines().filter(|line| line.contains("read_parquet(")).collect();
+        let unites = reads.iter().map(|line| line.contains("union_by_name")).collect::<Vec<_>>();
+        assert_eq!(unites, [true, false]);
+    }
+
+    /// Rows without a date meet in old lakes, where an engine shows them.
+    #[test]
+    fn rows_without_a_date_meet_in_old_lakes() {
+        let mut tables = tables(&["calls", "call_details", "users", "scorecards"]);
+        tables[1].has_undated = true;
+        let joins = |engine| statements(engine, &tables, "s3://b").contains("s.dt = t.dt and");
+        assert_eq!(all_engines().map(joins), [false, false, true]);
     }
 
     #[test]

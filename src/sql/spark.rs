@@ -1,6 +1,6 @@
 //! Spark: temporary views over the objects, with the schema given.
 
-use super::dialect::{Dialect, backticked, definitions, empty_table, escaped, hive_type};
+use super::dialect::{Dialect, Lake, backticked, definitions, empty_table, escaped, hive_type};
 use super::table::{LakeTable, Objects, SqlColumn, SqlType, all_columns};
 use crate::schema::{ColumnType, Schema};
 
@@ -21,7 +21,7 @@ impl Dialect for Spark {
         hive_type(sql_type, &backticked)
     }
 
-    fn table(&self, table: &LakeTable, location: &str) -> String {
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
         if table.objects == Objects::None {
             return empty_table(self, table);
         }
@@ -29,7 +29,7 @@ impl Dialect for Spark {
             "create or replace temporary view {} (\n{}\n)\nusing parquet\noptions (path {});\n",
             self.name(&table.name),
             columns(&all_columns(&table.schema)),
-            escaped(&format!("{}/{}", plain(location), table.name)),
+            escaped(&format!("{}/{}", plain(lake.location), table.name)),
         )
     }
 

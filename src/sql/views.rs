@@ -8,7 +8,7 @@
 use askama::Template;
 
 use super::coverage::partial;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Lake};
 use super::table::{DT, LakeTable, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, DELETED_AT};
 
@@ -50,10 +50,10 @@ struct Views<'a> {
 
 /// The statements of all views, those that others read first. Views of conversations need the
 /// tables `calls`, `call_details`, `users` and `scorecards`.
-pub(super) fn statements(dialect: &dyn Dialect, tables: &[LakeTable], location: &str) -> String {
+pub(super) fn statements(dialect: &dyn Dialect, tables: &[LakeTable], lake: &Lake<'_>) -> String {
     let mut text = String::new();
     for table in tables {
-        text.push_str(&current(dialect, table, location).unwrap_or_default());
+        text.push_str(&current(dialect, table, lake).unwrap_or_default());
     }
     let find = |name: &str| tables.iter().find(|table| table.name == name);
     if let (Some(calls), Some(details), Some(users), Some(scorecards)) =
@@ -67,12 +67,12 @@ pub(super) fn statements(dialect: &dyn Dialect, tables: &[LakeTable], location: 
 }
 
 /// Rows that count today: records that are not known to be gone, and the newest snapshot.
-fn current(dialect: &dyn Dialect, table: &LakeTable, location: &str) -> Option<String> {
+fn current(dialect: &dyn Dialect, table: &LakeTable, lake: &Lake<'_>) -> Option<String> {
     let (about, condition) = if table.schema.added.deleted_at {
         let condition = format!("{} is null", dialect.name(DELETED_AT));
         ("without records that are known to be gone", condition)
     } else if table.is_snapshot {
-        let newest = dialect.newest_partition(table, location);
+        let newest = dialect.newest_partition(table, lake);
         ("the newest snapshot", format!("{DT} = ({newest})"))
     } else {
         return None;
