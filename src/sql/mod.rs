@@ -147,8 +147,8 @@ mod tests {
         assert!(text.contains("cast(null as varchar) as text"), "{text}");
     }
 
-    fn date(text: &str) -> Option<chrono::NaiveDate> {
-        Some(text.parse().unwrap())
+    fn date(text: &str) -> chrono::NaiveDate {
+        text.parse().unwrap()
     }
 
     /// Athena lists every projected date, so it gets the lake's own: of a snapshot table from its
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn athena_projects_the_dates_of_the_lake() {
         let mut tables = tables(&["calls", "call_details", "users"]);
-        tables[0].first_day = date("2026-03-05");
+        tables[0].first_day = Some(date("2026-03-05"));
         tables[0].days_ahead = 3;
-        tables[2].first_day = date("2026-11-20");
+        tables[2].first_day = Some(date("2026-11-20"));
         let range = |table: &LakeTable| {
             let text = statements(Engine::Athena, &tables, "s3://b");
             let (_, text) = text.split_once(&format!("table `{}` (", table.name)).unwrap();
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn athena_projects_months_from_the_first_of_one() {
         let mut tables = tables(&["calls"]);
-        tables[0].first_day = date("2026-03-05");
+        tables[0].first_day = Some(date("2026-03-05"));
         tables[0].granularity = crate::manifest::Granularity::Month;
         let text = statements(Engine::Athena, &tables, "s3://b");
         assert!(text.contains("'projection.dt.range' = '2026-03-01,NOW'"), "{text}");
