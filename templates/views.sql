@@ -21,6 +21,22 @@ group by {{ self.text("u.id") }};
 
 -- view participants: each mention of a person in a call
 {{ self.create("participants") }}
+{% if self.dialect.prunes_full_joins() -%}
+with people as (
+  -- The details come first, the list of calls where a list of the details is empty.
+  select
+    coalesce({{ self.text("d.id") }}, {{ self.text("c.id") }}) as call_id,
+    coalesce({{ self.instant("d.time") }}, {{ self.instant("c.time") }}) as call_time,
+    coalesce(d.dt, c.dt) as dt,
+    {{ self.concat([
+      self.people_of_both("users", "user"),
+      self.people_of_both("externalParticipants", "external"),
+      self.people_of_both("joinedParticipants", "joined")
+    ]) }} as people
+  from call_details_current as d
+  full join calls_current as c
+    on {{ self.same_dt("c", "d") }} and {{ self.text("c.id") }} = {{ self.text("d.id") }}
+{%- else -%}
 with lists as (
   -- The details come first, the list of calls where a list of the details is empty.
   select
@@ -55,6 +71,7 @@ people as (
     ]) }} as people
   from lists
   group by dt, call_id
+{%- endif %}
 )
 select
   p.call_id,

@@ -46,6 +46,11 @@ pub(super) trait Dialect {
         true
     }
 
+    /// Whether a condition on a column of both sides of a full join reaches both.
+    fn prunes_full_joins(&self) -> bool {
+        false
+    }
+
     /// `relation`, which is called `c`, with a row for each item of `list`. An item's `fields`
     /// are columns below `item`.
     fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String;

@@ -59,6 +59,10 @@ impl Dialect for DuckDb {
         )
     }
 
+    fn prunes_full_joins(&self) -> bool {
+        true
+    }
+
     fn each(&self, relation: &str, list: &str, item: &str, _: &[&str]) -> String {
         format!(
             "(\n    select c.*, unnest({list}) as {item}, \

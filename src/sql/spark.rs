@@ -10,7 +10,9 @@ impl Dialect for Spark {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for one Spark session.\n\
          Make them again when the tables have got new columns. A session remembers which objects\n\
-         there were, so say `refresh table calls` and so on after an export."
+         there were, so say `refresh table calls` and so on after an export. With a thousand dates,\n\
+         `set spark.sql.sources.parallelPartitionDiscovery.parallelism = 32` first makes the\n\
+         definitions three times as fast: Spark starts a task for each date otherwise."
     }
 
     fn name(&self, name: &str) -> String {

@@ -204,8 +204,14 @@ impl Views<'_> {
         self.dialect.structs(&list, "p", &fields)
     }
 
-    fn concat(&self, lists: &[&str; 3]) -> String {
-        self.dialect.concat(lists)
+    /// The people in a list of the details `d`, or of the call `c` where that is empty.
+    fn people_of_both(&self, list: &str, kind: &str) -> String {
+        let (details, call) = (self.people("d", list, kind), self.people("c", list, kind));
+        format!("coalesce(\n        {details},\n        {call}\n      )")
+    }
+
+    fn concat<T: AsRef<str>>(&self, lists: &[T; 3]) -> String {
+        self.dialect.concat(&lists.each_ref().map(AsRef::as_ref))
     }
 
     /// The transcript of the details `d` as lines; `n.names` has the speakers' names by number.
