@@ -169,6 +169,8 @@ def main():
     spark = read_sql.spark_session()
     read_views(binary, folder / "demo", spark, promises, "demo")
     connection = read_sql.open_duckdb(binary, folder / "demo")
+    older = views.read_though_older(connection)
+    promises.check("demo: changes of later read no row group", older)
     promises.check("demo: no view is slower than by hand, in duckdb", views.slow_in_duckdb(connection))
     promises.check("demo: no view is slower than by hand, in spark", views.slow_in_spark(spark))
     read_conversations(binary, folder / "o'dd [lake] {x} $y *é", spark, promises)
