@@ -3,16 +3,20 @@
 
 use chrono::NaiveDate;
 
-use super::dialect::{
-    Dialect, Each, backticked, definitions, double_quoted, escaped, hive_type, names, view,
-};
-use super::table::{LakeTable, SqlColumn, SqlType, dt, file_columns};
+use super::dialect::{Dialect, Lake, backticked, definitions, double_quoted, escaped, hive_type};
+use super::table::{LakeTable, SqlColumn, SqlType, file_columns};
 use crate::manifest::Granularity;
 use crate::partition::Partition;
 use crate::schema::{Column, ColumnType, Schema};
+use crate::window::day_of;
 
-/// No call is older, unless the lake knows better.
+/// Where projection begins in a lake without a date.
 const FIRST_DAY: Option<NaiveDate> = NaiveDate::from_ymd_opt(2015, 1, 1);
+/// How far a table reaches into the future that has rows there.
+const DAYS_AHEAD: i64 = 31;
+
+/// The partition column, of the type that Athena's examples of projection give it.
+const PARTITIONED_BY: &str = "partitioned by (\n  `dt` string\n)\n";
 
 pub(super) struct Athena;
 
@@ -20,8 +24,8 @@ impl Dialect for Athena {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for Amazon Athena.\n\
          Run the statements one by one, in order. Dropping an external table leaves its objects\n\
-         alone. Make them again when the tables have got new columns. Partitions are projected,\n\
-         so there is nothing to repair or to crawl."
+         alone. Partitions are projected, so there is nothing to repair or to crawl. Run them\n\
+         again for new columns, and after a backfill of dates before the first one below."
     }
 
     fn name(&self, name: &str) -> String {
@@ -35,62 +39,90 @@ impl Dialect for Athena {
         }
     }
 
-    fn table(&self, table: &LakeTable, location: &str) -> String {
-        let folder = format!("{location}/{}", table.name);
-        if !table.has_undated {
-            return external(table, &table.name, &folder, true);
-        }
-        // Projected partitions are dates, and rows without one would be seen by nobody.
-        let (dated, undated) = (format!("{}_dated", table.name), format!("{}_undated", table.name));
-        let no_date = format!("{folder}/dt={}", Partition::of(None, table.granularity));
-        let columns = names(self, &file_columns(&table.schema));
-        let all = format!(
-            "select\n{columns},\n  \"dt\"\nfrom {}\nunion all\n\
-             select\n{columns},\n  cast(null as date) as \"dt\"\nfrom {}",
-            self.name(&dated),
-            self.name(&undated),
-        );
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
+        let note = if table.has_undated {
+            "-- rows without a date are not in it: no projected partition has them\n"
+        } else {
+            ""
+        };
+        let (name, folder) = (hive_name(&table.name), format!("{}/{}/", lake.location, table.name));
         format!(
-            "{}{}{}",
-            external(table, &dated, &folder, true),
-            external(table, &undated, &no_date, false),
-            view(self, &self.name(&table.name), &all)
+            "{note}drop table if exists {name};\ncreate external table {name} (\n{}\n)\n\
+             {PARTITIONED_BY}stored as parquet\nlocation {}{};\n",
+            hive_columns(&file_columns(&table.schema)),
+            escaped(&folder),
+            projection(table, lake),
         )
     }
 
     fn ddl(&self, name: &str, schema: &Schema) -> String {
         let folder = escaped(&format!("s3://bucket/{name}/"));
         format!(
-            "create external table {} (\n{}\n)\npartitioned by (\n{}\n)\n\
+            "create external table {} (\n{}\n)\n{PARTITIONED_BY}\
              stored as parquet\nlocation {folder};\n",
             hive_name(name),
             hive_columns(&file_columns(schema)),
-            hive_columns(&[dt()]),
         )
     }
 
-    fn each(&self, list: &str, fields: &[Column], alias: &str) -> Each {
+    fn shows_undated(&self) -> bool {
+        // Projected partitions are dates.
+        false
+    }
+
+    fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String {
         // A row that is unnested falls apart into its fields, all of which have to be named.
-        let mut columns: Vec<_> = fields.iter().map(|field| self.name(&field.name)).collect();
-        columns.push(format!("{alias}_place"));
+        let mut columns: Vec<_> = fields.iter().map(|field| self.name(field)).collect();
+        columns.push(format!("{item}_index"));
         let columns = columns.join(", ");
-        Each {
-            join: format!("cross join unnest({list}) with ordinality as {alias} ({columns})"),
-            index: format!("{alias}.{alias}_place - 1"),
-            item: alias.to_owned(),
-        }
+        format!("{relation}\n  cross join unnest({list}) with ordinality as {item} ({columns})")
+    }
+
+    fn structs(&self, list: &str, item: &str, fields: &[(&str, ColumnType, String)]) -> String {
+        let values: Vec<_> = fields.iter().map(|it| it.2.as_str()).collect();
+        let define =
+            |it: &(&str, ColumnType, String)| format!("{} {}", it.0, self.column_type(&it.1));
+        let types: Vec<_> = fields.iter().map(define).collect();
+        // Trino's `sequence` counts down from 1 to 0, which an empty list must not see.
+        format!(
+            "case when cardinality({list}) > 0 then zip_with({list}, \
+             sequence(1, cardinality({list})), ({item}, {item}_index) -> \
+             cast(row({}) as row({}))) end",
+            values.join(", "),
+            types.join(", ")
+        )
+    }
+
+    fn concat(&self, lists: &[&str]) -> String {
+        format!("flatten(array[\n      {}\n    ])", lists.join(",\n      "))
     }
 
     fn length(&self, list: &str) -> String {
         format!("cardinality({list})")
     }
 
+    fn lines_of(&self, list: &str) -> String {
+        format!("array_join({list}, chr(10))")
+    }
+
+    fn count_matches(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_count({text}, '{pattern}')")
+    }
+
+    fn is_like(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_like({text}, '^({pattern})$')")
+    }
+
+    fn seconds_after(&self, instant: &str, seconds: &str) -> String {
+        format!("date_add('second', {seconds}, {instant})")
+    }
+
     fn day_of(&self, instant: &str) -> String {
         format!("cast({instant} as date)")
     }
 
-    fn is_like(&self, text: &str, pattern: &str) -> String {
-        format!("regexp_like({text}, '^{pattern}$')")
+    fn today(&self) -> String {
+        "cast(current_timestamp at time zone 'UTC' as date)".to_owned()
     }
 }
 
@@ -113,36 +145,27 @@ impl Athena {
     }
 }
 
-/// The statements that define a table over the objects in one folder, or in one for each date.
-fn external(table: &LakeTable, name: &str, folder: &str, by_date: bool) -> String {
-    let (partitions, properties) = if by_date {
-        (format!("partitioned by (\n{}\n)\n", hive_columns(&[dt()])), projection(table))
-    } else {
-        Default::default()
+/// Athena lists every date that is projected and that a query does not rule out, so the range is
+/// the lake's own.
+fn projection(table: &LakeTable, lake: &Lake<'_>) -> String {
+    // A snapshot is never older than its table; a call's details may come for any call of the lake.
+    let own = table.first_day.filter(|_| table.is_snapshot);
+    let first = own.or(lake.first_day).or(FIRST_DAY).unwrap_or_default();
+    let end = match table.days_ahead {
+        ..=0 => "NOW".to_owned(),
+        // Calls are scheduled further ahead from day to day.
+        days => format!("NOW+{}DAYS", days.max(DAYS_AHEAD)),
     };
-    format!(
-        "drop table if exists {name};\ncreate external table {name} (\n{}\n)\n{partitions}\
-         stored as parquet\nlocation {}{properties};\n",
-        hive_columns(&file_columns(&table.schema)),
-        escaped(&format!("{folder}/")),
-        name = hive_name(name),
-    )
-}
-
-fn projection(table: &LakeTable) -> String {
-    // A snapshot is never of a day before the first; anything else may be backfilled.
-    let backfilled = FIRST_DAY.filter(|_| !table.is_snapshot || table.first_day.is_none());
-    let first = table.first_day.into_iter().chain(backfilled).min().unwrap_or_default();
     let unit = match table.granularity {
         Granularity::Day => "DAYS",
         Granularity::Month => "MONTHS",
     };
+    let first = Partition::of(Some(day_of(first)), table.granularity);
     format!(
         "\ntblproperties (\n  'projection.enabled' = 'true',\n  'projection.dt.type' = 'date',\n  \
          'projection.dt.format' = 'yyyy-MM-dd',\n  \
-         'projection.dt.range' = '{first},NOW+{}DAYS',\n  'projection.dt.interval' = '1',\n  \
-         'projection.dt.interval.unit' = '{unit}'\n)",
-        table.days_ahead.max(1),
+         'projection.dt.range' = '{first},{end}',\n  'projection.dt.interval' = '1',\n  \
+         'projection.dt.interval.unit' = '{unit}'\n)"
     )
 }
 

@@ -1,7 +1,18 @@
 //! What differs from engine to engine.
 
-use super::table::{LakeTable, SqlColumn, SqlType, all_columns};
+use chrono::NaiveDate;
+
+use super::table::{DT, LakeTable, SqlColumn, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, Schema};
+
+/// The lake whose tables are defined.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lake<'a> {
+    /// An absolute path or a URL, without a slash at its end.
+    pub(super) location: &'a str,
+    /// The first date that any of its tables has, or is to have.
+    pub(super) first_day: Option<NaiveDate>,
+}
 
 /// An engine's way of saying things. What is not here, all engines say alike.
 pub(super) trait Dialect {
@@ -14,8 +25,8 @@ pub(super) trait Dialect {
     /// A type, as `cast` takes it.
     fn type_name(&self, sql_type: &SqlType) -> String;
 
-    /// The statements that define a table over its objects below `location`.
-    fn table(&self, table: &LakeTable, location: &str) -> String;
+    /// The statements that define a table over its objects.
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String;
 
     /// The statement that makes an empty table of its own.
     fn ddl(&self, name: &str, schema: &Schema) -> String;
@@ -25,33 +36,76 @@ pub(super) trait Dialect {
         "create or replace view"
     }
 
-    /// Joins the items of `list`, each with its place, to the relation before; `alias` names them.
-    fn each(&self, list: &str, fields: &[Column], alias: &str) -> Each;
+    /// The date of the newest partition, as a query.
+    fn newest_partition(&self, table: &LakeTable, _: &Lake<'_>) -> String {
+        format!("select max({DT}) from {}", self.name(&table.name))
+    }
+
+    /// Whether its tables have the rows without a date.
+    fn shows_undated(&self) -> bool {
+        true
+    }
+
+    /// Whether a condition on a column of both sides of a full join reaches both.
+    fn prunes_full_joins(&self) -> bool {
+        false
+    }
+
+    /// `relation`, which is called `c`, with a row for each item of `list`. An item's `fields`
+    /// are columns below `item`.
+    fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String;
+
+    /// An item's place in its list, from 0.
+    fn place(&self, item: &str) -> String {
+        format!("{item}_index - 1")
+    }
+
+    /// A list with a struct of `fields` for each item of `list`; null for an empty list.
+    fn structs(&self, list: &str, item: &str, fields: &[(&str, ColumnType, String)]) -> String;
+
+    /// A list with `expression` for each item of `list`.
+    fn map(&self, list: &str, item: &str, expression: &str) -> String {
+        format!("transform({list}, {item} -> {expression})")
+    }
+
+    /// A group's values by their keys, of which none comes twice.
+    fn map_agg(&self, key: &str, value: &str) -> String {
+        format!("map_agg({key}, {value})")
+    }
+
+    /// The value of a key in a map; null where there is none.
+    fn element_at(&self, map: &str, key: &str) -> String {
+        format!("element_at({map}, {key})")
+    }
+
+    /// The items of several lists as one list; a null list has none.
+    fn concat(&self, lists: &[&str]) -> String;
 
     /// How many items a list has; null for a null list.
     fn length(&self, list: &str) -> String;
 
-    /// The UTC day of an instant.
-    fn day_of(&self, instant: &str) -> String;
+    /// The values of a group where `condition` holds, sorted by `order`; null if there are none.
+    fn sorted_list(&self, value: &str, order: &str, condition: &str) -> String {
+        format!("array_agg({value} order by {order}) filter (where {condition})")
+    }
+
+    /// A list of texts as the lines of one text.
+    fn lines_of(&self, list: &str) -> String;
+
+    /// How many times `pattern` is in a text.
+    fn count_matches(&self, text: &str, pattern: &str) -> String;
 
     /// Whether a text is `pattern` from begin to end.
     fn is_like(&self, text: &str, pattern: &str) -> String;
-}
 
-/// A join with a list's items.
-#[derive(Debug, Clone)]
-pub(super) struct Each {
-    /// What follows the relation in `from`.
-    pub(super) join: String,
-    /// An item's place, from 0.
-    pub(super) index: String,
-    /// What stands before a field's name.
-    pub(super) item: String,
-}
+    /// The instant so many seconds after another.
+    fn seconds_after(&self, instant: &str, seconds: &str) -> String;
 
-/// `create or replace view … as` and a query.
-pub(super) fn view(dialect: &dyn Dialect, name: &str, query: &str) -> String {
-    format!("{} {name} as\n{query};\n", dialect.create_view())
+    /// The UTC day of an instant.
+    fn day_of(&self, instant: &str) -> String;
+
+    /// The UTC day on which the query runs.
+    fn today(&self) -> String;
 }
 
 /// A query that has columns and no rows.
@@ -67,7 +121,7 @@ pub(super) fn nothing(dialect: &dyn Dialect, columns: &[SqlColumn]) -> String {
 /// A table without objects, as a view that has its columns.
 pub(super) fn empty_table(dialect: &dyn Dialect, table: &LakeTable) -> String {
     let query = nothing(dialect, &all_columns(&table.schema));
-    view(dialect, &dialect.name(&table.name), &query)
+    format!("{} {} as\n{query};\n", dialect.create_view(), dialect.name(&table.name))
 }
 
 /// `name type`, one to a line.
@@ -78,12 +132,6 @@ pub(super) fn definitions(
 ) -> String {
     let define = |it: &SqlColumn| format!("  {} {}", name(&it.name), type_name(&it.sql_type));
     columns.iter().map(define).collect::<Vec<_>>().join(",\n")
-}
-
-/// Names, one to a line.
-pub(super) fn names(dialect: &dyn Dialect, columns: &[SqlColumn]) -> String {
-    let name = |column: &SqlColumn| format!("  {}", dialect.name(&column.name));
-    columns.iter().map(name).collect::<Vec<_>>().join(",\n")
 }
 
 /// The type names that Hive made, which Spark and Athena's definitions share.

@@ -1,7 +1,7 @@
 //! DuckDB: views over `read_parquet`.
 
-use super::dialect::{Dialect, Each, definitions, double_quoted, empty_table, names, view};
-use super::table::{LakeTable, SqlType, all_columns};
+use super::dialect::{Dialect, Lake, definitions, double_quoted, empty_table};
+use super::table::{DT, LakeTable, Objects, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, Schema};
 
 pub(super) struct DuckDb;
@@ -23,18 +23,23 @@ impl Dialect for DuckDb {
         }
     }
 
-    fn table(&self, table: &LakeTable, location: &str) -> String {
-        if !table.has_objects {
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
+        if table.objects == Objects::None {
             return empty_table(self, table);
         }
-        let objects = format!("{}/{}/dt=*/part-*.parquet", plain(location), table.name);
-        let query = format!(
-            "select\n{}\nfrom read_parquet('{}', hive_partitioning = true, \
-             hive_types = {{'dt': date}}, union_by_name = true)",
-            names(self, &all_columns(&table.schema)),
-            objects.replace('\'', "''"),
-        );
-        view(self, &self.name(&table.name), &query)
+        let names: Vec<_> =
+            all_columns(&table.schema).iter().map(|it| self.name(&it.name)).collect();
+        // Files of two schemas have to be matched by name, which opens every one of them.
+        let is_mixed = table.objects == Objects::Mixed;
+        let by_name = if is_mixed { ", union_by_name = true" } else { "" };
+        format!(
+            "{} {} as\nselect\n  {}\nfrom read_parquet({}, hive_partitioning = true, \
+             hive_types = {{'dt': date}}{by_name});\n",
+            self.create_view(),
+            self.name(&table.name),
+            names.join(",\n  "),
+            objects(table, lake),
+        )
     }
 
     fn ddl(&self, name: &str, schema: &Schema) -> String {
@@ -42,25 +47,78 @@ impl Dialect for DuckDb {
         format!("create table {} (\n{columns}\n);\n", self.name(name))
     }
 
-    fn each(&self, list: &str, _: &[Column], alias: &str) -> Each {
-        Each {
-            join: format!("cross join unnest({list}) with ordinality as {alias}(item, place)"),
-            index: format!("{alias}.place - 1"),
-            item: format!("{alias}.item"),
+    fn newest_partition(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
+        if table.objects == Objects::None {
+            return format!("select max({DT}) from {}", self.name(&table.name));
         }
+        // The names alone say it, without a look into the files.
+        format!(
+            "\n  select max(try_cast(regexp_extract(file, 'dt=([0-9-]+)/[^/]*$', 1) as date))\n  \
+             from glob({})\n",
+            objects(table, lake)
+        )
+    }
+
+    fn prunes_full_joins(&self) -> bool {
+        true
+    }
+
+    fn each(&self, relation: &str, list: &str, item: &str, _: &[&str]) -> String {
+        format!(
+            "(\n    select c.*, unnest({list}) as {item}, \
+             generate_subscripts({list}, 1) as {item}_index\n    from {}\n  ) as c",
+            relation.replace('\n', "\n  ")
+        )
+    }
+
+    fn structs(&self, list: &str, item: &str, fields: &[(&str, ColumnType, String)]) -> String {
+        let field = |it: &(&str, ColumnType, String)| format!("{}: {}", it.0, it.2);
+        let fields = fields.iter().map(field).collect::<Vec<_>>().join(", ");
+        format!("nullif(list_transform({list}, lambda {item}, {item}_index: {{{fields}}}), [])")
+    }
+
+    fn map(&self, list: &str, item: &str, expression: &str) -> String {
+        format!("list_transform({list}, lambda {item}: {expression})")
+    }
+
+    fn map_agg(&self, key: &str, value: &str) -> String {
+        format!("map_from_entries(list({{k: {key}, v: {value}}}))")
+    }
+
+    fn element_at(&self, map: &str, key: &str) -> String {
+        format!("map_extract_value({map}, {key})")
+    }
+
+    fn concat(&self, lists: &[&str]) -> String {
+        format!("list_concat(\n      {}\n    )", lists.join(",\n      "))
     }
 
     fn length(&self, list: &str) -> String {
         format!("len({list})")
     }
 
-    fn day_of(&self, instant: &str) -> String {
-        let days = format!("floor(epoch_us({instant}) / 86400000000)");
-        format!("date '1970-01-01' + cast({days} as integer)")
+    fn lines_of(&self, list: &str) -> String {
+        format!("array_to_string({list}, chr(10))")
+    }
+
+    fn count_matches(&self, text: &str, pattern: &str) -> String {
+        format!("len(regexp_extract_all({text}, '{pattern}'))")
     }
 
     fn is_like(&self, text: &str, pattern: &str) -> String {
         format!("regexp_full_match({text}, '{pattern}')")
+    }
+
+    fn seconds_after(&self, instant: &str, seconds: &str) -> String {
+        format!("{instant} + to_seconds({seconds})")
+    }
+
+    fn day_of(&self, instant: &str) -> String {
+        format!("cast({instant} at time zone 'UTC' as date)")
+    }
+
+    fn today(&self) -> String {
+        "cast(now() at time zone 'UTC' as date)".to_owned()
     }
 }
 
@@ -81,6 +139,12 @@ impl DuckDb {
             }
         }
     }
+}
+
+/// The glob of a table's objects, as a literal.
+fn objects(table: &LakeTable, lake: &Lake<'_>) -> String {
+    let glob = format!("{}/{}/dt=*/part-*.parquet", plain(lake.location), table.name);
+    format!("'{}'", glob.replace('\'', "''"))
 }
 
 /// A path whose own characters are no wildcards. A backslash counts as a separator to DuckDB,

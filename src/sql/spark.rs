@@ -1,8 +1,8 @@
 //! Spark: temporary views over the objects, with the schema given.
 
-use super::dialect::{Dialect, Each, backticked, definitions, empty_table, escaped, hive_type};
-use super::table::{LakeTable, SqlColumn, SqlType, all_columns};
-use crate::schema::{Column, Schema};
+use super::dialect::{Dialect, Lake, backticked, definitions, empty_table, escaped, hive_type};
+use super::table::{LakeTable, Objects, SqlColumn, SqlType, all_columns};
+use crate::schema::{ColumnType, Schema};
 
 pub(super) struct Spark;
 
@@ -10,7 +10,9 @@ impl Dialect for Spark {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for one Spark session.\n\
          Make them again when the tables have got new columns. A session remembers which objects\n\
-         there were, so say `refresh table calls` and so on after an export."
+         there were, so say `refresh table calls` and so on after an export. With a thousand dates,\n\
+         `set spark.sql.sources.parallelPartitionDiscovery.parallelism = 32` first makes the\n\
+         definitions three times as fast: Spark starts a task for each date otherwise."
     }
 
     fn name(&self, name: &str) -> String {
@@ -21,15 +23,15 @@ impl Dialect for Spark {
         hive_type(sql_type, &backticked)
     }
 
-    fn table(&self, table: &LakeTable, location: &str) -> String {
-        if !table.has_objects {
+    fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
+        if table.objects == Objects::None {
             return empty_table(self, table);
         }
         format!(
             "create or replace temporary view {} (\n{}\n)\nusing parquet\noptions (path {});\n",
             self.name(&table.name),
             columns(&all_columns(&table.schema)),
-            escaped(&format!("{}/{}", plain(location), table.name)),
+            escaped(&format!("{}/{}", plain(lake.location), table.name)),
         )
     }
 
@@ -42,17 +44,54 @@ impl Dialect for Spark {
         "create or replace temporary view"
     }
 
-    fn each(&self, list: &str, _: &[Column], alias: &str) -> Each {
-        let (place, item) = (format!("{alias}_place"), format!("{alias}_item"));
-        Each {
-            join: format!("lateral view posexplode({list}) {alias} as {place}, {item}"),
-            index: format!("cast({alias}.{place} as bigint)"),
-            item: format!("{alias}.{item}"),
-        }
+    fn each(&self, relation: &str, list: &str, item: &str, _: &[&str]) -> String {
+        format!("{relation}\n  lateral view posexplode({list}) as {item}_index, {item}")
+    }
+
+    fn place(&self, item: &str) -> String {
+        format!("cast({item}_index as bigint)")
+    }
+
+    fn structs(&self, list: &str, item: &str, fields: &[(&str, ColumnType, String)]) -> String {
+        let field = |it: &(&str, ColumnType, String)| format!("'{}', {}", it.0, it.2);
+        let fields = fields.iter().map(field).collect::<Vec<_>>().join(", ");
+        format!(
+            "nullif(transform({list}, ({item}, {item}_index) -> named_struct({fields})), array())"
+        )
+    }
+
+    fn map_agg(&self, key: &str, value: &str) -> String {
+        format!("map_from_entries(collect_list(struct({key}, {value})))")
+    }
+
+    fn concat(&self, lists: &[&str]) -> String {
+        format!("flatten(array_compact(array(\n      {}\n    )))", lists.join(",\n      "))
     }
 
     fn length(&self, list: &str) -> String {
         format!("array_size({list})")
+    }
+
+    fn sorted_list(&self, value: &str, order: &str, condition: &str) -> String {
+        let items = format!("collect_list(struct({order}, {value} as value))");
+        let items = format!("{items} filter (where {condition})");
+        format!("nullif(transform(array_sort({items}), x -> x.value), array())")
+    }
+
+    fn lines_of(&self, list: &str) -> String {
+        format!("array_join({list}, char(10))")
+    }
+
+    fn count_matches(&self, text: &str, pattern: &str) -> String {
+        format!("cast(regexp_count({text}, '{pattern}') as bigint)")
+    }
+
+    fn is_like(&self, text: &str, pattern: &str) -> String {
+        format!("{text} rlike '^({pattern})$'")
+    }
+
+    fn seconds_after(&self, instant: &str, seconds: &str) -> String {
+        format!("timestampadd(second, {seconds}, {instant})")
     }
 
     fn day_of(&self, instant: &str) -> String {
@@ -60,8 +99,8 @@ impl Dialect for Spark {
         format!("date_add(date '1970-01-01', cast({days} as int))")
     }
 
-    fn is_like(&self, text: &str, pattern: &str) -> String {
-        format!("{text} rlike '^{pattern}$'")
+    fn today(&self) -> String {
+        self.day_of("current_timestamp()")
     }
 }
 

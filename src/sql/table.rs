@@ -6,9 +6,21 @@ use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::{Granularity, Manifest};
 use crate::partition::Partition;
 use crate::schema::{ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
+use crate::window::Window;
 
 /// The partition column: a folder's name, no column of the files.
 pub(super) const DT: &str = "dt";
+
+/// The objects of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objects {
+    /// There is none yet.
+    None,
+    /// All have the table's schema.
+    OneSchema,
+    /// Some have an older schema: the first export, or an `evolve`, is unfinished.
+    Mixed,
+}
 
 /// A table of the lake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +31,15 @@ pub struct LakeTable {
     pub schema: Schema,
     /// How much time one of its partitions holds.
     pub granularity: Granularity,
-    /// Whether there is an object to read.
-    pub has_objects: bool,
+    /// What there is to read.
+    pub objects: Objects,
     /// Whether some rows have no date.
     pub has_undated: bool,
     /// Whether each of its partitions is a snapshot of all records.
     pub is_snapshot: bool,
-    /// The date of its first partition.
+    /// Which records it has completely, by time.
+    pub coverage: Vec<Window>,
+    /// The first date that it has, or is to have.
     pub first_day: Option<NaiveDate>,
     /// How many days its last partition is ahead of the commit that named it.
     pub days_ahead: i64,
@@ -39,9 +53,10 @@ impl LakeTable {
             name: endpoint.name.clone(),
             schema: endpoint.schema(),
             granularity: Granularity::default(),
-            has_objects: false,
+            objects: Objects::None,
             has_undated: false,
             is_snapshot: endpoint.dated == Dated::Run,
+            coverage: Vec::new(),
             first_day: None,
             days_ahead: 0,
         }
@@ -52,15 +67,24 @@ impl LakeTable {
     pub fn of(manifest: &Manifest, endpoint: Option<&Endpoint>) -> Self {
         let dates = || manifest.partitions.keys().filter_map(|name| name.parse::<Partition>().ok());
         let days = || dates().filter_map(|partition| partition.date());
+        let schema = manifest.schema.fingerprint();
+        let goal = manifest.goal.windows().first().map(|window| window.from.date_naive());
         let ahead = |last: NaiveDate| (last - manifest.committed_at.date_naive()).num_days();
         Self {
             name: manifest.endpoint.clone(),
             schema: manifest.schema.clone(),
             granularity: manifest.granularity,
-            has_objects: !manifest.partitions.is_empty(),
+            objects: if manifest.partitions.is_empty() {
+                Objects::None
+            } else if manifest.partitions.values().all(|entry| entry.schema == schema) {
+                Objects::OneSchema
+            } else {
+                Objects::Mixed
+            },
             has_undated: dates().any(|partition| partition.date().is_none()),
             is_snapshot: endpoint.is_some_and(|endpoint| endpoint.dated == Dated::Run),
-            first_day: days().min(),
+            coverage: manifest.coverage.windows().to_vec(),
+            first_day: days().chain(goal).min(),
             days_ahead: days().max().map_or(0, ahead),
         }
     }

@@ -10,13 +10,14 @@ mod runs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, Utc};
 use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
 use crate::lake::{Children, Lake, Ledger, Snapshot, Store};
 use crate::manifest::{CLOCKS_APART, Granularity, Manifest, Queue};
+use crate::partition::Partition;
 use crate::quota::Limits;
 use crate::report::Week;
 use crate::schema::{Difference, Schema};
@@ -56,6 +57,10 @@ pub struct TableStatus {
     pub bytes: u64,
     /// The windows that are completely in it.
     pub coverage: Vec<Window>,
+    /// The partitions, by their value of `dt`, that hold rows of days that were not listed
+    /// completely; what is not over yet is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<String>,
     /// What was asked for and is not in it.
     pub gaps: Vec<Window>,
     /// What of that backfills were asked for.
@@ -161,6 +166,7 @@ fn table(
         partitions: manifest.partitions.len() as u64,
         bytes: manifest.bytes(),
         coverage: manifest.coverage.windows().to_vec(),
+        partial: partial(manifest),
         left_for_backfill: left.collect(),
         gaps: gaps.windows().to_vec(),
         watermark: manifest.watermark,
@@ -176,6 +182,25 @@ fn table(
         held: held(manifest),
         queues: queues.unwrap_or_default(),
     }))
+}
+
+/// Only a table that is listed by time is covered; another has no partial days.
+fn partial(manifest: &Manifest) -> Vec<String> {
+    let Some(end) = manifest.coverage.end() else { return Vec::new() };
+    let is_partial = |dt: &str| {
+        let Ok(partition) = dt.parse::<Partition>() else { return false };
+        let time = |date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc();
+        let window = partition.date().and_then(|first| {
+            let after = match manifest.granularity {
+                Granularity::Day => first.checked_add_days(Days::new(1)),
+                Granularity::Month => first.checked_add_months(Months::new(1)),
+            };
+            Some(Window::new(time(first), time(after?).min(end)))
+        });
+        window.is_some_and(|it| !it.is_empty() && !manifest.coverage.covers(it))
+    };
+    let with_rows = manifest.partitions.iter().filter(|(_, entry)| entry.rows > 0);
+    with_rows.map(|(dt, _)| dt).filter(|dt| is_partial(dt)).cloned().collect()
 }
 
 fn held(manifest: &Manifest) -> BTreeMap<String, Held> {
@@ -227,4 +252,41 @@ fn queues(
         queues.insert(partition.to_string(), queue);
     }
     Ok(Some(queues))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::PartitionEntry;
+    use crate::schema::AddedColumns;
+
+    /// Rows that lie where nothing was listed do not look like a whole day.
+    #[test]
+    fn days_that_were_not_listed_completely_are_partial() {
+        let schema = Schema { columns: Vec::new(), added: AddedColumns::default() };
+        let mut manifest = Manifest::new("calls", schema, Granularity::Day);
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let covered = Window::new(time("2026-03-03T12:00:00Z"), time("2026-03-05T09:00:00Z"));
+        manifest.coverage.add(covered);
+        let entry = |rows| PartitionEntry {
+            object: String::new(),
+            rows,
+            bytes: 1,
+            etag: String::new(),
+            sha256: String::new(),
+            schema: String::new(),
+        };
+        for (dt, rows) in [
+            ("2026-03-01", 2),
+            ("2026-03-02", 0),
+            ("2026-03-03", 9),
+            ("2026-03-04", 9),
+            ("2026-03-05", 9),
+            ("2026-03-09", 1),
+            ("__HIVE_DEFAULT_PARTITION__", 1),
+        ] {
+            manifest.partitions.insert(dt.to_owned(), entry(rows));
+        }
+        assert_eq!(partial(&manifest), ["2026-03-01", "2026-03-03"]);
+    }
 }

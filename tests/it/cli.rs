@@ -270,7 +270,7 @@ fn a_schema_is_a_statement_too() {
       `exported_at` timestamp
     )
     partitioned by (
-      `dt` date
+      `dt` string
     )
     stored as parquet
     location 's3://bucket/topics_v2/';

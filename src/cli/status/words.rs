@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use super::super::output::number;
 use super::duration;
 use crate::forecast::Forecast;
+use crate::manifest::Granularity;
 use crate::schema::Difference;
 use crate::status::{Concern, Run, Status, TableStatus};
 use crate::window::Window;
@@ -138,6 +139,11 @@ pub(super) fn remarks(table: &TableStatus) -> Vec<String> {
     if !table.gaps.is_empty() {
         let missing: i64 = table.gaps.iter().map(|gap| (gap.to - gap.from).num_seconds()).sum();
         remarks.push(format!("{} asked for and not there", duration(missing)));
+    }
+    if let (Some(first), count) = (table.partial.first(), table.partial.len()) {
+        let unit = if table.granularity == Granularity::Month { "month" } else { "day" };
+        let plural = if count == 1 { "" } else { "s" };
+        remarks.push(format!("{} partial {unit}{plural} since {first}", number(count as u64)));
     }
     if let Some(queue) = table.queue {
         for (count, what) in [

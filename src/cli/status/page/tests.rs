@@ -26,6 +26,7 @@ fn table(name: &str, days: u64) -> TableStatus {
         partitions: days,
         bytes: held.values().map(|held| held.bytes).sum(),
         coverage: vec![Window::new(from, now())],
+        partial: Vec::new(),
         gaps: Vec::new(),
         left_for_backfill: Vec::new(),
         watermark: Some(now()),
