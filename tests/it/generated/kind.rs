@@ -189,7 +189,7 @@ impl Space {
         lost_snapshots: true,
         wrong_clocks: true,
         replaced_objects: true,
-        swapped_objects: true,
+        swapped_objects: false,
         replaced_snapshots: false,
         unchanged_readings: false,
     };
