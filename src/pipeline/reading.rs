@@ -3,7 +3,7 @@
 //! Enters: a scan. Leaves: rows in the table, and an [`Outcome`]. Every gap is in the report before
 //! the caller sees that there is one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 use tracing::{Instrument, Span};
@@ -12,9 +12,10 @@ use super::table_run::{Answer, TableRun};
 use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
 use crate::decode::{Origin, Rows};
-use crate::endpoint::{Driver, Endpoint, WindowParameters};
+use crate::endpoint::{Dated, Driver, Endpoint, WindowParameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Request, request};
+use crate::lake::key_hash;
 use crate::manifest::Purpose;
 use crate::paginate::{Ask, Cause, Gap, Miss, Place, Scope};
 use crate::retry::Failure;
@@ -79,14 +80,34 @@ pub(super) async fn read(
     scan: &Scan<'_>,
     mut keys: Option<&mut HashSet<Box<str>>>,
 ) -> Result<Outcome> {
-    let mut scope = scope_of(&table.endpoint, scan);
+    let mut scope = scope_of(&table.endpoint, scan).with_habits(table.habits());
+    let mut came = BTreeSet::new();
     while scope.ask().is_some() {
         let span = span(scope.window());
-        read_page(table, scan, &mut scope, keys.as_deref_mut()).instrument(span).await?;
+        let keys = (keys.as_deref_mut(), &mut came);
+        read_page(table, scan, &mut scope, keys).instrument(span).await?;
+        table.note_habits(scope.habits());
     }
     let mut outcome = Outcome { is_absent: false, has_failed: false, unreadable: Vec::new() };
-    for gap in scope.into_extent().gaps {
+    let extent = scope.into_extent();
+    if extent.hidden > 0 {
+        tracing::warn!(records = extent.hidden, "the API counts records that it does not show");
+    }
+    if extent.is_unfiltered {
+        tracing::warn!("most records are outside of their window: its filter seems to be ignored");
+    }
+    table.note_confirmations(extent.confirmations).await;
+    for gap in extent.gaps {
         report(table, scan, gap, &mut outcome).await;
+    }
+    if let Some(window) = scan.window.filter(|_| has_same_records(table, scan, &came)) {
+        let message = "window after window has the same records: its filter seems to be ignored";
+        let error = Error::new(ErrorKind::Unavailable, message);
+        outcome.unreadable.push(Some(window));
+        if scan.covers {
+            table.add(|change| change.uncover(window)).await;
+        }
+        table.fail(Some(window), FetchError::Failed(Failure::Broken, error)).await;
     }
     Ok(outcome)
 }
@@ -96,12 +117,33 @@ async fn read_page(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
     scope: &mut Scope<Fault>,
-    keys: Option<&mut HashSet<Box<str>>>,
+    (keys, came): (Option<&mut HashSet<Box<str>>>, &mut BTreeSet<i64>),
 ) -> Result<()> {
     let Some(asked) = scope.ask() else { return Ok(()) };
     match ask(table, scan, asked).await {
         Ok(answer) => {
             tracing::debug!(records = answer.page.entries.len(), "page");
+            if scope.is_null(&answer.page) {
+                return Ok(());
+            }
+            if answer.page.is_null && table.has_rows(scan, scope.window()).await? {
+                let message = "null came twice in place of a list, of which the lake has rows";
+                let error = Error::new(ErrorKind::Unavailable, message);
+                let error = FetchError::Failed(Failure::Broken, error);
+                scope.miss(Miss::Failed, Fault(error));
+                return Ok(());
+            }
+            let is_other = |key: &str| {
+                scan.parent.is_some_and(|parent| !table.endpoint.may_answer(parent.id, key))
+            };
+            if answer.rows.facts.iter().any(|facts| is_other(&facts.key)) {
+                let message = "the reply is another record than the one asked for";
+                let error = Error::new(ErrorKind::Data, message);
+                let error = FetchError::Failed(Failure::Broken, error);
+                scope.miss(Miss::Failed, Fault(error));
+                return Ok(());
+            }
+            came.extend(answer.rows.facts.iter().map(|facts| key_hash(&facts.key)));
             if let Some(keys) = keys {
                 keys.extend(answer.rows.facts.iter().map(|facts| facts.key.clone()));
             }
@@ -118,6 +160,16 @@ async fn read_page(
         cover(table, scope.take_read()).await;
     }
     Ok(())
+}
+
+/// Whether records that are dated by their window are those of other windows, too. A single one may
+/// be found twice, and what has the day in its key is another record each day.
+fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &BTreeSet<i64>) -> bool {
+    let endpoint = &table.endpoint;
+    let is_dated = endpoint.dated == Dated::Window && !endpoint.sums_up_days();
+    let Some(window) = scan.window.filter(|_| is_dated && came.len() > 1) else { return false };
+    let digest = came.iter().fold(0u64, |digest, key| digest.rotate_left(7) ^ key.cast_unsigned());
+    table.is_like_others(window, digest)
 }
 
 /// What the log says a list is of.
@@ -180,7 +232,7 @@ fn halt_if_denied(table: &TableRun<'_>, error: FetchError) -> FetchError {
 
 fn miss_of(error: &FetchError) -> Miss {
     match error {
-        FetchError::Failed(Failure::TooLarge, _) => Miss::TooLarge,
+        FetchError::Failed(Failure::TooLarge | Failure::Garbled, _) => Miss::TooLarge,
         FetchError::Failed(Failure::NotFound, _) => Miss::NotThere,
         FetchError::Failed(Failure::Refused(_), _) => Miss::Refused,
         FetchError::Failed(Failure::Deferred, _) | FetchError::Halted(_) => Miss::Ended,
