@@ -455,3 +455,61 @@ fn a_page_that_is_too_large_is_halved_and_grows_back() {
     assert_eq!(largest, 100);
     server.records.clear();
 }
+
+/// P7: a quiet list costs at most 1.02 requests a page of rows, one a window, and what confirms.
+#[test]
+fn a_quiet_list_costs_what_it_should() {
+    // 56,400 calls, whose total each window's first page says; the same without a word.
+    for says_total in [true, false] {
+        let mut scope = Scope::<&str>::new(
+            Some(window(0, 60_000)),
+            TimeUnit::Second,
+            &Paging::SkipLimit(paging(100, 10_000)),
+        );
+        let server = Server::new((0..56_400).map(|at| (i64::from(at), at)));
+        let (mut requests, mut windows) = (0, BTreeSet::new());
+        while let Some(ask) = scope.ask() {
+            let (window, get) = (ask.window.unwrap(), ask.get.unwrap().0);
+            (requests, _) = (requests + 1, windows.insert(window));
+            let is_first = matches!(get, Get::Slice(Slice { skip: 0, .. }));
+            let mut page = server.page(window, &get);
+            let inside = server
+                .records
+                .iter()
+                .filter(|it| window.from.timestamp() - 1 < it.0 && it.0 < window.to.timestamp());
+            page.total = (says_total && is_first).then(|| inside.count() as u64);
+            scope.take(&page);
+        }
+        let extent = scope.into_extent();
+        assert!(extent.is_complete());
+        let (windows, confirmations) = (windows.len() as u64, extent.confirmations);
+        assert!(requests <= 56_400 * 102 / 10_000 + windows + confirmations, "{requests}");
+        assert!(confirmations <= if says_total { 0 } else { windows }, "{confirmations}");
+        assert_eq!((requests, confirmations), if says_total { (570, 0) } else { (571, 1) });
+    }
+    // 1,100 days of scorecards, from none to 20 a day, without a word on their end.
+    let mut habits = super::super::Habits::default();
+    let (mut requests, mut confirmations) = (0, 0);
+    for day in 0..1_100 {
+        let begin = day * 86_400;
+        let count = u32::try_from(day * 7 % 21).unwrap();
+        let server = Server::new((0..count).map(|at| (begin + 60 * i64::from(at), at)));
+        let mut scope = Scope::<&str>::new(
+            Some(window(begin, begin + 86_400)),
+            TimeUnit::Second,
+            &Paging::SkipLimit(paging(100, 10_000)),
+        )
+        .with_habits(habits);
+        while let Some(ask) = scope.ask() {
+            requests += 1;
+            let page = server.page(ask.window.unwrap(), &ask.get.unwrap().0);
+            scope.take(&page);
+        }
+        habits = habits.and(scope.habits());
+        let extent = scope.into_extent();
+        assert!(extent.is_complete() && extent.confirmations <= 1);
+        confirmations += extent.confirmations;
+    }
+    assert_eq!(requests, 1_100 + confirmations);
+    assert_eq!((requests, confirmations), (1_833, 733));
+}
