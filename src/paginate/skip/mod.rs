@@ -22,7 +22,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -81,6 +81,8 @@ pub(super) struct Skipping {
     first_count: usize,
     /// How many the largest one has.
     most: usize,
+    /// In which order keys first came.
+    places: HashMap<Box<str>, usize>,
     /// What the replies said last that holds for all pages of the list.
     total: Option<u64>,
     /// How many pages were taken in.
@@ -149,6 +151,7 @@ impl Skipping {
             tail: Vec::new(),
             first_count: 0,
             most: 0,
+            places: HashMap::new(),
             total: None,
             pages: 0,
             confirmations: 0,
@@ -371,7 +374,6 @@ impl Skipping {
         let stride = if stride == 0 { self.asked.limit } else { stride.min(self.asked.limit) };
         let end = self.asked.skip.saturating_add(stride);
         self.tail.clear();
-        self.pass.has_passed_over = true;
         self.position = end;
         let limit = self.limit.min(self.paging.reach.saturating_sub(end));
         if limit == 0 {
@@ -432,6 +434,7 @@ impl Skipping {
         let mut is_new = false;
         let mut met = false;
         let before = self.pass.before;
+        self.note_order(page);
         for entry in &page.entries {
             let is_before = entry.time.is_some_and(|it| it < self.window.from.timestamp_micros());
             met |= is_before && self.below.is_some();
@@ -470,6 +473,18 @@ impl Skipping {
         if self.smooth_pages >= 4 && self.limit < self.paging.page_size {
             self.limit = (self.limit * 2).min(self.paging.page_size);
             self.smooth_pages = 0;
+        }
+    }
+
+    /// Notes where each key first came, and whether keys that came before now come in another
+    /// order: then rows trade places, and it is not only that some are left out.
+    fn note_order(&mut self, page: &Page) {
+        let places: Vec<usize> =
+            page.entries.iter().filter_map(|it| self.places.get(&it.key).copied()).collect();
+        self.pass.is_shuffled |= self.pass.before > 0 && !places.is_sorted();
+        for entry in &page.entries {
+            let next = self.places.len();
+            self.places.entry(entry.key.clone()).or_insert(next);
         }
     }
 
