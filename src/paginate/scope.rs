@@ -339,11 +339,10 @@ impl<E: Display> Scope<E> {
             let page_size = u32::try_from(count).unwrap_or(100).clamp(2, 100);
             self.paging = Paging::SkipLimit(SkipLimit { page_size, ..SkipLimit::default() });
             self.paginator = Paginator::new(self.window, self.unit, &self.paging);
-            let entries = page.entries.iter();
             self.suspected = Some(Suspicion {
-                keys: entries.clone().map(|entry| entry.key.clone()).collect(),
-                first: entries.clone().map(|entry| entry.key.clone()).next(),
-                last: entries.map(|entry| entry.key.clone()).last(),
+                keys: page.entries.iter().map(|entry| entry.key.clone()).collect(),
+                first: page.entries.first().map(|entry| entry.key.clone()),
+                last: page.entries.last().map(|entry| entry.key.clone()),
                 more,
                 hidden: page.total.unwrap_or(0).saturating_sub(count as u64),
             });
