@@ -148,6 +148,7 @@ fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Re
 fn unreadable(error: Undecodable) -> Unreadable {
     match error {
         Undecodable::NotJson(why) => Unreadable::NotJson(why),
+        error @ Undecodable::IsError(_) => Unreadable::NoList(error.to_string()),
         Undecodable::NoRecords(path) => {
             let message = format!("another shape: the reply has no records at {path}");
             Unreadable::Final(Error::new(ErrorKind::Data, message))

@@ -28,6 +28,10 @@ pub enum Failure {
     TooLarge,
     /// Not sent: what pays for it is used up for now.
     Deferred,
+    /// 200, with something else than what was asked for: an error, an empty body, a page for people.
+    NoList,
+    /// The same body came twice, and is not JSON: a record in it is broken.
+    Garbled,
     /// The server failed, the connection broke, or the body was no JSON.
     Broken,
 }
@@ -53,7 +57,7 @@ impl Failure {
     /// Whether the same request may succeed in a moment.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::TooFast | Self::TooLarge | Self::Broken)
+        matches!(self, Self::TooFast | Self::TooLarge | Self::Broken | Self::NoList)
     }
 
     /// Whether the answer settles the request, so that the API is at work: 2xx, or 4xx other than
@@ -61,12 +65,48 @@ impl Failure {
     #[must_use]
     pub fn settles(self) -> bool {
         match self {
-            Self::Unauthorized | Self::Forbidden | Self::NoSuchPath | Self::NotFound => true,
+            // Of the last two, the server is at work; only what it says is of no use.
+            Self::Unauthorized
+            | Self::Forbidden
+            | Self::NoSuchPath
+            | Self::NotFound
+            | Self::NoList
+            | Self::Garbled => true,
             Self::Refused(status) => matches!(status, 200..=299 | 400..=499),
             Self::TooFast | Self::QuotaSpent | Self::TooLarge | Self::Deferred | Self::Broken => {
                 false
             }
         }
+    }
+}
+
+/// No wait that a server asks for is kept longer.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Nor are all waits of a run together.
+pub const MOST_WAITING: Duration = Duration::from_secs(60 * 60);
+
+/// The waits that a server asked for in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Until when nothing is sent, as how long the client has been at work.
+    until: Duration,
+    /// How long all waits were, each moment once.
+    waited: Duration,
+}
+
+impl Waits {
+    /// Notes that the server asks at `now` to be left alone for so long, of a run that has `left` to
+    /// go on; false when that is too long to wait for.
+    pub fn ask(&mut self, now: Duration, wait: Duration, left: Option<Duration>) -> bool {
+        let until = now.saturating_add(wait);
+        let more = until.saturating_sub(self.until.max(now));
+        let waited = self.waited.saturating_add(more);
+        let fits = left.is_none_or(|left| wait < left);
+        if wait > LONGEST_WAIT || waited > MOST_WAITING || !fits {
+            return false;
+        }
+        (self.until, self.waited) = (self.until.max(until), waited);
+        true
     }
 }
 
@@ -141,6 +181,8 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// How many it gets when its reply seems too large, which time does not mend.
     pub attempts_too_large: u32,
+    /// How many it gets when its reply is whole and holds something else, which time hardly mends.
+    pub attempts_no_list: u32,
 }
 
 impl Default for RetryPolicy {
@@ -150,6 +192,7 @@ impl Default for RetryPolicy {
             longest: Duration::from_secs(20),
             attempts: 8,
             attempts_too_large: 4,
+            attempts_no_list: 4,
         }
     }
 }
@@ -162,6 +205,7 @@ impl RetryPolicy {
     pub fn delay(&self, failure: Failure, attempt: u32, random: f64) -> Option<Duration> {
         let attempts = match failure {
             Failure::TooLarge => self.attempts_too_large,
+            Failure::NoList => self.attempts_no_list,
             _ => self.attempts,
         };
         if !failure.is_transient() || attempt >= attempts {
@@ -236,6 +280,22 @@ mod tests {
         health.fail(Failure::Broken, limit);
         assert!(!health.is_out(limit + Duration::from_secs(119), limit), "counted from a failure");
         assert!(health.is_out(limit * 2, limit));
+    }
+
+    /// Design 6.3: 15 minutes a wait, an hour a run, and what is left of it; waits that overlap count
+    /// once.
+    #[test]
+    fn waits_are_kept_within_their_bounds() {
+        let seconds = Duration::from_secs;
+        let mut waits = Waits::default();
+        assert!(waits.ask(seconds(0), seconds(900), None));
+        assert!(waits.ask(seconds(10), seconds(890), None), "the same wait, heard of by another");
+        assert!(!waits.ask(seconds(900), seconds(901), None));
+        assert!(!waits.ask(seconds(900), seconds(100), Some(seconds(100))));
+        for wait in 1..4 {
+            assert!(waits.ask(seconds(900 * wait), seconds(900), None), "{wait}");
+        }
+        assert!(!waits.ask(seconds(3_600), seconds(1), None), "an hour is over");
     }
 
     /// A request is tried beyond its attempts only while nothing is answered; a reply too large for

@@ -84,7 +84,8 @@ impl Rules {
     }
 
     /// The key of the parent that a row belongs to.
-    pub(super) fn owner<'a>(&self, key: &'a str, entry: &'a IndexEntry) -> &'a str {
+    #[must_use]
+    pub fn owner<'a>(&self, key: &'a str, entry: &'a IndexEntry) -> &'a str {
         match entry.parent.as_deref() {
             Some(parent) => parent,
             None if self.has_parent_column => key.split(KEY_SEPARATOR).next().unwrap_or(key),

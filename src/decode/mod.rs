@@ -9,6 +9,7 @@
 mod cleanse;
 mod columns;
 mod drivers;
+mod envelope;
 mod extra;
 mod fit;
 mod forget;
@@ -21,6 +22,7 @@ mod metadata;
 mod number;
 mod path;
 mod redact;
+mod repair;
 mod rows;
 mod shape;
 mod surrogates;
@@ -38,6 +40,7 @@ pub use self::drivers::is_usable;
 pub use self::extra::MisfitCounts;
 pub use self::gather::Gathered;
 use self::path::Selections;
+pub use self::repair::repair;
 pub use self::rows::Rows;
 use self::shape::{RecordShape, Spliced};
 use self::tape::TapeReader;
@@ -123,6 +126,19 @@ pub fn is_json(body: &[u8]) -> bool {
     TapeReader::default().read(&body, |_, _| ()).is_ok()
 }
 
+/// What a body is that holds no JSON at all, if it is such a body: that will hardly be better next
+/// time. One that begins like JSON may have been cut off.
+#[must_use]
+pub fn is_no_data(body: &[u8]) -> Option<&'static str> {
+    match without_bom(body).trim_ascii() {
+        [] => Some("an empty reply"),
+        [b'<', ..] => Some("a page of HTML or XML"),
+        [b'{' | b'[' | b'"' | b'-' | b'0'..=b'9', ..] => None,
+        text if [&b"true"[..], b"false", b"null"].iter().any(|it| text.starts_with(it)) => None,
+        _ => Some("a text that is not JSON"),
+    }
+}
+
 fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
@@ -136,6 +152,9 @@ pub enum Undecodable {
     /// The body is JSON without the records' path.
     #[error("the reply has nothing at {0}")]
     NoRecords(String),
+    /// The body is JSON and says that something failed, in place of records or beside them.
+    #[error("the reply is an error: {0}")]
+    IsError(String),
     /// Anything else.
     #[error(transparent)]
     Other(#[from] Error),
@@ -219,7 +238,7 @@ impl RecordDecoder {
     /// Decodes a reply whose records are changed first, which takes a second parse: its metadata is
     /// added to them, or something is taken out of them.
     fn decode_spliced(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
-        let Spliced { text, settled, taken_out, has_more, next } = self.splice(body, origin)?;
+        let Spliced { text, settled, taken_out, page } = self.splice(body, origin)?;
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
@@ -232,8 +251,7 @@ impl RecordDecoder {
         self.shape = shape;
         decoded.rows.forgotten = self.shape.forgotten.version;
         let left = std::mem::take(&mut decoded.page.entries).into_iter();
-        decoded.page.entries = whole_page(taken_out, left);
-        (decoded.page.has_more, decoded.page.next) = (has_more, next);
+        decoded.page = Page { entries: whole_page(taken_out, left), ..page };
         Ok(decoded)
     }
 
@@ -287,7 +305,9 @@ impl RecordDecoder {
                     texts.push(spliced.text.into_bytes().into());
                     settled.extend(spliced.settled);
                 }
-                Err(Undecodable::NoRecords(_)) => texts.push(b"[]".into()),
+                Err(Undecodable::NoRecords(_) | Undecodable::IsError(_)) => {
+                    texts.push(b"[]".into());
+                }
                 Err(error) => return Err(error),
             }
         }

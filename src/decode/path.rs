@@ -10,7 +10,7 @@ use arrow::json::reader::{Tape, TapeElement};
 use serde_json::Value;
 use serde_json_path::PathElement;
 
-use super::json;
+use super::{envelope, json};
 use crate::endpoint::{RecordPath, Step};
 
 /// Where the paths that are not plain lead to in one reply, by the path's text.
@@ -150,41 +150,67 @@ pub(super) fn named(
     named.collect()
 }
 
-/// What the reply says about further pages, where it says anything: at `path`, or where the API
-/// says it.
-pub(super) fn has_more(
-    tape: &Tape<'_>,
-    root: u32,
-    path: Option<&RecordPath>,
-    selections: &Selections,
-) -> Option<bool> {
-    let at = if let Some(path) = path {
-        named(tape, root, path, selections).first().map(|(_, at)| *at)
-    } else {
-        let pagination = json::member(tape, root, "pagination").unwrap_or(root);
-        let spelt = ["hasMore", "has_more"];
-        spelt.iter().find_map(|name| json::member(tape, pagination, name))
-    };
-    match at.map(|at| tape.get(at)) {
-        Some(TapeElement::True) => Some(true),
-        Some(TapeElement::False) => Some(false),
-        _ => None,
-    }
+/// Whether there is null where `path` expects a list.
+pub(super) fn is_null(tape: &Tape<'_>, root: u32, path: &RecordPath) -> bool {
+    let steps = path.steps();
+    let list = steps.strip_suffix(&[Step::Items]).unwrap_or(steps);
+    let places = follow(tape, root, list).unwrap_or_default();
+    let is_null = |at: &u32| matches!(tape.get(*at), TapeElement::Null);
+    path.query().is_none() && !places.is_empty() && places.iter().all(is_null)
 }
 
-/// What asks for the next page, where the reply has it: a text that is not empty, or a number.
+/// Yes or no at `path`, in any spelling.
+pub(super) fn truth_at(
+    tape: &Tape<'_>,
+    root: u32,
+    path: &RecordPath,
+    selections: &Selections,
+) -> Option<bool> {
+    let (_, at) = *named(tape, root, path, selections).first()?;
+    envelope::truth(tape, at)
+}
+
+/// The number at `path`.
+pub(super) fn number_at(
+    tape: &Tape<'_>,
+    root: u32,
+    path: &RecordPath,
+    selections: &Selections,
+) -> Option<u64> {
+    let (_, at) = *named(tape, root, path, selections).first()?;
+    envelope::number(tape, at)
+}
+
+/// What asks for the next page, where the reply has it: a text that is not empty, a number, or an
+/// object with a link in it; none where it says that there is none.
+///
+/// # Errors
+/// What it is, where it is none of these.
 pub(super) fn next_page(
     tape: &Tape<'_>,
     root: u32,
     path: &RecordPath,
     selections: &Selections,
-) -> Option<Box<str>> {
-    let (_, at) = *named(tape, root, path, selections).first()?;
+) -> Result<Option<Box<str>>, &'static str> {
+    let Some((_, at)) = named(tape, root, path, selections).first().cloned() else {
+        return Ok(None);
+    };
     match tape.get(at) {
         TapeElement::String(index) | TapeElement::Number(index) => {
-            Some(tape.get_string(index)).filter(|text| !text.is_empty()).map(Into::into)
+            let text = tape.get_string(index).trim();
+            Ok(Some(text).filter(|text| !text.is_empty()).map(Into::into))
         }
-        _ => None,
+        TapeElement::StartObject(_) => {
+            let link = ["href", "url", "link"].iter().find_map(|it| json::member(tape, at, it));
+            match link.map(|at| tape.get(at)) {
+                Some(TapeElement::String(index)) => Ok(Some(tape.get_string(index).into())),
+                Some(TapeElement::Null) => Ok(None),
+                _ => Err("an object without a link in it"),
+            }
+        }
+        TapeElement::StartList(_) => Err("a list"),
+        TapeElement::True => Err("`true`"),
+        _ => Ok(None),
     }
 }
 

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field};
 use arrow::json::reader::{Tape, TapeElement};
 
 use super::columns::{ABSENT, ColumnBuilder};
+use super::envelope::{self, Envelope};
 use super::extra::ExtraWriter;
 use super::forget::Forgetting;
 use super::path::Selections;
@@ -18,7 +19,7 @@ use super::{
     json, metadata, path,
 };
 use crate::endpoint::{Endpoint, RecordPath};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 use crate::page::{Page, PageEntry};
 use crate::row::{KEY_SEPARATOR, RowFacts};
@@ -46,8 +47,8 @@ pub(super) struct Spliced {
     pub(super) settled: Vec<bool>,
     /// Of each record that came, in order, what paging needs to know if it was taken out whole.
     pub(super) taken_out: Vec<Option<PageEntry>>,
-    pub(super) has_more: Option<bool>,
-    pub(super) next: Option<Box<str>>,
+    /// What the reply says beside its records.
+    pub(super) page: Page,
 }
 
 impl RecordShape {
@@ -60,14 +61,13 @@ impl RecordShape {
         origin: &Origin,
         selections: &Selections,
     ) -> Result<Option<Decoded>, Undecodable> {
-        let records = self.locate(tape, root, selections)?;
+        let (records, page) = self.list(tape, root, selections)?;
         if self.forgetting().may_mention(tape, root, origin.parent.as_deref()) {
             return Ok(None);
         }
         let mut decoded = self.records(tape, &records, &|_| origin, &[])?;
         decoded.rows.forgotten = self.forgotten.version;
-        let (has_more, next) = self.more(tape, root, selections);
-        (decoded.page.has_more, decoded.page.next) = (has_more, next);
+        decoded.page = Page { entries: std::mem::take(&mut decoded.page.entries), ..page };
         Ok(Some(decoded))
     }
 
@@ -80,7 +80,7 @@ impl RecordShape {
         selections: &Selections,
         origin: &Origin,
     ) -> Result<Spliced, Undecodable> {
-        let mut records = self.locate(tape, root, selections)?;
+        let (mut records, page) = self.list(tape, root, selections)?;
         let taken_out: Vec<_> =
             records.iter().map(|at| self.taken_out(tape, *at, origin)).collect();
         let mut is_left = taken_out.iter().map(Option::is_none);
@@ -88,8 +88,7 @@ impl RecordShape {
         let forgetting = self.forgetting();
         let text = metadata::splice(tape, root, &records, &forgetting, selections)?;
         let settled = records.iter().map(|at| self.is_settled(tape, *at)).collect();
-        let (has_more, next) = self.more(tape, root, selections);
-        Ok(Spliced { text, settled, taken_out, has_more, next })
+        Ok(Spliced { text, settled, taken_out, page })
     }
 
     pub(super) fn forgetting(&self) -> Forgetting<'_> {
@@ -120,17 +119,48 @@ impl RecordShape {
         })
     }
 
-    /// What a reply says of how it goes on.
-    fn more(
+    /// The records of a list's reply, and what it says beside them. An error is not a list, and
+    /// null is not an empty one.
+    fn list(
         &self,
         tape: &Tape<'_>,
         root: u32,
         selections: &Selections,
-    ) -> (Option<bool>, Option<Box<str>>) {
+    ) -> Result<(Vec<u32>, Page), Undecodable> {
+        let found = self.locate(tape, root, selections);
+        let mut records = found.map_err(|error| match envelope::words(tape, root) {
+            Some(words) => Undecodable::IsError(words),
+            None => error,
+        })?;
+        let paths = self.endpoint.records.all();
+        let is_null = paths.iter().any(|path| path::is_null(tape, root, path));
+        let is_null = is_null && records.iter().all(|at| tape.get(*at) == TapeElement::Null);
+        if is_null {
+            records.clear();
+        }
+        let envelope = Envelope::of(tape, root, &records);
+        if let Some(words) = envelope.error {
+            return Err(Undecodable::IsError(words));
+        }
         let paging = &self.endpoint.paging;
-        let has_more = path::has_more(tape, root, paging.has_more(), selections);
-        let next = paging.next().and_then(|next| path::next_page(tape, root, next, selections));
-        (has_more, next)
+        let has_more = match paging.has_more() {
+            Some(path) => path::truth_at(tape, root, path, selections).or(envelope.has_more),
+            None => envelope.has_more,
+        };
+        let total = match paging.total() {
+            Some(path) => path::number_at(tape, root, path, selections).or(envelope.total),
+            None => envelope.total,
+        };
+        let next = match paging.next() {
+            Some(path) => path::next_page(tape, root, path, selections)
+                .map_err(|what| Undecodable::Other(next_is_none(path, what)))?,
+            None => None,
+        };
+        // Where the endpoint says what asks for the next page, nothing else does.
+        let hints_more = envelope.hints_more(records.len()) || envelope.has_pages();
+        let pointer = envelope.pointer.filter(|_| paging.next().is_none());
+        let page = Page { is_null, has_more, total, hints_more, next, pointer, ..Page::default() };
+        Ok((records, page))
     }
 
     /// Decodes the items of the list at `root`, each of which is one reply, or the list of its
@@ -180,7 +210,7 @@ impl RecordShape {
     /// The paths by which something is looked for in a reply.
     pub(super) fn paths(&self) -> impl Iterator<Item = &RecordPath> {
         let Endpoint { records, metadata, paging, .. } = &*self.endpoint;
-        let paging = [paging.has_more(), paging.next()].into_iter().flatten();
+        let paging = [paging.has_more(), paging.next(), paging.total()].into_iter().flatten();
         records.all().iter().chain(metadata).chain(paging)
     }
 
@@ -375,6 +405,13 @@ impl RecordShape {
         json::write(tape, at, &mut record);
         Quarantined { record, reason, hash: hash::record(tape, at, &[]) }
     }
+}
+
+/// That what should ask for the next page cannot.
+fn next_is_none(path: &RecordPath, what: &str) -> Error {
+    let message = format!("{path} should ask for the next page, and is {what}");
+    Error::new(ErrorKind::Data, message)
+        .with_hint("`next` in [paging] names a text, a number or an object with a link in it")
 }
 
 pub(super) fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {

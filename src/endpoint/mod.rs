@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 pub use self::catalogue::Catalogue;
 pub use self::date_format::DateFormat;
-pub use self::driver::{Driver, Named, ParentField};
+pub use self::driver::{Driver, Named, ParentField, is_same_id};
 pub use self::headers::{HeaderText, Headers};
 pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;
@@ -156,6 +156,10 @@ pub struct Parent {
     /// A list field of the reply that may still be empty for a while after the parent is ready.
     #[serde(default)]
     pub settled_by: Option<String>,
+    /// The key field, if a record repeats in it the id that it was asked for by: then another record
+    /// is refused.
+    #[serde(default)]
+    pub repeats: Option<String>,
     /// Whether the ids are those of calls, as the catalogue says.
     #[serde(skip)]
     pub of_call: bool,
@@ -176,6 +180,15 @@ impl Parent {
 }
 
 impl Endpoint {
+    /// Whether a record with this key may be what was asked for by this id.
+    #[must_use]
+    pub fn may_answer(&self, asked: &str, key: &str) -> bool {
+        let repeats = self.parent.as_ref().and_then(|parent| parent.repeats.as_deref());
+        let is_key = repeats.is_some_and(|field| self.key.len() == 1 && self.key[0] == field);
+        let has_parent = self.parent.as_ref().is_some_and(|parent| parent.column.is_some());
+        !is_key || has_parent || is_same_id(asked, key)
+    }
+
     /// Reads an endpoint file.
     ///
     /// # Errors

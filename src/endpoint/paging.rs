@@ -83,8 +83,9 @@ pub struct Cursor {
 /// The parameters and caps of paging by links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextLink {
-    /// Where the reply has the address of the next page; the last page has none.
-    pub next: RecordPath,
+    /// Where the reply has the address of the next page; `None` for its `Link` header. The last
+    /// page has none.
+    pub next: Option<RecordPath>,
     /// The query parameter of the page size, where there is one.
     pub limit: Option<String>,
     /// The page size to ask for.
@@ -162,12 +163,21 @@ impl Paging {
         }
     }
 
+    /// Where the reply says how many records the list has, if the endpoint says where.
+    #[must_use]
+    pub fn total(&self) -> Option<&RecordPath> {
+        match self {
+            Self::SkipLimit(it) => it.matched.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Where the reply says how it goes on.
     #[must_use]
     pub fn next(&self) -> Option<&RecordPath> {
         match self {
             Self::Cursor(it) => Some(&it.next),
-            Self::NextLink(it) => Some(&it.next),
+            Self::NextLink(it) => it.next.as_ref(),
             _ => None,
         }
     }
@@ -255,6 +265,7 @@ enum Style {
     PageNumber,
     Cursor,
     NextLink,
+    LinkHeader,
 }
 
 impl Style {
@@ -282,6 +293,7 @@ impl Style {
             }
             Self::Cursor => ("cursor", &["parameter", "next", "limit", "page_size", "most"]),
             Self::NextLink => ("next_link", &["next", "limit", "page_size", "most"]),
+            Self::LinkHeader => ("link_header", &["limit", "page_size", "most"]),
         }
     }
 }
@@ -354,7 +366,11 @@ impl TryFrom<PagingText> for Paging {
                 most,
             }),
             Style::NextLink => {
-                Self::NextLink(NextLink { next: next?, limit: text.limit, page_size, most })
+                let next = Some(next?);
+                Self::NextLink(NextLink { next, limit: text.limit, page_size, most })
+            }
+            Style::LinkHeader => {
+                Self::NextLink(NextLink { next: None, limit: text.limit, page_size, most })
             }
         })
     }

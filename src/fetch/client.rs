@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use super::Stop;
 use super::address::{BASE_URL, headers, parse_base_url, same_host};
-use super::exchange::{FetchError, Reply, Request, Unreadable, date_of, failed, judge, outage};
+use super::exchange::{
+    FetchError, Reply, Request, Unanswered, Unreadable, date_of, failed, judge, outage,
+};
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Get, Network, Transport};
@@ -21,7 +23,7 @@ use crate::clock::{Clock, describe_offset};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::report::Answers;
-use crate::retry::{Failure, Health, RetryPolicy};
+use crate::retry::{Failure, Health, RetryPolicy, Waits};
 use crate::secret::Credentials;
 
 /// How to reach the API, and how fast.
@@ -60,7 +62,7 @@ impl ClientSettings {
 }
 
 /// What came of one attempt.
-type Sent = Result<Reply, (Failure, Error)>;
+type Sent = Result<Reply, Unanswered>;
 
 /// Sends requests.
 pub struct Client {
@@ -83,6 +85,9 @@ pub struct Client {
     tally: Tally,
     begun: Instant,
     health: Mutex<Health>,
+    waits: Mutex<Waits>,
+    /// When the run is to end.
+    ends_at: OnceLock<Instant>,
     halted: OnceLock<(ErrorKind, String)>,
     /// Why nothing more is sent for backfills.
     deferred: OnceLock<String>,
@@ -129,6 +134,8 @@ impl Client {
             tally: Tally::default(),
             begun: Instant::now(),
             health: Mutex::default(),
+            waits: Mutex::default(),
+            ends_at: OnceLock::new(),
             halted: OnceLock::new(),
             deferred: OnceLock::new(),
         })
@@ -152,6 +159,11 @@ impl Client {
             ready.map_err(|refusal| Error::from(self.refused(purpose, refusal)))?;
         }
         Ok(())
+    }
+
+    /// The run ends after this time, so that no longer wait is begun.
+    pub fn end_after(&self, time: Duration) {
+        let _ = self.ends_at.set(Instant::now() + time);
     }
 
     /// From here on the `Date` of each reply corrects `clock`; to be said before anything is sent.
@@ -206,7 +218,7 @@ impl Client {
         mut read: impl FnMut(&Reply) -> Result<T, Unreadable>,
     ) -> Result<T, FetchError> {
         let begun = Instant::now();
-        let mut too_large = 0;
+        let (mut too_large, mut no_list, mut waits) = (0, 0, 0);
         let get = self.get_of(request)?;
         for attempt in 1u32.. {
             let sent = match self.take_ahead(request) {
@@ -220,16 +232,17 @@ impl Client {
                         self.note_answer();
                         return Ok(value);
                     }
-                    Err(Unreadable::NotJson(why)) => {
-                        (Failure::Broken, Error::new(ErrorKind::Data, why))
-                    }
-                    Err(Unreadable::Final(error)) => {
-                        self.note_answer();
-                        return Err(FetchError::Failed(Failure::Broken, error));
-                    }
+                    Err(why) => self.unreadable(why)?,
                 },
-                Err(failed) => failed,
+                Err(Unanswered { error, wait: Some(wait), .. }) => {
+                    self.wait(wait, error.with_context(format!("GET {}", request.path))).await?;
+                    waits += 1;
+                    continue;
+                }
+                Err(Unanswered { failure, error, .. }) => (failure, error),
             };
+            // A wait that the server asked for is no failed attempt.
+            let attempt = attempt - waits;
             // That the quota is spent is nothing that one request is to blame for.
             if failure == Failure::QuotaSpent {
                 return Err(self.halt(error));
@@ -239,7 +252,12 @@ impl Client {
             let shrink = request.shrinkable && failure == Failure::TooLarge;
             // Only what seems too large again and again is taken for it.
             too_large += u32::from(failure == Failure::TooLarge);
-            let tries = if failure == Failure::TooLarge { too_large } else { attempt };
+            no_list += u32::from(failure == Failure::NoList);
+            let tries = match failure {
+                Failure::TooLarge => too_large,
+                Failure::NoList => no_list,
+                _ => attempt,
+            };
             match self.delay(failure, request.is_page, tries, begun) {
                 Some(delay) if !shrink => {
                     tracing::info!(attempt, delay_ms = millis(delay), "{error}; trying again");
@@ -251,6 +269,48 @@ impl Client {
         }
         let error = Error::new(ErrorKind::Internal, "more attempts than can be counted");
         Err(FetchError::Halted(error))
+    }
+
+    /// What to make of a reply that its caller could not read: an attempt that failed, or the end.
+    fn unreadable(&self, why: Unreadable) -> Result<(Failure, Error), FetchError> {
+        let (failure, error) = match why {
+            Unreadable::NotJson(why) => {
+                return Ok((Failure::Broken, Error::new(ErrorKind::Data, why)));
+            }
+            Unreadable::NoList(why) => {
+                return Ok((Failure::NoList, Error::new(ErrorKind::Data, why)));
+            }
+            Unreadable::Garbled(error) => (Failure::Garbled, error),
+            Unreadable::Final(error) => (Failure::Broken, error),
+        };
+        self.note_answer();
+        Err(FetchError::Failed(failure, error))
+    }
+
+    /// Sends nothing for as long as the server asks for: what was paid and not sent is given back.
+    /// Where that is too long, the run ends, and says when to go on.
+    async fn wait(&self, wait: Duration, error: Error) -> Result<(), FetchError> {
+        let left = self.ends_at.get().map(|ends| ends.saturating_duration_since(Instant::now()));
+        let now = self.begun.elapsed();
+        // It answers, so this is no outage.
+        self.health().settle(now);
+        let fits = {
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            waits.ask(now, wait, left)
+        };
+        if !fits {
+            let at = self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
+            let until = at + chrono::TimeDelta::from_std(wait).unwrap_or_default();
+            let until = until.format("%FT%TZ");
+            let message = format!("the API asks not to be called before {until}: run again then");
+            let error = Error::new(ErrorKind::Unavailable, message).with_source(error);
+            return Err(self.halt(error));
+        }
+        tracing::warn!(seconds = wait.as_secs(), "the API asks to wait: {error}");
+        let throttle = self.throttle();
+        throttle.close_until(Instant::now() + wait);
+        let given_back = throttle.give_back().await;
+        given_back.map_err(|error| self.halt(error))
     }
 
     /// Ends the run: from here on every request answers with the same error, and none waits for
@@ -296,7 +356,9 @@ impl Client {
         tracing::debug!(path, answer, elapsed_ms = millis(asked_at.elapsed()), "asked");
         self.tally.note(&request.endpoint, answer);
         self.compare_clocks(exchanged.as_ref().ok().and_then(date_of), asked_at);
-        Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at)))
+        let server_now =
+            || self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
+        Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at, server_now)))
     }
 
     /// Sends nothing more for backfills, for this reason.

@@ -8,9 +8,11 @@ use http::HeaderMap;
 use http::header::{AGE, DATE};
 use tokio::time::Instant;
 
+use super::envelope::{next_link, retry_after, total};
 use super::transport::{Break, Exchanged, Severed};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
+use crate::page::Pointer;
 use crate::retry::Failure;
 
 /// What to ask for.
@@ -41,6 +43,10 @@ pub struct Reply {
     pub body: Bytes,
     /// The server's clock.
     pub date: Option<DateTime<Utc>>,
+    /// What asks for the next page, by the reply's headers.
+    pub next: Option<Pointer>,
+    /// How many records the list has, by the reply's headers.
+    pub total: Option<u64>,
     /// When it was asked for: what changed at the source since may not be in it.
     pub asked_at: Instant,
 }
@@ -50,6 +56,11 @@ pub struct Reply {
 pub enum Unreadable {
     /// It ended early or is not JSON: worth another try.
     NotJson(String),
+    /// It is whole, and something else than what was asked for: an error, or a page for people.
+    /// The server is at work, so it is tried again a few times only.
+    NoList(String),
+    /// The same body came twice, and a record in it is broken: less may be asked for.
+    Garbled(Error),
     /// It will not be better next time.
     Final(Error),
 }
@@ -71,15 +82,73 @@ impl From<FetchError> for Error {
     }
 }
 
-/// What a whole exchange means; a failed reply's body is only looked at, never shown.
-pub(super) fn judge(exchanged: Exchanged, asked_at: Instant) -> Result<Reply, (Failure, Error)> {
+/// An attempt that brought no reply that can be read.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) failure: Failure,
+    pub(super) error: Error,
+    /// For how long the server asks to be left alone.
+    pub(super) wait: Option<Duration>,
+}
+
+/// What a whole exchange means. Of a failed reply's body only its message is passed on.
+pub(super) fn judge(
+    exchanged: Exchanged,
+    asked_at: Instant,
+    server_now: impl FnOnce() -> DateTime<Utc>,
+) -> Result<Reply, Unanswered> {
     let status = exchanged.status().as_u16();
+    let date = date_of(&exchanged);
     if status != 200 {
         let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
-        return Err((failure, describe(failure, status)));
+        let error = describe(failure, status, words_of(exchanged.body()).as_deref());
+        let may_wait = matches!(status, 429 | 503) && failure != Failure::QuotaSpent;
+        let now = || date.unwrap_or_else(server_now);
+        let wait = retry_after(exchanged.headers(), now).filter(|_| may_wait);
+        return Err(Unanswered { failure, error, wait });
     }
-    let date = date_of(&exchanged);
-    Ok(Reply { body: exchanged.into_body(), date, asked_at })
+    let (next, total) = (next_link(exchanged.headers()), total(exchanged.headers()));
+    Ok(Reply { body: exchanged.into_body(), date, next, total, asked_at })
+}
+
+/// The members of an error's body that hold its message, the likeliest first.
+const WORDS: [&str; 8] = [
+    "message",
+    "errorMessage",
+    "error_message",
+    "detail",
+    "error",
+    "errors",
+    "error_description",
+    "title",
+];
+/// How much of it is passed on.
+const MOST_WORDS: usize = 200;
+
+/// The message of a failed reply: a member of its JSON, or its text if that is short and plain.
+fn words_of(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let said = match serde_json::from_str(text) {
+        Ok(value) => said(&value, 0)?,
+        // The beginning of JSON that was cut, or a page for people, is no message.
+        Err(_) if text.starts_with(['<', '{', '[']) => return None,
+        Err(_) => text.to_owned(),
+    };
+    let is_plain = |it: &char| !it.is_control() && !('\u{200e}'..='\u{202e}').contains(it);
+    let said: String = said.chars().filter(is_plain).take(MOST_WORDS).collect();
+    (!said.trim().is_empty() && !said.contains("://")).then_some(said)
+}
+
+fn said(value: &serde_json::Value, depth: usize) -> Option<String> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(items) => items.iter().find_map(|item| said(item, depth + 1)),
+        Value::Object(members) if depth < 3 => {
+            WORDS.iter().find_map(|name| said(members.get(*name)?, depth + 1))
+        }
+        _ => None,
+    }
 }
 
 /// The server's clock, as a reply says it; none of a reply that was kept somewhere on the way.
@@ -92,7 +161,7 @@ pub(super) fn date_of(exchanged: &Exchanged) -> Option<DateTime<Utc>> {
 }
 
 /// What an exchange means that was cut off.
-pub(super) fn failed(severed: Severed) -> (Failure, Error) {
+pub(super) fn failed(severed: Severed) -> Unanswered {
     let (failure, kind) = match severed.at {
         Break::NoAnswer => (Failure::TooLarge, ErrorKind::Unavailable),
         Break::Endless => (Failure::TooLarge, ErrorKind::Data),
@@ -103,10 +172,11 @@ pub(super) fn failed(severed: Severed) -> (Failure, Error) {
         Some(source) => error.with_source(source),
         None => error,
     };
-    (failure, error)
+    Unanswered { failure, error, wait: None }
 }
 
-fn describe(failure: Failure, status: u16) -> Error {
+/// What a failure means, with the server's words where they say more than the status.
+fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
     let (kind, message) = match failure {
         Failure::QuotaSpent => {
             let message = "the API says that the quota is spent; it is renewed on Sunday 00:00 UTC";
@@ -121,11 +191,20 @@ fn describe(failure: Failure, status: u16) -> Error {
         }
         Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
         Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
-        Failure::Deferred | Failure::TooLarge | Failure::Broken => {
-            (ErrorKind::Unavailable, format!("the API failed ({status})"))
-        }
+        Failure::Deferred
+        | Failure::TooLarge
+        | Failure::Broken
+        | Failure::NoList
+        | Failure::Garbled => (ErrorKind::Unavailable, format!("the API failed ({status})")),
     };
-    let error = Error::new(kind, message);
+    let tells_more = matches!(
+        failure,
+        Failure::Unauthorized | Failure::Forbidden | Failure::Refused(_) | Failure::NotFound
+    );
+    let error = match words.filter(|_| tells_more) {
+        Some(words) => Error::new(kind, format!("{message}: {words}")),
+        None => Error::new(kind, message),
+    };
     match failure {
         Failure::NoSuchPath => error.with_hint(
             "check the base URL; where one endpoint is elsewhere, an endpoint file says so",

@@ -7,6 +7,7 @@
 
 mod address;
 mod client;
+mod envelope;
 mod exchange;
 mod requests;
 mod stop;

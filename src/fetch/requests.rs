@@ -95,6 +95,12 @@ pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     }
     let mut link = None;
     if let Some((get, paging)) = &asked.get {
+        if let (Get::Slice(Slice { skip: 0, .. }), Paging::SkipLimit(names)) = (get, paging) {
+            // The first page of a list says how long it is; that costs the server more, so the
+            // others do without.
+            query.retain(|(name, _)| !names.count.contains_key(name));
+            query.extend(names.count.clone());
+        }
         query.extend(page_query(get, paging));
         if let Get::Link(Some(address), _) = get {
             link = Some(address.to_string());

@@ -108,6 +108,8 @@ pub(super) struct Throttle {
     backfill: Lane,
     /// When the last request really left: a process that was held up must not make up for it.
     pace: Mutex<Pace>,
+    /// Until when nothing may be sent, because the server asked for that.
+    closed_until: std::sync::Mutex<Option<Instant>>,
 }
 
 /// When requests left.
@@ -194,19 +196,36 @@ impl Drop for Place<'_> {
 impl Throttle {
     pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
         let (nightly, backfill) = (Lane::default(), Lane::default());
-        Self { allowance, nightly, backfill, pace: Mutex::default() }
+        let closed_until = std::sync::Mutex::default();
+        Self { allowance, nightly, backfill, pace: Mutex::default(), closed_until }
+    }
+
+    /// Sends nothing before this instant.
+    pub(super) fn close_until(&self, until: Instant) {
+        let mut closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *closed = Some(closed.map_or(until, |closed| closed.max(until)));
+    }
+
+    /// Until when nothing may be sent, if that is so.
+    fn closed(&self) -> Option<Instant> {
+        let closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.filter(|until| *until > Instant::now())
     }
 
     /// Waits until the next request may be sent. The wait may be cut off at any time: what is paid
     /// for it is given back in the end.
     pub(super) async fn ready(&self, purpose: Purpose) -> Result<(), Refusal> {
         loop {
+            while let Some(until) = self.closed() {
+                tokio::time::sleep_until(until).await;
+            }
             let mut place = self.place(purpose).await?;
             if place.at > Instant::now() {
                 tokio::time::sleep_until(place.at).await;
             }
-            // One that comes too late for its slot is sent in a later one.
-            place.is_used = self.leave(&place.slot, place.at).await;
+            // One that comes too late for its slot is sent in a later one, and so is one that finds
+            // the gate closed meanwhile.
+            place.is_used = self.leave(&place.slot, place.at).await && self.closed().is_none();
             if place.is_used {
                 place.lane.sent().add(place.slot.week, 1);
                 return Ok(());

@@ -5,11 +5,14 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use futures::future::BoxFuture;
 use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use reqwest::redirect::Policy;
 use reqwest::{Response, Url};
 
@@ -118,6 +121,9 @@ impl Network {
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .tcp_nodelay(true)
+            // Bodies are unpacked here: the library's own way stops at the first of several parts,
+            // and knows one spelling of the encoding alone.
+            .no_gzip()
             .build()
             .map_err(|error| {
                 Error::new(ErrorKind::Config, "the HTTP client could not be set up")
@@ -130,7 +136,8 @@ impl Network {
 impl Transport for Network {
     fn get(&self, request: Get) -> BoxFuture<'_, Result<Exchanged, Severed>> {
         Box::pin(async move {
-            let mut response = self.0.get(request.url).headers(request.headers).send().await?;
+            let sent = self.0.get(request.url).headers(request.headers);
+            let mut response = sent.header(ACCEPT_ENCODING, "gzip").send().await?;
             let body = match response.status().as_u16() {
                 200 => read_whole(&mut response).await?,
                 _ => read_start(&mut response).await,
@@ -138,7 +145,7 @@ impl Transport for Network {
             let mut exchanged = Exchanged::new(body);
             *exchanged.status_mut() = response.status();
             std::mem::swap(exchanged.headers_mut(), response.headers_mut());
-            Ok(exchanged)
+            unpacked(exchanged)
         })
     }
 }
@@ -152,7 +159,37 @@ async fn read_whole(response: &mut Response) -> Result<Bytes, Severed> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(without_mark(body.freeze()))
+    Ok(body.freeze())
+}
+
+/// A reply whose body is unpacked if it is packed, in one part or in several.
+fn unpacked(mut exchanged: Exchanged) -> Result<Exchanged, Severed> {
+    let encodings = exchanged.headers().get_all(CONTENT_ENCODING).iter();
+    let encodings = encodings.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
+    let is_packing =
+        |it: &&str| ["gzip", "x-gzip"].iter().any(|name| it.eq_ignore_ascii_case(name));
+    let times = encodings.map(str::trim).filter(is_packing).count();
+    let is_whole = exchanged.status().as_u16() == 200;
+    for _ in 0..times {
+        let unpacked = unpack(exchanged.body(), is_whole)?;
+        *exchanged.body_mut() = unpacked;
+    }
+    if is_whole {
+        let body = std::mem::take(exchanged.body_mut());
+        *exchanged.body_mut() = without_mark(body);
+    }
+    Ok(exchanged)
+}
+
+/// What a packed body holds; of one that was cut off, as much as there is.
+fn unpack(body: &[u8], is_whole: bool) -> Result<Bytes, Severed> {
+    let mut unpacked = Vec::new();
+    let mut reader = MultiGzDecoder::new(body).take(MAX_BODY as u64 + 1);
+    match reader.read_to_end(&mut unpacked) {
+        Err(error) if is_whole => Err(Severed { at: Break::Torn, source: Some(Box::new(error)) }),
+        _ if unpacked.len() > MAX_BODY => Err(Break::Endless.into()),
+        _ => Ok(unpacked.into()),
+    }
 }
 
 /// A text without the mark of its encoding, which some servers put before JSON.
@@ -176,6 +213,26 @@ async fn read_start(response: &mut Response) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// C7: gzip in several members, in any spelling.
+    #[test]
+    fn a_packed_body_is_unpacked_in_any_spelling() {
+        use std::io::Write as _;
+        let pack = |text: &str| {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packer.write_all(text.as_bytes()).unwrap();
+            packer.finish().unwrap()
+        };
+        let body = [pack("{\"a\":"), pack("1}")].concat();
+        for encoding in ["gzip", "x-gzip", "GZIP", "X-GZip", "identity, gzip"] {
+            let mut exchanged = Exchanged::new(body.clone().into());
+            exchanged.headers_mut().insert(CONTENT_ENCODING, encoding.parse().unwrap());
+            assert_eq!(unpacked(exchanged).unwrap().body(), &b"{\"a\":1}"[..], "{encoding}");
+        }
+        let mut torn = Exchanged::new(body[..body.len() - 9].to_vec().into());
+        torn.headers_mut().insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert_eq!(unpacked(torn).unwrap_err().at, Break::Torn);
+    }
 
     #[test]
     fn the_mark_of_an_encoding_is_no_part_of_a_reply() {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::unread::{Found, Place, Unread};
 use super::{Get, Step, Stuck};
-use crate::page::Page;
+use crate::page::{Page, PointerKind};
 use crate::window::Window;
 
 /// How many pages without a new record are too many; a filter may leave some empty.
@@ -21,6 +21,8 @@ pub(super) struct Following {
     most: u32,
     pages: u32,
     idle_pages: u32,
+    /// Whether the page was asked for only to see that nothing follows.
+    is_confirming: bool,
     smooth_pages: u32,
     /// The size of the pages at first.
     size: u32,
@@ -29,10 +31,17 @@ pub(super) struct Following {
     unread: Unread,
     seen: HashSet<Box<str>>,
     followed: HashSet<Box<str>>,
+    /// Whether the endpoint says where the next page's address is, or the reply's first one did.
+    kind: Option<PointerKind>,
+    total: Option<u64>,
+    pub(super) confirmations: u32,
+    pub(super) hidden: u64,
 }
 
 impl Following {
-    pub(super) fn new(first: Get, most: u32) -> Self {
+    /// At the first page of a list. Without a place for what asks for the next one, a pointer of
+    /// this kind does, wherever it is.
+    pub(super) fn new(first: Get, most: u32, kind: Option<PointerKind>) -> Self {
         let size = match first {
             Get::Cursor(_, size) | Get::Link(_, size) => size,
             Get::Slice(_) | Get::Number(..) => 0,
@@ -42,12 +51,17 @@ impl Following {
             most,
             pages: 0,
             idle_pages: 0,
+            is_confirming: false,
             smooth_pages: 0,
             size,
             position: 0,
             unread: Unread::new(None),
             seen: HashSet::new(),
             followed: HashSet::new(),
+            kind,
+            total: None,
+            confirmations: 0,
+            hidden: 0,
         }
     }
 
@@ -97,9 +111,20 @@ impl Following {
         self.grow();
         self.idle_pages = if self.seen.len() > before { 0 } else { self.idle_pages + 1 };
         self.pages += 1;
-        let Some(next) = page.next.as_ref().filter(|_| page.has_more != Some(false)) else {
-            return Step::Done;
+        self.total = page.total.or(self.total);
+        let pointer = page.pointer.as_ref();
+        let next = match self.kind {
+            Some(kind) => pointer.filter(|it| it.kind == kind).map(|it| &it.value),
+            None => page.next.as_ref(),
         };
+        let Some(next) = next else { return self.end(page) };
+        // Some servers send a cursor with the last page, too: what it leads to must be empty.
+        let is_last = page.has_more == Some(false);
+        if is_last && (self.is_confirming || self.followed.contains(next)) {
+            return Step::Done;
+        }
+        self.confirmations += u32::from(is_last);
+        self.is_confirming = is_last;
         if !self.followed.insert(next.clone()) {
             return Step::Stuck(Stuck::Circles);
         }
@@ -114,6 +139,25 @@ impl Following {
             Get::Slice(_) | Get::Number(..) => {}
         }
         Step::Get(self.asked())
+    }
+}
+
+impl Following {
+    /// Nothing asks for a next page: the list ends here, unless the reply says that it does not.
+    fn end(&mut self, page: &Page) -> Step {
+        if page.has_more == Some(false) || (page.has_more.is_none() && page.pointer.is_none()) {
+            let total = self.total.unwrap_or_default();
+            self.hidden = total.saturating_sub(self.position.into());
+            return Step::Done;
+        }
+        let stuck = match &page.pointer {
+            Some(pointer) => Stuck::of(pointer),
+            None => Stuck::More {
+                says: "its `hasMore`".into(),
+                paging: "`next` in [paging] with the path of what asks for the next page".into(),
+            },
+        };
+        Step::Stuck(stuck)
     }
 }
 
@@ -132,7 +176,7 @@ mod tests {
 
     #[test]
     fn cursors_are_followed_to_the_last_page() {
-        let mut following = Following::new(Get::Cursor(None, 50), 100);
+        let mut following = Following::new(Get::Cursor(None, 50), 100, None);
         assert_eq!(
             following.next(&page("a", Some("x"))),
             Step::Get(Get::Cursor(Some("x".into()), 50))
@@ -178,15 +222,15 @@ mod tests {
 
     #[test]
     fn a_circle_is_found_out_and_so_are_pages_without_end() {
-        let mut following = Following::new(Get::Link(None, 0), 100);
+        let mut following = Following::new(Get::Link(None, 0), 100, None);
         assert!(matches!(following.next(&page("a", Some("x"))), Step::Get(_)));
         assert!(matches!(following.next(&page("b", Some("y"))), Step::Get(_)));
         assert_eq!(following.next(&page("c", Some("x"))), Step::Stuck(Stuck::Circles));
-        let mut following = Following::new(Get::Cursor(None, 0), 100);
+        let mut following = Following::new(Get::Cursor(None, 0), 100, None);
         let last = (0..100).map(|number| following.next(&page("a", Some(&number.to_string()))));
         let last = last.into_iter().find(|step| !matches!(step, Step::Get(_)));
         assert_eq!(last, Some(Step::Stuck(Stuck::Repeats)));
-        let mut following = Following::new(Get::Cursor(None, 0), 2);
+        let mut following = Following::new(Get::Cursor(None, 0), 2, None);
         assert!(matches!(following.next(&page("a", Some("x"))), Step::Get(_)));
         assert_eq!(following.next(&page("b", Some("y"))), Step::Stuck(Stuck::TooMany));
     }

@@ -10,20 +10,24 @@
 
 mod follow;
 mod numbers;
+mod rule;
 mod scope;
 mod skip;
 mod unread;
 
 use self::follow::Following;
 use self::numbers::Numbering;
-pub use self::scope::{Ask, Cause, Extent, Gap, Miss, Scope};
+pub use self::scope::{Ask, Cause, Extent, Gap, Habits, Miss, Scope};
 use self::skip::Skipping;
 use self::unread::Found;
 pub use self::unread::Place;
 use crate::calendar::TimeUnit;
 use crate::endpoint::Paging;
-use crate::page::Page;
+use crate::page::{Page, Pointer, PointerKind};
 use crate::window::Window;
+
+/// How many links are followed of which the endpoint does not speak.
+const MOST_FOLLOWED: u32 = 10_000;
 
 /// The order of a list by its date field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +76,7 @@ pub enum Step {
 }
 
 /// Why a window cannot be completed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stuck {
     /// The shortest window holds more records than can be reached from both ends.
     #[error("the shortest window holds more records than skip and limit can reach")]
@@ -86,12 +90,34 @@ pub enum Stuck {
     /// What asks for the next page asked for an earlier one.
     #[error("the server's pages lead in a circle: what asks for the next one has come before")]
     Circles,
+    /// Rows trade places from one reply to the next, and some of them did not come.
+    #[error(
+        "the order of the list differs from reply to reply, and some of its records never came"
+    )]
+    Unstable,
+    /// The reply says that there is more, and nothing that is asked for brings it.
+    #[error(
+        "the reply says that there is more ({says}), which is not read; in an endpoint file: {paging}"
+    )]
+    More {
+        /// How it says so.
+        says: Box<str>,
+        /// What an endpoint file needs that reads it.
+        paging: Box<str>,
+    },
     /// It was left before its end.
     #[error("the rest of the list was not asked for")]
     Unasked,
     /// The list has more pages than the endpoint allows.
     #[error("the list has more pages than `most` in [paging] allows")]
     TooMany,
+}
+
+impl Stuck {
+    /// That this asks for more, and is not followed.
+    fn of(pointer: &Pointer) -> Self {
+        Self::More { says: pointer.at.clone(), paging: pointer.paging().into() }
+    }
 }
 
 impl Get {
@@ -134,14 +160,21 @@ impl Paginator {
             Paging::PageNumber(paging) => Style::Numbering(Numbering::new(paging)),
             Paging::Cursor(paging) => {
                 let size = paging.limit.as_ref().map_or(0, |_| paging.page_size);
-                Style::Following(Following::new(Get::Cursor(None, size), paging.most))
+                Style::Following(Following::new(Get::Cursor(None, size), paging.most, None))
             }
             Paging::NextLink(paging) => {
                 let size = paging.limit.as_ref().map_or(0, |_| paging.page_size);
-                Style::Following(Following::new(Get::Link(None, size), paging.most))
+                let kind = paging.next.is_none().then_some(PointerKind::LinkHeader);
+                Style::Following(Following::new(Get::Link(None, size), paging.most, kind))
             }
         };
         Some(Self { window, style })
+    }
+
+    /// A paginator that follows links of this kind, wherever a reply has them.
+    fn following(window: Window, kind: PointerKind) -> Self {
+        let following = Following::new(Get::Link(None, 0), MOST_FOLLOWED, Some(kind));
+        Self { window, style: Style::Following(following) }
     }
 
     /// The page that was asked for last; at first, the first one.
@@ -208,11 +241,31 @@ impl Paginator {
     }
 
     /// Takes in the page that was asked for, and says what to do next.
-    pub fn next(&mut self, page: &Page) -> Step {
+    ///
+    /// The largest page of the run has so many records.
+    pub fn next(&mut self, page: &Page, largest: usize) -> Step {
         match &mut self.style {
-            Style::Skipping(it) => it.next(page),
-            Style::Numbering(it) => it.next(page),
+            Style::Skipping(it) => it.next(page, largest),
+            Style::Numbering(it) => it.next(page, largest),
             Style::Following(it) => it.next(page),
+        }
+    }
+
+    /// How many requests were made only to see that nothing follows.
+    fn confirmations(&self) -> u32 {
+        match &self.style {
+            Style::Skipping(it) => it.confirmations,
+            Style::Numbering(it) => it.confirmations,
+            Style::Following(it) => it.confirmations,
+        }
+    }
+
+    /// How many records totals count and no page shows.
+    fn hidden(&self) -> u64 {
+        match &self.style {
+            Style::Skipping(it) => it.hidden,
+            Style::Numbering(it) => it.hidden,
+            Style::Following(it) => it.hidden,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Page numbers: one page after the other, until one is short.
 //!
-//! Pages of a number cannot overlap, so a row that vanishes while they are read hides another one
-//! until the list is read again. A page that brings nothing new shows that the server ignores the
+//! Pages of a number cannot overlap. A row that comes twice, or a total that changes, shows that the
+//! list moved, so it is read again. A row that vanishes without either hides another one until the
+//! next run: that is the limit of this style. A page that brings nothing new shows that the server ignores the
 //! number.
 //!
 //! A page that is too large is asked for in smaller ones, whose size divides its own, so that one
@@ -9,11 +10,15 @@
 
 use std::collections::HashSet;
 
+use super::rule::{Evidence, Verdict, judge};
 use super::unread::{Found, Place, Unread};
 use super::{Get, Order, Step, Stuck};
 use crate::endpoint::PageNumber;
 use crate::page::Page;
 use crate::window::Window;
+
+/// How often a list is read again that moves while it is read.
+const MOST_PASSES: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct Numbering {
@@ -29,6 +34,18 @@ pub(super) struct Numbering {
     larger: Vec<u32>,
     /// The page and size that would have been asked for, had the size not just grown.
     small: Option<(u32, u32)>,
+    /// The keys that came in this pass.
+    own: HashSet<Box<str>>,
+    /// How many came, each once.
+    read: u64,
+    /// How many pages brought something new.
+    distinct: u32,
+    total: Option<u64>,
+    /// Whether the list moved while it was read.
+    moves: bool,
+    passes: u32,
+    pub(super) confirmations: u32,
+    pub(super) hidden: u64,
 }
 
 impl Numbering {
@@ -44,6 +61,14 @@ impl Numbering {
             full: None,
             larger: Vec::new(),
             small: None,
+            own: HashSet::new(),
+            read: 0,
+            distinct: 0,
+            total: None,
+            moves: false,
+            passes: 0,
+            confirmations: 0,
+            hidden: 0,
         }
     }
 
@@ -86,35 +111,90 @@ impl Numbering {
         self.unread.found(window)
     }
 
-    pub(super) fn next(&mut self, page: &Page) -> Step {
+    /// Takes in the page that was asked for, and says what to do next. The largest page of the run
+    /// has so many records.
+    pub(super) fn next(&mut self, page: &Page, largest: usize) -> Step {
         if self.has_grown_too_far(page) {
             return Step::Get(self.asked());
         }
         let count = page.entries.len();
-        let mut is_new = false;
+        let is_first = self.number == self.paging.first;
+        let mut new = 0;
+        let distinct: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
         for entry in &page.entries {
             let is_first = self.seen.insert(entry.key.clone());
             self.unread.read(entry, is_first);
-            is_new |= is_first;
+            new += usize::from(self.own.insert(entry.key.clone()));
         }
-        self.pages += 1;
-        if page.has_more == Some(false) || (count == 0 && page.has_more.is_none()) {
-            return Step::Done;
-        }
-        // A size that the server chose shows on the first page; a later one that is shorter is
-        // the last.
+        // A list that is counted anew has moved.
+        self.moves |= !is_first && page.total.is_some() && page.total != self.total;
+        self.total = page.total.or(self.total);
+        // A size that the server chose shows on the first page.
         let full = *self.full.get_or_insert(count);
-        if page.has_more.is_none() && count < full {
-            return Step::Done;
+        let is_full = if is_first && self.is_sized() {
+            count >= self.size as usize
+        } else {
+            !is_first && count >= full
+        };
+        let verdict = judge(Evidence {
+            came: count,
+            new,
+            is_full,
+            end: self.read + new as u64,
+            pages_before: self.pages,
+            largest: largest.max(count),
+            is_confirming: self.pages > 0,
+            is_shifted: false,
+            has_more: page.has_more,
+            total: self.total,
+            hints_more: page.hints_more,
+            points_on: page.pointer.is_some(),
+        });
+        self.pages += 1;
+        if new == 0 && count > 0 && self.pages > 1 && page.has_more != Some(false) {
+            return self.repeated(verdict);
         }
-        if !is_new {
-            return Step::Stuck(Stuck::Repeats);
+        self.moves |= new < distinct.len();
+        self.read += new as u64;
+        match verdict {
+            Verdict::Complete => return self.close(),
+            Verdict::Hidden(count) => {
+                self.hidden = count;
+                return self.close();
+            }
+            Verdict::Confirm => self.confirmations += 1,
+            Verdict::More if count == 0 && self.pages > 1 => return Step::Stuck(Stuck::Repeats),
+            Verdict::More => {}
         }
         if self.pages >= self.paging.most {
             return Step::Stuck(Stuck::TooMany);
         }
+        self.distinct += 1;
         self.take_size(count);
         self.go_on()
+    }
+
+    /// A page that brought nothing new: where numbers were honored before, it is the last page once
+    /// more, for a number beyond the end; otherwise the server ignores the number.
+    fn repeated(&mut self, verdict: Verdict) -> Step {
+        let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
+        let is_last_again = self.distinct > 1 && self.total.is_none();
+        if is_beyond_end || is_last_again { self.close() } else { Step::Stuck(Stuck::Repeats) }
+    }
+
+    /// The list was read to its end. Records that came twice show that it moved meanwhile, so that
+    /// others may not have come: then it is read again.
+    fn close(&mut self) -> Step {
+        if !self.moves || self.passes >= MOST_PASSES {
+            return if self.moves { Step::Stuck(Stuck::Unstable) } else { Step::Done };
+        }
+        self.passes += 1;
+        self.own.clear();
+        (self.moves, self.read, self.distinct, self.total) = (false, 0, 0, None);
+        (self.pages, self.full, self.number) = (0, None, self.paging.first);
+        (self.size, self.small) = (self.paging.page_size.max(1), None);
+        self.larger.clear();
+        Step::Get(self.asked())
     }
 
     /// A server that sends fewer than it was asked for counts its pages by that number.
@@ -220,7 +300,7 @@ mod tests {
                 let asked = begin.min(rows)..(begin + size).min(rows);
                 let more = says_more.then_some(begin + size < rows);
                 keys.extend(asked.clone());
-                match numbering.next(&page(asked, more)) {
+                match numbering.next(&page(asked, more), 0) {
                     Step::Get(_) => {}
                     step => {
                         prop_assert_eq!(step, Step::Done);
@@ -275,8 +355,8 @@ mod tests {
     #[test]
     fn a_server_that_ignores_the_number_is_found_out() {
         let mut numbering = Numbering::new(&paging(10, 1));
-        assert_eq!(numbering.next(&page(0..10, None)), Step::Get(Get::Number(2, 10)));
-        assert_eq!(numbering.next(&page(0..10, None)), Step::Stuck(Stuck::Repeats));
+        assert_eq!(numbering.next(&page(0..10, None), 10), Step::Get(Get::Number(2, 10)));
+        assert_eq!(numbering.next(&page(0..10, None), 10), Step::Stuck(Stuck::Repeats));
     }
 
     #[test]
@@ -284,10 +364,10 @@ mod tests {
         let mut numbering = Numbering::new(&PageNumber { most: 3, ..paging(2, 1) });
         for number in 0..2 {
             assert!(matches!(
-                numbering.next(&page(number * 2..number * 2 + 2, None)),
+                numbering.next(&page(number * 2..number * 2 + 2, None), 2),
                 Step::Get(_)
             ));
         }
-        assert_eq!(numbering.next(&page(4..6, Some(true))), Step::Stuck(Stuck::TooMany));
+        assert_eq!(numbering.next(&page(4..6, Some(true)), 2), Step::Stuck(Stuck::TooMany));
     }
 }

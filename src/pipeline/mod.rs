@@ -96,6 +96,9 @@ impl Export {
         let (started_at, known) = (self.clock.now(), self.clock.ahead());
         let run = run_name(started_at);
         self.pay_from_ledger(&run);
+        if let Some(time) = self.max_time {
+            self.client.end_after(time);
+        }
         let timer =
             self.max_time.map(|time| tokio::spawn(end_after(Arc::clone(&self.client), time)));
         let reported = self.run_by_right_clock(endpoints, run).await;

@@ -3,7 +3,7 @@
 //! Enters: a scan. Leaves: rows in the table, and an [`Outcome`]. Every gap is in the report before
 //! the caller sees that there is one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 use tracing::{Instrument, Span};
@@ -13,9 +13,10 @@ use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Scope};
 use crate::decode::{Origin, Rows};
-use crate::endpoint::{Driver, Endpoint, WindowParameters};
+use crate::endpoint::{Dated, Driver, Endpoint, WindowParameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Request, request};
+use crate::lake::key_hash;
 use crate::manifest::Purpose;
 use crate::paginate::{self, Ask, Cause, Gap, Miss, Place};
 use crate::retry::Failure;
@@ -42,6 +43,8 @@ pub(super) struct Outcome {
     has_failed: bool,
     /// What the API has and cannot be read, each with the window that holds it.
     unreadable: Vec<Option<Window>>,
+    /// Whether it counts as read to its end although the request for more was refused.
+    pub(super) more_was_refused: bool,
 }
 
 impl Outcome {
@@ -78,6 +81,11 @@ impl Listed {
             self.requested_at.map_or(Some(requested_at), |it| Some(it.min(requested_at)));
     }
 
+    /// How many of these keys did not come.
+    pub(super) fn lacks<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
+        keys.filter(|key| !self.keys.contains(*key)).count()
+    }
+
     /// What the list says of its scope if it was read to its end; nothing if no page came.
     pub(super) fn complete(self, scope: Scope) -> Option<Listing> {
         let Self { keys, requested_at } = self;
@@ -102,14 +110,40 @@ pub(super) async fn read(
     scan: &Scan<'_>,
     mut listed: Option<&mut Listed>,
 ) -> Result<Outcome> {
-    let mut scope = scope_of(&table.endpoint, scan);
+    let mut scope = scope_of(&table.endpoint, scan).with_habits(table.habits());
+    let mut came = BTreeSet::new();
     while scope.ask().is_some() {
         let span = span(scope.window());
-        read_page(table, scan, &mut scope, listed.as_deref_mut()).instrument(span).await?;
+        let found = (listed.as_deref_mut(), &mut came);
+        read_page(table, scan, &mut scope, found).instrument(span).await?;
+        table.note_habits(scope.habits());
     }
-    let mut outcome = Outcome { is_absent: false, has_failed: false, unreadable: Vec::new() };
-    for gap in scope.into_extent().gaps {
+    let mut outcome = Outcome {
+        is_absent: false,
+        has_failed: false,
+        unreadable: Vec::new(),
+        more_was_refused: false,
+    };
+    let extent = scope.into_extent();
+    outcome.more_was_refused = extent.more_was_refused;
+    if extent.hidden > 0 {
+        tracing::warn!(records = extent.hidden, "the API counts records that it does not show");
+    }
+    if extent.is_unfiltered {
+        tracing::warn!("most records are outside of their window: its filter seems to be ignored");
+    }
+    table.note_confirmations(extent.confirmations).await;
+    for gap in extent.gaps {
         report(table, scan, gap, &mut outcome).await;
+    }
+    if let Some(window) = scan.window.filter(|_| has_same_records(table, scan, &came)) {
+        let message = "window after window has the same records: its filter seems to be ignored";
+        let error = Error::new(ErrorKind::Unavailable, message);
+        outcome.unreadable.push(Some(window));
+        if scan.covers {
+            table.add(|change| change.progress.uncover(window)).await;
+        }
+        table.fail(Some(window), FetchError::Failed(Failure::Broken, error)).await;
     }
     Ok(outcome)
 }
@@ -119,12 +153,33 @@ async fn read_page(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
     scope: &mut paginate::Scope<Fault>,
-    listed: Option<&mut Listed>,
+    (listed, came): (Option<&mut Listed>, &mut BTreeSet<i64>),
 ) -> Result<()> {
     let Some(asked) = scope.ask() else { return Ok(()) };
     match ask(table, scan, asked).await {
         Ok(answer) => {
             tracing::debug!(records = answer.page.entries.len(), "page");
+            if scope.is_null(&answer.page) {
+                return Ok(());
+            }
+            if answer.page.is_null && table.has_rows(scan, scope.window()).await? {
+                let message = "null came twice in place of a list, of which the lake has rows";
+                let error = Error::new(ErrorKind::Unavailable, message);
+                let error = FetchError::Failed(Failure::Broken, error);
+                scope.miss(Miss::Failed, Fault(error));
+                return Ok(());
+            }
+            let is_other = |key: &str| {
+                scan.parent.is_some_and(|parent| !table.endpoint.may_answer(parent.id, key))
+            };
+            if answer.rows.facts.iter().any(|facts| is_other(&facts.key)) {
+                let message = "the reply is another record than the one asked for";
+                let error = Error::new(ErrorKind::Data, message);
+                let error = FetchError::Failed(Failure::Broken, error);
+                scope.miss(Miss::Failed, Fault(error));
+                return Ok(());
+            }
+            came.extend(answer.rows.facts.iter().map(|facts| key_hash(&facts.key)));
             if let Some(listed) = listed {
                 listed.take(&answer.rows, answer.requested_at);
             }
@@ -141,6 +196,16 @@ async fn read_page(
         cover(table, scope.take_read()).await;
     }
     Ok(())
+}
+
+/// Whether records that are dated by their window are those of other windows, too. A single one may
+/// be found twice, and what has the day in its key is another record each day.
+fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &BTreeSet<i64>) -> bool {
+    let endpoint = &table.endpoint;
+    let is_dated = endpoint.dated == Dated::Window && !endpoint.sums_up_days();
+    let Some(window) = scan.window.filter(|_| is_dated && came.len() > 1) else { return false };
+    let digest = came.iter().fold(0u64, |digest, key| digest.rotate_left(7) ^ key.cast_unsigned());
+    table.is_like_others(window, digest)
 }
 
 /// What the log says a list is of.
@@ -217,7 +282,7 @@ fn halt_if_denied(table: &TableRun<'_>, error: FetchError) -> FetchError {
 
 fn miss_of(error: &FetchError) -> Miss {
     match error {
-        FetchError::Failed(Failure::TooLarge, _) => Miss::TooLarge,
+        FetchError::Failed(Failure::TooLarge | Failure::Garbled, _) => Miss::TooLarge,
         FetchError::Failed(Failure::NotFound, _) => Miss::NotThere,
         FetchError::Failed(Failure::Refused(_), _) => Miss::Refused,
         FetchError::Failed(Failure::Deferred, _) | FetchError::Halted(_) => Miss::Ended,

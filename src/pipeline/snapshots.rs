@@ -5,7 +5,9 @@ use super::children::listing;
 use super::reading::{Listed, Scan, read};
 use super::table_run::TableRun;
 use crate::commit_plan::Scope;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::FetchError;
+use crate::retry::Failure;
 
 /// Reads everything there is, for every parent if there are parents, into the snapshot of a day.
 /// What was read to its end replaces what there was; the rest stays as it is.
@@ -18,7 +20,24 @@ pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) ->
     }
     let mut listed = Listed::default();
     let scan = Scan { day: Some(day), ..Scan::default() };
-    if read(table, &scan, Some(&mut listed)).await?.is_complete() {
+    let outcome = read(table, &scan, Some(&mut listed)).await?;
+    if outcome.more_was_refused {
+        let now = export.clock.server_now();
+        let (known, _) = table
+            .with_state(move |state| state.read(now, |snapshot| snapshot.newest_keys(day)))
+            .await?;
+        let lacking = listed.lacks(known.iter().map(|key| &**key));
+        if lacking > 0 {
+            let message = format!(
+                "the request for more was refused, and {lacking} records that the lake has did not \
+                 come; they are kept"
+            );
+            let error = Error::new(ErrorKind::Unavailable, message);
+            table.fail(None, FetchError::Failed(Failure::Broken, error)).await;
+            return Ok(());
+        }
+    }
+    if outcome.is_complete() {
         let listing = listed.complete(Scope::Day(day));
         table.commit(|change| change.statements.listings.extend(listing)).await?;
     }

@@ -10,22 +10,31 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
+use super::reading::Scan;
 use super::{Export, Ran};
 use crate::clock::TOLERANCE;
-use crate::decode::{Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable};
+use crate::decode::{
+    Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable, is_json, is_no_data,
+    repair,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
 use crate::lake::{Change, Committed, Snapshot, Table, key_hash};
 use crate::manifest::LostPartition;
 use crate::page::Page;
+use crate::paginate::Habits;
+use crate::partition::Partition;
+use crate::plan;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
 use crate::retry::Failure;
 use crate::schema::{Column, Difference, EXTRA_JSON};
-use crate::window::{Coverage, Window};
+use crate::window::{Coverage, Window, day_of};
 
 /// How much decoded data waits in memory for its commit.
 const BUFFER_BYTES: usize = 24 << 20;
+/// How many windows that do not touch may have the same records.
+const MOST_ALIKE: usize = 2;
 /// How long it waits.
 const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -38,6 +47,10 @@ pub(super) struct TableRun<'e> {
     answered: AtomicBool,
     /// When the table was opened, and when the manifest was committed that it was opened on.
     opened: (Instant, DateTime<Utc>),
+    /// What the endpoint's lists have shown of how they are paged.
+    habits: std::sync::Mutex<Habits>,
+    /// The windows that had the same records, by a digest of their keys.
+    alike: std::sync::Mutex<HashMap<u64, Vec<Window>>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -79,6 +92,8 @@ pub(super) struct Found {
     pub(super) is_one: bool,
     /// One that is settled.
     pub(super) is_settled: bool,
+    /// Another record than the one that was asked for.
+    pub(super) is_other: bool,
 }
 
 /// One answered request.
@@ -128,7 +143,64 @@ impl<'e> TableRun<'e> {
         };
         let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
         let state = Arc::new(Mutex::new(state));
-        Ok(Self { export, endpoint, decoder, requests, answered, opened, state })
+        let (habits, alike) = (std::sync::Mutex::default(), std::sync::Mutex::default());
+        Ok(Self { export, endpoint, decoder, requests, answered, opened, habits, alike, state })
+    }
+
+    /// Whether a window has the very records of several others that it does not touch, so that the
+    /// server seems to ignore which window is asked for. Their keys have this digest.
+    pub(super) fn is_like_others(&self, window: Window, digest: u64) -> bool {
+        let mut alike = self.alike.lock().unwrap_or_else(PoisonError::into_inner);
+        let windows = alike.entry(digest).or_default();
+        let touches = |other: &Window| window.from <= other.to && other.from <= window.to;
+        // A record may be found twice at the edge between two windows.
+        if !windows.iter().any(touches) {
+            windows.push(window);
+        }
+        windows.len() > MOST_ALIKE
+    }
+
+    /// What the endpoint's lists have shown so far.
+    pub(super) fn habits(&self) -> Habits {
+        *self.habits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a list has shown.
+    pub(super) fn note_habits(&self, habits: Habits) {
+        let mut known = self.habits.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = known.and(habits);
+    }
+
+    /// Counts requests that were made only to see that nothing follows.
+    pub(super) async fn note_confirmations(&self, confirmations: u64) {
+        if confirmations > 0 {
+            self.state.lock().await.report.confirmations += confirmations;
+        }
+    }
+
+    /// Whether the lake has rows where a list is read: of its window's days, of its parent, or any.
+    pub(super) async fn has_rows(&self, scan: &Scan<'_>, window: Option<Window>) -> Result<bool> {
+        // That nothing has changed says nothing of what there is.
+        if scan.modified_since.is_some() {
+            return Ok(false);
+        }
+        let parent: Option<Box<str>> = scan.parent.map(|parent| parent.id.into());
+        let today = plan::day(self.export.settings.now);
+        let now = self.export.clock.server_now();
+        let has_rows = move |state: &mut State| {
+            if let Some(parent) = parent {
+                return state.read(now, |snapshot| snapshot.has_rows_of(&parent, today));
+            }
+            let manifest = state.snapshot.manifest();
+            let Some(window) = window else { return Ok(manifest.rows() > 0) };
+            let granularity = manifest.granularity;
+            let name = |at: DateTime<Utc>| {
+                Partition::of(Some(day_of(at.date_naive())), granularity).to_string()
+            };
+            let mut found = manifest.partitions.range(name(window.from)..=name(window.to));
+            Ok(found.any(|(_, entry)| entry.rows > 0))
+        };
+        Ok(self.with_state(has_rows).await?.0)
     }
 
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {
@@ -147,10 +219,23 @@ impl<'e> TableRun<'e> {
         origin: &Origin,
     ) -> Result<Answer, FetchError> {
         let mut attempts = 0;
+        let mut broken = Broken::default();
         let read = |reply: &Reply| {
             let origin = Origin { fetched_at: self.fetched_at(reply), ..origin.clone() };
             let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
-            let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
+            let decoded = match decoder.decode(&reply.body, &origin) {
+                Err(Undecodable::NotJson(why)) => {
+                    let repaired = broken.again(&reply.body, &why)?;
+                    decoder.decode(&repaired, &origin).map_err(|_| broken.garbled(&why))
+                }
+                decoded => decoded.map_err(unreadable),
+            };
+            let mut decoded = decoded?;
+            let page = &mut decoded.page;
+            page.total = page.total.or(reply.total);
+            if self.endpoint.paging.next().is_none() {
+                page.pointer = reply.next.clone().or(page.pointer.take());
+            }
             Ok((decoded, reply.date, origin.fetched_at))
         };
         let answered = self.export.client.get(request, &mut attempts, read).await;
@@ -189,12 +274,18 @@ impl<'e> TableRun<'e> {
         passes: fn(&[u8]) -> bool,
     ) -> Result<(Bytes, Origin), FetchError> {
         let mut attempts = 0;
+        let mut broken = Broken::default();
         let read = |reply: &Reply| {
             let origin = Origin { fetched_at: self.fetched_at(reply), ..Origin::default() };
             if passes(&reply.body) {
-                Ok((reply.body.clone(), origin))
+                return Ok((reply.body.clone(), origin));
+            }
+            let why = "the reply is not JSON";
+            let repaired = broken.again(&reply.body, why)?;
+            if is_json(&repaired) {
+                Ok((repaired.into(), origin))
             } else {
-                Err(Unreadable::NotJson("the reply is not JSON".to_owned()))
+                Err(broken.garbled(why))
             }
         };
         let answered = self.export.client.get(request, &mut attempts, read).await;
@@ -227,28 +318,38 @@ impl<'e> TableRun<'e> {
         blocking(decode).await
     }
 
-    /// Takes in what was decoded; of each reply whether it held one record, and whether that was
-    /// settled.
-    pub(super) async fn take_in(&self, decoded: DecodedMany) -> Result<Vec<Found>> {
+    /// Takes in what was decoded of replies to requests by these ids; of each reply whether it held
+    /// one record, and whether that was settled. Another record than the one that was asked for is
+    /// not taken in.
+    pub(super) async fn take_in(&self, decoded: DecodedMany, ids: &[&str]) -> Result<Vec<Found>> {
         let DecodedMany { decoded, counts } = decoded;
         let (page, rows) = self.state.lock().await.note(decoded);
         self.export.progress.update(&self.endpoint.name, |live| {
             live.records += page.entries.len() as u64;
         });
-        let settled: HashMap<&str, bool> =
-            rows.facts.iter().map(|facts| (&*facts.key, facts.settled)).collect();
+        let mut facts = (0u32..).zip(&rows.facts).peekable();
         let mut entries = page.entries.iter();
-        let found = counts
-            .iter()
-            .map(|count| {
-                let first = entries.by_ref().take(*count).next();
-                let settled = first.and_then(|entry| settled.get(&*entry.key));
-                Found {
-                    is_one: *count == 1 && settled.is_some(),
-                    is_settled: settled == Some(&true),
-                }
-            })
-            .collect();
+        let mut kept = Vec::with_capacity(rows.len());
+        let mut found = Vec::with_capacity(counts.len());
+        for (count, id) in counts.iter().zip(ids) {
+            // Entries without a row are in quarantine.
+            let of_reply: Vec<_> = entries.by_ref().take(*count).collect();
+            let of_reply = of_reply
+                .iter()
+                .filter_map(|entry| facts.next_if(|(_, facts)| facts.key == entry.key));
+            let of_reply: Vec<_> = of_reply.collect();
+            let (right, other): (Vec<_>, Vec<_>) = of_reply
+                .into_iter()
+                .partition(|(_, facts)| self.endpoint.may_answer(id, &facts.key));
+            found.push(Found {
+                is_one: *count == 1 && right.len() == 1,
+                is_settled: right.first().is_some_and(|(_, facts)| facts.settled),
+                is_other: !other.is_empty(),
+            });
+            kept.extend(right.iter().map(|(row, _)| *row));
+        }
+        let is_whole = kept.len() == rows.len();
+        let rows = if is_whole { rows } else { rows.take(&kept)? };
         self.absorb(rows).await?;
         Ok(found)
     }
@@ -507,6 +608,37 @@ impl State {
     }
 }
 
+/// A body that is not JSON. When the same one comes again, it was not broken on its way, and is
+/// repaired.
+#[derive(Default)]
+struct Broken {
+    body: Option<u64>,
+    bytes: usize,
+}
+
+impl Broken {
+    /// The body repaired, if it came before.
+    fn again(&mut self, body: &[u8], why: &str) -> Result<Vec<u8>, Unreadable> {
+        if let Some(what) = is_no_data(body) {
+            return Err(Unreadable::NoList(format!("{what} came in place of JSON")));
+        }
+        let hash = xxhash_rust::xxh3::xxh3_64(body);
+        self.bytes = body.len();
+        if self.body.replace(hash) != Some(hash) {
+            return Err(Unreadable::NotJson(why.to_owned()));
+        }
+        let repaired = repair(body).ok_or_else(|| self.garbled(why))?;
+        tracing::warn!(bytes = body.len(), "a reply that is not JSON was repaired: {why}");
+        Ok(repaired)
+    }
+
+    /// That it cannot be repaired.
+    fn garbled(&self, why: &str) -> Unreadable {
+        let message = format!("a reply of {} bytes is broken: {why}", self.bytes);
+        Unreadable::Garbled(Error::new(ErrorKind::Data, message))
+    }
+}
+
 /// The changes of a run, one for each partition.
 fn merge_changes(changes: Vec<Changed>) -> Vec<Changed> {
     let mut merged: BTreeMap<String, Changed> = BTreeMap::new();
@@ -563,6 +695,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn unreadable(error: Undecodable) -> Unreadable {
     match error {
         Undecodable::NotJson(why) => Unreadable::NotJson(why),
+        error @ Undecodable::IsError(_) => Unreadable::NoList(error.to_string()),
         Undecodable::NoRecords(path) => Unreadable::Final(
             Error::new(ErrorKind::Data, format!("the reply has no records at {path}"))
                 .with_hint("`clari-lake schema` shows what is expected"),

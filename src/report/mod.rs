@@ -101,6 +101,8 @@ pub struct EndpointReport {
     pub requests: u64,
     /// What they came to: how many had each status, or broke off in each way.
     pub answers: Answers,
+    /// How many of them only saw that nothing follows, where replies say nothing of it.
+    pub confirmations: u64,
     /// How many records came, those seen twice included.
     pub records: u64,
     /// How many rows its table has.

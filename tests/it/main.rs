@@ -29,6 +29,9 @@ mod formats;
     reason = "what is drawn is many small choices, and a schedule is one future"
 )]
 mod generated;
+#[expect(clippy::print_stdout, reason = "the seed, for replaying it")]
+#[allow(clippy::struct_excessive_bools, reason = "what is drawn is many small choices")]
+mod hostile;
 mod idempotent;
 mod not_a_lake;
 mod privacy;

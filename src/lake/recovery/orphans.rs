@@ -239,11 +239,11 @@ impl Recovered {
     }
 
     fn commit(self, transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
-        let Self { mut plan, known, touched, mut lacking, older, .. } = self;
+        let Self { mut plan, known: before_all, touched, mut lacking, older, .. } = self;
         let rules = transaction.rules();
         for (key, entry) in touched {
-            let before = known.get(&key).map(|(partition, _)| *partition);
-            if let Some(before) = before.filter(|_| !entry.in_lake && known[&key].1.in_lake) {
+            let before = before_all.get(&key).map(|(partition, _)| *partition);
+            if let Some(before) = before.filter(|_| !entry.in_lake && before_all[&key].1.in_lake) {
                 *lacking.entry(before).or_default() += 1;
             }
             let is_known = entry.in_lake || entry.is_removed() || entry.attempt.is_some();
@@ -256,7 +256,11 @@ impl Recovered {
             // A killed run may have taken rows out of a snapshot, but it does not make one older.
             lacking.retain(|partition, _| older.contains(partition));
         }
-        request_again(transaction, &mut plan.next, lacking, &older);
+        // A `forget` that was killed has taken out rows that are not to come back.
+        let Clearance { known, cleared } = transaction.snapshot().manifest().clearance;
+        if known == cleared {
+            request_again(transaction, &mut plan.next, lacking, &older);
+        }
         transaction.commit(plan, Vec::new())
     }
 }

@@ -272,6 +272,31 @@ impl Snapshot {
         partitions
     }
 
+    /// Whether the newest snapshot of `day` or before has children of this parent.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn has_rows_of(&self, parent: &str, day: i32) -> Result<bool> {
+        let rules = self.rules(DateTime::UNIX_EPOCH);
+        let newest = self.partitions_of(day).into_iter().next_back();
+        let Some(newest) = newest.filter(|_| rules.is_snapshot) else { return Ok(false) };
+        let shard = self.shard(newest)?;
+        let mut there = shard.iter().filter(|(_, entry)| entry.in_lake);
+        Ok(there.any(|(key, entry)| rules.owner(key, entry) == parent))
+    }
+
+    /// The keys of the newest snapshot of `day` or before; none in other tables.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn newest_keys(&self, day: i32) -> Result<Vec<Box<str>>> {
+        let is_snapshot = self.table.endpoint().is_snapshot();
+        let newest = self.partitions_of(day).into_iter().next_back().filter(|_| is_snapshot);
+        let shard = newest.map(|newest| self.shard(newest)).transpose()?.unwrap_or_default();
+        let there = shard.iter().filter(|(_, entry)| entry.in_lake);
+        Ok(there.map(|(key, _)| key.clone()).collect())
+    }
+
     /// Whether it has records by which a run of this day can request children: of a snapshot only
     /// the day's own.
     #[must_use]

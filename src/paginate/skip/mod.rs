@@ -9,16 +9,24 @@
 //! window that cannot be split, being as short as can be asked for, is read from both ends, where
 //! the server sorts both ways.
 //!
+//! A server may break the ties of a sort anew for each reply. Then rows of one instant trade places
+//! between two pages, and one comes twice while another does not come. Where nothing moves, as many
+//! keys must have come as the list has positions, so at the end they are counted. If some are
+//! missing, the list is read again, and pages begin where an instant begins, so that each instant
+//! that fits a page comes whole in one reply. An instant that does not fit is read until its keys
+//! are as many as its positions, or the list is not complete.
+//!
 //! A single record that the server fails to send is passed over. Until pages of more than one
 //! record are asked for again, they do not overlap, because an overlap would hold it.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::rule::{Evidence, Verdict, judge};
 use super::unread::{Found, Place, Unread, second_of};
 use super::{Get, Order, Slice, Step, Stuck};
 use crate::calendar::TimeUnit;
@@ -30,9 +38,10 @@ use crate::window::Window;
 const MAX_IDLE_PAGES: u32 = 4;
 /// How many steps back without a new record are too many.
 const MAX_STEPS_BACK: u32 = 32;
-/// Page sizes that servers fall back to: a first page of just so many is not trusted to be the
-/// last.
-const USUAL_PAGE_SIZES: [usize; 2] = [25, 50];
+/// How many steps back in a row a list without times takes before its order counts as unstable.
+const FEW_STEPS_BACK: u32 = 3;
+/// How many pages a list of unstable order may take in all, at least.
+const MOST_PAGES_OF_PASSES: u32 = 64;
 
 /// Reads one window, page by page.
 #[derive(Debug)]
@@ -66,8 +75,53 @@ pub(super) struct Skipping {
     /// pages never fit together, since pages that are read again are not idle.
     vain_steps_back: u32,
     smooth_pages: u32,
-    /// The page size that the server seems to insist on.
-    cut_to: Option<usize>,
+    /// The keys that the next page is to begin with: the last one, or all of the last instant.
+    tail: Vec<Box<str>>,
+    /// How many records the first page has.
+    first_count: usize,
+    /// How many the largest one has.
+    most: usize,
+    /// In which order keys first came.
+    places: HashMap<Box<str>, usize>,
+    /// What the replies said last that holds for all pages of the list.
+    total: Option<u64>,
+    /// How many pages were taken in.
+    pages: u32,
+    /// How many requests were made only to see that nothing follows.
+    pub(super) confirmations: u32,
+    /// How many records a total counts and no page shows.
+    pub(super) hidden: u64,
+    pass: Pass,
+}
+
+/// One reading of the list from its begin; another one follows where it does not add up.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
+struct Pass {
+    /// Whether pages begin where an instant begins.
+    by_instant: bool,
+    /// How many came before.
+    before: u32,
+    /// How many pages the first one took.
+    pages: u32,
+    /// How many keys were known when it began.
+    known: usize,
+    /// The keys that came in this pass, unless it is the first.
+    own: HashSet<Box<str>>,
+    /// Those that came since the list had its present length.
+    keys: HashSet<Box<str>>,
+    /// The length of the list as the pass before found it.
+    length: Option<u32>,
+    /// How many records had the key of another one on their page.
+    twins: usize,
+    /// Whether a page began with a known record that was not the last one.
+    is_shifted: bool,
+    /// Whether rows of one instant traded places.
+    is_shuffled: bool,
+    /// Whether a record was passed over, so that keys cannot be counted.
+    has_passed_over: bool,
+    /// Whether the last page was one instant, so that the next could not begin with it.
+    is_dense: bool,
 }
 
 impl Skipping {
@@ -94,7 +148,15 @@ impl Skipping {
             steps_back: 0,
             vain_steps_back: 0,
             smooth_pages: 0,
-            cut_to: None,
+            tail: Vec::new(),
+            first_count: 0,
+            most: 0,
+            places: HashMap::new(),
+            total: None,
+            pages: 0,
+            confirmations: 0,
+            hidden: 0,
+            pass: Pass::default(),
         }
     }
 
@@ -127,6 +189,7 @@ impl Skipping {
             return Some(self.step_back());
         }
         self.steps_back = 0;
+        self.pass.has_passed_over = true;
         let goes_on = self.unread.miss(Place::record(self.asked.skip, self.asked.order));
         goes_on.then(|| self.go_on(self.asked.skip + 1))
     }
@@ -149,8 +212,9 @@ impl Skipping {
         found
     }
 
-    /// Takes in the page that was asked for, and says what to do next.
-    pub(super) fn next(&mut self, page: &Page) -> Step {
+    /// Takes in the page that was asked for, and says what to do next. The largest page of the run
+    /// has so many records.
+    pub(super) fn next(&mut self, page: &Page, largest: usize) -> Step {
         if !self.is_contiguous(page) {
             return self.step_back();
         }
@@ -158,15 +222,165 @@ impl Skipping {
         if self.is_turned_in_vain(page) {
             return Step::Stuck(Stuck::Unreachable);
         }
-        let met = self.take_in(page);
-        self.grow();
-        if self.idle_pages > MAX_IDLE_PAGES {
+        let evidence = self.evidence(page, largest);
+        if evidence.new == 0 && self.says_more(page) && self.begins_anew(page) {
             return Step::Stuck(Stuck::Repeats);
         }
-        if met || self.is_last(page) {
+        let met = self.take_in(page);
+        self.pages += 1;
+        self.grow();
+        if self.idle_pages > MAX_IDLE_PAGES {
+            return Step::Stuck(page.pointer.as_ref().map_or(Stuck::Repeats, Stuck::of));
+        }
+        if met {
             return Step::Done;
         }
-        self.go_on(self.end_of(page))
+        let end = self.end_of(page);
+        match judge(evidence) {
+            Verdict::Complete => self.close(end),
+            Verdict::Hidden(count) => {
+                self.hidden = count;
+                self.close(end)
+            }
+            Verdict::Confirm => {
+                self.confirmations += 1;
+                self.go_on(end)
+            }
+            // Nothing new, and more to come: there is no record from which to go on.
+            Verdict::More if page.entries.is_empty() => self.go_blind(),
+            Verdict::More if evidence.new == 0 && self.total.is_some() => self.go_blind(),
+            Verdict::More => self.go_on(end),
+        }
+    }
+
+    fn evidence(&mut self, page: &Page, largest: usize) -> Evidence {
+        self.total = page.total.or(self.total);
+        let keys: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
+        let new = keys.iter().filter(|key| !self.has_come(key)).count();
+        self.pass.twins += page.entries.len() - keys.len();
+        let is_first = self.tail.is_empty();
+        if is_first && self.asked.skip == 0 {
+            self.first_count = page.entries.len();
+        }
+        self.most = self.most.max(page.entries.len());
+        let overlaps = self.asked.skip < self.position && !self.tail.is_empty();
+        self.pass.is_shifted |= overlaps && !page.entries.is_empty() && !self.continues(page);
+        Evidence {
+            came: page.entries.len(),
+            new,
+            is_full: page.entries.len() >= self.asked.limit as usize,
+            end: self.end_of(page).into(),
+            pages_before: self.pages,
+            largest: largest.max(page.entries.len()),
+            is_confirming: !is_first,
+            is_shifted: self.pass.is_shifted,
+            has_more: page.has_more,
+            total: self.total,
+            hints_more: page.hints_more,
+            points_on: page.pointer.is_some(),
+        }
+    }
+
+    /// Whether a key came before in this pass.
+    fn has_come(&self, key: &str) -> bool {
+        if self.pass.before == 0 { self.seen.contains(key) } else { self.pass.own.contains(key) }
+    }
+
+    /// Whether the page begins with what the one before ended with: one record, or all those of an
+    /// instant, in any order.
+    fn continues(&self, page: &Page) -> bool {
+        match self.tail.as_slice() {
+            [last] => page.entries.first().is_some_and(|first| first.key == *last),
+            tail => tail.iter().all(|key| page.entries.iter().any(|entry| entry.key == *key)),
+        }
+    }
+
+    /// Whether a later page is the first one again.
+    fn begins_anew(&self, page: &Page) -> bool {
+        let count = page.entries.len();
+        let first = page.entries.first().map(|entry| &entry.key);
+        let is_later = self.asked.skip > 0 && self.below.is_none() && !self.pass.is_shuffled;
+        is_later && count > 1 && count >= self.first_count && first == self.first_key.as_ref()
+    }
+
+    /// Whether a reply says that there is more than came.
+    fn says_more(&self, page: &Page) -> bool {
+        let counts_more = self.total.is_some_and(|total| total > self.seen.len() as u64);
+        page.has_more != Some(false)
+            && (page.has_more == Some(true) || page.pointer.is_some() || counts_more)
+    }
+
+    /// The list was read to this position, which is its end: done, if as many keys came as it has
+    /// positions, and else once more.
+    fn close(&mut self, end: u32) -> Step {
+        if self.adds_up(end) {
+            return Step::Done;
+        }
+        self.read_again(end).unwrap_or(Step::Done)
+    }
+
+    /// Whether as many keys came as there are positions up to this one.
+    fn adds_up(&self, end: u32) -> bool {
+        let Pass { has_passed_over, is_shuffled, by_instant, .. } = self.pass;
+        if has_passed_over || self.below.is_some() {
+            return true;
+        }
+        let keys = match &self.pass {
+            Pass { before: 0, .. } => self.seen.len(),
+            pass if pass.length == Some(end) => pass.keys.len(),
+            pass => pass.own.len(),
+        };
+        let keys = keys + self.pass.twins;
+        // Where each instant came whole, nothing can be missing.
+        let is_whole = by_instant && !self.pass.is_dense && !self.pass.is_shifted;
+        is_whole || (keys >= end as usize && (!is_shuffled || self.pass.before > 0))
+    }
+
+    /// Reads the list once more, by instants; none when that shows nothing more.
+    fn read_again(&mut self, end: u32) -> Option<Step> {
+        let is_news = self.seen.len() > self.pass.known;
+        // What only moves and keeps its order is read to the end when nothing new comes.
+        if self.pass.before > 0 && !self.pass.is_shuffled && !is_news {
+            return None;
+        }
+        let pass = std::mem::take(&mut self.pass);
+        let pages = if pass.before == 0 { self.pages } else { pass.pages };
+        if self.pages >= MOST_PAGES_OF_PASSES.max(pages.saturating_mul(4)) {
+            return Some(Step::Stuck(Stuck::Unstable));
+        }
+        self.pass = Pass {
+            by_instant: true,
+            before: pass.before + 1,
+            pages,
+            known: self.seen.len(),
+            // What came while the list had another length may be gone.
+            keys: if pass.length == Some(end) { pass.keys } else { pass.own },
+            length: Some(end),
+            is_shuffled: pass.is_shuffled,
+            ..Pass::default()
+        };
+        (self.position, self.furthest, self.idle_pages) = (0, 0, 0);
+        self.vain_steps_back = 0;
+        self.last_time = None;
+        self.tail.clear();
+        self.asked = Slice { skip: 0, limit: self.limit, ..self.asked };
+        Some(Step::Get(self.asked()))
+    }
+
+    /// The page behind one that brought nothing new: there is nothing that it could begin with.
+    fn go_blind(&mut self) -> Step {
+        // A server that caps its pages is not asked to skip more than it would have sent.
+        let stride = u32::try_from(self.most).unwrap_or(u32::MAX);
+        let stride = if stride == 0 { self.asked.limit } else { stride.min(self.asked.limit) };
+        let end = self.asked.skip.saturating_add(stride);
+        self.tail.clear();
+        self.position = end;
+        let limit = self.limit.min(self.paging.reach.saturating_sub(end));
+        if limit == 0 {
+            return Step::Stuck(Stuck::Repeats);
+        }
+        self.asked = Slice { skip: end, limit, ..self.asked };
+        Step::Get(self.asked())
     }
 
     /// The position behind the page that was asked for.
@@ -176,10 +390,21 @@ impl Skipping {
     }
 
     /// Whether nothing can be missing between the pages before and this one.
-    fn is_contiguous(&self, page: &Page) -> bool {
-        let known = page.entries.first().is_some_and(|entry| self.seen.contains(&entry.key));
+    fn is_contiguous(&mut self, page: &Page) -> bool {
+        let first = page.entries.first();
+        let known = first.is_some_and(|entry| self.has_come(&entry.key));
         let is_alone = self.asked.limit == 1 && self.steps_back == 0;
-        self.asked.skip == 0 || is_alone || known
+        // Behind a page without news there is nothing to begin with.
+        let is_blind = self.tail.is_empty();
+        if self.asked.skip == 0 || is_alone || known || is_blind || self.continues(page) {
+            return true;
+        }
+        // A record of the same instant may only have traded places. That is found out at the end.
+        let is_tie = first.is_some_and(|it| it.time.is_some() && it.time == self.last_time);
+        let is_lost = first.is_some() && self.last_time.is_none();
+        let is_shuffled = is_tie || (is_lost && self.steps_back >= FEW_STEPS_BACK);
+        self.pass.is_shuffled |= is_shuffled;
+        is_shuffled
     }
 
     /// Whether the other order is none: it begins with the same record, or with one that is older
@@ -208,6 +433,8 @@ impl Skipping {
     fn take_in(&mut self, page: &Page) -> bool {
         let mut is_new = false;
         let mut met = false;
+        let before = self.pass.before;
+        self.note_order(page);
         for entry in &page.entries {
             let is_before = entry.time.is_some_and(|it| it < self.window.from.timestamp_micros());
             met |= is_before && self.below.is_some();
@@ -223,8 +450,14 @@ impl Skipping {
                 self.last_keys.rotate_left(1);
                 self.last_keys[1] = Some(entry.key.clone());
             }
-            is_new |= is_first;
+            if before > 0 {
+                self.pass.keys.insert(entry.key.clone());
+                is_new |= self.pass.own.insert(entry.key.clone());
+            } else {
+                is_new |= is_first;
+            }
         }
+        self.note_ties(page);
         let end = self.end_of(page);
         if is_new {
             (self.idle_pages, self.vain_steps_back) = (0, 0);
@@ -245,23 +478,37 @@ impl Skipping {
         }
     }
 
-    fn is_last(&mut self, page: &Page) -> bool {
-        let count = page.entries.len();
-        let asked = self.asked.limit as usize;
-        if self.asked.skip == 0 && count < asked && USUAL_PAGE_SIZES.contains(&count) {
-            self.cut_to = Some(count);
+    /// Notes where each key first came, and whether keys that came before now come in another
+    /// order: then rows trade places, and it is not only that some are left out.
+    fn note_order(&mut self, page: &Page) {
+        let places: Vec<usize> =
+            page.entries.iter().filter_map(|it| self.places.get(&it.key).copied()).collect();
+        self.pass.is_shuffled |= self.pass.before > 0 && !places.is_sorted();
+        for entry in &page.entries {
+            let next = self.places.len();
+            self.places.entry(entry.key.clone()).or_insert(next);
         }
-        let full = self.cut_to.map_or(asked, |cut_to| cut_to.min(asked));
-        match page.has_more {
-            Some(more) => !more,
-            None => count < full,
+    }
+
+    /// Notes how many records at the end of the page are of one instant, where that counts.
+    fn note_ties(&mut self, page: &Page) {
+        let last = page.entries.last().and_then(|entry| entry.time);
+        let ties = page.entries.iter().rev().take_while(|it| last.is_some() && it.time == last);
+        let ties = u32::try_from(ties.count()).unwrap_or(u32::MAX).max(1);
+        let is_whole = ties as usize >= page.entries.len() && ties > 1;
+        let ties = if self.pass.by_instant && !is_whole { ties } else { 1 };
+        self.pass.is_dense |= is_whole || (last.is_none() && !page.entries.is_empty());
+        if !page.entries.is_empty() {
+            let tail = page.entries.len() - (ties as usize).min(page.entries.len());
+            self.tail = page.entries[tail..].iter().map(|entry| entry.key.clone()).collect();
         }
     }
 
     /// The page that begins with the last record of this one, if the reach allows it.
     fn go_on(&mut self, position: u32) -> Step {
         self.position = position;
-        let overlap = u32::from(self.limit > 1);
+        let ties = u32::try_from(self.tail.len()).unwrap_or(u32::MAX).max(1);
+        let overlap = if self.limit > 1 { ties.min(self.limit - 1) } else { 0 };
         let skip = position.saturating_sub(overlap);
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
         if limit > overlap {
@@ -275,6 +522,11 @@ impl Skipping {
     }
 
     fn split(&mut self) -> Step {
+        if !self.adds_up(self.position)
+            && let Some(step) = self.read_again(self.position)
+        {
+            return step;
+        }
         let Window { from, to } = self.window;
         if self.in_order && self.last_time >= Some(to.timestamp_micros()) {
             // Everything behind is beyond the window: a server may count its edge as inside.
@@ -320,6 +572,7 @@ impl Skipping {
         });
         self.idle_pages = 0;
         self.position = 0;
+        self.tail.clear();
         self.furthest = 0;
         self.vain_steps_back = 0;
         self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst };

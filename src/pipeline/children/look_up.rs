@@ -23,6 +23,10 @@ use crate::retry::Failure;
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_REPLIES: usize = 256;
 
+/// Why a record is asked for again whose reply was another one: a cache on the way may ignore the
+/// query.
+const OTHER: &str = "the reply is another record than the one asked for";
+
 /// How many batches that are decoded may wait while others are committed.
 const DECODED: usize = 1;
 
@@ -118,9 +122,14 @@ async fn take_in_all(
     mut receiver: mpsc::Receiver<DecodedBatch>,
 ) -> Result<()> {
     while let Some((wanted, decoded)) = receiver.recv().await {
-        let found = table.take_in(decoded).await?;
+        let ids: Vec<&str> = wanted.iter().map(|wanted| &*wanted.id).collect();
+        let found = table.take_in(decoded, &ids).await?;
         for (wanted, found) in wanted.into_iter().zip(found) {
+            if found.is_other {
+                tracing::warn!(id = &*wanted.id, "{OTHER}");
+            }
             let reason = match (found.is_one, found.is_settled) {
+                _ if found.is_other => Some(OTHER),
                 (true, true) => None,
                 (true, false) => Some(queue::EMPTY),
                 (false, _) => Some("the reply holds no usable record"),

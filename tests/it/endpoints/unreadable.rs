@@ -32,7 +32,9 @@ fn trial(records: Vec<Value>, lost: &[&str]) -> (Trial, Lost) {
             return (502, json!({}));
         }
         let skip = target.number("cursor", 0) + page.len();
-        let next = (skip < matching(records, target).len()).then(|| skip.to_string());
+        let is_cursor = target.get("skip").is_none() && target.get("page").is_none();
+        let is_last = !is_cursor || skip >= matching(records, target).len();
+        let next = (!is_last).then(|| skip.to_string());
         (200, json!({"items": page, "next": next}))
     });
     (trial, lost)

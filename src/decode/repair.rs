@@ -1,0 +1,84 @@
+//! Repair: a body that is almost JSON, made JSON.
+//!
+//! Enters: bytes that came twice and do not parse. Leaves: JSON text in which what was broken is
+//! text: a cut character is U+FFFD, a bare `NaN` or a number that is none is a string. Never here:
+//! a guess at what is missing, so that a body that was cut off stays broken.
+
+/// The body with what is broken as text; `None` when nothing in it can be repaired.
+#[must_use]
+pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(body);
+    let bytes = text.as_bytes();
+    let mut repaired = String::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = match bytes[at] {
+            b'"' => end_of_string(bytes, at),
+            byte if is_separator(byte) => at + 1,
+            _ => {
+                let rest = bytes[at..].iter();
+                at + rest.take_while(|byte| !is_separator(**byte) && **byte != b'"').count()
+            }
+        };
+        let token = &text[at..end];
+        if is_separator(bytes[at]) || bytes[at] == b'"' || is_value(token) {
+            repaired.push_str(token);
+        } else {
+            // Text always serialises; the empty default is never seen.
+            repaired.push_str(&serde_json::to_string(token).unwrap_or_default());
+        }
+        at = end;
+    }
+    (repaired.as_bytes() != body).then(|| repaired.into_bytes())
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'{' | b'}' | b'[' | b']' | b':' | b',') || byte.is_ascii_whitespace()
+}
+
+/// Whether a bare word is a JSON value.
+fn is_value(token: &str) -> bool {
+    matches!(token, "true" | "false" | "null")
+        || serde_json::from_str::<serde_json::Number>(token).is_ok()
+}
+
+/// The position behind the string that begins at `at`.
+fn end_of_string(bytes: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repaired(body: &[u8]) -> Option<serde_json::Value> {
+        serde_json::from_slice(&repair(body)?).ok()
+    }
+
+    /// C6: what is broken becomes text, and all around it stays as it is.
+    #[test]
+    fn what_is_broken_becomes_text() {
+        for (body, expected) in [
+            (&br#"{"a": NaN, "b": "NaN"}"#[..], r#"{"a": "NaN", "b": "NaN"}"#),
+            (b"[-Infinity, 1e3, -0.5]", r#"["-Infinity", 1e3, -0.5]"#),
+            (b"{\"a\": \"x\xe2\x82\", \"b\": \"\\\"\"}", "{\"a\": \"x\u{fffd}\", \"b\": \"\\\"\"}"),
+            (
+                br#"{"odd": 007, "range": 5-3, "x": 1e}"#,
+                r#"{"odd": "007", "range": "5-3", "x": "1e"}"#,
+            ),
+        ] {
+            let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+            assert_eq!(repaired(body), Some(expected));
+        }
+        assert_eq!(repair(br#"{"a": 1}"#), None, "nothing to repair");
+        assert_eq!(repaired(br#"{"a": NaN, "b": "#), None, "what was cut off stays broken");
+    }
+}

@@ -1,0 +1,145 @@
+//! A hostile server, drawn at random: it caps its pages, forgets to say that there is more, says it
+//! in any spelling, breaks ties anew for each reply, filters after paging, answers null or an error
+//! in place of a list, and changes while it is read. It shares no code with the exporter.
+//!
+//! The oracle: what stayed on the server from the first request to the last, and was ever to be
+//! shown, is in the lake, or the run is incomplete and says what is missing. It never ends as
+//! complete with less. A second run, of a server that has come to rest, is held to the same.
+//!
+//! Left out is what the exporter says that it cannot see: a server that says nothing, caps its pages
+//! and ignores where a page is to begin; a row that vanishes between two pages of a number.
+//!
+//! `CLARI_LAKE_SEED` is the first seed (1), `CLARI_LAKE_SEEDS` how many, `CLARI_LAKE_SECONDS` for how
+//! long new ones are begun (8); a seed that fails is named.
+
+mod server;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use clari_lake::clock::Clock;
+use clari_lake::report::Report;
+use serde_json::Value;
+
+use self::server::{Server, Style};
+use crate::simulation::number;
+use crate::support::{Lake, Run, at};
+
+/// What came of many seeds.
+#[derive(Default)]
+struct Tally {
+    complete: u64,
+    incomplete: u64,
+    requests: u64,
+}
+
+#[test]
+fn p1_p12_whatever_a_server_does_nothing_is_missing_without_a_word() {
+    let first = number("CLARI_LAKE_SEED").unwrap_or(1);
+    let seconds = number("CLARI_LAKE_SECONDS").unwrap_or(8);
+    let most = number("CLARI_LAKE_SEEDS").unwrap_or(u64::MAX - first);
+    let begun = Instant::now();
+    let mut tally = Tally::default();
+    let mut seed = first;
+    while seed < first + most && begun.elapsed() < Duration::from_secs(seconds) {
+        match catch_unwind(AssertUnwindSafe(|| meet(seed))) {
+            Ok(report) => {
+                tally.complete += u64::from(report.complete);
+                tally.incomplete += u64::from(!report.complete);
+                tally.requests += report.requests;
+            }
+            Err(failed) => {
+                println!(
+                    "replay: CLARI_LAKE_SEED={seed} CLARI_LAKE_SEEDS=1 cargo test --test it hostile"
+                );
+                resume_unwind(failed);
+            }
+        }
+        seed += 1;
+    }
+    let Tally { complete, incomplete, requests } = tally;
+    println!(
+        "{} hostile servers from seed {first} on: {complete} read whole, {incomplete} named as \
+         incomplete, {requests} requests",
+        seed - first
+    );
+    // A generator under which hardly anything can be read would show nothing.
+    assert!(complete * 2 > incomplete, "{complete} of {}", complete + incomplete);
+}
+
+/// Meets one server, twice: as it is, and once it has come to rest.
+fn meet(seed: u64) -> Report {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Arc::new(Server::draw(seed));
+        println!("seed {seed}: {server}");
+        let lake = Lake::in_memory();
+        let report = read(&server, &lake, 0).await;
+        server.rest();
+        read(&server, &lake, 1).await;
+        report
+    })
+}
+
+/// Exports once, and holds the lake against the server.
+async fn read(server: &Arc<Server>, lake: &Lake, hours: i64) -> Report {
+    server.begin();
+    let now = at("2026-11-23T12:00:00Z") + TimeDelta::hours(hours);
+    let clock = Clock::running_from(now);
+    let run = Run::over(server.transport(), lake.location(), &clock).with_concurrency(2);
+    let (name, file) = server.endpoint();
+    let run = match &file {
+        Some(file) => run.with_files(&[(name, file)]),
+        None => run,
+    };
+    let report = run.only(&[name]).perform().await.unwrap();
+    let expected: BTreeSet<String> = server.end();
+    if report.complete {
+        let rows = lake.manifest(name).map(|_| lake.rows(name)).unwrap_or_default();
+        let day = now.date_naive().to_string();
+        let is_snapshot = server.style.is_snapshot();
+        let rows = rows.into_iter().filter(|row| !is_snapshot || row.dt == day);
+        let found: BTreeSet<String> = rows
+            .map(|row| match &row.record["id"] {
+                Value::String(id) => id.clone(),
+                other => other.to_string(),
+            })
+            .collect();
+        let missing: Vec<_> = expected.difference(&found).take(5).collect();
+        assert!(
+            missing.is_empty(),
+            "P1: exit 0 with {} of {}: {missing:?} are missing after {} requests",
+            found.intersection(&expected).count(),
+            expected.len(),
+            report.requests
+        );
+        let unknown: Vec<_> = found.iter().filter(|id| !server.ever_had(id)).collect();
+        assert!(unknown.is_empty(), "{unknown:?} never were");
+    } else {
+        assert!(!report.problems.is_empty(), "P12: what is missing is named");
+        let is_named = report.problems.iter().all(|it| !it.message.is_empty());
+        assert!(is_named, "{:?}", report.problems);
+    }
+    if server.is_plain() {
+        assert!(report.complete, "a server without faults: {:?}", report.problems);
+    }
+    // No server keeps the exporter busy for ever.
+    assert!(report.requests < 6_000, "{} requests", report.requests);
+    report
+}
+
+impl Style {
+    /// Whether the table has a snapshot of each day.
+    fn is_snapshot(self) -> bool {
+        matches!(self, Self::Whole | Self::Listed)
+    }
+}
