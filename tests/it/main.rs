@@ -41,6 +41,7 @@ mod report;
 mod requests;
 #[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]
 mod simulation;
+mod snapshots;
 mod stores;
 mod support;
 #[expect(clippy::print_stdout, reason = "a test that cannot run here says so")]

@@ -396,8 +396,15 @@ impl Local {
         if !self.root.is_dir() {
             self.made_root.store(true, Ordering::Relaxed);
         }
-        fs::create_dir_all(parent)
-            .map_err(|error| self.failed("create", &parent.display().to_string(), error))
+        let mut made = fs::create_dir_all(parent);
+        for _ in 0..MOST_TRIES {
+            // Another process may remove an empty folder above while those below are made.
+            if !made.as_ref().is_err_and(is_passing) {
+                break;
+            }
+            made = fs::create_dir_all(parent);
+        }
+        made.map_err(|error| self.failed("create", &parent.display().to_string(), error))
     }
 
     fn failed(&self, action: &str, path: &str, error: io::Error) -> Error {
