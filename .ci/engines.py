@@ -97,7 +97,7 @@ def strangers(connection):
             yield f"{call}: {found}"
     gone = connection.sql("select count(*) from turns where call_id = 'c5'").fetchall()[0][0]
     undated = connection.sql("select dt from calls_current where id = 'undated'").fetchall()
-    if gone or undated != [(None,)]:
+    if gone or len(undated) != 1 or undated[0][0] is None:
         yield f"{gone} turns of a deleted call; the undated call is {undated}"
 
 
