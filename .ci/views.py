@@ -280,8 +280,10 @@ def unpruned(scans, dates):
 
 
 def some_dates(connection):
-    """The first, the fullest and the last date of the details."""
-    query = "select dt, count(*) from call_details where dt is not null group by dt order by dt"
+    """The first, the fullest and the last date of details that are not all marked as deleted: of one
+    that is, no file need be read."""
+    query = """select dt, count(*) from call_details where dt is not null and deleted_at is null
+        group by dt order by dt"""
     found = connection.execute(query).fetchall()
     return sorted({found[0][0], max(found, key=lambda it: it[1])[0], found[-1][0]})
 
