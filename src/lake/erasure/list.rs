@@ -19,7 +19,7 @@ use crate::lake::store::{Store, token};
 
 /// Where the lists are.
 const FOLDER: &str = "_manifest/forgotten";
-/// How often somebody else may be faster to write a longer list.
+/// How often another writer may be faster.
 const MOST_RACES: u32 = 64;
 
 /// The content hashes that change because something goes, before and after.

@@ -44,7 +44,7 @@ impl AtRest {
     }
 
     /// The whole manifest. What a base says that cannot be read is missing, as if the objects had
-    /// been written by a run that died.
+    /// been written by a killed run.
     pub(in crate::lake) fn whole(self, store: &Store) -> Result<Manifest> {
         let Some(object) = self.base else { return Ok(self.manifest) };
         match read(store, &object) {

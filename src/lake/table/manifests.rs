@@ -119,7 +119,7 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {
     serde_json::from_value(at_rest).map_err(corrupt)
 }
 
-/// Creates the manifest, which says its own number; whether nobody else was faster.
+/// Creates the manifest, which says its own number; false if another writer was faster.
 pub(in crate::lake) fn create(store: &Store, manifest: &Manifest) -> Result<bool> {
     let path = path(&manifest.endpoint, manifest.version);
     let text = serde_json::to_vec(&AtRest::of(manifest)).map_err(|error| {
