@@ -87,6 +87,26 @@ fn p2_a_call_on_two_days_is_healed_by_any_next_run() {
     site.assert_calls(later(&site));
 }
 
+/// P10: an object that is recovered does not beat what was requested after it: the old day's object,
+/// put back with the call's old row, loses to the row that is committed on the new day.
+#[test]
+fn p10_a_recovered_row_loses_to_a_later_one() {
+    let site = Site::exported();
+    let aside = site.lake.link_aside();
+    let moved = site.a_call(28, 20);
+    let old = site.lake.row("calls", &moved).dt;
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let time = site.workspace.now() - TimeDelta::days(12);
+    assert!(site.workspace.reschedule(&moved, time, false));
+    run(&site).at(later(&site)).complete();
+    let new = site.lake.row("calls", &moved);
+    site.lake.put_back(&aside, Path::new(&format!("calls/dt={old}")));
+    // A day later no scan for changes and no lookback reaches the call: recovery alone decides.
+    run(&site).at(later(&site) + TimeDelta::days(1)).complete();
+    let now = site.lake.row("calls", &moved);
+    assert_eq!((now.dt, now.exported_at), (new.dt, new.exported_at));
+}
+
 #[test]
 fn p3_a_lake_without_its_newest_manifest_reads_its_data_again() {
     let (site, aside, objects) = changed();
