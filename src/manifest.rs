@@ -122,7 +122,8 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parents: Option<IndexFile>,
     /// When the last complete list of a day was requested, microseconds since 1970, by the day as
-    /// `YYYY-MM-DD`: what an older reply says of that day comes too late. Kept for a week.
+    /// `YYYY-MM-DD`; of a snapshot table, that of a partition. What an older reply says comes too
+    /// late. Kept for a week.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listed: BTreeMap<String, i64>,
     /// The partitions whose objects are lost, by their value of `dt`, until their rows are back or

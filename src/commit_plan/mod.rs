@@ -21,10 +21,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 pub use self::progress::Progress;
 pub use self::rules::Rules;
 pub use self::statements::{Listing, LookUp, Mark, ParentAnswer, Removal, Scope, Statements};
-use crate::manifest::{IndexEntry, Manifest};
+use crate::manifest::{Granularity, IndexEntry, Manifest};
 use crate::partition::Partition;
 use crate::row::RowFacts;
-use crate::window::date_of;
 
 /// What an index shard says of its keys.
 pub type Entries = HashMap<Box<str>, IndexEntry>;
@@ -32,9 +31,9 @@ pub type Entries = HashMap<Box<str>, IndexEntry>;
 /// How a change leaves one key in an index shard: with this entry, or out of it.
 pub type ShardDelta = BTreeMap<Box<str>, Option<IndexEntry>>;
 
-/// For how long the instant of a complete list is remembered, in days. A reply that is older than
-/// that when it is committed would have been held by a process that slept for a week.
-const REMEMBERED_DAYS: i32 = 7;
+/// For how long the instant of a complete list is remembered, in microseconds. A reply that is older
+/// than that when it is committed would have been held by a process that slept for a week.
+const REMEMBERED: i64 = 7 * 86_400_000_000;
 
 /// What a plan has to know of the index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -194,24 +193,23 @@ fn plan_parents(plan: &mut CommitPlan, rules: &Rules, known: &Known, statements:
     }
 }
 
-/// When a complete list of a day was requested last, microseconds since 1970.
-fn listed_at(manifest: &Manifest, day: i32) -> Option<i64> {
-    manifest.listed.get(&day_name(day)).copied()
+/// When a complete list of a day, or of the month that a snapshot is of, was requested last,
+/// microseconds since 1970.
+fn listed_at(manifest: &Manifest, scope: Partition) -> Option<i64> {
+    manifest.listed.get(&scope.to_string()).copied()
 }
 
-/// Notes when a complete list of a day was requested; false where a later one is known already.
-fn note_listing(next: &mut Manifest, rules: &Rules, day: i32, requested_at: i64) -> bool {
-    let known = listed_at(next, day);
-    if known.is_some_and(|known| rules.is_later(known, requested_at)) {
+/// Notes when a complete list was requested; false where a later one is known already.
+fn note_listing(next: &mut Manifest, rules: &Rules, scope: Partition, requested_at: i64) -> bool {
+    if listed_at(next, scope).is_some_and(|known| rules.is_later(known, requested_at)) {
         return false;
     }
-    next.listed.insert(day_name(day), requested_at);
-    let oldest = rules::day_of(rules.now).map(|today| day_name(today - REMEMBERED_DAYS));
-    let oldest_at = rules.now - i64::from(REMEMBERED_DAYS) * 86_400_000_000;
-    next.listed.retain(|name, at| Some(name) >= oldest.as_ref() || *at >= oldest_at);
+    next.listed.insert(scope.to_string(), requested_at);
+    next.listed.retain(|_, at| rules.now - *at <= REMEMBERED);
     true
 }
 
-fn day_name(day: i32) -> String {
-    date_of(day).map(|date| date.to_string()).unwrap_or_default()
+/// What a list of one day is noted under, in lakes of months too.
+fn day_scope(day: i32) -> Partition {
+    Partition::of(Some(day), Granularity::Day)
 }

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    CommitPlan, Known, LookUp, Mark, Removal, Rules, Scope, Statements, listed_at, note_listing,
+    CommitPlan, Known, LookUp, Mark, Removal, Rules, Scope, Statements, day_scope, listed_at,
+    note_listing,
 };
 use crate::manifest::{IndexEntry, Manifest};
 use crate::row::RowFacts;
@@ -63,7 +64,7 @@ impl Records<'_> {
     /// Takes in a row, unless the lake has it or knows a later statement about its key.
     fn take(&mut self, facts: &mut RowFacts, at: (usize, usize)) {
         let old = self.entry(&facts.key).cloned();
-        let listed_at = facts.day.and_then(|day| listed_at(self.manifest, day));
+        let listed_at = facts.day.and_then(|day| listed_at(self.manifest, day_scope(day)));
         let mut stated = old.as_ref().map(IndexEntry::stated_at).into_iter().chain(listed_at);
         if stated.any(|stated_at| self.rules.is_later(stated_at, facts.fetched_at))
             || old.as_ref().is_some_and(|old| self.rules.is_same(old, facts))
@@ -91,7 +92,7 @@ impl Records<'_> {
 
     /// Takes out what a complete list of a day does not hold, unless something later is known.
     fn remove_unlisted(&mut self, day: i32, requested_at: i64, is_listed: impl Fn(&str) -> bool) {
-        if !note_listing(&mut self.plan.next, self.rules, day, requested_at) {
+        if !note_listing(&mut self.plan.next, self.rules, day_scope(day), requested_at) {
             return;
         }
         let partition = self.rules.partition(Some(day));

@@ -18,9 +18,8 @@ use crate::row::RowFacts;
 pub(super) fn partitions(rules: &Rules, statements: &Statements) -> BTreeMap<Partition, i32> {
     let rows = statements.rows.iter().flatten().filter_map(|facts| facts.day);
     let listings = statements.listings.iter().map(|listing| listing.scope.day());
-    let removals = statements.removals.iter().filter_map(|removal| removal.day);
     let mut partitions: BTreeMap<Partition, i32> = BTreeMap::new();
-    for day in rows.chain(listings).chain(removals).chain(statements.snapshot) {
+    for day in rows.chain(listings).chain(statements.snapshot) {
         let last = partitions.entry(rules.partition(Some(day))).or_insert(day);
         *last = day.max(*last);
     }
@@ -56,8 +55,8 @@ pub(super) fn plan(
             if rules.partition(Some(day)) != partition {
                 continue;
             }
-            if let Scope::Day(day) = listing.scope
-                && !note_listing(&mut plan.next, rules, day, listing.requested_at)
+            if let Scope::Day(_) = listing.scope
+                && !note_listing(&mut plan.next, rules, partition, listing.requested_at)
             {
                 continue;
             }
@@ -81,11 +80,6 @@ pub(super) fn plan(
                 Scope::Parents(_) => !listing.keys.contains(rules.owner(key, entry)),
             });
         }
-        for removal in &statements.removals {
-            if removal.day.is_some_and(|day| rules.partition(Some(day)) == partition) {
-                snapshot.remove(removal.at, |key, _| *key == *removal.key);
-            }
-        }
         snapshot.conclude(plan);
     }
     plan.rows = statements.rows;
@@ -95,7 +89,7 @@ pub(super) fn plan(
 struct Snapshot<'a> {
     rules: &'a Rules,
     partition: Partition,
-    /// When a complete list of the day was requested last.
+    /// When a complete list of it was requested last.
     listed_at: Option<i64>,
     /// Whether the lake has it already.
     is_there: bool,
@@ -132,7 +126,7 @@ impl<'a> Snapshot<'a> {
             rewrite.copied = origin.map(|origin| (origin, dated));
             rewrite.inserted = entries.len() as u64;
         }
-        let listed_at = listed_at(manifest, day);
+        let listed_at = listed_at(manifest, partition);
         Self {
             rules,
             partition,

@@ -127,10 +127,7 @@ impl Table {
             if next.lost.remove(dt).is_none() {
                 return Ok(Outcome::Committed(false));
             }
-            Ok(match transaction.commit(CommitPlan::of(next), Vec::new())? {
-                Outcome::Committed(()) => Outcome::Committed(true),
-                Outcome::Conflict => Outcome::Conflict,
-            })
+            Ok(transaction.commit(CommitPlan::of(next), Vec::new())?.with(true))
         };
         Ok(self.transact(&self.open(now)?, now, accept)?.value)
     }
@@ -184,8 +181,8 @@ fn commit_once(transaction: &mut Transaction<'_>, change: Change) -> Result<Outc
     }
     let change = transaction.without_forgotten(change)?;
     let Change { rows, mut statements, progress, quarantined, .. } = change;
-    let rows = transaction.widen_all(rows)?;
-    statements.rows = rows.iter().map(|rows| rows.facts.clone()).collect();
+    let mut rows = transaction.widen_all(rows)?;
+    statements.rows = rows.iter_mut().map(|rows| std::mem::take(&mut rows.facts)).collect();
     let rules = transaction.rules();
     let known = {
         let read = |snapshot: &Snapshot| {

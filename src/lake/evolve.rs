@@ -126,10 +126,7 @@ impl Table {
             }
             let mut next = Manifest::clone(transaction.snapshot().manifest());
             next.schema = wider;
-            Ok(match transaction.commit_schema(next)? {
-                Outcome::Committed(()) => Outcome::Committed(differences),
-                Outcome::Conflict => Outcome::Conflict,
-            })
+            Ok(transaction.commit_schema(next)?.with(differences))
         };
         let evolved = self.transact(snapshot, now, evolve)?;
         Ok((evolved.snapshot, evolved.value))

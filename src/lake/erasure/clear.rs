@@ -174,12 +174,9 @@ fn clear_once(
         clearing.clear_entries(transaction, *partition, renamed, rows)?;
     }
     clearing.clear_parents(transaction)?;
-    let Clearing { mut plan, batches, done } = clearing;
-    plan.rows = batches.iter().map(|rows| rows.facts.clone()).collect();
-    Ok(match transaction.commit(plan, batches)? {
-        Outcome::Committed(()) => Outcome::Committed(done),
-        Outcome::Conflict => Outcome::Conflict,
-    })
+    let Clearing { mut plan, mut batches, done } = clearing;
+    plan.rows = batches.iter_mut().map(|rows| std::mem::take(&mut rows.facts)).collect();
+    Ok(transaction.commit(plan, batches)?.with(done))
 }
 
 /// The entries of a partition that change with its rows: before and after, by key.

@@ -11,7 +11,7 @@ use crate::lake::index::{self, shard};
 use crate::lake::table::merge;
 use crate::lake::table::snapshot::Snapshot;
 use crate::lake::table::transaction::{Outcome, Transaction};
-use crate::manifest::{IndexEntry, IndexFile, Manifest};
+use crate::manifest::{FORMAT, IndexEntry, IndexFile, Manifest};
 use crate::partition::Partition;
 use crate::row::KEY_SEPARATOR;
 use crate::window::day_of;
@@ -47,7 +47,9 @@ pub(super) fn upgrade(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
         return Ok(Outcome::Conflict);
     }
     let snapshot = transaction.snapshot().clone();
-    let mut plan = CommitPlan::of(Manifest::clone(snapshot.manifest()));
+    // Committed even where nothing is found, so that it is not looked for again.
+    let next = Manifest { format: FORMAT, ..Manifest::clone(snapshot.manifest()) };
+    let mut plan = CommitPlan::of(next);
     if has_notes(&snapshot) {
         move_notes(transaction, &snapshot, &mut plan)?;
     }

@@ -52,6 +52,8 @@ struct Recovered {
     lacking: BTreeMap<Partition, u64>,
     /// Those of them in whose place an older object is.
     older: BTreeSet<Partition>,
+    /// Whether a `forget` may have been killed: what it took out is not to come back.
+    is_clearing: bool,
     rows: u64,
 }
 
@@ -89,6 +91,7 @@ pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
         return Ok(Outcome::Conflict);
     }
     let mut first = Manifest::clone(transaction.snapshot().manifest());
+    let is_clearing = first.clearance.known != first.clearance.cleared;
     if !first.settled {
         recover_schema(transaction, &mut first, &orphans)?;
     }
@@ -109,6 +112,7 @@ pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
             touched: HashMap::new(),
             lacking: BTreeMap::new(),
             older: BTreeSet::new(),
+            is_clearing,
             rows: 0,
         };
         recovered.take(transaction, partition, &object)?;
@@ -239,11 +243,11 @@ impl Recovered {
     }
 
     fn commit(self, transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
-        let Self { mut plan, known: before_all, touched, mut lacking, older, .. } = self;
+        let Self { mut plan, known, touched, mut lacking, older, is_clearing, .. } = self;
         let rules = transaction.rules();
         for (key, entry) in touched {
-            let before = before_all.get(&key).map(|(partition, _)| *partition);
-            if let Some(before) = before.filter(|_| !entry.in_lake && before_all[&key].1.in_lake) {
+            let before = known.get(&key).map(|(partition, _)| *partition);
+            if let Some(before) = before.filter(|_| !entry.in_lake && known[&key].1.in_lake) {
                 *lacking.entry(before).or_default() += 1;
             }
             let is_known = entry.in_lake || entry.is_removed() || entry.attempt.is_some();
@@ -256,9 +260,7 @@ impl Recovered {
             // A killed run may have taken rows out of a snapshot, but it does not make one older.
             lacking.retain(|partition, _| older.contains(partition));
         }
-        // A `forget` that was killed has taken out rows that are not to come back.
-        let Clearance { known, cleared } = transaction.snapshot().manifest().clearance;
-        if known == cleared {
+        if !is_clearing {
             request_again(transaction, &mut plan.next, lacking, &older);
         }
         transaction.commit(plan, Vec::new())

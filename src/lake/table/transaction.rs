@@ -44,6 +44,16 @@ pub(in crate::lake) enum Outcome<T> {
     Conflict,
 }
 
+impl<T> Outcome<T> {
+    /// The same outcome with another value.
+    pub(in crate::lake) fn with<U>(self, value: U) -> Outcome<U> {
+        match self {
+            Self::Committed(_) => Outcome::Committed(value),
+            Self::Conflict => Outcome::Conflict,
+        }
+    }
+}
+
 /// What a commit did to one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionChange {
@@ -156,7 +166,8 @@ impl<'s> Transaction<'s> {
         Ok(batches)
     }
 
-    /// Commits a plan over these batches of rows, which are in the decoder's schema.
+    /// Commits a plan over these batches of rows, which are in the decoder's schema; what is known of
+    /// each row is in the plan.
     pub(in crate::lake) fn commit(
         &mut self,
         plan: CommitPlan,

@@ -19,19 +19,11 @@ fn fails(name: &str, seed: u64) {
 /// pages of snapshots, snapshots by month, lost objects.
 #[test]
 fn p1_p4_p10_p12_p14_what_was_found_once_stays_mended() {
-    for seed in [1, 3, 6, 12, 38] {
+    for seed in [1, 3, 6, 12, 24, 38, 76, 91] {
         if let Err(failed) = try_seed(seed, Space::MENDED, 0) {
             panic!("seed {seed}: {}", failed.0);
         }
     }
-}
-
-/// P10: in a lake of months, a row of a snapshot stays that a later complete list lacks, after runs at
-/// once of which pages are refused, and an older object in its place. Not explained yet.
-#[test]
-#[should_panic(expected = "did not find")]
-fn a_row_of_a_months_snapshot_stays() {
-    fails("", 91);
 }
 
 /// A relative of A6: an object of a month is overwritten with another month's of its table, and a

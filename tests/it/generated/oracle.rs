@@ -335,7 +335,9 @@ impl Oracle {
         for said in self.said.iter().filter(|said| said.kind == kind) {
             let run = &self.runs[said.run];
             let Some(scope) = said.scope.as_deref() else { continue };
-            if !run.ended || !run.complete.contains(&kind) {
+            // With an object goes what was known to be absent from it: until all is listed again, the
+            // snapshot before it is used.
+            if said.is_lost || !run.ended || !run.complete.contains(&kind) {
                 continue;
             }
             let day = partition(run.now, is_monthly);
