@@ -265,6 +265,8 @@ impl Skipping {
         self.most = self.most.max(page.entries.len());
         let overlaps = self.asked.skip < self.position && !self.tail.is_empty();
         self.pass.is_shifted |= overlaps && !page.entries.is_empty() && !self.continues(page);
+        // A page that was read again after a step back shows nothing of what is behind it.
+        let goes_further = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
         Evidence {
             came: page.entries.len(),
             new,
@@ -272,7 +274,7 @@ impl Skipping {
             end: self.end_of(page).into(),
             pages_before: self.pages,
             largest: largest.max(page.entries.len()),
-            is_confirming: !is_first,
+            is_confirming: !is_first && goes_further,
             is_shifted: self.pass.is_shifted,
             has_more: page.has_more,
             total: self.total,
@@ -333,7 +335,10 @@ impl Skipping {
         let keys = keys + self.pass.twins;
         // Where each instant came whole, nothing can be missing.
         let is_whole = by_instant && !self.pass.is_dense && !self.pass.is_shifted;
-        is_whole || (keys >= end as usize && (!is_shuffled || self.pass.before > 0))
+        // In a shuffled list some of the keys may have vanished, so their number shows nothing before
+        // a whole pass has brought no new one.
+        let is_stable = self.pass.before > 0 && self.seen.len() == self.pass.known;
+        is_whole || (keys >= end as usize && (!is_shuffled || is_stable))
     }
 
     /// Reads the list once more, by instants; none when that shows nothing more.
@@ -481,9 +486,16 @@ impl Skipping {
     /// Notes where each key first came, and whether keys that came before now come in another
     /// order: then rows trade places, and it is not only that some are left out.
     fn note_order(&mut self, page: &Page) {
+        if self.below.is_some() {
+            return;
+        }
         let places: Vec<usize> =
             page.entries.iter().filter_map(|it| self.places.get(&it.key).copied()).collect();
-        self.pass.is_shuffled |= self.pass.before > 0 && !places.is_sorted();
+        self.pass.is_shuffled |= !places.is_sorted();
+        // What is found after a step back came late, which says nothing of its place.
+        if self.end_of(page) <= self.furthest {
+            return;
+        }
         for entry in &page.entries {
             let next = self.places.len();
             self.places.entry(entry.key.clone()).or_insert(next);

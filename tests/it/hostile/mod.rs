@@ -36,9 +36,6 @@ struct Tally {
     requests: u64,
 }
 
-/// Seeds of servers under which something is known to go missing without a word.
-const KNOWN: [u64; 3] = [482, 560, 5333];
-
 #[test]
 fn p1_p12_whatever_a_server_does_nothing_is_missing_without_a_word() {
     let first = number("CLARI_LAKE_SEED").unwrap_or(1);
@@ -48,10 +45,6 @@ fn p1_p12_whatever_a_server_does_nothing_is_missing_without_a_word() {
     let mut tally = Tally::default();
     let mut seed = first;
     while seed < first + most && begun.elapsed() < Duration::from_secs(seconds) {
-        if KNOWN.contains(&seed) && most > 1 {
-            seed += 1;
-            continue;
-        }
         match catch_unwind(AssertUnwindSafe(|| meet(seed))) {
             Ok(report) => {
                 tally.complete += u64::from(report.complete);
@@ -74,15 +67,17 @@ fn p1_p12_whatever_a_server_does_nothing_is_missing_without_a_word() {
         seed - first
     );
     // A generator under which hardly anything can be read would show nothing.
-    assert!(complete * 2 > incomplete, "{complete} of {}", complete + incomplete);
+    let is_telling = complete + incomplete >= 50;
+    assert!(!is_telling || complete * 2 > incomplete, "{complete} of {}", complete + incomplete);
 }
 
-/// A whole list that is silent about more, has pages of a cap of its own, and shows its records in
-/// another order in each reply while some of them vanish: it is taken for complete. To be mended.
+/// Servers under which something went missing once: lists in another order each time, of which
+/// records vanish while they are read.
 #[test]
-#[should_panic(expected = "P1: exit 0 with")]
-fn a_list_in_random_order_of_which_records_vanish_is_taken_for_complete() {
-    meet(KNOWN[0]);
+fn p1_p12_what_went_missing_once_is_read_or_named() {
+    for seed in [482, 560, 5010, 5082, 5333] {
+        meet(seed);
+    }
 }
 
 /// Meets one server, twice: as it is, and once it has come to rest.
