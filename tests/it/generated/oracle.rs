@@ -72,6 +72,7 @@ struct Statement<'a> {
     run: usize,
     sent: DateTime<Utc>,
     answered: DateTime<Utc>,
+    scope: Option<&'a str>,
     content: &'a Value,
     /// Whether the exporter takes such a record: one that has begun.
     counts: bool,
@@ -79,6 +80,9 @@ struct Statement<'a> {
 
 /// When a list was begun, and the keys that came.
 type List<'a> = (DateTime<Utc>, BTreeSet<&'a str>);
+
+/// The whole lists of a snapshot, by partition, scope and run.
+type Lists<'a> = BTreeMap<(String, &'a str, usize), List<'a>>;
 
 /// A row by its key and, in snapshot tables, its partition.
 pub(super) type Rows<'a> = BTreeMap<(String, String), &'a Row>;
@@ -138,7 +142,8 @@ impl Oracle {
                 let has_begun = of.dated != Dated::Field || to.is_none_or(|to| *at < to);
                 let counts = has_begun && !said.is_lost && !said.is_check && !is_probe;
                 let Said { run, sent, answered, .. } = *said;
-                let statement = Statement { run, sent, answered, content, counts };
+                let scope = said.scope.as_deref();
+                let statement = Statement { run, sent, answered, scope, content, counts };
                 found.entry(key).or_default().push(statement);
             }
         }
@@ -177,15 +182,32 @@ impl Oracle {
                 self.check_mark(kind, source, key, said)?;
             }
         }
+        let lists = self.lists(kind, of, is_monthly);
         for (key, said) in &statements {
             if !self.may_go(kind, source, key) {
-                self.check_presence(of, name, key, said, &rows, is_monthly)?;
+                self.check_presence(of, name, key, said, &rows, (&lists, is_monthly))?;
             }
         }
-        if of.dated == Dated::Run {
-            self.check_absence(kind, source, &statements, &rows, is_monthly)?;
+        self.check_absence(kind, source, &statements, &rows, lists)
+    }
+
+    /// The whole lists of a snapshot; none where a list says nothing of what it lacks.
+    fn lists(&self, kind: usize, of: &Kind, is_monthly: bool) -> Lists<'_> {
+        let mut lists = Lists::new();
+        for said in self.said.iter().filter(|said| of.dated == Dated::Run && said.kind == kind) {
+            let run = &self.runs[said.run];
+            let Some(scope) = said.scope.as_deref() else { continue };
+            // With an object goes what was known to be absent from it: until all is listed again, the
+            // snapshot before it is used.
+            if said.is_lost || !run.ended || !run.complete.contains(&kind) {
+                continue;
+            }
+            let day = partition(run.now, is_monthly);
+            let list = lists.entry((day, scope, said.run)).or_insert((said.sent, BTreeSet::new()));
+            list.0 = list.0.min(said.sent);
+            list.1.extend(said.records.iter().map(|(key, ..)| key.as_str()));
         }
-        Ok(())
+        lists
     }
 
     /// P14: no snapshot lacks a row of the one before because something failed.
@@ -305,14 +327,19 @@ impl Oracle {
         key: &str,
         said: &[Statement<'_>],
         rows: &Rows<'_>,
-        is_monthly: bool,
+        (lists, is_monthly): (&Lists<'_>, bool),
     ) -> Result<(), String> {
         let ended = said.iter().filter(|it| it.counts && self.runs[it.run].ended);
         for statement in ended {
             let dt = partition(self.runs[statement.run].now, is_monthly);
             let is_there =
                 rows.keys().any(|(at, it)| it == key && (of.dated != Dated::Run || *at == dt));
-            if !is_there {
+            // A whole list that was requested later may be answered before, and have less.
+            let is_overtaken = lists.iter().any(|((day, scope, _), (sent, keys))| {
+                let is_of = *day == dt && Some(*scope) == statement.scope;
+                is_of && *sent >= statement.sent - self.slack(statement) && !keys.contains(key)
+            });
+            if !is_there && !is_overtaken {
                 return Err(format!(
                     "P1: {name} lacks {key}, which run {} was told at {}",
                     statement.run, statement.sent
@@ -329,22 +356,8 @@ impl Oracle {
         source: &Source,
         statements: &HashMap<&str, Vec<Statement<'_>>>,
         rows: &Rows<'_>,
-        is_monthly: bool,
+        lists: Lists<'_>,
     ) -> Result<(), String> {
-        let mut lists: BTreeMap<(String, &str, usize), List<'_>> = BTreeMap::new();
-        for said in self.said.iter().filter(|said| said.kind == kind) {
-            let run = &self.runs[said.run];
-            let Some(scope) = said.scope.as_deref() else { continue };
-            // With an object goes what was known to be absent from it: until all is listed again, the
-            // snapshot before it is used.
-            if said.is_lost || !run.ended || !run.complete.contains(&kind) {
-                continue;
-            }
-            let day = partition(run.now, is_monthly);
-            let list = lists.entry((day, scope, said.run)).or_insert((said.sent, BTreeSet::new()));
-            list.0 = list.0.min(said.sent);
-            list.1.extend(said.records.iter().map(|(key, ..)| key.as_str()));
-        }
         let of = &source.kinds[kind];
         let is_by_reference =
             of.parent.as_ref().is_some_and(|it| it.reading == Reading::ByReference);

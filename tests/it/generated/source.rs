@@ -1,6 +1,7 @@
 //! The source: records of generated endpoints that change, and an API in front of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use fastrand::Rng;
@@ -234,6 +235,11 @@ impl Source {
         };
         let item = Item { at, changed_at, record, of: Some(of.to_owned()), hidden: false };
         self.items[kind].insert(key, item);
+    }
+
+    /// Whether a window finds something from some instant of these on.
+    pub(super) fn begins_in(&self, span: Range<DateTime<Utc>>) -> bool {
+        self.items.iter().any(|items| items.values().any(|item| span.contains(&item.at)))
     }
 
     pub(super) fn children_of(&self, parent: usize) -> Vec<usize> {
