@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
-use crate::quota::{GivenBack, MOST_IN_BLOCK, Unsent, spacing};
+use crate::quota::{FreePlaces, GivenBack, MOST_IN_BLOCK, Unsent, spacing};
 
 /// Requests that are paid, and the time in which they may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,7 +277,7 @@ impl Throttle {
         if unsent.is_empty() {
             return Ok(());
         }
-        let returned = GivenBack { purpose, unsent, places: 0, ends: false };
+        let returned = GivenBack { purpose, unsent, free: None, ends: false };
         self.allowance.give_back(returned).await.map_err(Refusal::Spent)
     }
 
@@ -287,19 +287,20 @@ impl Throttle {
             let lane = self.lane(purpose);
             let mut slots = lane.slots.lock().await;
             let mut unsent = std::mem::take(&mut *lane.unsent());
-            let mut places = 0;
+            let mut free = None;
             if let Some(slot) = slots.slot.take() {
-                places = slot.requests - std::mem::take(&mut slots.used);
+                let places = slot.requests - std::mem::take(&mut slots.used);
                 unsent.add(slot.week, places);
+                free = Some(FreePlaces { week: slot.week, places });
             }
             if let Some(ahead) = join(&mut slots.ahead).await {
                 slots.claimed = true;
-                places = ahead.requests;
+                free = Some(FreePlaces { week: ahead.week, places: ahead.requests });
                 unsent.remove(ahead.week, ahead.carried);
                 unsent.add(ahead.week, ahead.requests);
             }
             if std::mem::take(&mut slots.claimed) {
-                let returned = GivenBack { purpose, unsent, places, ends: true };
+                let returned = GivenBack { purpose, unsent, free, ends: true };
                 self.allowance.give_back(returned).await?;
             }
         }
@@ -464,6 +465,51 @@ mod tests {
         for pair in sent.windows(2) {
             assert!(pair[1] - pair[0] >= Duration::from_millis(18), "{pair:?}");
         }
+    }
+
+    /// Grants a slot of one week, and then one of the next; remembers what is given back.
+    #[derive(Default)]
+    struct Weeks {
+        claims: std::sync::atomic::AtomicU32,
+        returned: std::sync::Mutex<Vec<GivenBack>>,
+    }
+
+    impl Weeks {
+        fn week(number: u32) -> NaiveDate {
+            NaiveDate::default() + chrono::TimeDelta::weeks(number.into())
+        }
+    }
+
+    impl Allowance for Weeks {
+        fn claim(&self, _: Purpose, _: Unsent) -> BoxFuture<'_, Result<Slot, Refusal>> {
+            let number = self.claims.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let week = Self::week(number);
+            let requests = if number == 0 { 4 } else { 100 };
+            let (from, spacing) = (Instant::now(), Duration::from_secs(1));
+            let slot = Slot { requests, carried: 0, week, from, spacing, week_ends: None };
+            Box::pin(std::future::ready(Ok(slot)))
+        }
+
+        fn give_back(&self, returned: GivenBack) -> BoxFuture<'_, Result<(), Error>> {
+            self.returned.lock().unwrap().push(returned);
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    /// P7: a run that ends at the end of a week, with a slot of the next week claimed ahead, frees
+    /// none of the places of the old week in which it has sent.
+    #[tokio::test(start_paused = true)]
+    async fn p7_places_are_given_back_to_the_week_of_their_slot() {
+        let weeks = Arc::new(Weeks::default());
+        let throttle = Throttle::new(Arc::clone(&weeks) as Arc<dyn Allowance>);
+        for _ in 0..3 {
+            throttle.ready(Purpose::Nightly).await.unwrap();
+        }
+        throttle.give_back().await.unwrap();
+        let returned = weeks.returned.lock().unwrap();
+        let [GivenBack { unsent, free, .. }] = returned.as_slice() else { panic!("{returned:?}") };
+        assert_eq!((unsent.of(Weeks::week(0)), unsent.of(Weeks::week(1))), (1, 100));
+        assert_eq!(*free, Some(FreePlaces { week: Weeks::week(1), places: 100 }));
     }
 
     /// P7: where a machine lags, a second keeps room for what is held up behind our back as well.

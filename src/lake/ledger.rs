@@ -103,7 +103,7 @@ impl Ledger {
         given_back: &GivenBack,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let GivenBack { purpose, ref unsent, places, ends } = *given_back;
+        let GivenBack { purpose, ref unsent, free, ends } = *given_back;
         let this = quota::week_of(now);
         let mut returns: Vec<(NaiveDate, u32)> = unsent.iter().collect();
         // That a backfill has ended is said in any case: exports wait for it.
@@ -112,6 +112,7 @@ impl Ledger {
         }
         for (week, requests) in returns {
             let run = &self.run;
+            let places = free.filter(|it| it.week == week).map_or(0, |it| it.places);
             let returned = Returned { run, purpose, requests, places, ends };
             self.append(week, limits, now, |newest| {
                 let back = |last| quota::give_back(last, limits, &returned, now);
@@ -342,7 +343,7 @@ mod tests {
         let mut unsent = Unsent::default();
         unsent.add(quota::week_of(now), 3);
         let purpose = Purpose::Nightly;
-        let given_back = GivenBack { purpose, unsent, places: 0, ends: true };
+        let given_back = GivenBack { purpose, unsent, free: None, ends: true };
         ledger.give_back(&limits, &given_back, now).unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 1_000);
     }
@@ -363,7 +364,7 @@ mod tests {
         let mut unsent = Unsent::default();
         unsent.add(quota::week_of(now), 40);
         let purpose = Purpose::Backfill;
-        let given_back = GivenBack { purpose, unsent, places: 0, ends: true };
+        let given_back = GivenBack { purpose, unsent, free: None, ends: true };
         ledger("history").give_back(&limits, &given_back, now).unwrap();
         assert!(!ledger("night").is_backfilling(&limits, now).unwrap());
     }

@@ -131,6 +131,16 @@ pub struct AtWork {
     pub to: DateTime<Utc>,
 }
 
+/// The places at the end of a run's newest slot, whose time is free once the run gives them back.
+/// Those that passed before are no use to anyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreePlaces {
+    /// The week of the slot. The run may have sent in the last places of the week before.
+    pub week: NaiveDate,
+    /// How many.
+    pub places: u32,
+}
+
 /// Requests that a run has paid and not sent, as it gives them back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenBack {
@@ -138,8 +148,8 @@ pub struct GivenBack {
     pub purpose: Purpose,
     /// How many, by the weeks that paid for them.
     pub unsent: Unsent,
-    /// How many of them are at the end of the newest slot, whose time is free with them.
-    pub places: u32,
+    /// Which of them are at the end of the newest slot.
+    pub free: Option<FreePlaces>,
     /// Whether nothing more is sent for this purpose.
     pub ends: bool,
 }
@@ -153,8 +163,7 @@ pub struct Returned<'a> {
     pub purpose: Purpose,
     /// How many were paid and not sent.
     pub requests: u32,
-    /// How many places at the end of the run's newest slot are free with that. Those that passed
-    /// before are no use to anyone.
+    /// How many [`FreePlaces`] there are of that week.
     pub places: u32,
     /// Whether the run has ended.
     pub ends: bool,

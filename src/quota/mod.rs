@@ -17,7 +17,7 @@ mod tests;
 mod week;
 
 pub use self::block::{
-    AtWork, Block, GivenBack, Returned, Slot, Unsent, give_back, presumed, unknown,
+    AtWork, Block, FreePlaces, GivenBack, Returned, Slot, Unsent, give_back, presumed, unknown,
 };
 pub use self::claim::{Claim, Claimant, Holder, Newest, Standing, claim, is_at_work, standing};
 pub use self::limits::{Limits, MOST_IN_BLOCK, spacing};

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::lake::{Ledger, Store};
 use clari_lake::manifest::Purpose;
-use clari_lake::quota::{GivenBack, Limits, Unsent, week_of};
+use clari_lake::quota::{FreePlaces, GivenBack, Limits, Unsent, week_of};
 use clari_lake::report::Report;
 use clari_lake::simulator::Options;
 
@@ -154,7 +154,8 @@ fn p7_a_night_beside_a_backfill_at_work_leaves_the_history_to_it() {
     let mut unsent = Unsent::default();
     unsent.add(week_of(now), 100);
     let purpose = Purpose::Backfill;
-    let given_back = GivenBack { purpose, unsent, places: 100, ends: true };
+    let free = Some(FreePlaces { week: week_of(now), places: 100 });
+    let given_back = GivenBack { purpose, unsent, free, ends: true };
     other.give_back(&limits, &given_back, now).unwrap();
     run(&site).complete();
     site.assert_calls(site.now);
