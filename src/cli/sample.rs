@@ -97,7 +97,7 @@ async fn ask(
         let message = format!("a sample of `{}` has no id at {}", rule.endpoint, rule.id);
         Error::new(ErrorKind::Data, message).with_hint("name an id: --id ID")
     })?;
-    let driver = Driver { id: &id, named: &named };
+    let driver = Driver { key: &id, id: &id, named: &named };
     if let Some(field) = driver.lacks(&names) {
         let message = format!("no record in a sample of `{}` has a `{field}`", rule.endpoint);
         return Err(Error::new(ErrorKind::Data, message).into());

@@ -83,8 +83,9 @@ impl Forgetting<'_> {
 
     /// Whether a parent's id is that of a forgotten call.
     fn is_of_call(&self, parent: Option<&str>) -> bool {
-        let of_call = self.endpoint.parent.as_ref().is_some_and(|rule| rule.of_call);
-        of_call && parent.is_some_and(|id| self.forgotten.is_call(id))
+        let rule = self.endpoint.parent.as_ref().filter(|rule| rule.of_call);
+        let mut ids = rule.zip(parent).into_iter().flat_map(|(rule, key)| rule.ids_in(key));
+        ids.any(|id| self.forgotten.is_call(id))
     }
 
     /// Whether the record at `at` is all of somebody on the list.

@@ -44,8 +44,25 @@ impl Catalogue {
         let mut ranked: Vec<_> = ranks.into_iter().zip(endpoints).collect();
         ranked.sort_by_key(|(rank, _)| *rank);
         let mut catalogue = Self(ranked.into_iter().map(|(_, endpoint)| endpoint).collect());
+        catalogue.note_keys();
         catalogue.note_calls();
         catalogue
+    }
+
+    /// Notes whose parents' ids are their whole keys.
+    fn note_keys(&mut self) {
+        let is_by_key = |endpoint: &Endpoint| {
+            let rule = endpoint.parent.as_ref()?;
+            let mut key = self.find(&rule.endpoint).ok()?.key_columns();
+            let is_key = |key: &str| rule.id.as_str() == format!("$.{key}");
+            Some(key.next().is_some_and(is_key) && key.next().is_none())
+        };
+        let by_key: Vec<bool> = self.0.iter().map(|it| is_by_key(it).unwrap_or(false)).collect();
+        for (endpoint, by_key) in self.0.iter_mut().zip(by_key) {
+            if let Some(parent) = &mut endpoint.parent {
+                parent.by_key = by_key;
+            }
+        }
     }
 
     /// Notes whose parents' ids are those of calls; what is looked up by one is about it.
@@ -175,12 +192,9 @@ impl Catalogue {
     #[must_use]
     pub fn looks_up(&self, endpoint: &Endpoint) -> bool {
         let Some(rule) = &endpoint.parent else { return false };
-        let is_key = |parent: &Endpoint| match parent.key.as_slice() {
-            [key] => parent.parent.is_none() && rule.id.as_str() == format!("$.{key}"),
-            _ => false,
-        };
         let is_whole = matches!(endpoint.paging, Paging::Whole | Paging::None);
-        let by_key = self.find(&rule.endpoint).is_ok_and(is_key);
+        let is_root = |parent: &Endpoint| parent.parent.is_none();
+        let by_key = rule.by_key && self.find(&rule.endpoint).is_ok_and(is_root);
         endpoint.time_field().is_some() && rule.column.is_none() && is_whole && by_key
     }
 

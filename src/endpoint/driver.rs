@@ -13,6 +13,8 @@ pub type Named = Box<[Option<Box<str>>]>;
 /// What drives a request: a parent's id, and what else of its record the request names.
 #[derive(Debug, Clone, Copy)]
 pub struct Driver<'a> {
+    /// What tells its list apart from those of other parents: [`Parent::key_of`].
+    pub key: &'a str,
     /// The id.
     pub id: &'a str,
     /// The values of the endpoint's [`Endpoint::parent_fields`], in their order.
@@ -44,7 +46,7 @@ impl<'a> Driver<'a> {
     /// An id alone.
     #[must_use]
     pub fn of(id: &'a str) -> Self {
-        Self { id, named: &[] }
+        Self { key: id, id, named: &[] }
     }
 
     /// The first of the endpoint's fields that its record has no value for.
@@ -74,6 +76,20 @@ impl Parent {
     pub fn is_id(&self, field: &str) -> bool {
         let is_path = || self.id.query().is_none() && self.id.names().eq(field.split('.'));
         field == "id" || self.id.last_name() == Some(field) || is_path()
+    }
+
+    /// What tells a parent apart from the others: its id, and with it what else of its record the
+    /// requests name, unless the id is its whole key. The child table's parent column holds it.
+    #[must_use]
+    pub fn key_of(&self, id: &str, named: &[Option<Box<str>>]) -> String {
+        let others = named.iter().flatten().filter(|_| !self.by_key).map(AsRef::as_ref);
+        std::iter::once(id).chain(others).collect::<Vec<_>>().join("/")
+    }
+
+    /// The ids that a parent's key may be of: it, and what is before each of its slashes.
+    pub(crate) fn ids_in<'k>(&self, key: &'k str) -> impl Iterator<Item = &'k str> {
+        let slashes = key.match_indices('/').filter(|_| !self.by_key);
+        slashes.map(|(at, _)| &key[..at]).chain([key])
     }
 }
 
@@ -201,7 +217,7 @@ mod tests {
     #[test]
     fn a_driver_says_what_it_lacks() {
         let named = [Some("a".into()), None];
-        let driver = Driver { id: "x", named: &named };
+        let driver = Driver { key: "x", id: "x", named: &named };
         assert_eq!(driver.lacks(&["one"]), None);
         assert_eq!(driver.lacks(&["one", "two"]), Some("two"));
         assert_eq!(Driver::of("x").lacks(&["one"]), Some("one"));

@@ -163,6 +163,10 @@ pub struct Parent {
     /// Whether the ids are those of calls, as the catalogue says.
     #[serde(skip)]
     pub of_call: bool,
+    /// Whether the ids are the whole keys of the parents, as the catalogue says: then an id alone
+    /// tells one parent from another.
+    #[serde(skip)]
+    pub by_key: bool,
 }
 
 impl Parent {

@@ -171,7 +171,7 @@ mod tests {
             unit,
             format: &format,
             window: Some(("2024-03-01", "2024-03-02")),
-            parent: Some(Driver { id: "a/b", named: &[Some("7".into()), None] }),
+            parent: Some(Driver { key: "a/b", id: "a/b", named: &[Some("7".into()), None] }),
             fields: &["owner.id", "team-x"],
         };
         Ok(Template::try_from(text.to_owned())?.fill(&values, str::to_owned))
@@ -213,7 +213,7 @@ mod tests {
                 unit: TimeUnit::Day,
                 format: &DateFormat::default(),
                 window: None,
-                parent: Some(Driver { id: "the id", named: &named }),
+                parent: Some(Driver { key: "the id", id: "the id", named: &named }),
                 fields: &[&name],
             };
             let filled = template.fill(&values, str::to_owned);

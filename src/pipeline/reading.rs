@@ -216,7 +216,7 @@ fn span(window: Option<Window>) -> Span {
 
 /// Asks for one page.
 async fn ask(table: &TableRun<'_>, scan: &Scan<'_>, ask: Ask<'_>) -> Result<Answer, FetchError> {
-    let parent = scan.parent.map(|parent| parent.id.into());
+    let parent = scan.parent.map(|parent| parent.key.into());
     let origin = Origin {
         fetched_at: 0,
         parent,

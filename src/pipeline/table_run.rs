@@ -184,7 +184,7 @@ impl<'e> TableRun<'e> {
         if scan.modified_since.is_some() {
             return Ok(false);
         }
-        let parent: Option<Box<str>> = scan.parent.map(|parent| parent.id.into());
+        let parent: Option<Box<str>> = scan.parent.map(|parent| parent.key.into());
         let today = plan::day(self.export.settings.now);
         let now = self.export.clock.server_now();
         let has_rows = move |state: &mut State| {

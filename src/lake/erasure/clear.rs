@@ -279,13 +279,13 @@ impl Clearing {
     fn clear_parents(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         let snapshot = transaction.snapshot();
         let parent = snapshot.table().endpoint().parent.as_ref();
-        let of_call = parent.is_some_and(|parent| parent.of_call);
+        let Some(parent) = parent else { return Ok(()) };
         let forgotten = transaction.decoder.forgotten();
-        for id in snapshot.parents()?.keys() {
-            if (of_call && forgotten.is_call(id)) || forgotten.is_address(id) {
-                self.plan.parents.insert(id.clone(), None);
-            }
-        }
+        let is_forgotten =
+            |id: &str| (parent.of_call && forgotten.is_call(id)) || forgotten.is_address(id);
+        let answers = snapshot.parents()?;
+        let gone = answers.keys().filter(|key| parent.ids_in(key).any(is_forgotten));
+        self.plan.parents.extend(gone.map(|key| (key.clone(), None)));
         Ok(())
     }
 }
@@ -295,13 +295,16 @@ fn names_forgotten(transaction: &Transaction<'_>, key: &str) -> bool {
     let forgotten = transaction.decoder.forgotten();
     let snapshot = transaction.snapshot();
     let endpoint = snapshot.table().endpoint();
-    let of_call = endpoint.parent.as_ref().is_some_and(|parent| parent.of_call);
     let about = &endpoint.about;
-    let parent = snapshot.manifest().schema.added.parent.as_deref();
+    let column = snapshot.manifest().schema.added.parent.as_deref();
+    let rule = endpoint.parent.as_ref().filter(|parent| parent.of_call);
     endpoint.key_columns().zip(key.split(KEY_SEPARATOR)).any(|(name, part)| {
-        let is_call = about.call.as_deref() == Some(name) || (of_call && parent == Some(name));
+        let is_call = about.call.as_deref() == Some(name) && forgotten.is_call(part);
+        let mut calls = rule.filter(|_| column == Some(name)).into_iter();
+        let is_of_call = calls.any(|rule| rule.ids_in(part).any(|id| forgotten.is_call(id)));
         let is_person = about.person.iter().any(|field| field == name);
-        (is_call && forgotten.is_call(part))
+        is_call
+            || is_of_call
             || (is_person && forgotten.is_person(part))
             || forgotten.is_address(part)
     })

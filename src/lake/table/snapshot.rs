@@ -191,8 +191,9 @@ impl Snapshot {
     }
 
     /// The keys that a child is requested by, in the records of the table; of a snapshot table, in
-    /// those of the newest snapshot of `day` or before. With each come these fields of its record;
-    /// of several records with one key, of the newest, whose row comes last.
+    /// those of the newest snapshot of `day` or before: the ids, by what tells their parents apart
+    /// ([`Parent::key_of`]). With each come these fields of its record; of several records with one
+    /// key, of the newest, whose row comes last.
     ///
     /// # Errors
     /// `Corrupt` when an object cannot be read.
@@ -201,12 +202,12 @@ impl Snapshot {
         rule: &Parent,
         fields: &[ParentField],
         day: i32,
-    ) -> Result<BTreeMap<String, Named>> {
+    ) -> Result<BTreeMap<String, (String, Named)>> {
         let mut decoder = self.decoder()?;
         let mut keys = BTreeMap::new();
         for partition in self.partitions_of(day) {
-            self.parent_keys_in(partition, rule, fields, &mut decoder, |key, named| {
-                keys.insert(key, named);
+            self.parent_keys_in(partition, rule, fields, &mut decoder, |id, named| {
+                keys.insert(rule.key_of(&id, &named), (id, named));
             })?;
         }
         Ok(keys)

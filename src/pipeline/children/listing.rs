@@ -34,7 +34,7 @@ pub(in crate::pipeline) async fn read_all(
     let asked_at = export.clock.asked_at(Duration::ZERO);
     let Some(parents) = parent_keys(export, table, parent, day).await? else { return Ok(false) };
     let ParentKeys { keys, is_whole } = parents;
-    let ids: HashSet<Box<str>> = keys.keys().map(|id| id.as_str().into()).collect();
+    let present: HashSet<Box<str>> = keys.keys().map(|key| key.as_str().into()).collect();
     let mut due = due(table, parent, keys).await?;
     leave_out_unnamed(table, &mut due).await;
     export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
@@ -45,7 +45,7 @@ pub(in crate::pipeline) async fn read_all(
     }
     drop(reads);
     if is_whole && table.endpoint.is_snapshot() && !table.state().await.absent {
-        let listing = Listing { scope: Scope::Parents(day), keys: ids, requested_at: asked_at };
+        let listing = Listing { scope: Scope::Parents(day), keys: present, requested_at: asked_at };
         table.add(|change| change.statements.listings.push(listing)).await;
     }
     Ok(true)
@@ -63,8 +63,10 @@ async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     }
 }
 
-/// A parent's key, what requests name of its record, and how it answered last.
+/// A parent, what requests name of its record, and how it answered last.
 struct DueParent {
+    /// What tells it apart from the others.
+    key: String,
     id: String,
     named: Named,
     before: Option<Attempt>,
@@ -74,7 +76,7 @@ struct DueParent {
 async fn due(
     table: &TableRun<'_>,
     parent: &Parent,
-    keys: BTreeMap<String, Named>,
+    keys: BTreeMap<String, (String, Named)>,
 ) -> Result<Vec<DueParent>> {
     let export = table.export();
     let now = export.settings.now.timestamp_micros();
@@ -91,14 +93,14 @@ async fn due(
         State::Absent => is_full,
         State::Due => true,
     };
-    let due = keys.into_iter().filter_map(|(id, named)| {
-        let before = answers.get(id.as_str()).and_then(|entry| entry.attempt.clone());
+    let due = keys.into_iter().filter_map(|(key, (id, named))| {
+        let before = answers.get(key.as_str()).and_then(|entry| entry.attempt.clone());
         // What is good for longer than it can be was noted by a wrong clock.
         let before = before.filter(|it| {
             let noted_at = it.next_try_at.saturating_sub(good_for);
             queue::is_near(if it.reason.is_none() { noted_at } else { it.next_try_at }, latest)
         });
-        is_due(before.as_ref()).then_some(DueParent { id, named, before })
+        is_due(before.as_ref()).then_some(DueParent { key, id, named, before })
     });
     Ok(due.collect())
 }
@@ -133,7 +135,7 @@ async fn read_one(
         return Ok(());
     }
     let mut listed = Listed::default();
-    let driver = Driver { id: &due.id, named: &due.named };
+    let driver = Driver { key: &due.key, id: &due.id, named: &due.named };
     let scan = Scan { day: Some(day), parent: Some(driver), ..Scan::default() };
     let asked_at = export.clock.asked_at(Duration::ZERO);
     let outcome = read(table, &scan, Some(&mut listed)).await?;
@@ -150,7 +152,7 @@ async fn read_one(
         None
     };
     let Some(attempt) = attempt else { return Ok(()) };
-    let id: Box<str> = due.id.as_str().into();
+    let id: Box<str> = due.key.as_str().into();
     let is_snapshot = table.endpoint.is_snapshot();
     // A parent that is not there has no children.
     let scope = Scope::Parent { id: id.clone(), day };

@@ -168,7 +168,7 @@ async fn fetch(
         conclude(table, wanted, Some(queue::UNNAMED)).await;
         return Ok(None);
     }
-    let driver = Driver { id: &wanted.id, named: &wanted.named };
+    let driver = Driver { key: &wanted.id, id: &wanted.id, named: &wanted.named };
     let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
     match table.fetch(&request(&table.endpoint, &asked), passes).await {
         Ok((body, origin)) => {

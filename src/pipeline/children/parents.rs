@@ -46,9 +46,10 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
     blocking(move || table.open(now)).await
 }
 
-/// The keys by which lists are requested, each with what requests name of its record.
+/// The parents whose lists are requested.
 pub(super) struct ParentKeys {
-    pub(super) keys: BTreeMap<String, Named>,
+    /// The id of each, and what requests name of its record, by what tells it apart.
+    pub(super) keys: BTreeMap<String, (String, Named)>,
     /// Whether the parents' table has all that was asked for: only then is a parent gone that is not
     /// among these.
     pub(super) is_whole: bool,
@@ -69,11 +70,14 @@ pub(super) async fn parent_keys(
     }
     let manifest = parents.manifest();
     let mut goals = manifest.goal.windows().iter();
-    let is_whole = manifest.lost.is_empty() && goals.all(|goal| manifest.coverage.covers(*goal));
+    // What is lost and was requested again is there now, or the API does not have it any more.
+    let has_all = manifest.lost.values().all(|lost| lost.requested);
+    let is_whole = has_all && goals.all(|goal| manifest.coverage.covers(*goal));
     let fields = fields_in(table, parent, parents.schema())?;
     let (rule, named) = (parent.clone(), fields.clone());
     let keys = blocking(move || parents.parent_keys(&rule, &named, day)).await?;
-    let are_there = are_there(table, parent, &fields, keys.values()).await;
+    let named = keys.values().map(|(_, named)| named);
+    let are_there = are_there(table, parent, &fields, named).await;
     Ok(are_there.then_some(ParentKeys { keys, is_whole }))
 }
 
@@ -125,5 +129,5 @@ pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
 
 /// Whether a request can hold an id, and its record has all that requests name of it.
 pub(super) fn is_named(table: &TableRun<'_>, id: &str, named: &Named) -> bool {
-    is_usable(id) && Driver { id, named }.lacks(&table.endpoint.parent_fields()).is_none()
+    is_usable(id) && Driver { key: id, id, named }.lacks(&table.endpoint.parent_fields()).is_none()
 }

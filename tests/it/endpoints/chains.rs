@@ -1,9 +1,11 @@
 //! Chains: the ids of one endpoint drive another, each once, and no more often than needed.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{Trial, hourly};
+use super::{Target, Trial, hourly};
 use crate::support::Run;
 
 const DEALS: &str = "description = 'd'\nkey = ['id']\npath = '/deals'\nrecords = '$.deals[*]'\n\
@@ -173,8 +175,8 @@ const OWNED: &str = "description = 'd'\nkey = ['id']\npath = '/deals'\nrecords =
     dated = { by = 'run' }\n\
     column = [{ name = 'id', type = 'string' }, { name = 'closed', type = 'timestamp' }]";
 
-/// The user asks for more of the parent than its id: the value in its record, of several parents
-/// of one id the last one's, and nothing where there is none.
+/// The user asks for more of the parent than its id: each combination of the values in its records,
+/// and nothing where there is none.
 #[test]
 fn requests_name_any_field_of_the_parents_record() {
     let trial = owned();
@@ -188,6 +190,7 @@ fn requests_name_any_field_of_the_parents_record() {
     let report = run(&trial, &files, 0).complete();
     let expected = [
         "/owners/7/contacts/c1?closed=20.11.2026&flag=won%3Atrue&sum=1.5",
+        "/owners/7/contacts/c2?closed=20.11.2026&flag=won%3Atrue&sum=1.5",
         "/owners/o%2F9%20%C3%BC/contacts/c2?closed=21.11.2026&flag=won%3Afalse&sum=20",
         "/owners/o%2F9%20%C3%BC/contacts/c3?closed=21.11.2026&flag=won%3Afalse&sum=20",
     ];
@@ -203,6 +206,67 @@ fn requests_name_any_field_of_the_parents_record() {
     run(&trial, &files, 1).complete();
     let later = ["/owners/o4/contacts/c4?closed=22.11.2026&flag=won%3Atrue&sum=4"];
     assert_eq!(asked(&trial, "contacts"), later, "but what has an owner now is");
+    trial.verify(&files);
+}
+
+/// P1 (B4): parents that share an id are told apart by all that requests name of them, in the lists
+/// that are requested, in whose rows a list replaces, and in the rows' keys.
+#[test]
+fn p1_parents_of_one_id_are_told_apart_by_all_that_requests_name() {
+    let repos: Vec<Value> = (0..15)
+        .map(|at| json!({"owner": format!("o{}", at % 5), "name": format!("n{}", at / 5)}))
+        .collect();
+    // Every repository has two issues, numbered alike; some have none since the second day.
+    let trial = Trial::new(repos, |records, target| {
+        let parts: Vec<&str> = target.path.split('/').skip(1).collect();
+        match parts.as_slice() {
+            ["repos"] => (200, json!({"repos": records})),
+            ["repos", owner, name, "issues"] => {
+                let is_empty =
+                    records.iter().any(|it| it["name"] == *name && it["empty"] == *owner);
+                let issues: Vec<Value> = (1..3)
+                    .map(|number| json!({"number": format!("#{number}"), "in": format!("{owner}/{name}")}))
+                    .filter(|_| !is_empty)
+                    .collect();
+                (200, json!({"issues": issues}))
+            }
+            _ => (400, json!({})),
+        }
+    });
+    let repos = "description = 'd'\nkey = ['owner', 'name']\npath = '/repos'\n\
+        records = '$.repos[*]'\ndated = { by = 'run' }\n\
+        column = [{ name = 'owner', type = 'string' }, { name = 'name', type = 'string' }]";
+    let issues = "description = 'd'\nkey = ['number']\nrecords = '$.issues[*]'\n\
+        path = '/repos/{parent.owner}/{parent.name}/issues'\ndated = { by = 'run' }\n\
+        column = [{ name = 'number', type = 'string' }]\n\
+        parent = { endpoint = 'repos', id = '$.name', column = 'repo' }";
+    let files = [("repos", repos), ("issues", issues)];
+    let run = |days: i64| {
+        let now = trial.now + TimeDelta::days(days);
+        let run = Run::new(trial.server.base_url(), trial.lake.location(), now);
+        run.with_files(&files).only(&["repos", "issues"]).complete();
+    };
+    let rows = |dt: &str| {
+        let mut rows = trial.lake.rows("issues");
+        rows.retain(|row| row.dt == dt);
+        rows
+    };
+    run(0);
+    let lists: BTreeSet<String> =
+        asked(&trial, "issues").iter().map(|it| Target::of(it).path).collect();
+    assert_eq!(lists.len(), 15, "each repository by its owner and name");
+    let first = rows("2026-11-23");
+    assert_eq!(first.len(), 30, "issues of the same number are of different repositories");
+    for row in &first {
+        let repo = row.record["in"].as_str().unwrap();
+        let (owner, name) = repo.split_once('/').unwrap();
+        assert_eq!(row.parent.as_deref(), Some(format!("{name}/{owner}").as_str()));
+    }
+    trial.records()[0]["empty"] = json!("o0");
+    run(1);
+    let second = rows("2026-11-24");
+    assert_eq!(second.len(), 28, "an empty list takes out the rows of its own repository alone");
+    assert!(second.iter().all(|row| row.record["in"] != "o0/n0"));
     trial.verify(&files);
 }
 
