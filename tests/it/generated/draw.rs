@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::kind::{Kind, Space, catalogue};
+use super::kind::{Format, Kind, Paging, Space, catalogue};
 use super::source::Change;
 
 /// Everything that one schedule consists of.
@@ -305,12 +305,14 @@ impl Life {
     fn lean(&mut self) {
         let count = self.kinds.len();
         let mut crowded = BTreeSet::new();
+        let mut crowd = 200;
         // Few of the first writes come before a first manifest.
         if let Some(first) = self.nights[0].attacks.first_mut()
             && let Some((write, _)) = &mut first.run.breakdown
         {
             *write %= 12;
         }
+        self.meet_once();
         for night in &mut self.nights {
             for attack in &mut night.attacks {
                 // Two runs at the end of a week, at a rate that lasts over it.
@@ -325,6 +327,7 @@ impl Life {
                     (self.rate, run.share) = (Some(1), run.share.max(0.05));
                     (run.blow, run.breakdown, run.outage) = (Blow::None, None, None);
                     crowded.extend(0..count);
+                    crowd = 400;
                 }
                 // A record that cannot be read, in a list of which no request reaches the end.
                 if let Some((kind, _)) = run.unreadable {
@@ -336,9 +339,35 @@ impl Life {
         let sums_up = |at: &usize| self.kinds[*at].day_key && self.luck.is_multiple_of(2);
         crowded.extend((0..count).filter(sums_up));
         for kind in crowded {
-            self.counts[kind] = self.counts[kind].max(200);
+            self.counts[kind] = self.counts[kind].max(crowd);
             self.kinds[kind].crowd();
         }
+    }
+
+    /// Some of what a first export alone can meet, as later ones have little left to read: look-ups
+    /// that find nothing for minutes, and a record that cannot be read among more than requests
+    /// reach.
+    fn meet_once(&mut self) {
+        let is_split = |kind: &Kind| {
+            let has_time = kind.window.is_some_and(|it| it.format != Format::Day);
+            has_time && kind.built_in.is_none() && matches!(kind.paging, Paging::SkipLimit { .. })
+        };
+        let (look_up, split) =
+            (self.kinds.iter().position(Kind::is_look_up), self.kinds.iter().position(is_split));
+        let night = &mut self.nights[0];
+        let Some(first) = night.attacks.first_mut() else { return };
+        let run = &mut first.run;
+        match self.luck % 5 {
+            0 if look_up.is_some() => run.absent = true,
+            1 if split.is_some() => {
+                run.unreadable = split.map(|kind| (kind, night.minutes as usize));
+                night.full = false;
+            }
+            _ => return,
+        }
+        first.beside = None;
+        (run.outage, run.refused, run.skew) = (None, None, 0);
+        (run.options.subset, run.options.to, run.options.quota) = (0, None, None);
     }
 
     /// Draws what is known to go wrong more often where it is asked for.

@@ -81,11 +81,17 @@ struct Statement<'a> {
 /// When a list was begun, and the keys that came.
 type List<'a> = (DateTime<Utc>, BTreeSet<&'a str>);
 
-/// The whole lists of a snapshot, by partition, scope and run.
+/// The whole lists of a snapshot, by partition, scope and run; those of days that are replaced
+/// whole, whatever their partition.
 type Lists<'a> = BTreeMap<(String, &'a str, usize), List<'a>>;
 
 /// A row by its key and, in snapshot tables, its partition.
 pub(super) type Rows<'a> = BTreeMap<(String, String), &'a Row>;
+
+/// The partition of which a whole list says what is not there, in snapshots.
+fn list_day(of: &Kind, run: &Told, is_monthly: bool) -> String {
+    if of.dated == Dated::Run { partition(run.now, is_monthly) } else { String::new() }
+}
 
 impl Oracle {
     /// What was said of a table so far need not be in the lake any more: an object was lost.
@@ -191,10 +197,10 @@ impl Oracle {
         self.check_absence(kind, source, &statements, &rows, lists)
     }
 
-    /// The whole lists of a snapshot; none where a list says nothing of what it lacks.
+    /// The whole lists of a table; none where a list says nothing of what it lacks.
     fn lists(&self, kind: usize, of: &Kind, is_monthly: bool) -> Lists<'_> {
         let mut lists = Lists::new();
-        for said in self.said.iter().filter(|said| of.dated == Dated::Run && said.kind == kind) {
+        for said in self.said.iter().filter(|said| said.kind == kind) {
             let run = &self.runs[said.run];
             let Some(scope) = said.scope.as_deref() else { continue };
             // With an object goes what was known to be absent from it: until all is listed again, the
@@ -202,7 +208,7 @@ impl Oracle {
             if said.is_lost || !run.ended || !run.complete.contains(&kind) {
                 continue;
             }
-            let day = partition(run.now, is_monthly);
+            let day = list_day(of, run, is_monthly);
             let list = lists.entry((day, scope, said.run)).or_insert((said.sent, BTreeSet::new()));
             list.0 = list.0.min(said.sent);
             list.1.extend(said.records.iter().map(|(key, ..)| key.as_str()));
@@ -331,12 +337,13 @@ impl Oracle {
     ) -> Result<(), String> {
         let ended = said.iter().filter(|it| it.counts && self.runs[it.run].ended);
         for statement in ended {
-            let dt = partition(self.runs[statement.run].now, is_monthly);
+            let run = &self.runs[statement.run];
+            let (dt, day_of_list) = (partition(run.now, is_monthly), list_day(of, run, is_monthly));
             let is_there =
                 rows.keys().any(|(at, it)| it == key && (of.dated != Dated::Run || *at == dt));
             // A whole list that was requested later may be answered before, and have less.
             let is_overtaken = lists.iter().any(|((day, scope, _), (sent, keys))| {
-                let is_of = *day == dt && Some(*scope) == statement.scope;
+                let is_of = *day == day_of_list && Some(*scope) == statement.scope;
                 is_of && *sent >= statement.sent - self.slack(statement) && !keys.contains(key)
             });
             if !is_there && !is_overtaken {
