@@ -19,6 +19,11 @@ pub(super) trait Dialect {
     /// What the reader should know first; no semicolons.
     fn preamble(&self) -> &'static str;
 
+    /// Statements that come before all definitions.
+    fn settings(&self) -> &'static str {
+        ""
+    }
+
     /// A name, quoted.
     fn name(&self, name: &str) -> String;
 

@@ -54,6 +54,7 @@ impl Engine {
 pub fn statements(engine: Engine, tables: &[LakeTable], location: &str) -> String {
     let dialect = engine.dialect();
     let mut text = format!("-- {}\n", dialect.preamble().replace('\n', "\n-- "));
+    text.push_str(dialect.settings());
     let first_day = tables.iter().filter_map(|table| table.first_day).min();
     let lake = Lake { location: location.trim_end_matches('/'), first_day };
     for table in tables {
@@ -118,7 +119,7 @@ mod tests {
         assert!(all_engines().iter().all(|engine| views(*engine) == expected));
     }
 
-    /// Whoever splits the text at `;` gets statements and nothing else.
+    /// The text splits at `;` into statements and nothing else.
     #[test]
     fn a_statement_ends_where_a_semicolon_is() {
         for engine in all_engines() {
@@ -133,7 +134,7 @@ mod tests {
             for piece in pieces {
                 let code = piece.lines().find(|line| !line.is_empty() && !line.starts_with("--"));
                 let word = code.unwrap().split(' ').next().unwrap();
-                assert!(["create", "drop"].contains(&word), "{engine:?}: {piece}");
+                assert!(["create", "drop", "set"].contains(&word), "{engine:?}: {piece}");
             }
         }
     }

@@ -90,6 +90,8 @@ struct State {
     lasting: BTreeSet<String>,
     ever: BTreeSet<String>,
     next: u32,
+    /// Whether null came in place of a list. A list that is null twice in a row is empty.
+    was_null: bool,
 }
 
 pub(super) struct Server {
@@ -168,6 +170,7 @@ impl Server {
             lasting: BTreeSet::new(),
             ever: BTreeSet::new(),
             next: 0,
+            was_null: false,
         };
         for _ in 0..count {
             state.add(span);
@@ -189,6 +192,7 @@ impl Server {
     /// What a run must find if it stays.
     pub(super) fn begin(&self) {
         let mut state = self.state.lock().unwrap();
+        state.was_null = false;
         state.lasting =
             state.records.iter().filter(|it| !it.hidden).map(|it| it.id.clone()).collect();
     }
@@ -396,6 +400,7 @@ impl State {
             return None;
         }
         Some(match self.rng.u32(..8) {
+            1 if std::mem::replace(&mut self.was_null, true) => reply(503, "busy".to_owned(), &[]),
             0 => reply(200, json!({list: null, "error": "upstream timed out"}).to_string(), &[]),
             1 => reply(200, json!({list: null}).to_string(), &[]),
             2 => reply(200, String::new(), &[]),
