@@ -16,8 +16,8 @@ fn root() -> &'static Path {
 
 /// All pages: their paths and texts.
 fn pages() -> Vec<(PathBuf, String)> {
-    let mut paths = vec![root().join("README.md")];
-    for folder in ["docs", "schemas", "examples", "benches"] {
+    let mut paths = Vec::new();
+    for folder in ["", "docs", "schemas", "examples", "benches"] {
         let entries = fs::read_dir(root().join(folder)).unwrap();
         paths.extend(entries.map(|it| it.unwrap().path()));
     }
