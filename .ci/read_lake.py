@@ -4,6 +4,7 @@ import hashlib
 import re
 
 import duckdb
+import pandas
 import polars
 import pyarrow
 import pyarrow.compute
@@ -69,6 +70,32 @@ def miscounts(tables):
         for engine, rows, keys in counts(table):
             if not rows == keys == table.rows:
                 yield f"{engine}: {table.name}: {rows} rows, {keys} keys, reported {table.rows}"
+
+
+def unread_folders(tables):
+    """Folders that people read as they stand, and one date of each, as they filter."""
+    for table in tables:
+        folder, dates = str(table.folder), sorted(it.parent.name[len("dt="):] for it in table.files)
+        last = dates[-1]
+        expected = table.rows, one(f"select count(*) from {table.source()} where dt = '{last}'")
+        only = [("dt", "=", last)]
+        of_frame = polars.scan_parquet(folder, hive_partitioning=True)
+        duck = f"read_parquet('{folder}/**/*.parquet')"
+        found = {
+            "pandas": (len(pandas.read_parquet(folder)), len(pandas.read_parquet(folder, filters=only))),
+            "pyarrow": (
+                pyarrow.parquet.read_table(folder).num_rows,
+                pyarrow.parquet.read_table(folder, filters=only).num_rows,
+            ),
+            "polars": (
+                of_frame.select(polars.len()).collect().item(),
+                of_frame.filter(polars.col("dt").cast(str) == last).select(polars.len()).collect().item(),
+            ),
+            "duckdb": (one(f"select count(*) from {duck}"), one(f"select count(*) from {duck} where dt = '{last}'")),
+        }
+        for reader, counts in found.items():
+            if counts != expected:
+                yield f"{reader}: {table.name}: {counts} rows, not {expected}"
 
 
 def misplaced(tables):
@@ -175,6 +202,7 @@ def read_demo(binary, lake, promises):
     details = next(table for table in tables if table.name == "call_details")
     print(f"{len(tables)} tables, {sum(it.rows for it in tables)} rows, {len(digests(lake))} objects")
     promises.check("every row once in duckdb, polars and pyarrow", miscounts(tables))
+    promises.check("every folder as it stands, and by a date, in pandas, pyarrow, polars, duckdb", unread_folders(tables))
     promises.check("dt is the date of the record's own time", misplaced(tables))
     promises.check("one schema a table, of the promised types", mistyped(tables))
     promises.check("statistics, page index and sort order in every file", unindexed(tables))

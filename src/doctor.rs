@@ -142,7 +142,7 @@ impl<'a> Visit<'a> {
 fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
     let paging = endpoint.paging.at_most(1);
     let parent = parent.map(Driver::of);
-    request(endpoint, &Asked { parent, ..first_page(endpoint, &paging, now) })
+    request(endpoint, &Asked { parent, ..first_page(endpoint, &paging, now, None) })
 }
 
 fn unreadable(error: Undecodable) -> Unreadable {

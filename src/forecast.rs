@@ -165,7 +165,7 @@ fn requests_of(endpoint: &Endpoint, task: &Task, rows: Option<u64>, manifest: &M
     let Some(page_size) = endpoint.paging.page_size() else { return 1 };
     let rows = match task {
         Task::List(_) => rows.unwrap_or(0),
-        Task::Modified { .. } | Task::Day { .. } => 0,
+        Task::Modified { .. } | Task::Day { .. } | Task::Range(_) => 0,
         Task::All => manifest.rows(),
         Task::Snapshot { .. } => manifest.partitions.values().next_back().map_or(0, |it| it.rows),
     };

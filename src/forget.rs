@@ -31,6 +31,8 @@ pub struct Oblivion {
     pub is_new: bool,
     /// The tables that were looked at.
     pub tables: Vec<Cleared>,
+    /// Those of the subjects that nothing in the lake matches, for whatever reason.
+    pub unmatched: Vec<String>,
     /// Tables that no endpoint describes, which were not looked at.
     pub unknown: Vec<String>,
 }
@@ -50,17 +52,104 @@ pub fn forget(
 ) -> Result<Oblivion> {
     store.check_lake(catalogue)?;
     let present = store.tables()?;
-    let mut people = subjects.people.clone();
-    people.extend(subjects.people.iter().filter_map(|address| Some(salt?.hash(address))));
-    people.extend(ids_of(store, catalogue, &present, &people, clock)?);
+    let is_one = subjects.calls.len() + subjects.people.len() == 1;
+    let unmatched =
+        if is_one { Vec::new() } else { unmatched(store, catalogue, subjects, salt, clock)? };
+    let people = people(store, catalogue, &present, subjects, salt, clock)?;
     let lake = Lake::new(store, &Arc::new(catalogue.clone()), &unique_name("forget"));
     let mut is_new = false;
     for (kind, names) in [(Kind::Call, &subjects.calls), (Kind::Person, &people)] {
         is_new |= !names.is_empty() && store.forget(kind, names, clock.now())?;
     }
     let tables = clear_forgotten(&lake, clock.now())?;
-    let is_unknown = |name: &String| catalogue.find(name).is_err();
-    Ok(Oblivion { is_new, tables, unknown: present.into_iter().filter(is_unknown).collect() })
+    let unknown = unknown(catalogue, present);
+    let unmatched = if is_one && is_new && !tables.iter().any(Cleared::is_any) {
+        subjects.calls.iter().chain(&subjects.people).cloned().collect()
+    } else {
+        unmatched
+    };
+    Ok(Oblivion { is_new, tables, unmatched, unknown })
+}
+
+/// What [`forget`] would take out of every table; nothing is written.
+///
+/// # Errors
+/// As for [`forget`].
+pub fn preview(
+    store: &Arc<Store>,
+    catalogue: &Catalogue,
+    subjects: &Subjects,
+    salt: Option<&Salt>,
+    clock: &Clock,
+) -> Result<Oblivion> {
+    store.check_lake(catalogue)?;
+    let present = store.tables()?;
+    let people = people(store, catalogue, &present, subjects, salt, clock)?;
+    let list = Forgotten::default().with(Kind::Call, &subjects.calls, clock.now()).0;
+    let list = list.with(Kind::Person, &people, clock.now()).0;
+    let mut tables = Vec::new();
+    for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
+        let snapshot = Lake::reader(store, catalogue).table(&endpoint.name)?.snapshot()?;
+        tables.push(snapshot.would_clear(&list)?);
+    }
+    tables.retain(Cleared::is_any);
+    let unmatched = unmatched(store, catalogue, subjects, salt, clock)?;
+    Ok(Oblivion { is_new: true, tables, unmatched, unknown: unknown(catalogue, present) })
+}
+
+/// The subjects that nothing in the lake matches, each looked for by itself.
+fn unmatched(
+    store: &Arc<Store>,
+    catalogue: &Catalogue,
+    subjects: &Subjects,
+    salt: Option<&Salt>,
+    clock: &Clock,
+) -> Result<Vec<String>> {
+    let present = store.tables()?;
+    let one_by_one = subjects.calls.iter().map(|call| (Kind::Call, call));
+    let one_by_one = one_by_one.chain(subjects.people.iter().map(|it| (Kind::Person, it)));
+    let mut lists = Vec::new();
+    for (kind, name) in one_by_one {
+        let names = match kind {
+            Kind::Call => vec![name.clone()],
+            Kind::Person => {
+                let one = Subjects { calls: Vec::new(), people: vec![name.clone()] };
+                people(store, catalogue, &present, &one, salt, clock)?
+            }
+        };
+        let list = Forgotten::default().with(kind, &names, clock.now()).0;
+        lists.push((name.clone(), list));
+    }
+    for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
+        let snapshot = Lake::reader(store, catalogue).table(&endpoint.name)?.snapshot()?;
+        let mut left = Vec::new();
+        for (name, list) in lists {
+            if !snapshot.would_clear(&list)?.is_any() {
+                left.push((name, list));
+            }
+        }
+        lists = left;
+    }
+    Ok(lists.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Everything that people are known by: their addresses, the hashes of these, and their ids.
+fn people(
+    store: &Arc<Store>,
+    catalogue: &Catalogue,
+    present: &BTreeSet<String>,
+    subjects: &Subjects,
+    salt: Option<&Salt>,
+    clock: &Clock,
+) -> Result<Vec<String>> {
+    let mut people = subjects.people.clone();
+    people.extend(subjects.people.iter().filter_map(|address| Some(salt?.hash(address))));
+    people.extend(ids_of(store, catalogue, present, &people, clock)?);
+    Ok(people)
+}
+
+fn unknown(catalogue: &Catalogue, present: BTreeSet<String>) -> Vec<String> {
+    present.into_iter().filter(|name| catalogue.find(name).is_err()).collect()
 }
 
 /// The ids of the users who have these addresses: other tables know them by those alone.

@@ -132,6 +132,7 @@
 
 pub mod allocator;
 pub mod calendar;
+pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -122,7 +122,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parents: Option<IndexFile>,
     /// When the last complete list of a day was requested, microseconds since 1970, by the day as
-    /// `YYYY-MM-DD`; of a snapshot table, that of a partition. What an older reply says comes too
+    /// `YYYY-MM-DD`; of a snapshot table, that of a partition; of a table of ranges, that of a range. What an older reply says comes too
     /// late. Kept for a week.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listed: BTreeMap<String, i64>,
@@ -136,12 +136,36 @@ pub struct Manifest {
     /// What backfills were asked for: what is missing there is paid from their share of the quota.
     #[serde(default, skip_serializing_if = "Coverage::is_empty")]
     pub backfill: Coverage,
+    /// The partitions that this commit changed, by their value of `dt`; none in manifests of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<BTreeMap<String, Option<RowCounts>>>,
     /// How far the table has come with the list of the forgotten.
     #[serde(default, skip_serializing_if = "Clearance::is_none")]
     pub clearance: Clearance,
     /// The files of a format 1 index, the base first.
     #[serde(default, skip_serializing)]
     pub flat_index: Vec<IndexFile>,
+}
+
+/// What a commit did to the rows of one partition. It is not known of objects that were written by
+/// a killed run and recovered, or put into their place from outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Rows that were not there before.
+    pub inserted: u64,
+    /// Rows that were there and are replaced.
+    pub updated: u64,
+    /// Rows that are there no more, or marked as deleted.
+    pub deleted: u64,
+}
+
+impl std::ops::AddAssign for RowCounts {
+    fn add_assign(&mut self, later: Self) {
+        self.inserted += later.inserted;
+        self.updated += later.updated;
+        self.deleted += later.deleted;
+    }
 }
 
 /// What most partitions of a large table are like. It is written once, never changed, and named by
@@ -338,6 +362,15 @@ pub struct Attempt {
 }
 
 impl Manifest {
+    /// The partitions, by their value of `dt`, that a later manifest has otherwise, or only one of
+    /// the two.
+    pub fn changed_partitions<'m>(&'m self, later: &'m Self) -> impl Iterator<Item = &'m str> {
+        let is_other = |(name, entry): &(&String, _)| self.partitions.get(*name) != Some(*entry);
+        let gone = self.partitions.keys().filter(|name| !later.partitions.contains_key(*name));
+        let other = later.partitions.iter().filter(is_other).map(|(name, _)| name);
+        other.chain(gone).map(String::as_str)
+    }
+
     /// The first manifest of a table, not yet committed.
     #[must_use]
     pub fn new(endpoint: &str, schema: Schema, granularity: Granularity) -> Self {
@@ -365,6 +398,7 @@ impl Manifest {
             checked: BTreeMap::new(),
             begun_at: None,
             backfill: Coverage::default(),
+            changed: None,
             private: false,
             relisted_at: None,
             clearance: Clearance::default(),

@@ -32,6 +32,8 @@ pub enum Failure {
     NoList,
     /// The same body came twice, and is not JSON: a record in it is broken.
     Garbled,
+    /// The host's name does not resolve, or its certificate does not verify.
+    Unreachable,
     /// The server failed, the connection broke, or the body was no JSON.
     Broken,
 }
@@ -57,7 +59,10 @@ impl Failure {
     /// Whether the same request may succeed in a moment.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::TooFast | Self::TooLarge | Self::Broken | Self::NoList)
+        matches!(
+            self,
+            Self::TooFast | Self::TooLarge | Self::Unreachable | Self::Broken | Self::NoList
+        )
     }
 
     /// Whether the answer settles the request, so that the API is at work: 2xx, or 4xx other than
@@ -73,9 +78,12 @@ impl Failure {
             | Self::NoList
             | Self::Garbled => true,
             Self::Refused(status) => matches!(status, 200..=299 | 400..=499),
-            Self::TooFast | Self::QuotaSpent | Self::TooLarge | Self::Deferred | Self::Broken => {
-                false
-            }
+            Self::TooFast
+            | Self::QuotaSpent
+            | Self::TooLarge
+            | Self::Deferred
+            | Self::Unreachable
+            | Self::Broken => false,
         }
     }
 }
@@ -143,6 +151,12 @@ impl Health {
         }
     }
 
+    /// Whether an answer has settled a request yet.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.settled_at.is_some()
+    }
+
     /// Whether requests have failed for so long, and no answer has settled one, that the run ends.
     #[must_use]
     pub fn is_out(&self, now: Duration, limit: Duration) -> bool {
@@ -183,6 +197,8 @@ pub struct RetryPolicy {
     pub attempts_too_large: u32,
     /// How many it gets when its reply is whole and holds something else, which time hardly mends.
     pub attempts_no_list: u32,
+    /// How many it gets when its server was never reached and most likely never will be.
+    pub attempts_unreachable: u32,
 }
 
 impl Default for RetryPolicy {
@@ -193,6 +209,7 @@ impl Default for RetryPolicy {
             attempts: 8,
             attempts_too_large: 4,
             attempts_no_list: 4,
+            attempts_unreachable: 3,
         }
     }
 }
@@ -206,6 +223,7 @@ impl RetryPolicy {
         let attempts = match failure {
             Failure::TooLarge => self.attempts_too_large,
             Failure::NoList => self.attempts_no_list,
+            Failure::Unreachable => self.attempts_unreachable,
             _ => self.attempts,
         };
         if !failure.is_transient() || attempt >= attempts {

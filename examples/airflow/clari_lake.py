@@ -23,17 +23,27 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 )
 def clari_lake():
     @task(execution_timeout=timedelta(hours=4))
-    def export() -> list[dict]:
-        """Runs the export; returns the partitions that changed, by endpoint and date."""
-        run = subprocess.run(
-            ["clari-lake", "export", "--max-time", "3h", "--json"],
-            stdout=subprocess.PIPE,
-            check=False,
-        )
+    def export() -> None:
+        """Runs the export."""
+        run = subprocess.run(["clari-lake", "export", "--max-time", "3h"], check=False)
         if run.returncode == 2:
             raise AirflowFailException("something must be fixed first; the log above says what")
         if run.returncode != 0:
             raise AirflowException("incomplete but safe; the next try goes on from there")
+
+    @task
+    def changes(prev_start_date_success=None) -> list[dict]:
+        """Returns the partitions that changed since the last run of this DAG that succeeded began.
+
+        Every export counts, also one that was incomplete and was tried again: what it brought is
+        in no later report.
+        """
+        since = prev_start_date_success
+        run = subprocess.run(
+            ["clari-lake", "changes", "--json", "--since", since.isoformat() if since else "2d"],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
         return json.loads(run.stdout)["changed"]
 
     @task
@@ -43,7 +53,9 @@ def clari_lake():
             print(f"{partition['endpoint']}/dt={partition['dt']}")
         return len(changed)
 
-    announce(export())
+    changed = changes()
+    export() >> changed
+    announce(changed)
 
 
 clari_lake()

@@ -3,12 +3,11 @@
 use std::fmt::Display;
 
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value, json};
 
 use super::Exit;
 use super::args::{ConfigArgs, ConfigCheckArgs, ConfigCommand, ConfigShowArgs};
-use super::output::Printer;
+use super::output::{Printer, table};
 use super::settings::{Flags, Origin, Setting, Settings};
 use crate::manifest::Granularity;
 
@@ -47,9 +46,7 @@ fn show(args: &ConfigShowArgs, printer: Printer) -> Result<Exit> {
         printer.data(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Complete);
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = table();
     table.set_header(["setting", "value", "from"]);
     for line in &lines {
         let value = match &line.value {

@@ -1,12 +1,11 @@
 //! `endpoints` and `schema`: the catalogue in words.
 
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::Exit;
 use super::args::{EndpointsArgs, SchemaArgs};
-use super::output::Printer;
+use super::output::{Printer, table};
 use super::settings::{Flags, Settings};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind};
@@ -16,16 +15,23 @@ use crate::sql::ddl;
 
 pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> {
     let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
+    let named = args.endpoint.as_ref().map(|name| catalogue.find(name)).transpose()?;
+    if let Some(endpoint) = named.filter(|_| args.toml) {
+        printer.data(endpoint.source.trim_end());
+        return Ok(Exit::Complete);
+    }
+    let endpoints: Vec<&Endpoint> = match named {
+        Some(endpoint) => vec![endpoint],
+        None => catalogue.endpoints().iter().collect(),
+    };
     if args.json {
-        let all: Vec<_> = catalogue.endpoints().iter().map(to_json).collect();
+        let all: Vec<_> = endpoints.iter().map(|endpoint| to_json(endpoint)).collect();
         printer.data(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Complete);
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = table();
     table.set_header(["endpoint", "path", "key", "dated by", "", "description"]);
-    for endpoint in catalogue.endpoints() {
+    for endpoint in endpoints {
         table.add_row([
             endpoint.name.clone(),
             endpoint.path.as_str().to_owned(),
@@ -89,9 +95,7 @@ pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
         printer.data(&serde_json::to_string_pretty(&schema)?);
         return Ok(Exit::Complete);
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = table();
     table.set_header(["column", "type", "description"]);
     for (name, type_name, description) in lines(&schema) {
         table.add_row([name, type_name, description]);
@@ -150,7 +154,11 @@ fn lines(schema: &Schema) -> Vec<(String, String, String)> {
     };
     let mut lines = vec![line("dt", "date", "The partition: a folder, no column of the files")];
     if let Some(parent) = &schema.added.parent {
-        lines.push(line(parent, "string", "The key of the record that this one belongs to"));
+        lines.push(line(
+            parent,
+            "string",
+            "The key of the record that this row belongs to, or the range",
+        ));
     }
     schema.columns.iter().for_each(|column| column_lines(column, 0, &mut lines));
     if schema.added.day {

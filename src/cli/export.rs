@@ -33,6 +33,7 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
         from: args.from,
         full: args.full,
         evolve: args.evolve,
+        ids: args.ids.clone(),
         ..settings.run(now)
     };
     perform_and_conclude(&settings, run, "export", &args.endpoints, &args.results, printer)
@@ -136,7 +137,8 @@ pub(super) fn perform(
     let selected = export.catalogue.select(endpoints)?;
     let outcome = runtime.block_on(async {
         tokio::spawn(watch_signals(export.stop.clone(), Arc::clone(&signal), printer));
-        let _display = Display::start(Arc::clone(&export.progress), pace(export), printer);
+        let (progress, client) = (Arc::clone(&export.progress), Arc::clone(&export.client));
+        let _display = Display::start(progress, client, pace(export), printer);
         export.run(&selected).await
     });
     let signal = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);

@@ -4,11 +4,11 @@ use anyhow::Result;
 
 use super::Exit;
 use super::args::ForgetArgs;
-use super::output::{Printer, number};
+use super::output::{Printer, counted};
 use super::settings::{Flags, Settings, salt};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::forget::{Oblivion, Subjects, forget};
+use crate::forget::{Oblivion, Subjects, forget, preview};
 
 pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
@@ -23,11 +23,28 @@ pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
     }
     let subjects = Subjects { calls: args.call.clone(), people: args.email.clone() };
-    let oblivion = forget(&store, &catalogue, &subjects, salt.as_ref(), &Clock::system())?;
+    let clock = Clock::system();
+    let oblivion = if args.dry_run {
+        preview(&store, &catalogue, &subjects, salt.as_ref(), &clock)?
+    } else {
+        forget(&store, &catalogue, &subjects, salt.as_ref(), &clock)?
+    };
     if args.json {
         printer.data(&serde_json::to_string_pretty(&oblivion)?);
     } else {
-        tell(&oblivion, printer);
+        tell(&oblivion, args.dry_run, printer);
+    }
+    for name in oblivion.unmatched.iter().filter(|_| !args.json) {
+        printer.note(&format!("{name}: nothing in the lake matches; check its spelling"));
+    }
+    let rewritten = oblivion.tables.iter().map(|table| table.partitions).sum();
+    if store.keeps_versions() && rewritten > 0 && !args.dry_run {
+        printer.note(&format!(
+            "{} keeps old versions: those of {} still hold the rows until they expire; \
+             docs/object-stores.md says how to let them",
+            store.location(),
+            counted(rewritten, "rewritten object"),
+        ));
     }
     for table in &oblivion.unknown {
         printer.warn(&format!("{table}: no endpoint has this name, so it was not looked at"));
@@ -35,22 +52,25 @@ pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
     Ok(if oblivion.unknown.is_empty() { Exit::Complete } else { Exit::Incomplete })
 }
 
-fn tell(oblivion: &Oblivion, printer: Printer) {
+fn tell(oblivion: &Oblivion, dry_run: bool, printer: Printer) {
     let is_news = |rows: u64| rows > 0;
     for table in &oblivion.tables {
         if !is_news(table.removed + table.blanked + table.quarantined) {
             continue;
         }
         printer.data(&format!(
-            "{}: {} rows removed, {} rows blanked ({} values), {} partitions rewritten, {} \
-             quarantined records changed",
+            "{}: {} removed, {} blanked ({}), {} rewritten, {} changed",
             table.endpoint,
-            number(table.removed),
-            number(table.blanked),
-            number(table.values),
-            number(table.partitions),
-            number(table.quarantined)
+            counted(table.removed, "row"),
+            counted(table.blanked, "row"),
+            counted(table.values, "value"),
+            counted(table.partitions, "partition"),
+            counted(table.quarantined, "quarantined record")
         ));
+    }
+    if dry_run {
+        printer.data("dry run: nothing was written; without --dry-run, this would go");
+        return;
     }
     printer.data(match (oblivion.is_new, oblivion.tables.is_empty()) {
         (true, _) => "forgotten; kept out from now on",

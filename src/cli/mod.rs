@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "settings and credentials are read here")]
 
 mod args;
+mod changes;
 mod config;
 mod demo;
 mod describe;
@@ -88,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Backfill(args) => export::backfill(&args, printer),
         Command::Plan(args) => plan::run(&args, printer),
         Command::Status(args) => status::run(&args, printer),
+        Command::Changes(args) => changes::run(&args, printer),
         Command::Verify(args) => verify::run(&args, printer),
         Command::Doctor(args) => doctor::run(&args, printer),
         Command::Endpoints(args) => describe::endpoints(&args, printer),
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => shell::completions(&args, printer),
         Command::Man(args) => shell::man(&args, printer),
     };
+    let outcome = outcome.and_then(|exit| Printer::lost().map_or(Ok(exit), Err));
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => printer.error(&error).into(),

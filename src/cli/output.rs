@@ -3,14 +3,19 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use terminal_size::{Width, terminal_size};
 
 use super::Exit;
 use super::args::{LogFormat, Verbosity};
 use crate::error::{Error, ErrorKind};
 use crate::lake::unique_name;
 use crate::report::{EndpointReport, Outcome, Report};
+
+/// Why data could not be written to stdout.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Where words go.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +50,23 @@ impl Printer {
         !self.json
     }
 
-    /// Data. A reader that went away is no error.
+    /// Data. A reader that went away is no error; what else keeps it from being written is one, once
+    /// the command is done.
     pub(super) fn data(self, text: &str) {
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let _ = LOST.set(error);
+        }
+    }
+
+    /// Why data could not be written to stdout, if so.
+    pub(super) fn lost() -> Option<anyhow::Error> {
+        let why = LOST.get()?.to_string();
+        let error = Error::new(ErrorKind::Config, "cannot write to stdout").with_source(why);
+        Some(error.into())
     }
 
     /// A remark.
@@ -101,10 +120,22 @@ fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// The run as a table.
-pub(super) fn summary(report: &Report) -> String {
+/// An empty table, as wide as the terminal allows; of any width where there is none.
+pub(super) fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if io::stdout().is_terminal()
+        && let Some((Width(width), _)) = terminal_size()
+    {
+        table.set_width(width);
+    }
+    table
+}
+
+/// The run as a table.
+pub(super) fn summary(report: &Report) -> String {
+    let mut table = table();
     table.set_header(["endpoint", "partitions", "rows", "size", "requests", "new", "changed", ""]);
     for endpoint in &report.endpoints {
         table.add_row([
@@ -150,7 +181,8 @@ fn remark(endpoint: &EndpointReport) -> String {
         }
     };
     count(endpoint.quarantined, "in quarantine");
-    count(endpoint.misfits.values().sum(), "values in extra_json");
+    let misfits = endpoint.misfits.values().sum();
+    count(misfits, if misfits == 1 { "value in extra_json" } else { "values in extra_json" });
     if let Some(queue) = endpoint.queue {
         count(queue.pending, "pending");
         count(queue.parked, "parked");
@@ -191,6 +223,12 @@ pub(super) fn number(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of things, of which one is called `thing`.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{ending}", number(count))
 }
 
 /// Bytes in the unit that a person would use.

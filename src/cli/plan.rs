@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
 
 use super::Exit;
 use super::args::PlanArgs;
 use super::export::{check_range, frozen_now};
-use super::output::{Printer, number, size};
+use super::output::{Printer, number, size, table};
 use super::settings::{Flags, Settings};
 use super::status::duration;
 use crate::clock;
@@ -23,7 +23,7 @@ use crate::window::Window;
 pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
-    let catalogue = settings.catalogue()?;
+    let catalogue = settings.sized_catalogue(&args.endpoints)?;
     let store = Arc::new(settings.place(&catalogue)?);
     let now = frozen_now(None, clock::now())?;
     let chosen = catalogue.select(&args.endpoints)?;
@@ -49,8 +49,7 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
 }
 
 fn text(forecast: &Forecast) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let mut table = table();
     table.set_header(["endpoint", "windows", "records", "requests", "of which backfill", "size"]);
     let about = |is_guess: bool| if is_guess { "about " } else { "" };
     for of in &forecast.endpoints {

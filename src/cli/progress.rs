@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{Printer, number};
+use crate::fetch::Client;
 use crate::report::{Live, Progress};
 
 /// How often the display is drawn, and how often a line is said.
@@ -44,15 +45,20 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn start(progress: Arc<Progress>, pace: Pace, printer: Printer) -> Self {
+    pub(super) fn start(
+        progress: Arc<Progress>,
+        client: Arc<Client>,
+        pace: Pace,
+        printer: Printer,
+    ) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ended);
         let thread = printer.shows_progress().then(|| {
             std::thread::spawn(move || {
                 if printer.is_terminal() {
-                    bars(&progress, pace, &flag);
+                    bars(&progress, &client, pace, &flag);
                 } else {
-                    lines(&progress, pace, printer, &flag);
+                    lines(&progress, &client, (pace, printer), &flag);
                 }
             })
         });
@@ -151,7 +157,7 @@ fn count(number: u64) -> f64 {
     number as f64
 }
 
-fn bars(progress: &Progress, pace: Pace, ended: &AtomicBool) {
+fn bars(progress: &Progress, client: &Client, pace: Pace, ended: &AtomicBool) {
     let all = BARS.get_or_init(MultiProgress::new);
     all.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
     let total = all.add(line("{wide_msg}"));
@@ -172,7 +178,7 @@ fn bars(progress: &Progress, pace: Pace, ended: &AtomicBool) {
                 bar.finish_and_clear();
             }
         }
-        total.set_message(course.total(&live));
+        total.set_message(with_waiting(course.total(&live), client));
         std::thread::sleep(TICK);
     }
     let _ = all.clear();
@@ -194,7 +200,20 @@ fn counts(live: Live) -> String {
     format!("{} pages{rows}", number(live.pages))
 }
 
-fn lines(progress: &Progress, pace: Pace, printer: Printer, ended: &AtomicBool) {
+/// A line, and what is being waited for.
+fn with_waiting(line: String, client: &Client) -> String {
+    match client.waiting() {
+        Some(waiting) => format!("{line}; {waiting}"),
+        None => line,
+    }
+}
+
+fn lines(
+    progress: &Progress,
+    client: &Client,
+    (pace, printer): (Pace, Printer),
+    ended: &AtomicBool,
+) {
     let mut course = Course::new(pace);
     let mut said = Instant::now();
     while !ended.load(Ordering::Relaxed) {
@@ -206,7 +225,7 @@ fn lines(progress: &Progress, pace: Pace, printer: Printer, ended: &AtomicBool) 
         said = now;
         let live = progress.snapshot();
         course.note(&live, now);
-        printer.note(&minute(&course, &live));
+        printer.note(&with_waiting(minute(&course, &live), client));
     }
 }
 

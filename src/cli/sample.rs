@@ -1,27 +1,36 @@
 //! `sample`: one small request, shown before anything is saved.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::Exit;
 use super::args::SampleArgs;
-use super::output::{Printer, size};
+use super::export::{check_range, frozen_now};
+use super::output::{Printer, counted, size, table};
 use super::settings::{Flags, Settings};
 use crate::clock;
-use crate::endpoint::{Catalogue, Driver, Endpoint};
+use crate::endpoint::{
+    Catalogue, DateFormat, Driver, Endpoint, Headers, OneOrMany, Overrides, RecordPath, check_name,
+    plain_name,
+};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
 use crate::retry::RetryPolicy;
-use crate::sample::{Sample, draft_columns, first_driver, sample, sample_url};
-use crate::schema::Schema;
+use crate::sample::{Address, Extent, Sample, draft_columns, first_driver, sample, sample_url};
+use crate::schema::{Column, ColumnType, Schema};
+use crate::window::Window;
 
 /// How many columns and characters of a record are shown.
-const COLUMNS: usize = 8;
-const WIDTH: usize = 40;
+const COLUMNS: usize = 5;
+const WIDTH: u16 = 40;
+
+/// How wide what is shown is at most.
+const WIDEST: u16 = 80;
 
 /// How many records are shown of a reply that holds more.
 const ROWS: usize = 20;
@@ -31,33 +40,37 @@ pub(super) fn run(args: &SampleArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::load(&args.files, &flags)?;
     let mut client = settings.client()?;
     // Somebody is waiting: a few attempts, and then the reason.
-    client.retry = RetryPolicy { attempts: 3, attempts_too_large: 1, ..client.retry };
+    client.retry =
+        RetryPolicy { attempts: 3, attempts_too_large: 1, attempts_no_list: 2, ..client.retry };
     client.outage = std::time::Duration::from_secs(20);
+    let name = draft_name(args.init.as_deref())?;
+    let target = args.url.as_ref().map(|url| Target::of(url, &client)).transpose()?;
+    if let Some(target) = &target {
+        client.base_url.clone_from(&target.base_url);
+        warn_of_host(target, &settings, printer);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (sample, draft) = match (&args.endpoint, &args.url) {
+    let (sample, draft) = match (&args.endpoint, &target) {
         (None, None) => return Err(nothing_named().into()),
-        (None, Some(url)) => {
-            let target = Target::of(url, &client)?;
-            client.base_url.clone_from(&target.base_url);
-            warn_of_host(&target, &settings, printer);
+        (None, Some(target)) => {
+            let address = address(args, target)?;
             let client = Client::new(&client, Stop::default())?;
-            let name = draft_name(args.init.as_deref());
-            let asked = sample_url(&client, &name, &target.path, &target.query, clock::now());
-            let (sample, draft) = runtime.block_on(asked)?;
+            let asked = sample_url(&client, &name, &address, clock::now());
+            let asked = runtime.block_on(asked);
+            let (sample, draft) = asked.inspect_err(|_| show_seen(&client, printer))?;
             (sample, Some(draft))
         }
-        (Some(name), url) => {
+        (Some(name), target) => {
             let (catalogue, mut endpoint) = find(&settings, name)?;
-            if let Some(url) = url {
-                let target = Target::of(url, &client)?;
-                client.base_url.clone_from(&target.base_url);
-                warn_of_host(&target, &settings, printer);
+            if let Some(target) = target {
                 endpoint = endpoint.redirected(&target.path, &target.query)?;
             }
+            change(&mut endpoint, args)?;
             let client = Client::new(&client, Stop::default())?;
-            let id = args.id.as_deref();
-            let sample = runtime.block_on(ask(&client, &catalogue, &endpoint, id))?;
-            (sample, None)
+            let asked =
+                ask(&client, &catalogue, &endpoint, args.id.as_deref(), range(args, &endpoint)?);
+            let sample = runtime.block_on(asked);
+            (sample.inspect_err(|_| show_seen(&client, printer))?, None)
         }
     };
     if let (Some(file), Some(draft)) = (&args.init, &draft) {
@@ -70,12 +83,88 @@ pub(super) fn run(args: &SampleArgs, printer: Printer) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
+/// The window of `--from` and `--to`, of an endpoint that takes one.
+fn range(args: &SampleArgs, endpoint: &Endpoint) -> Result<Option<Window>, Error> {
+    let Some(from) = args.from else { return Ok(None) };
+    if endpoint.window.is_none() {
+        let message = format!("{} takes no window, so --from means nothing", endpoint.name);
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    let to = frozen_now(args.to, clock::now())?;
+    check_range(Some(from), to)?;
+    Ok(Some(Window::new(from, to)))
+}
+
+/// The address, with what was chosen beside it.
+fn address(args: &SampleArgs, target: &Target) -> Result<Address> {
+    let wrong = |message| Error::new(ErrorKind::Config, message);
+    let mut address = Address::new(&target.path, &target.query)?;
+    address.headers = headers(args)?;
+    let format = args.date_format.clone().map(DateFormat::try_from);
+    address.date_format = format.transpose().map_err(wrong)?;
+    address.time_unit = args.time_unit;
+    address.records.clone_from(&args.records);
+    address.key.clone_from(&args.keys);
+    if let Some(path) = &args.records {
+        RecordPath::try_from(path.clone()).map_err(wrong)?;
+    }
+    if let Some(from) = args.from {
+        if !address.names_window() {
+            let message = "--from needs {window.from} or {window.to} in the address".to_owned();
+            return Err(wrong(message).into());
+        }
+        let to = frozen_now(args.to, clock::now())?;
+        check_range(Some(from), to)?;
+        address.range = Some(Window::new(from, to));
+    }
+    Ok(address)
+}
+
+/// Headers that were typed, with the values that the environment holds.
+fn headers(args: &SampleArgs) -> Result<Headers, Error> {
+    let wrong = |message| Error::new(ErrorKind::Config, message);
+    let texts: BTreeMap<String, String> = args.headers.iter().cloned().collect();
+    let mut headers = Headers::try_from(texts).map_err(wrong)?;
+    headers.resolve(&|name| std::env::var(name).ok()).map_err(wrong)?;
+    Ok(headers)
+}
+
+/// Changes an endpoint for this once.
+fn change(endpoint: &mut Endpoint, args: &SampleArgs) -> Result<(), Error> {
+    let wrong = |message| Error::new(ErrorKind::Config, message);
+    let records = args.records.clone().map(RecordPath::try_from);
+    let records = records.transpose().map_err(wrong)?.map(OneOrMany::One);
+    let is_new = |key: &&String| endpoint.columns.iter().all(|column| column.name != **key);
+    let columns = args.keys.iter().filter(is_new);
+    let columns = columns.map(|key| Column::new(key, ColumnType::String)).collect();
+    let key = Some(args.keys.clone()).filter(|keys| !keys.is_empty());
+    let overrides = Overrides { records, key, columns, ..Overrides::default() };
+    overrides.apply(endpoint).map_err(|mistake| wrong(mistake.message))?;
+    endpoint.headers.extend(&headers(args)?);
+    Ok(())
+}
+
+/// What the server said to a request that failed.
+fn show_seen(client: &Client, printer: Printer) {
+    let Some(seen) = client.last_seen() else { return };
+    printer.note(&format!("GET {}", seen.url));
+    if let Some(status) = seen.status {
+        let content_type = seen.content_type.unwrap_or_else(|| "no content type".to_owned());
+        printer.note(&format!("{status}, {}\n", line(&content_type, WIDEST)));
+        let beginning = seen.beginning.trim();
+        if !beginning.is_empty() {
+            printer.note(&format!("  {}\n", line(beginning, 4 * WIDEST)));
+        }
+    }
+}
+
 /// Asks an endpoint; a chained one by the first id of its parent's own sample, if none is given.
 async fn ask(
     client: &Client,
     catalogue: &Catalogue,
     endpoint: &Endpoint,
     id: Option<&str>,
+    range: Option<Window>,
 ) -> Result<Sample> {
     let now = clock::now();
     let names = endpoint.parent_fields();
@@ -86,10 +175,11 @@ async fn ask(
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
     }
     let Some(rule) = endpoint.parent.as_ref().filter(|_| id.is_none()) else {
-        return Ok(sample(client, endpoint, id.map(Driver::of), now).await?);
+        let parent = id.map(Driver::of);
+        return Ok(sample(client, endpoint, Extent { parent, range }, now).await?);
     };
     let parent = catalogue.find(&rule.endpoint)?;
-    let parents = Box::pin(ask(client, catalogue, parent, None)).await?;
+    let parents = Box::pin(ask(client, catalogue, parent, None, None)).await?;
     let schema = Schema { columns: parents.columns.clone(), ..parent.schema() };
     let wrong = |message| Error::new(ErrorKind::Config, message);
     let fields = endpoint.parent_fields_in(&schema).map_err(wrong)?;
@@ -102,7 +192,7 @@ async fn ask(
         let message = format!("no record in a sample of `{}` has a `{field}`", rule.endpoint);
         return Err(Error::new(ErrorKind::Data, message).into());
     }
-    Ok(sample(client, endpoint, Some(driver), now).await?)
+    Ok(sample(client, endpoint, Extent { parent: Some(driver), range }, now).await?)
 }
 
 /// An endpoint by its name, or by its file.
@@ -149,12 +239,16 @@ impl Target {
             return Err(wrong().into());
         }
         let query = url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect();
+        // As it was typed: a macro's braces must not be encoded.
+        let path = |rest: &str| rest[..rest.find(['?', '#']).unwrap_or(rest.len())].to_owned();
         let (base_url, path) = match whole.strip_prefix(&base) {
-            Some(rest) if rest.starts_with(['/', '?']) => {
-                let end = rest.find(['?', '#']).unwrap_or(rest.len());
-                (base, rest[..end].to_owned())
+            Some(rest) if rest.starts_with(['/', '?']) => (base, path(rest)),
+            _ => {
+                let after = whole.find("://").map_or(0, |at| at + 3);
+                let rest =
+                    whole[after..].find(['/', '?', '#']).map_or("", |at| &whole[after + at..]);
+                (url.origin().ascii_serialization(), path(rest))
             }
-            _ => (url.origin().ascii_serialization(), url.path().to_owned()),
         };
         Ok(Self { base_url, path: if path.is_empty() { "/".to_owned() } else { path }, query })
     }
@@ -172,9 +266,19 @@ fn nothing_named() -> Error {
     )
 }
 
-fn draft_name(file: Option<&Path>) -> String {
-    let stem = file.and_then(Path::file_stem).and_then(|stem| stem.to_str());
-    stem.unwrap_or("draft").to_owned()
+/// The endpoint's name by the name of its file, which has to be a name that an export accepts.
+fn draft_name(file: Option<&Path>) -> Result<String, Error> {
+    let Some(file) = file else { return Ok("draft".to_owned()) };
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let wrong = |message: String| {
+        let right = file.with_file_name(format!("{}.toml", plain_name(stem)));
+        Error::new(ErrorKind::Config, message).with_hint(format!("such as {}", right.display()))
+    };
+    check_name(stem).map_err(wrong)?;
+    if file.extension().is_none_or(|it| it != "toml") {
+        return Err(wrong("an endpoint's file ends in .toml".to_owned()));
+    }
+    Ok(stem.to_owned())
 }
 
 /// Writes a file that is not there yet.
@@ -199,11 +303,11 @@ fn next_steps(file: &Path, args: &SampleArgs) -> String {
     let base = Url::parse(url).map(|url| url.origin().ascii_serialization());
     let base = base.map(|base| format!(" --base-url {base}")).unwrap_or_default();
     format!(
-        "\n{} is a first endpoint. Look it over, then:\n\n  clari-lake export LAKE --endpoints {} \
+        "\nDraft saved to {}. Review it, then run:\n\n  clari-lake export LAKE --endpoint-dir {} \
          --endpoint {}{base}",
         file.display(),
         folder.display(),
-        draft_name(Some(file)),
+        file.file_stem().unwrap_or_default().display(),
     )
 }
 
@@ -213,8 +317,8 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
         return Ok(());
     }
     printer.data(&format!(
-        "GET {}: {}, {} ms, {}\n",
-        sample.path,
+        "GET {}\n{}, {} ms, {}\n",
+        sample.url,
         sample.status,
         sample.milliseconds,
         size(sample.bytes as u64)
@@ -223,7 +327,8 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
         Some(path) => {
             let count = sample.records.len();
             let shown = if count > ROWS { format!(", of which {ROWS}:") } else { String::new() };
-            printer.data(&format!("{count} records at {path}{shown}"));
+            let count = counted(count as u64, "record");
+            printer.data(&format!("{count} at {path}{shown}"));
         }
         None => printer.data("no records where the endpoint says they are"),
     }
@@ -249,22 +354,31 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
 }
 
 fn records(sample: &Sample) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = narrow();
     let names = names(&sample.records);
     if names.is_empty() {
         table.set_header(["value"]);
     } else {
         table.set_header(&names);
     }
+    // Each record is one line, whatever its values are.
+    let columns = u16::try_from(names.len()).unwrap_or(1).max(1);
+    let width = WIDEST / columns - 4;
     for record in sample.records.iter().take(ROWS) {
         match record.as_object() {
-            Some(object) => table.add_row(names.iter().map(|name| folded(object.get(name)))),
-            None => table.add_row([folded(Some(record))]),
+            Some(object) => table.add_row(names.iter().map(|name| folded(object.get(name), width))),
+            None => table.add_row([folded(Some(record), width)]),
         };
     }
     table.to_string()
+}
+
+/// A table that fits any terminal.
+fn narrow() -> Table {
+    let mut table = table();
+    let width = table.width().unwrap_or(WIDEST);
+    table.set_width(width.min(WIDEST));
+    table
 }
 
 /// The columns to show: those with values of their own before those that are folded.
@@ -285,29 +399,32 @@ fn names(records: &[Value]) -> Vec<String> {
     names
 }
 
-fn folded(value: Option<&Value>) -> String {
+fn folded(value: Option<&Value>, width: u16) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::Object(members)) => format!("{{{} fields}}", members.len()),
-        Some(Value::Array(items)) => format!("[{} items]", items.len()),
-        Some(Value::String(text)) => short(text),
+        Some(Value::Object(members)) => format!("{{{}}}", counted(members.len() as u64, "field")),
+        Some(Value::Array(items)) => format!("[{}]", counted(items.len() as u64, "item")),
+        Some(Value::String(text)) => line(text, width),
         Some(other) => other.to_string(),
     }
 }
 
-/// A text in one line, of which the beginning is enough, without what a terminal would obey.
 fn short(text: &str) -> String {
+    line(text, WIDTH)
+}
+
+/// A text in one line, of which the beginning is enough, without what a terminal would obey.
+fn line(text: &str, width: u16) -> String {
+    let width = usize::from(width);
     let plain: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
-    if plain.chars().count() <= WIDTH {
+    if plain.chars().count() <= width {
         return plain;
     }
-    plain.chars().take(WIDTH - 1).chain(['…']).collect()
+    plain.chars().take(width - 1).chain(['…']).collect()
 }
 
 fn places(sample: &Sample) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = narrow();
     table.set_header(["path", "records", "key", "fields"]);
     for place in &sample.places {
         let key = place.key.as_ref();

@@ -95,6 +95,8 @@ pub(super) struct Settings {
     pub(super) conditional: Setting<Conditional>,
     pub(super) no_transcripts: Setting<bool>,
     pub(super) endpoints_dir: Setting<Option<PathBuf>>,
+    /// The page size of a run's endpoints, which the file says of each endpoint by itself.
+    pub(super) page_size: Option<u32>,
     /// The name of the file that was read, if one was.
     pub(super) file: Option<String>,
     /// What it says, of single endpoints above all.
@@ -154,7 +156,8 @@ impl Settings {
             no_transcripts: from
                 .of("--no-transcripts", no_transcripts, config.no_transcripts)
                 .or(false),
-            endpoints_dir: from.of("--endpoints", endpoints_dir, dir),
+            endpoints_dir: from.of("--endpoint-dir", endpoints_dir, dir),
+            page_size: table.page_size,
             file,
             config,
         }
@@ -234,13 +237,25 @@ impl Settings {
         Ok(catalogue)
     }
 
+    /// All endpoints, the chosen ones with the page size that was typed.
+    ///
+    /// # Errors
+    /// `Config` as for the catalogue, or when one of the chosen endpoints has no such pages.
+    pub(super) fn sized_catalogue(&self, chosen: &[String]) -> Result<Catalogue> {
+        let catalogue = self.catalogue()?;
+        match self.page_size {
+            Some(size) => catalogue.with_page_size(chosen, size),
+            None => Ok(catalogue),
+        }
+    }
+
     /// All endpoints, ready to ask for the chosen ones: headers have their values, and hashes their
     /// salt.
     ///
     /// # Errors
     /// `Config` as for the catalogue, or when a header's variable or the salt is not set.
     pub(super) fn catalogue_to_ask(&self, chosen: &[String]) -> Result<Catalogue> {
-        let catalogue = self.catalogue()?;
+        let catalogue = self.sized_catalogue(chosen)?;
         catalogue.check_drivers(chosen)?;
         let chosen = &*catalogue.with_ancestors(chosen);
         let catalogue = catalogue.with_headers(chosen, &|name| std::env::var(name).ok())?;
@@ -276,6 +291,7 @@ impl Settings {
             base_url: self.base_url.value.clone(),
             rate: self.rate.value.0,
             concurrency: usize::from(self.concurrency.value.0),
+            proxy: proxy(&self.base_url.value),
             ..ClientSettings::new(credentials)
         })
     }
@@ -405,6 +421,13 @@ fn beside(file: &str, path: &str) -> String {
         Some(folder) if !path.contains("://") => folder.join(path).display().to_string(),
         _ => path.to_owned(),
     }
+}
+
+/// The proxy that the environment names for such a URL, as the HTTP client takes it.
+fn proxy(base_url: &str) -> Option<String> {
+    let name = if base_url.starts_with("https:") { "https_proxy" } else { "http_proxy" };
+    let names = [name.to_ascii_uppercase(), name.to_owned(), "ALL_PROXY".to_owned()];
+    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 /// A secret from the environment, or from the file that `…_FILE` names; none if neither is set.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    CommitPlan, Known, LookUp, Mark, Removal, Rules, Scope, Statements, day_scope, listed_at,
-    note_listing,
+    CommitPlan, Known, Listing, LookUp, Mark, Removal, Rules, Scope, Statements, day_scope,
+    listed_at, note_listing,
 };
 use crate::manifest::{IndexEntry, Manifest};
 use crate::row::RowFacts;
@@ -30,8 +30,13 @@ pub(super) fn plan(
         }
     }
     for listing in &statements.listings {
-        if let Scope::Day(day) = listing.scope {
-            records.remove_unlisted(day, listing.requested_at, |key| listing.keys.contains(key));
+        match &listing.scope {
+            Scope::Day(day) => {
+                records
+                    .remove_unlisted(*day, listing.requested_at, |key| listing.keys.contains(key));
+            }
+            Scope::Parent { id, day } => records.remove_unlisted_of(id, *day, listing),
+            Scope::Parents(_) => {}
         }
     }
     for mark in statements.marks {
@@ -65,6 +70,9 @@ impl Records<'_> {
     fn take(&mut self, facts: &mut RowFacts, at: (usize, usize)) {
         let old = self.entry(&facts.key).cloned();
         let listed_at = facts.day.and_then(|day| listed_at(self.manifest, day_scope(day)));
+        // Rows of a range are listed by their range.
+        let range = facts.parent.as_deref().filter(|_| self.rules.has_parent_column);
+        let listed_at = listed_at.max(range.and_then(|it| self::listed_at(self.manifest, it)));
         let mut stated = old.as_ref().map(IndexEntry::stated_at).into_iter().chain(listed_at);
         if stated.any(|stated_at| self.rules.is_later(stated_at, facts.fetched_at))
             || old.as_ref().is_some_and(|old| self.rules.is_same(old, facts))
@@ -108,6 +116,23 @@ impl Records<'_> {
         }
     }
 
+    /// Takes out what a complete list of a range does not hold, and remembers that it is gone.
+    fn remove_unlisted_of(&mut self, range: &str, day: i32, listing: &Listing) {
+        let partition = self.rules.partition(Some(day));
+        let at = listing.requested_at;
+        if !note_listing(&mut self.plan.next, self.rules, range, at) {
+            return;
+        }
+        for (key, entry) in self.known.shards.get(&partition).into_iter().flatten() {
+            let is_of_range = entry.in_lake && self.rules.owner(key, entry) == range;
+            let is_later = self.rules.is_later(entry.stated_at(), at);
+            let is_there = listing.keys.contains(key) || self.touched.contains_key(key);
+            if is_of_range && !is_later && !is_there {
+                self.take_out(key.clone(), entry, at);
+            }
+        }
+    }
+
     /// Marks a row whose record is gone, or there after all.
     fn mark(&mut self, Mark { key, deleted_at, .. }: Mark) {
         let Some(entry) = self.entry(&key).filter(|entry| entry.in_lake) else { return };
@@ -128,6 +153,11 @@ impl Records<'_> {
         if self.is_newer(entry, Some(at)) || self.touched.contains_key(&key) {
             return;
         }
+        let entry = entry.clone();
+        self.take_out(key, &entry, at);
+    }
+
+    fn take_out(&mut self, key: Box<str>, entry: &IndexEntry, at: i64) {
         let removed = IndexEntry {
             in_lake: false,
             fetched_at: at,

@@ -33,7 +33,7 @@ impl Rules {
             is_snapshot: endpoint.is_snapshot(),
             keeps_first_day: endpoint.dated == Dated::Window,
             is_child: parent.is_some(),
-            has_parent_column: parent.is_some_and(|it| it.column.is_some()),
+            has_parent_column: endpoint.parent_column().is_some(),
             now,
         }
     }

@@ -66,11 +66,11 @@ pub struct Listing {
 pub enum Scope {
     /// Everything of a day, days since 1970: of a snapshot, or of a table whose key holds the day.
     Day(i32),
-    /// The children of one parent, in the snapshot of a day.
+    /// The children of one parent, in the snapshot of a day; or the rows of one range.
     Parent {
-        /// The parent's key.
+        /// The parent's key, or the range.
         id: Box<str>,
-        /// The day of the snapshot, days since 1970.
+        /// The day of the snapshot, or the first of the range, days since 1970.
         day: i32,
     },
     /// All parents there are, in the snapshot of a day, days since 1970: what belongs to no other

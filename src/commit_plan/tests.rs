@@ -303,6 +303,57 @@ proptest! {
         prop_assert_eq!(table.commit(tomorrow), 0, "P4: it is read again");
     }
 
+    /// P2, P10: of two readings of one range the later requested holds, in both orders of committing,
+    /// and another range of the same day stays as it is.
+    #[test]
+    fn of_two_readings_of_a_range_the_later_requested_holds(
+        before in prop::collection::btree_set(0u8..6, 0..6),
+        one in prop::collection::btree_map(0u8..6, 1u8..4, 0..6),
+        other in prop::collection::btree_map(0u8..6, 1u8..4, 0..6),
+    ) {
+        let of_ranges = Rules {
+            has_parent_column: true,
+            keeps_first_day: true,
+            ..rules(false, Granularity::Day)
+        };
+        let key = |range: &str, of: u8| format!("{range}{}{of}", crate::row::KEY_SEPARATOR);
+        let read = |range: &str, content: &BTreeMap<u8, u8>, minute| {
+            let facts = |(of, hash): (&u8, &u8)| RowFacts {
+                key: key(range, *of).into(),
+                parent: Some(range.into()),
+                ..row(*of, *hash, TODAY, minute)
+            };
+            let keys = content.keys().map(|of| key(range, *of).into()).collect();
+            let scope = Scope::Parent { id: range.into(), day: TODAY };
+            Statements {
+                rows: vec![content.iter().map(facts).collect()],
+                listings: vec![Listing { scope, keys, requested_at: at(minute) }],
+                ..Statements::default()
+            }
+        };
+        let before: BTreeMap<u8, u8> = before.iter().map(|of| (*of, 1)).collect();
+        let expected = |range: &str, content: &BTreeMap<u8, u8>| {
+            let rows = content.iter().map(|(of, hash)| (key(range, *of).into(), u128::from(*hash)));
+            rows.collect::<BTreeMap<Box<str>, u128>>()
+        };
+        let mut all = expected("a", &other);
+        all.extend(expected("b", &before));
+        for later_first in [false, true] {
+            let mut table = Table::new(of_ranges);
+            table.commit(read("a", &before, 0));
+            table.commit(read("b", &before, 1));
+            let mut both = [read("a", &one, 10), read("a", &other, 20)];
+            if later_first {
+                both.reverse();
+            }
+            for statements in both {
+                table.commit(statements);
+                table.assert_index();
+            }
+            prop_assert_eq!(&table.content(false), &all, "later first: {}", later_first);
+        }
+    }
+
     /// P10, P14: of children by parent, a parent's complete list replaces what that parent had, and no
     /// other's; children of a parent that is gone go.
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use include_dir::{Dir, include_dir};
 
-use super::name::{check_name, plain};
+use super::name::{check_name, plain_name};
 use super::{ColumnRules, Endpoint, Overrides, Paging, Parent, Piece};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Mistake;
@@ -24,14 +24,19 @@ impl Catalogue {
     /// # Errors
     /// `Config` when one of the embedded files is wrong, which a test rules out.
     pub fn built_in() -> Result<Self> {
-        let mut endpoints = Vec::new();
-        for file in BUILT_IN.files() {
-            let name = file.path().to_str().and_then(|path| path.strip_suffix(".toml"));
-            if let Some((name, text)) = name.zip(file.contents_utf8()) {
-                endpoints.push(Endpoint { built_in: true, ..Endpoint::from_toml(name, text)? });
-            }
+        let mut catalogue = Self::default();
+        let files = BUILT_IN.files().filter_map(|file| {
+            let name = file.path().to_str()?.strip_suffix(".toml")?;
+            Some((name, file.contents_utf8()?))
+        });
+        // What is like another comes after it.
+        let (like, whole): (Vec<_>, Vec<_>) =
+            files.partition(|(_, text)| text.contains("\nlike = "));
+        for (name, text) in whole.into_iter().chain(like) {
+            catalogue = catalogue.with_file(name, text)?;
         }
-        Ok(Self::new(endpoints))
+        catalogue.0.iter_mut().for_each(|endpoint| endpoint.built_in = true);
+        Ok(catalogue)
     }
 
     /// A catalogue of these endpoints: those that are on first, parents before the endpoints that
@@ -86,8 +91,9 @@ impl Catalogue {
     }
 
     /// The same endpoints and one more, or one changed, as a file of the user's says. A file with
-    /// a `description` is a whole endpoint, and takes the place of a built-in one of its name;
-    /// any other changes the endpoint of its name.
+    /// `like` makes another endpoint of an existing one. One with a `description` is a whole
+    /// endpoint, and takes the place of a built-in one of its name; any other changes the endpoint
+    /// of its name.
     ///
     /// # Errors
     /// `Config`, naming the line and column.
@@ -98,6 +104,10 @@ impl Catalogue {
         check_name(name).map_err(wrong)?;
         let parsed = |error: toml::de::Error| wrong(error.to_string().trim_end().to_owned());
         let table: toml::Table = toml::from_str(text).map_err(parsed)?;
+        if table.contains_key("like") {
+            let overrides: Overrides = toml::from_str(text).map_err(parsed)?;
+            return self.with_another(name, text, overrides);
+        }
         if table.contains_key("description") {
             let Self(mut endpoints) = self;
             let endpoint = Endpoint::from_toml(name, text)?;
@@ -118,6 +128,28 @@ impl Catalogue {
             mistake.path.remove(0);
             wrong(mistake.shown_in(text))
         })
+    }
+
+    /// The same endpoints and one more, which is like one of them but for what its file says.
+    fn with_another(self, name: &str, text: &str, mut overrides: Overrides) -> Result<Self> {
+        let wrong = |mistake: Mistake| {
+            Error::new(ErrorKind::Config, mistake.shown_in(text))
+                .with_context(format!("endpoint {name}"))
+        };
+        let like = overrides.like.take().unwrap_or_default();
+        let known = self.find(&like);
+        let known = known.map_err(|error| wrong(Mistake::at(["like"], error.message())))?;
+        let mut endpoint = Endpoint {
+            name: name.to_owned(),
+            source: text.into(),
+            built_in: false,
+            ..known.clone()
+        };
+        overrides.apply(&mut endpoint).map_err(wrong)?;
+        let Self(mut endpoints) = self;
+        endpoints.retain(|it| it.name != name);
+        endpoints.push(endpoint);
+        Ok(Self::new(endpoints))
     }
 
     /// What only the whole catalogue shows: every parent exists, and no chain bites its tail.
@@ -240,6 +272,23 @@ impl Catalogue {
         Ok(self)
     }
 
+    /// The same endpoints, those of the chosen ones that have pages with pages of this size.
+    ///
+    /// # Errors
+    /// `Config` when one of them has no pages of such a size, or none has pages at all.
+    pub fn with_page_size(mut self, chosen: &[String], size: u32) -> Result<Self> {
+        let wrong = |message: String| Error::new(ErrorKind::Config, message);
+        let mut has_pages = false;
+        for endpoint in self.0.iter_mut().filter(|endpoint| endpoint.is_chosen(chosen)) {
+            if endpoint.paging.page_size().is_some() && endpoint.paging.set_page_size(size) {
+                let checked = endpoint.paging.check();
+                checked.map_err(|(_, why)| wrong(format!("{}: {why}", endpoint.name)))?;
+                has_pages = true;
+            }
+        }
+        if has_pages { Ok(self) } else { Err(wrong(format!("{} has no pages", chosen.join(", ")))) }
+    }
+
     /// The same endpoints with these rules for all of them that have such columns; what is said of
     /// an endpoint by name goes before.
     ///
@@ -334,7 +383,7 @@ impl Catalogue {
     pub fn find(&self, name: &str) -> Result<&Endpoint> {
         self.0.iter().find(|endpoint| endpoint.name == name).ok_or_else(|| {
             let names: Vec<_> = self.0.iter().map(|endpoint| endpoint.name.as_str()).collect();
-            let meant = names.iter().find(|known| **known == plain(name));
+            let meant = names.iter().find(|known| **known == plain_name(name));
             let hint = meant.map_or_else(
                 || format!("the endpoints are: {}", names.join(", ")),
                 |meant| format!("it is called `{meant}` here"),
@@ -396,7 +445,7 @@ mod tests {
     #[test]
     fn every_built_in_endpoint_is_right_and_its_parent_comes_first() {
         let catalogue = Catalogue::built_in().unwrap();
-        assert_eq!(catalogue.endpoints().len(), 17);
+        assert_eq!(catalogue.endpoints().len(), 19);
         assert_eq!(catalogue.endpoints()[0].name, "calls");
         for (at, endpoint) in catalogue.endpoints().iter().enumerate() {
             if let Some(parent) = &endpoint.parent {

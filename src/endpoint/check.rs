@@ -1,6 +1,6 @@
 //! What no type of an endpoint rules out: keys that contradict each other.
 
-use super::{ColumnRules, Dated, Endpoint, OneOrMany, Piece, Template, WindowParameters};
+use super::{ColumnRules, Dated, Endpoint, OneOrMany, Paging, Piece, Template, WindowParameters};
 use crate::calendar::TimeUnit;
 use crate::place::Mistake;
 use crate::schema::{Column, ColumnType};
@@ -46,7 +46,8 @@ impl Endpoint {
     }
 
     fn check_key(&self) -> Result<(), Mistake> {
-        if self.key.is_empty() {
+        // A range's only record needs no other key.
+        if self.key.is_empty() && !self.is_of_ranges() {
             return Err(Mistake::at(["key"], "`key` needs at least one field"));
         }
         for (at, key) in self.key.iter().enumerate() {
@@ -104,6 +105,7 @@ impl Endpoint {
                            parameters, or write {window.from} and {window.to} in path or [query]";
             return Err(Mistake::at(["window"], message));
         }
+        self.check_range(window)?;
         let finest = window.resolution();
         if finest > TimeUnit::Day {
             let message = "a window is asked for in days or less, so its format needs the day";
@@ -120,6 +122,27 @@ impl Endpoint {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The rows of a whole range are those of one request.
+    fn check_range(&self, window: &WindowParameters) -> Result<(), Mistake> {
+        let Some(name) = &window.range_column else { return Ok(()) };
+        let wrong = |message: String| Err(Mistake::at(["window", "range_column"], message));
+        let is_taken = |column: &Column| column.name.eq_ignore_ascii_case(name);
+        if name.is_empty() || self.columns.iter().any(is_taken) || self.key.contains(name) {
+            return wrong(format!("`{name}` cannot be the column of the range"));
+        }
+        if self.dated != Dated::Window || self.sums_up_days() || window.step.is_some() {
+            return wrong(
+                "the rows of a whole range are dated by window, have no `day` in their key and no \
+                 step"
+                    .to_owned(),
+            );
+        }
+        if matches!(self.paging, Paging::SkipLimit(_)) {
+            return wrong("what is asked for by skip and limit may have to be split".to_owned());
+        }
+        Ok(())
     }
 
     /// Every macro stands for something.

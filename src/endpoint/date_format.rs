@@ -75,6 +75,12 @@ impl DateFormat {
         self.parts.iter().map(|part| spell(part, instant)).collect()
     }
 
+    /// It as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Whether it was given as `day`, which names a whole day by its date.
     pub(super) fn is_day(&self) -> bool {
         self.text == "day"

@@ -43,6 +43,13 @@ const RESERVED: [&str; 15] = [
 const SECRET: [&str; 8] =
     ["auth", "cookie", "token", "secret", "key", "password", "credential", "session"];
 
+/// Whether a name says that its value is a secret.
+#[must_use]
+pub fn names_secret(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| lower.contains(part))
+}
+
 impl Headers {
     /// Their names, in lower case, and what they say.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderText)> {
@@ -108,7 +115,7 @@ fn checked(name: &str, lower: &str, text: &str) -> Result<HeaderText, String> {
         }
         return Ok(HeaderText::Environment(variable.to_owned(), None));
     }
-    if SECRET.iter().any(|part| lower.contains(part)) {
+    if names_secret(lower) {
         return Err(format!(
             "header `{name}` looks like a secret, which no file may hold: write \
              \"env:NAME\" for the value of an environment variable"

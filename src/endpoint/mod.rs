@@ -25,7 +25,8 @@ use serde::Deserialize;
 pub use self::catalogue::Catalogue;
 pub use self::date_format::DateFormat;
 pub use self::driver::{Driver, Named, ParentField, is_same_id};
-pub use self::headers::{HeaderText, Headers};
+pub use self::headers::{HeaderText, Headers, names_secret};
+pub use self::name::{check_name, plain_name};
 pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;
 pub use self::paging::{Cursor, NextLink, PageNumber, Paging, SkipLimit};
@@ -206,10 +207,15 @@ impl Endpoint {
         name.clone_into(&mut endpoint.name);
         endpoint.source = text.into();
         endpoint.check().map_err(|mistake| wrong(mistake.shown_in(text)))?;
-        // A key must never be null, even where an id comes as a number.
-        let is_key = |column: &&mut Column| endpoint.key.contains(&column.name);
-        endpoint.columns.iter_mut().filter(is_key).for_each(|column| column.convert = true);
+        endpoint.convert_keys();
         Ok(endpoint)
+    }
+
+    /// A key must never be null, even where an id comes as a number.
+    fn convert_keys(&mut self) {
+        let Self { columns, key, .. } = self;
+        let keys = columns.iter_mut().filter(|column| key.contains(&column.name));
+        keys.for_each(|column| column.convert = true);
     }
 
     /// The same endpoint, asked for at another path with this query beside its own, but for what
@@ -239,7 +245,7 @@ impl Endpoint {
         Schema {
             columns: self.rules.applied(&self.columns),
             added: AddedColumns {
-                parent: self.parent.as_ref().and_then(|parent| parent.column.clone()),
+                parent: self.parent_column().map(str::to_owned),
                 day: !matches!(self.dated, Dated::Field { .. }),
                 deleted_at: self.deletes,
             },
@@ -280,10 +286,22 @@ impl Endpoint {
         self.key.iter().any(|key| self.is_day(key))
     }
 
+    /// The column that this tool adds in front of the key: the parent's id, or the range.
+    #[must_use]
+    pub fn parent_column(&self) -> Option<&str> {
+        let parent = self.parent.as_ref().and_then(|parent| parent.column.as_deref());
+        parent.or_else(|| self.window.as_ref()?.range_column.as_deref())
+    }
+
+    /// Whether one request asks for the whole range of a run, and its rows are those of the range.
+    #[must_use]
+    pub fn is_of_ranges(&self) -> bool {
+        self.window.as_ref().is_some_and(|window| window.range_column.is_some())
+    }
+
     /// The columns of a row's key: the parent's, then the record's own.
     pub fn key_columns(&self) -> impl Iterator<Item = &str> {
-        let parent = self.parent.as_ref().and_then(|parent| parent.column.as_deref());
-        parent.into_iter().chain(self.key.iter().map(String::as_str))
+        self.parent_column().into_iter().chain(self.key.iter().map(String::as_str))
     }
 }
 

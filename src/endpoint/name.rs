@@ -3,8 +3,12 @@
 /// Folders beside those of the tables' manifests.
 const RESERVED: [&str; 3] = ["quota", "runs", "forgotten"];
 
-/// A table's folder has this name, in every store and in every engine.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+/// Whether an endpoint may have this name: a table's folder has it, in every store and in every
+/// engine.
+///
+/// # Errors
+/// Why it may not.
+pub fn check_name(name: &str) -> Result<(), String> {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
     let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
     if RESERVED.contains(&name) {
@@ -20,7 +24,8 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 
 /// A name as endpoints are named, if it is a name spelt in another way: `Scorecard Templates`,
 /// `call-details`, `userStats`, `/v2/topics`.
-pub(super) fn plain(name: &str) -> String {
+#[must_use]
+pub fn plain_name(name: &str) -> String {
     let mut plain = String::new();
     let mut was_lowercase = false;
     for letter in name.trim_matches(|it: char| !it.is_alphanumeric()).chars() {
@@ -65,7 +70,7 @@ mod tests {
             ("Calls", "calls"),
             ("PLAYLIST_CALLS", "playlist_calls"),
         ] {
-            assert_eq!(plain(told), meant, "{told}");
+            assert_eq!(plain_name(told), meant, "{told}");
         }
     }
 }

@@ -5,17 +5,26 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    ColumnRules, DateFormat, Endpoint, Headers, OneOrMany, Paging, RecordPath, Template,
-    WindowParameters,
+    About, ColumnRules, DateFormat, Dated, Endpoint, Headers, ModifiedParameters, OneOrMany,
+    Paging, Parent, RecordPath, Template, WindowParameters,
 };
 use crate::calendar::TimeUnit;
 use crate::place::Mistake;
+use crate::schema::Column;
 use crate::span::Span;
+
+/// The largest page of the vendor's lists, where their description says so, and most likely
+/// everywhere else.
+const LARGEST_PAGE: u32 = 100;
 
 /// What is said of an endpoint by name; what is not said stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
+    /// The endpoint that this one is like, of a file that makes another one of it.
+    pub like: Option<String>,
+    /// What its records are, of such a file.
+    pub description: Option<String>,
     /// Whether it is asked for when no `--endpoint` names it.
     pub on: Option<bool>,
     /// The path below the base URL.
@@ -40,9 +49,34 @@ pub struct Overrides {
     pub headers: Headers,
     /// How a window of time is asked for: these keys instead of the endpoint's own.
     pub window: Option<WindowOverrides>,
+    /// The fields that together identify a record.
+    pub key: Option<Vec<String>>,
+    /// The struct column that holds the metadata.
+    pub metadata_column: Option<String>,
+    /// Whether a workspace that answers 403 or 404 just does not have it.
+    pub experimental: Option<bool>,
+    /// Whether its records can be deleted at the source.
+    pub deletes: Option<bool>,
+    /// Query parameters added by `--include-private`.
+    pub private: Option<BTreeMap<String, String>>,
+    /// What dates a row.
+    pub dated: Option<Dated>,
+    /// How changes are asked for.
+    pub modified: Option<ModifiedParameters>,
+    /// How a reply goes on.
+    pub paging: Option<Paging>,
+    /// Whose ids drive it.
+    pub parent: Option<Parent>,
+    /// The columns, by path, that hold what people really said.
+    pub verbatim: Option<Vec<String>>,
+    /// Whose data a record is.
+    pub about: Option<About>,
     /// What becomes of columns before anything is stored: these rules beside or instead of others.
     #[serde(default, rename = "columns")]
     pub rules: ColumnRules,
+    /// Declared columns: each in the place of the one of its name, or beside the others.
+    #[serde(default, rename = "column")]
+    pub columns: Vec<Column>,
 }
 
 /// What is said of an endpoint's windows.
@@ -59,6 +93,8 @@ pub struct WindowOverrides {
     pub ends: Option<super::Ends>,
     /// How much time one window holds.
     pub step: Option<TimeUnit>,
+    /// The column that names the range that one request asks for.
+    pub range_column: Option<String>,
 }
 
 impl Overrides {
@@ -67,6 +103,11 @@ impl Overrides {
     /// # Errors
     /// When what results is no endpoint; the mistake is at one of the keys here.
     pub fn apply(&self, endpoint: &mut Endpoint) -> Result<(), Mistake> {
+        if self.like.is_some() {
+            let message = "only a file of its own makes another endpoint of one";
+            return Err(Mistake::at(["like"], message));
+        }
+        self.apply_parts(endpoint);
         endpoint.on = self.on.unwrap_or(endpoint.on);
         replace(&mut endpoint.path, self.path.as_ref());
         replace(&mut endpoint.records, self.records.as_ref());
@@ -85,12 +126,42 @@ impl Overrides {
         if let Some(page_size) = self.page_size {
             let is_one = endpoint.parent.as_ref().is_some_and(|parent| parent.column.is_none())
                 && endpoint.paging == Paging::Whole;
+            let is_whole = endpoint.paging == Paging::Whole;
             if is_one || !endpoint.paging.set_page_size(page_size) {
                 let message = format!("`{}` has no pages, hence no page size", endpoint.name);
                 return Err(Mistake::at(["page_size"], message));
             }
+            if let Paging::SkipLimit(paging) = &mut endpoint.paging
+                && is_whole
+                && endpoint.built_in
+            {
+                paging.max_page_size = Some(LARGEST_PAGE);
+            }
         }
         endpoint.check().map_err(|mistake| self.own(mistake))
+    }
+
+    /// Changes what is replaced as a whole.
+    fn apply_parts(&self, endpoint: &mut Endpoint) {
+        replace(&mut endpoint.description, self.description.as_ref());
+        replace(&mut endpoint.key, self.key.as_ref());
+        replace(&mut endpoint.metadata_column, self.metadata_column.as_ref());
+        replace(&mut endpoint.experimental, self.experimental.as_ref());
+        replace(&mut endpoint.deletes, self.deletes.as_ref());
+        replace(&mut endpoint.private, self.private.as_ref());
+        replace(&mut endpoint.dated, self.dated.as_ref());
+        replace(&mut endpoint.paging, self.paging.as_ref());
+        replace(&mut endpoint.verbatim, self.verbatim.as_ref());
+        replace(&mut endpoint.about, self.about.as_ref());
+        endpoint.modified = self.modified.clone().or(endpoint.modified.take());
+        endpoint.parent = self.parent.clone().or(endpoint.parent.take());
+        for column in &self.columns {
+            match endpoint.columns.iter_mut().find(|it| it.name == column.name) {
+                Some(known) => known.clone_from(column),
+                None => endpoint.columns.push(column.clone()),
+            }
+        }
+        endpoint.convert_keys();
     }
 
     /// A mistake of the endpoint's at the key here that brought it about.
@@ -111,6 +182,7 @@ impl WindowOverrides {
         }
         window.ends = self.ends.or(window.ends);
         window.step = self.step.or(window.step);
+        window.range_column = self.range_column.clone().or(window.range_column.take());
     }
 }
 

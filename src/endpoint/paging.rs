@@ -34,6 +34,8 @@ pub struct SkipLimit {
     pub limit: String,
     /// The page size to ask for.
     pub page_size: u32,
+    /// The largest page that the API sends, where that is known.
+    pub max_page_size: Option<u32>,
     /// `skip + limit` never passes this.
     pub reach: u32,
     /// The query that sorts by the date field, oldest first.
@@ -100,6 +102,7 @@ impl Default for SkipLimit {
             skip: "skip".to_owned(),
             limit: "limit".to_owned(),
             page_size: PAGE_SIZE,
+            max_page_size: None,
             reach: REACH,
             oldest_first: BTreeMap::new(),
             newest_first: BTreeMap::new(),
@@ -205,7 +208,7 @@ impl Paging {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let size = self.page_size().unwrap_or(1);
         let (reach, most) = match self {
-            Self::SkipLimit(it) => (it.reach, 1),
+            Self::SkipLimit(it) => (it.reach.min(it.max_page_size.unwrap_or(it.reach)), 1),
             Self::PageNumber(it) => (u32::MAX, it.most),
             Self::Cursor(it) => (u32::MAX, it.most),
             Self::NextLink(it) => (u32::MAX, it.most),
@@ -236,6 +239,7 @@ impl Paging {
 struct PagingText {
     style: Style,
     page_size: Option<u32>,
+    max_page_size: Option<u32>,
     skip: Option<String>,
     limit: Option<String>,
     reach: Option<u32>,
@@ -280,6 +284,7 @@ impl Style {
                     "skip",
                     "limit",
                     "page_size",
+                    "max_page_size",
                     "reach",
                     "oldest_first",
                     "newest_first",
@@ -303,6 +308,7 @@ impl PagingText {
     fn given(&self) -> Vec<&'static str> {
         let keys = [
             ("page_size", self.page_size.is_some()),
+            ("max_page_size", self.max_page_size.is_some()),
             ("skip", self.skip.is_some()),
             ("limit", self.limit.is_some()),
             ("reach", self.reach.is_some()),
@@ -343,6 +349,7 @@ impl TryFrom<PagingText> for Paging {
                 skip: text.skip.unwrap_or_else(|| "skip".to_owned()),
                 limit: text.limit.unwrap_or_else(|| "limit".to_owned()),
                 page_size,
+                max_page_size: text.max_page_size,
                 reach: text.reach.unwrap_or(REACH),
                 oldest_first: text.oldest_first,
                 newest_first: text.newest_first,

@@ -37,6 +37,9 @@ pub struct WindowParameters {
     pub ends: Option<Ends>,
     /// How much time one window holds; calendar units, so that a month is a month.
     pub step: Option<TimeUnit>,
+    /// The column that names the range. With it, one request asks for the whole range of a run, and
+    /// what comes replaces what the same range had before.
+    pub range_column: Option<String>,
 }
 
 /// Whether what a window's end names is inside of it.
@@ -82,6 +85,13 @@ impl WindowParameters {
             Ends::Exclusive => (unit.floor(before(window.from)), unit.ceil(window.to)),
         };
         (self.format.format(from), self.format.format(to.max(from)))
+    }
+
+    /// What a range is called: its first and last instants as requests write them, as in ISO 8601.
+    #[must_use]
+    pub fn range_name(&self, range: Window) -> String {
+        let (from, to) = self.edges(range);
+        format!("{from}/{to}")
     }
 
     fn ends(&self) -> Ends {

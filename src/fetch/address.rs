@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue};
 use reqwest::Url;
 
+use crate::endpoint::names_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Credentials;
 
@@ -38,6 +39,19 @@ pub(super) fn same_host(page: &Url, link: &str) -> Result<Url> {
         return Err(wrong(message));
     }
     Ok(url)
+}
+
+/// A URL as it may be shown: without what its query names as secret.
+pub(super) fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    if url.query().is_some() {
+        let masked = url.query_pairs().map(|(name, value)| {
+            let value = if names_secret(&name) { "***".into() } else { value };
+            (name.into_owned(), value.into_owned())
+        });
+        shown.query_pairs_mut().clear().extend_pairs(masked.collect::<Vec<_>>());
+    }
+    shown.into()
 }
 
 /// The headers that carry the credentials; nothing shows their values.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Stop;
 use super::address::{BASE_URL, headers, parse_base_url, same_host};
 use super::exchange::{
-    FetchError, Reply, Request, Unanswered, Unreadable, date_of, failed, judge, outage,
+    FetchError, Reply, Request, Seen, Unanswered, Unreadable, date_of, failed, judge, outage,
 };
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
@@ -43,6 +43,8 @@ pub struct ClientSettings {
     pub timeout: Duration,
     /// How long requests may fail, and no answer settle one, before the run ends.
     pub outage: Duration,
+    /// The proxy that the environment names, for messages.
+    pub proxy: Option<String>,
 }
 
 impl ClientSettings {
@@ -57,8 +59,20 @@ impl ClientSettings {
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(60),
             outage: Duration::from_secs(120),
+            proxy: None,
         }
     }
+}
+
+/// A server as messages call it: its host, and the proxy's. Either's path and user stay unsaid.
+fn server_of(base_url: &Url, proxy: Option<&str>) -> String {
+    let host = |url: &Url| {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}{port}", url.host_str().unwrap_or_default())
+    };
+    let proxy = proxy.map(|proxy| Url::parse(proxy).map_or("a proxy".to_owned(), |it| host(&it)));
+    let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+    format!("{}{through}", host(base_url))
 }
 
 /// What came of one attempt.
@@ -69,6 +83,8 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     headers: HeaderMap,
     base_url: Url,
+    /// The server, and the proxy before it, for messages.
+    server: String,
     timeout: Duration,
     throttle: Mutex<Arc<Throttle>>,
     /// The clock that replies correct.
@@ -91,6 +107,10 @@ pub struct Client {
     halted: OnceLock<(ErrorKind, String)>,
     /// Why nothing more is sent for backfills.
     deferred: OnceLock<String>,
+    /// What the server said last.
+    seen: Mutex<Option<Seen>>,
+    /// What is being waited for, while something is.
+    waiting: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Client {
@@ -117,10 +137,12 @@ impl Client {
         settings: &ClientSettings,
         stop: Stop,
     ) -> Result<Self> {
+        let base_url = parse_base_url(&settings.base_url)?;
         Ok(Self {
             transport,
             headers: headers(&settings.credentials)?,
-            base_url: parse_base_url(&settings.base_url)?,
+            server: server_of(&base_url, settings.proxy.as_deref()),
+            base_url,
             timeout: settings.timeout,
             throttle: Mutex::new(Arc::new(Throttle::new(Arc::new(Rate::new(settings.rate))))),
             clock: OnceLock::new(),
@@ -138,6 +160,8 @@ impl Client {
             ends_at: OnceLock::new(),
             halted: OnceLock::new(),
             deferred: OnceLock::new(),
+            seen: Mutex::default(),
+            waiting: Mutex::default(),
         })
     }
 
@@ -196,6 +220,11 @@ impl Client {
         *self.lock_ahead() = None;
     }
 
+    /// Where the API is.
+    pub fn base_url(&self) -> &str {
+        self.base_url.as_str().trim_end_matches('/')
+    }
+
     /// How many requests were sent.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -239,6 +268,12 @@ impl Client {
                     waits += 1;
                     continue;
                 }
+                // A server that has answered before is there.
+                Err(Unanswered { failure: Failure::Unreachable, error, .. })
+                    if self.health().has_answered() =>
+                {
+                    (Failure::Broken, error)
+                }
                 Err(Unanswered { failure, error, .. }) => (failure, error),
             };
             // A wait that the server asked for is no failed attempt.
@@ -261,8 +296,10 @@ impl Client {
             match self.delay(failure, request.is_page, tries, begun) {
                 Some(delay) if !shrink => {
                     tracing::info!(attempt, delay_ms = millis(delay), "{error}; trying again");
+                    self.note_waiting(Some(format!("{error}; trying again")));
                     self.pause(delay).await?;
                 }
+                _ if failure == Failure::Unreachable => return Err(self.halt(error)),
                 _ if self.is_out() => return Err(self.halt(outage(self.outage, error))),
                 _ => return Err(FetchError::Failed(failure, error)),
             }
@@ -307,6 +344,7 @@ impl Client {
             return Err(self.halt(error));
         }
         tracing::warn!(seconds = wait.as_secs(), "the API asks to wait: {error}");
+        self.note_waiting(Some(format!("waiting for {} s, as the API asks", wait.as_secs())));
         let throttle = self.throttle();
         throttle.close_until(Instant::now() + wait);
         let given_back = throttle.give_back().await;
@@ -349,8 +387,10 @@ impl Client {
         ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
+        let url = get.url.clone();
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
+        *self.lock_seen() = Some(Seen::of(&url, exchanged.as_ref().ok()));
         let answer = answer(exchanged.as_ref());
         let path = &request.path;
         tracing::debug!(path, answer, elapsed_ms = millis(asked_at.elapsed()), "asked");
@@ -358,7 +398,8 @@ impl Client {
         self.compare_clocks(exchanged.as_ref().ok().and_then(date_of), asked_at);
         let server_now =
             || self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
-        Ok(exchanged.map_err(failed).and_then(|exchanged| judge(exchanged, asked_at, server_now)))
+        let exchanged = exchanged.map_err(|severed| failed(severed, &self.server));
+        Ok(exchanged.and_then(|exchanged| judge(exchanged, asked_at, server_now)))
     }
 
     /// Sends nothing more for backfills, for this reason.
@@ -412,6 +453,16 @@ impl Client {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the server said last, for a person to look at.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<Seen> {
+        self.lock_seen().clone()
+    }
+
+    fn lock_seen(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_ahead(&self) -> MutexGuard<'_, Option<(Request, Sent)>> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -458,6 +509,9 @@ impl Client {
         if let Some(delay) = self.retry.delay(failure, attempt, random) {
             return Some(delay);
         }
+        if failure == Failure::Unreachable {
+            return None;
+        }
         let begun = begun.saturating_duration_since(self.begun);
         self.health().tries_on(failure, is_page, begun).then_some(self.retry.longest)
     }
@@ -482,7 +536,18 @@ impl Client {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is being waited for, while something is.
+    #[must_use]
+    pub fn waiting(&self) -> Option<String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_waiting(&self, what: Option<String>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
     fn note_answer(&self) {
+        self.note_waiting(None);
         self.health().settle(self.begun.elapsed());
     }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::{AGE, DATE};
+use http::header::{AGE, CONTENT_TYPE, DATE};
+use reqwest::Url;
 use tokio::time::Instant;
 
+use super::address::shown;
 use super::envelope::{next_link, retry_after, total};
 use super::transport::{Break, Exchanged, Severed};
 use crate::error::{Error, ErrorKind};
@@ -49,6 +51,35 @@ pub struct Reply {
     pub total: Option<u64>,
     /// When it was asked for: what changed at the source since may not be in it.
     pub asked_at: Instant,
+}
+
+/// What a server said last, whatever it was, for a person to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The whole URL, without secrets.
+    pub url: String,
+    /// The status, if there was a reply.
+    pub status: Option<u16>,
+    /// What the reply calls its body.
+    pub content_type: Option<String>,
+    /// The beginning of the body.
+    pub beginning: String,
+}
+
+/// How much of a body is kept for people.
+const BEGINNING: usize = 300;
+
+impl Seen {
+    pub(super) fn of(url: &Url, exchanged: Option<&Exchanged>) -> Self {
+        let content_type = exchanged.and_then(|it| it.headers().get(CONTENT_TYPE));
+        let body = exchanged.map(|it| &it.body()[..it.body().len().min(BEGINNING)]);
+        Self {
+            url: shown(url),
+            status: exchanged.map(|it| it.status().as_u16()),
+            content_type: content_type.and_then(|it| it.to_str().ok()).map(str::to_owned),
+            beginning: String::from_utf8_lossy(body.unwrap_or_default()).into_owned(),
+        }
+    }
 }
 
 /// Why a caller could not read a reply.
@@ -161,13 +192,20 @@ pub(super) fn date_of(exchanged: &Exchanged) -> Option<DateTime<Utc>> {
 }
 
 /// What an exchange means that was cut off.
-pub(super) fn failed(severed: Severed) -> Unanswered {
+pub(super) fn failed(severed: Severed, server: &str) -> Unanswered {
     let (failure, kind) = match severed.at {
+        Break::NoSuchHost => (Failure::Unreachable, ErrorKind::Unavailable),
+        Break::Untrusted => (Failure::Unreachable, ErrorKind::Config),
         Break::NoAnswer => (Failure::TooLarge, ErrorKind::Unavailable),
         Break::Endless => (Failure::TooLarge, ErrorKind::Data),
         Break::NoConnection | Break::Torn => (Failure::Broken, ErrorKind::Unavailable),
     };
-    let error = Error::new(kind, severed.at.to_string());
+    let error = Error::new(kind, format!("{} ({server})", severed.at));
+    let error = if failure == Failure::Unreachable {
+        error.with_hint("check the base URL, the proxy, and what this machine trusts")
+    } else {
+        error
+    };
     let error = match severed.source {
         Some(source) => error.with_source(source),
         None => error,
@@ -182,7 +220,9 @@ fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
             let message = "the API says that the quota is spent; it is renewed on Sunday 00:00 UTC";
             (ErrorKind::Exhausted, message.to_owned())
         }
-        Failure::Unauthorized => (ErrorKind::Denied, "no credentials arrived (401)".to_owned()),
+        Failure::Unauthorized => {
+            (ErrorKind::Denied, "the credentials were not accepted (401)".to_owned())
+        }
         Failure::Forbidden => (ErrorKind::Denied, "the credentials were refused (403)".to_owned()),
         Failure::NoSuchPath => (ErrorKind::Config, "the API has no such path (403)".to_owned()),
         Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
@@ -193,6 +233,7 @@ fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
         Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
         Failure::Deferred
         | Failure::TooLarge
+        | Failure::Unreachable
         | Failure::Broken
         | Failure::NoList
         | Failure::Garbled => (ErrorKind::Unavailable, format!("the API failed ({status})")),

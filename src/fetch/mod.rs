@@ -19,8 +19,8 @@ mod transport;
 
 pub use address::BASE_URL;
 pub use client::{Client, ClientSettings};
-pub use exchange::{FetchError, Reply, Request, Unreadable};
-pub use requests::{Asked, first_page, request};
+pub use exchange::{FetchError, Reply, Request, Seen, Unreadable};
+pub use requests::{Asked, first_page, headers, percent_encode, request};
 pub use stop::Stop;
 pub use throttle::{Allowance, Refusal, Slot};
 pub use transport::{Break, Exchanged, Get, Severed, Transport};

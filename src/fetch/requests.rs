@@ -47,14 +47,20 @@ impl Asked<'_> {
     }
 }
 
-/// What asks for the first page of an endpoint, in pages like these: of the last week where it
-/// takes windows, or of yesterday where its records are dated by them.
+/// What asks for the first page of an endpoint, in pages like these. Where it takes windows: of
+/// this range; else of the last week, or of yesterday where its records are dated by windows.
 #[must_use]
-pub fn first_page<'a>(endpoint: &Endpoint, paging: &'a Paging, now: DateTime<Utc>) -> Asked<'a> {
+pub fn first_page<'a>(
+    endpoint: &Endpoint,
+    paging: &'a Paging,
+    now: DateTime<Utc>,
+    range: Option<Window>,
+) -> Asked<'a> {
     let today = TimeUnit::Day.floor(now);
     let days = |count: i32| TimeUnit::Day.shift(today, -count).unwrap_or(today);
     let window = match endpoint.dated {
         _ if endpoint.window.is_none() => None,
+        _ if range.is_some() => range,
         Dated::Window => Some(Window::new(days(1), today)),
         Dated::Field { .. } | Dated::Run => Some(Window::new(days(7), now)),
     };
@@ -162,8 +168,9 @@ fn slice_query(slice: Slice, names: &SkipLimit) -> Vec<(String, String)> {
     query
 }
 
-/// The endpoint's own headers; what came from the environment is never shown.
-fn headers(texts: &Headers) -> HeaderMap {
+/// An endpoint's own headers; what came from the environment is never shown.
+#[must_use]
+pub fn headers(texts: &Headers) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, text) in texts.iter() {
         let (value, is_secret) = match text {
@@ -184,7 +191,8 @@ fn headers(texts: &Headers) -> HeaderMap {
 }
 
 /// Encodes what is not unreserved, so that an id is one path segment whatever it holds.
-fn percent_encode(text: &str) -> String {
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

@@ -34,7 +34,7 @@ pub(super) fn answer(exchanged: Result<&Exchanged, &Severed>) -> String {
 
 fn how(at: Break) -> &'static str {
     match at {
-        Break::NoConnection => "no_connection",
+        Break::NoSuchHost | Break::Untrusted | Break::NoConnection => "no_connection",
         Break::NoAnswer => "no_answer",
         Break::Torn => "torn",
         Break::Endless => "endless",

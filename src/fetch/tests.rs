@@ -92,6 +92,31 @@ async fn answers_that_settle_requests_keep_a_run_going() {
     }
 }
 
+/// B12: a server that was never reached and whose name does not resolve ends the run in seconds; one
+/// that has answered is waited for as in any outage.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_does_not_resolve_ends_a_run_that_nothing_has_answered() {
+    for (answers, seconds) in [(0, 0..5), (1, 120..200)] {
+        let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let sent = move |_: Get| match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            sent if sent < answers => answered(200, "{}"),
+            _ => ready(Err(Break::NoSuchHost.into())),
+        };
+        let client = client(sent);
+        for _ in 0..answers {
+            outcome(&client, &mut 0).await.unwrap();
+        }
+        let begun = Instant::now();
+        let Err(FetchError::Halted(error)) = outcome(&client, &mut 0).await else {
+            panic!("the run goes on");
+        };
+        assert!(seconds.contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let host = "does not resolve (rest-api.copilot.clari.com)";
+        assert!(answers > 0 || error.to_string().contains(host), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_clients_patience_ends_and_is_taken_for_a_reply_that_is_too_large() {
     let client = client(|_: Get| async {

@@ -57,6 +57,10 @@ where
 /// How an exchange broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
+    /// The host's name does not resolve.
+    NoSuchHost,
+    /// The server's certificate does not verify.
+    Untrusted,
     /// Nobody could be reached.
     NoConnection,
     /// No answer came in time.
@@ -70,6 +74,8 @@ pub enum Break {
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NoSuchHost => "the host's name does not resolve",
+            Self::Untrusted => "the server's certificate does not verify",
             Self::NoConnection => "no connection",
             Self::NoAnswer => "no answer in time",
             Self::Torn => "the connection broke",
@@ -98,12 +104,28 @@ impl From<reqwest::Error> for Severed {
         let at = if error.is_timeout() {
             Break::NoAnswer
         } else if error.is_connect() {
-            Break::NoConnection
+            why_unconnected(&error)
         } else {
             Break::Torn
         };
         Self { at, source: Some(Box::new(error.without_url())) }
     }
+}
+
+/// Why there is no connection, as far as the libraries below say so, in words only.
+fn why_unconnected(error: &reqwest::Error) -> Break {
+    let mut cause: Option<&dyn StdError> = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("dns error") || text.contains("lookup address") {
+            return Break::NoSuchHost;
+        }
+        if text.contains("certificate") {
+            return Break::Untrusted;
+        }
+        cause = error.source();
+    }
+    Break::NoConnection
 }
 
 /// HTTP over the network.

@@ -95,7 +95,7 @@ impl Snapshot {
         let mut gathered = Gathered::default();
         let is_read = wanted.is_empty() && self.manifest().settled;
         for entry in self.manifest().partitions.values().filter(|_| is_read) {
-            gather_object(self.table().store().existing(&entry.object)?, &mut gathered)?;
+            gather_object(self.table().store().existing_of(entry)?, &mut gathered)?;
         }
         Ok(gathered)
     }

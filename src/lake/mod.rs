@@ -28,7 +28,7 @@ pub use ledger::Ledger;
 pub use presence::{Presence, PresentLake};
 pub use recovery::audit::{Finding, audit};
 pub use store::{Breakdown, Observer, Store, token, unique_name};
-pub use table::history::{SchemaChange, schema_changes};
+pub use table::history::{SchemaChange, Since, TableChanges, partition_changes, schema_changes};
 pub use table::manifests::{manifest_at, newest_manifest};
 pub use table::snapshot::Snapshot;
 pub use table::transaction::PartitionChange;

@@ -28,6 +28,12 @@ const LOOKED_AT: usize = 10;
 /// In how many folders a lake next door is looked for.
 const NEIGHBOURS: usize = 100;
 
+/// Whether a folder above a lake, or its own, is called like a partition, so that readers who look at
+/// whole paths would find two dates in each.
+fn looks_partitioned(place: &str) -> bool {
+    place.split(['/', '\\']).any(|name| name.to_ascii_lowercase().starts_with("dt="))
+}
+
 /// What is at a location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
@@ -125,6 +131,12 @@ impl Store {
         let place = self.location();
         let (message, near) = match self.presence(catalogue)? {
             Presence::Lake | Presence::Objects => return Ok(()),
+            Presence::Vacant if looks_partitioned(&place) => {
+                let message = format!(
+                    "{place} is in a folder called dt=…, which readers take for a partition"
+                );
+                (message, None)
+            }
             Presence::Vacant => match self.lake_around() {
                 None => return Ok(()),
                 Some(lake) => (format!("{place} is inside the lake at {lake}"), Some(lake)),

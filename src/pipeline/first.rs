@@ -86,7 +86,9 @@ impl Export {
 /// The first list of a task.
 fn scan_of(endpoint: &Endpoint, task: Task) -> Option<Scan<'static>> {
     Some(match task {
-        Task::List(window) => Scan { window: Some(window), ..Scan::default() },
+        Task::List(window) | Task::Range(window) => {
+            Scan { window: Some(window), ..Scan::default() }
+        }
         Task::Modified { since, before } => {
             let window = Window::new(DateTime::UNIX_EPOCH, before);
             let window = endpoint.window.is_some().then_some(window);

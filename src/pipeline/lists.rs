@@ -12,7 +12,7 @@ use super::snapshots::snapshot;
 use super::table_run::TableRun;
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Progress, Scope};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Driver, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Manifest, Purpose};
 use crate::plan::{self, Planned, Task};
@@ -133,7 +133,8 @@ async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result
         if state.absent {
             return Ok(());
         }
-        let complete = !state.has_failed();
+        // Of named parents alone, nothing is known of the rest.
+        let complete = !state.has_failed() && export.settings.ids.is_empty();
         let is_known = state.changes_complete || (intent.is_first && complete);
         (state.watermark(now).filter(|_| is_known), complete)
     };
@@ -177,6 +178,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
                 let _ = read(table, &Scan::default(), None).await?;
             }
         },
+        Task::Range(window) => range(table, window, purpose).await?,
         Task::Snapshot { day } => snapshot(export, table, day).await?,
     }
     if purpose == Purpose::Backfill {
@@ -217,6 +219,21 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purp
             }
         })
         .await;
+    Ok(())
+}
+
+/// Reads the records of a whole range, which replace those that the same range had.
+async fn range(table: &TableRun<'_>, window: Window, purpose: Purpose) -> Result<()> {
+    let Some(parameters) = &table.endpoint.window else { return Ok(()) };
+    let (name, day) = (parameters.range_name(window), plan::day(window.from));
+    let parent = Some(Driver::of(&name));
+    let scan = Scan { window: Some(window), day: Some(day), parent, purpose, ..Scan::default() };
+    let mut listed = Listed::default();
+    let outcome = read(table, &scan, Some(&mut listed)).await?;
+    if outcome.is_complete() && !table.state().await.absent {
+        let listing = listed.complete(Scope::Parent { id: name.into(), day });
+        table.add(|change| change.statements.listings.extend(listing)).await;
+    }
     Ok(())
 }
 

@@ -27,9 +27,12 @@ use self::children::{due, parents};
 pub use self::spending::pay_from_ledger;
 use self::table_run::{TableRun, blocking};
 use crate::clock::Clock;
+use crate::decode::is_no_data;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Client, FetchError, Request, Stop, first_page, request};
+use crate::fetch::{
+    BASE_URL, Client, FetchError, Reply, Request, Stop, Unreadable, first_page, request,
+};
 use crate::lake::{Lake, Ledger, Store, clear_forgotten, unique_name};
 use crate::manifest::{Granularity, Manifest};
 use crate::partition::Partition;
@@ -92,6 +95,7 @@ impl Export {
     /// `Corrupt` or `Unavailable` when the lake cannot be read or written. That the API failed
     /// halfway is no error: the report says what is missing.
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
+        self.check_ids(endpoints)?;
         self.client.correct(self.clock.clone());
         let (started_at, known) = (self.clock.now(), self.clock.ahead());
         let run = run_name(started_at);
@@ -311,13 +315,29 @@ impl Export {
     async fn check_credentials(&self, endpoints: &[&Endpoint]) -> Result<()> {
         let Some(request) = self.credentials_request(endpoints) else { return Ok(()) };
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
-        match self.client.get(&request, &mut 0, |_| Ok(())).await {
+        let read = |reply: &Reply| match is_no_data(&reply.body) {
+            Some(what) => Err(Unreadable::NoList(format!("{what} came in place of JSON"))),
+            None => Ok(()),
+        };
+        match self.client.get(&request, &mut 0, read).await {
             Err(FetchError::Failed(_, error)) if is_own && error.kind() != ErrorKind::Denied => {
                 Ok(())
             }
+            Err(FetchError::Failed(Failure::NotFound | Failure::NoSuchPath, _)) => {
+                Err(self.no_api(&format!("it has no {}", request.path)))
+            }
+            Err(FetchError::Failed(Failure::NoList, error)) => Err(self.no_api(error.message())),
             Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
             Ok(()) => Ok(()),
         }
+    }
+
+    /// The base URL seems to be another server's.
+    fn no_api(&self, why: &str) -> Error {
+        let base_url = self.client.base_url();
+        let message = format!("the API does not seem to be at {base_url}: {why}");
+        Error::new(ErrorKind::Config, message)
+            .with_hint(format!("check --base-url or CLARI_BASE_URL; the vendor's is {BASE_URL}"))
     }
 
     fn credentials_request(&self, endpoints: &[&Endpoint]) -> Option<Request> {
@@ -332,7 +352,7 @@ impl Export {
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
         let endpoint = if is_own { own } else { smallest }?;
         let paging = endpoint.paging.at_most(1);
-        Some(request(endpoint, &first_page(endpoint, &paging, self.settings.now)))
+        Some(request(endpoint, &first_page(endpoint, &paging, self.settings.now, None)))
     }
 
     /// What the week has taken so far.
@@ -348,6 +368,10 @@ impl Export {
         let mut endpoints = Vec::new();
         let answered = ran.iter().any(|ran| ran.answered);
         for ran in ran {
+            let has_status = |status: &str| ran.report.answers.contains_key(status);
+            if ran.report.outcome == Outcome::Absent && !answered && !has_status("403") {
+                return Err(self.no_api("everything that was asked for is not found (404)"));
+            }
             if ran.report.outcome == Outcome::Absent && !answered {
                 return Err(Error::new(
                     ErrorKind::Denied,

@@ -301,7 +301,7 @@ async fn report(
     let error = match cause {
         Cause::Failed(Fault(error)) => {
             outcome.has_failed = true;
-            return report_failure(table, scan, window, error, outcome).await;
+            return report_failure(table, window, error, outcome).await;
         }
         Cause::Stuck(stuck) => {
             let error = Error::new(ErrorKind::Unavailable, stuck.to_string());
@@ -327,13 +327,12 @@ async fn report(
 /// has no such endpoint.
 async fn report_failure(
     table: &TableRun<'_>,
-    scan: &Scan<'_>,
     window: Option<Window>,
     error: FetchError,
     outcome: &mut Outcome,
 ) {
     match error {
-        FetchError::Failed(Failure::NotFound, _) if scan.parent.is_some() => {
+        FetchError::Failed(Failure::NotFound, _) if table.endpoint.parent.is_some() => {
             outcome.is_absent = true;
         }
         FetchError::Failed(failure, _) if means_absent(&table.endpoint, failure) => {

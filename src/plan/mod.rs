@@ -15,7 +15,7 @@ use self::steps::{clipped_steps, days, non_empty, pieces, whole_second};
 pub use self::steps::{day, steps};
 use crate::calendar::TimeUnit;
 use crate::config::{Deletes, FullRelist};
-use crate::endpoint::{Dated, Endpoint};
+use crate::endpoint::{Dated, Endpoint, WindowParameters};
 use crate::manifest::{Granularity, LostPartition, Manifest, Purpose};
 use crate::partition::Partition;
 use crate::span::Span;
@@ -42,6 +42,8 @@ pub struct RunSettings {
     pub backfill: Option<Window>,
     /// Ask again for records by key, as far as their parents are in the backfill's range.
     pub refetch: bool,
+    /// `--id`: request the children of these parents, and nothing else.
+    pub ids: Vec<String>,
     /// How often it is done without being asked for.
     pub full_relist: FullRelist,
     /// What becomes of rows whose records are gone.
@@ -66,6 +68,7 @@ impl RunSettings {
             deletes: Deletes::Mark,
             backfill: None,
             refetch: false,
+            ids: Vec::new(),
             evolve: false,
         }
     }
@@ -107,6 +110,8 @@ pub enum Task {
         /// The day that dates them.
         day: i32,
     },
+    /// The records of a whole range, in one request.
+    Range(Window),
     /// Everything there is, as of this day; in days since 1970.
     Snapshot {
         /// The day that dates them.
@@ -120,7 +125,7 @@ impl Task {
     pub fn covers(&self) -> Option<Window> {
         match self {
             Self::List(window) | Self::Day { window, .. } => Some(*window),
-            Self::All | Self::Modified { .. } | Self::Snapshot { .. } => None,
+            Self::All | Self::Modified { .. } | Self::Range(_) | Self::Snapshot { .. } => None,
         }
     }
 }
@@ -153,6 +158,10 @@ pub fn tasks(
         return if settings.backfill.is_some() { Vec::new() } else { snapshot(manifest, settings) };
     }
     let Some(window) = &endpoint.window else { return unwindowed(endpoint, manifest, settings) };
+    if endpoint.is_of_ranges() {
+        let task = Task::Range(range(window, settings));
+        return vec![Planned { task, purpose: Purpose::Nightly }];
+    }
     let granularity = manifest.map_or(Granularity::Day, |manifest| manifest.granularity);
     let nightly: Coverage = nightly(endpoint, manifest, settings).into_iter().collect();
     let left = left_of_backfills(manifest, &nightly, settings);
@@ -175,6 +184,15 @@ pub fn tasks(
     let nightly = nightly.map(|task| Planned { task, purpose: Purpose::Nightly });
     let left = lists(left.windows()).into_iter();
     nightly.chain(left.map(|task| Planned { task, purpose: Purpose::Backfill })).collect()
+}
+
+/// The range that a run asks for as a whole: that of `--from` and `--to`, or the last days.
+fn range(window: &WindowParameters, settings: &RunSettings) -> Window {
+    let unit = window.resolution();
+    let asked = settings.backfill.unwrap_or_else(|| {
+        Window::new(settings.from.unwrap_or(settings.now - settings.first_range), settings.now)
+    });
+    Window::new(unit.floor(asked.from), unit.ceil(asked.to.min(settings.now)))
 }
 
 /// What a run asks of an endpoint that takes no window: everything, until its changes can be asked
@@ -205,7 +223,7 @@ pub fn goal(
     manifest: Option<&Manifest>,
     settings: &RunSettings,
 ) -> Vec<Window> {
-    if endpoint.window.is_none() {
+    if endpoint.window.is_none() || endpoint.is_of_ranges() {
         return Vec::new();
     }
     let believed = believed(manifest, settings);

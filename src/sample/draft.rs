@@ -4,55 +4,123 @@ use chrono::DateTime;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::address::Address;
 use super::going_on::{is_paging, recognise_paging};
 use super::look::{Place, key_of, places, quoted};
+use crate::endpoint::{DateFormat, HeaderText, Headers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Column;
 
-/// An endpoint file for a path and its reply: records at the likeliest place, its key and date
+/// An endpoint file for an address and its reply: records, key and date as they were chosen, or
 /// guessed. `None` when nothing in the reply could be a record.
 #[must_use]
-pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<String> {
-    let place = places(reply).into_iter().next().filter(|place| !is_empty(place, reply))?;
-    let query_of = serde_json_path::JsonPath::parse(&place.path).ok()?;
-    let records = query_of.query(reply).all();
+pub fn draft(address: &Address, reply: &Value, has_next_link: bool) -> Option<String> {
+    let path = match &address.records {
+        Some(path) => path.clone(),
+        None => likeliest(reply)?,
+    };
+    let query_of = serde_json_path::JsonPath::parse(&path).ok()?;
+    let records = match query_of.query(reply).all().as_slice() {
+        [Value::Array(items)] => items.iter().collect(),
+        found => found.to_vec(),
+    };
+    if records.is_empty() {
+        return None;
+    }
     let objects: Vec<&Map<String, Value>> =
         records.iter().filter_map(|it| it.as_object()).collect();
-    let key = if objects.is_empty() { Some("value".to_owned()) } else { key_of(&objects) };
-    let (key, remark) = if let Some(key) = key {
-        (key, "")
-    } else {
-        let first = objects.first().and_then(|object| object.keys().next().cloned())?;
-        (first, "  # nothing tells these records apart for sure: choose the fields that do")
-    };
+    let (key, remark) = key_and_remark(address, &objects)?;
     let mut text = format!(
         "description = {}\npath = {}\nrecords = {}\nkey = [{}]{remark}\n",
-        quoted(&format!("Records of {path}")),
-        quoted(path),
-        quoted(&place.path),
-        quoted(&key),
+        quoted(&format!("Records of {}", address.path.as_str())),
+        quoted(address.path.as_str()),
+        quoted(&path),
+        key.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", "),
     );
-    let paging = recognise_paging(reply, query, place.count);
-    text.push_str(&query_table(query, paging.as_deref()));
-    let date = date_of(&objects);
-    match &date {
-        Some(field) => {
-            text.push_str(&format!("\n[dated]\nby = \"field\"\nfield = {}\n", quoted(field)));
-        }
-        None => text.push_str("\n[dated]\nby = \"run\"\n"),
+    if let Some(format) = &address.date_format {
+        text.push_str(&format!("date_format = {}\n", quoted(format.as_str())));
     }
+    if let Some(unit) = address.time_unit.and_then(|unit| toml::Value::try_from(unit).ok()) {
+        text.push_str(&format!("time_unit = {unit}\n"));
+    }
+    let query: Vec<(String, String)> = address
+        .query
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().to_owned()))
+        .collect();
+    let paging = recognise_paging(reply, &query, records.len(), has_next_link);
+    text.push_str(&query_table(&query, paging.as_deref()));
+    text.push_str(&headers_table(&address.headers));
+    let date = date_of(&objects);
+    text.push_str(&dated_tables(address, date.as_deref()));
     if let Some(paging) = paging {
         text.push_str(&format!("\n[paging]\n{paging}"));
     }
-    text.push_str(&format!(
-        "\n[[column]]\nname = {}\ntype = \"string\"\nconvert = true\n",
-        quoted(&key)
-    ));
-    if let Some(field) = date.filter(|field| *field != key) {
+    for name in &key {
+        let name = quoted(name);
+        text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"string\"\n"));
+    }
+    if let Some(field) = date.filter(|field| !key.contains(field)) {
         let name = quoted(&field);
         text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"timestamp\"\n"));
     }
     Some(text)
+}
+
+/// The likeliest place, unless that is but the reply around a list that happens to be empty.
+fn likeliest(reply: &Value) -> Option<String> {
+    let place = places(reply).into_iter().next().filter(|place| !is_empty(place, reply))?;
+    Some(place.path)
+}
+
+/// The fields of the key, as they were chosen, or one that is guessed, with a remark where nothing
+/// tells the records apart for sure.
+fn key_and_remark(
+    address: &Address,
+    objects: &[&Map<String, Value>],
+) -> Option<(Vec<String>, &'static str)> {
+    if !address.key.is_empty() {
+        return Some((address.key.clone(), ""));
+    }
+    if objects.is_empty() {
+        return Some((vec!["value".to_owned()], ""));
+    }
+    if let Some(key) = key_of(objects) {
+        return Some((vec![key], ""));
+    }
+    let first = objects.first().and_then(|object| object.keys().next().cloned())?;
+    let remark = "  # nothing tells these records apart for sure: choose the fields that do";
+    Some((vec![first], remark))
+}
+
+/// The headers, of which no value is a secret.
+fn headers_table(headers: &Headers) -> String {
+    let lines = headers.iter().map(|(name, text)| {
+        let value = match text {
+            HeaderText::Plain(text) => text.clone(),
+            HeaderText::Environment(variable, _) => format!("env:{variable}"),
+        };
+        format!("{} = {}\n", quoted(name), quoted(&value))
+    });
+    if headers.is_empty() {
+        String::new()
+    } else {
+        format!("\n[headers]\n{}", lines.collect::<String>())
+    }
+}
+
+/// What dates the records, and the window where the address names one.
+fn dated_tables(address: &Address, date: Option<&str>) -> String {
+    let dated = match (date, address.names_window()) {
+        (Some(field), _) => format!("\n[dated]\nby = \"field\"\nfield = {}\n", quoted(field)),
+        (None, true) => "\n[dated]\nby = \"window\"\n".to_owned(),
+        (None, false) => "\n[dated]\nby = \"run\"\n".to_owned(),
+    };
+    if !address.names_window() {
+        return dated;
+    }
+    let format = address.date_format.as_ref().map_or("instant", DateFormat::as_str);
+    format!("{dated}\n[window]\nformat = {}\n", quoted(format))
 }
 
 /// Whether the likeliest place is but the reply around a list that happens to be empty.
@@ -67,7 +135,7 @@ fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
     let stays = |name: &str| paging.is_none() || !is_paging(name);
     let mut table: Vec<(&str, Vec<String>)> = Vec::new();
     for (name, value) in query.iter().filter(|(name, _)| stays(name)) {
-        let value = quoted(&value.replace(['{', '}'], ""));
+        let value = quoted(value);
         match table.iter_mut().find(|(known, _)| known == name) {
             Some((_, values)) => values.push(value),
             None => table.push((name, vec![value])),
@@ -131,6 +199,10 @@ mod tests {
     use super::*;
     use crate::endpoint::{Endpoint, Paging};
 
+    fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<String> {
+        super::draft(&Address::new(path, query).unwrap(), reply, false)
+    }
+
     #[test]
     fn a_draft_is_an_endpoint() {
         let reply = json!({"items": [
@@ -159,5 +231,36 @@ mod tests {
         assert_eq!(draft("/x", &[], &json!({"items": null})), None);
         assert_eq!(draft("/x", &[], &json!("text")), None);
         assert_eq!(draft("/x", &[], &json!([])), None);
+    }
+
+    /// B15: one call by its id is one record, whatever lists it holds.
+    #[test]
+    fn one_record_is_chosen_before_the_lists_in_it() {
+        let call = json!({"call": {"id": "c", "title": "t", "status": "DONE", "duration": 5,
+            "transcript": [{"text": "a", "start": 0, "end": 1}, {"text": "b", "start": 1, "end": 2}],
+            "users": [{"userId": "u", "userEmail": "a@example.com"}]}});
+        let text = draft("/call-details", &[], &call).unwrap();
+        assert!(text.contains("records = \"$.call\"\nkey = [\"id\"]"), "{text}");
+        let whole = json!({"id": "a", "name": "n", "kind": "k", "contacts": [{"id": "x"}]});
+        assert!(draft("/x", &[], &whole).unwrap().contains("records = \"$\""));
+        let list = json!({"id": "request-1", "calls": [{"id": "x"}, {"id": "y"}]});
+        assert!(draft("/x", &[], &list).unwrap().contains("records = \"$.calls[*]\""));
+    }
+
+    /// B2: macros stay macros, and what was chosen is not guessed.
+    #[test]
+    fn macros_and_choices_are_kept() {
+        let query = [("since", "{now-1}"), ("until", "{window.to}")];
+        let query = query.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut address = Address::new("/x/{now}", &query).unwrap();
+        address.records = Some("$.b[*]".to_owned());
+        address.key = vec!["m".to_owned(), "n".to_owned()];
+        address.date_format = DateFormat::try_from("day".to_owned()).ok();
+        let reply = json!({"a": [{"id": 1}], "b": [{"m": 1, "n": "a"}, {"m": 1, "n": "b"}]});
+        let text = super::draft(&address, &reply, true).unwrap();
+        let endpoint = Endpoint::from_toml("x", &text).unwrap();
+        assert_eq!(endpoint.query["since"].all()[0].as_str(), "{now-1}");
+        assert_eq!((endpoint.path.as_str(), endpoint.key.len()), ("/x/{now}", 2));
+        assert!(matches!(endpoint.paging, Paging::NextLink(_)), "{text}");
     }
 }

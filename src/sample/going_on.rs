@@ -41,16 +41,21 @@ pub(super) fn is_paging(name: &str) -> bool {
 }
 
 /// How a reply of so many records seems to go on, as the lines of a `[paging]`; `None` when neither
-/// it nor the query that it answers says so.
+/// it, nor its `Link` header, nor the query that it answers says so.
 #[must_use]
 pub fn recognise_paging(
     reply: &Value,
     query: &[(String, String)],
     records: usize,
+    has_next_link: bool,
 ) -> Option<String> {
     let mut members = Vec::new();
     shallow(reply, "$", 0, &mut members);
     let asked = Asked { query };
+    if has_next_link {
+        let size = asked.one_of(&SIZES).map(|_| asked.size("limit", None)).unwrap_or_default();
+        return Some(format!("style = \"link_header\"\n{size}"));
+    }
     by_link(&members, &asked)
         .or_else(|| by_cursor(&members, &asked))
         .or_else(|| by_number(&members, &asked, records))
@@ -197,13 +202,13 @@ mod tests {
             (json!({"@odata.nextLink": "/x?$skip=1"}), "next_link"),
             (json!({"page": 1, "total_pages": 3, "rows": []}), "page_number"),
         ] {
-            let paging = recognise_paging(&reply, &[], 1).unwrap();
+            let paging = recognise_paging(&reply, &[], 1, false).unwrap();
             assert!(paging.contains(&format!("style = \"{expected}\"")), "{reply}: {paging}");
             let paging: Paging = toml::from_str(&paging).unwrap();
             assert_ne!(paging, Paging::Whole);
         }
-        assert_eq!(recognise_paging(&json!([{"id": 1, "next": "x"}]), &[], 1), None);
-        assert_eq!(recognise_paging(&json!({"items": [], "next": null}), &[], 1), None);
+        assert_eq!(recognise_paging(&json!([{"id": 1, "next": "x"}]), &[], 1, false), None);
+        assert_eq!(recognise_paging(&json!({"items": [], "next": null}), &[], 1, false), None);
     }
 
     /// What would be lost without a word if a first reply were taken for all there is.
@@ -245,7 +250,7 @@ mod tests {
                  limit = 'pageSize'\npage_size = 7",
             ),
         ] {
-            let lines = recognise_paging(&reply, &asked(query), 20).unwrap_or_default();
+            let lines = recognise_paging(&reply, &asked(query), 20, false).unwrap_or_default();
             let paging = |text: &str| toml::from_str::<Paging>(text).ok();
             assert_eq!(paging(&lines), paging(expected), "{reply} {query}: {lines}");
             assert_eq!(lines.is_empty(), expected.is_empty());

@@ -1,5 +1,6 @@
 //! Looking around in a reply: where records may be, and how it may go on.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -18,40 +19,76 @@ pub struct Place {
     pub fields: Vec<String>,
     /// The field that seems to tell them apart, and its value in the first one.
     pub key: Option<(String, String)>,
+    /// How many of the first one's members are no lists, objects or nulls.
+    #[serde(skip)]
+    plain: usize,
 }
 
 /// Deeper places are not looked for.
 const MAX_DEPTH: usize = 8;
 
-/// Every list of a reply whose items may be records, the likeliest first.
+/// Every place of a reply whose values may be records, the likeliest first: lists, objects by
+/// themselves, and maps of objects.
 #[must_use]
 pub fn places(reply: &Value) -> Vec<Place> {
-    let mut lists = BTreeMap::new();
-    gather(reply, "$", 0, &mut lists);
+    let mut found = BTreeMap::new();
+    gather(reply, "$", 0, &mut found);
     let mut places: Vec<Place> =
-        lists.into_iter().filter_map(|(path, items)| place(path, &items)).collect();
-    if let Value::Object(_) = reply {
-        places.extend(place("$".to_owned(), &[reply]));
-    }
-    places.sort_by_key(rank);
+        found.into_iter().filter_map(|(path, items)| place(path, &items)).collect();
+    let records: Vec<String> =
+        places.iter().filter(|it| it.is_record()).map(|it| it.path.clone()).collect();
+    let is_inside = |place: &Place| {
+        records.iter().any(|record| {
+            let rest = place.path.strip_prefix(record.as_str());
+            rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+        })
+    };
+    places.sort_by_key(|place| place.rank(is_inside(place)));
     places
 }
 
-/// The likeliest come first: whole objects before bare values, and those before the reply itself if
-/// nothing in it is an id; lists before what is inside of their items, with a key before without, many fields before few.
-fn rank(place: &Place) -> (bool, usize, bool, std::cmp::Reverse<usize>, String) {
-    let nested = place.path.matches("[*]").count();
-    let depth = if nested == 0 { usize::MAX } else { nested };
-    let fields = std::cmp::Reverse(place.fields.len());
-    let is_envelope = place.path == "$" && place.key.is_none();
-    (place.fields.is_empty() || is_envelope, depth, place.key.is_none(), fields, place.path.clone())
+/// How many members of a plain type an object has at least that is a record rather than an envelope.
+const MEMBERS: usize = 3;
+
+impl Place {
+    /// Whether the field that tells records apart is one by its name, and not by chance.
+    fn has_real_key(&self) -> bool {
+        self.key.as_ref().is_some_and(|(name, _)| usual(name) < CHANCE)
+    }
+
+    fn is_single(&self) -> bool {
+        !self.path.contains('*')
+    }
+
+    /// Whether it is an object by itself that is a record for sure.
+    fn is_record(&self) -> bool {
+        self.is_single() && self.has_real_key() && self.plain >= MEMBERS
+    }
+
+    /// The likeliest come first: whole objects before bare values and before what is around a list;
+    /// a real key before one by chance; a record before the lists inside of it, and any list before
+    /// what is inside of its items; many fields before few.
+    fn rank(&self, is_inside: bool) -> impl Ord + use<> {
+        let nested = self.path.matches('*').count();
+        let is_weak = self.is_single() && !self.is_record();
+        (
+            self.fields.is_empty() || (is_weak && self.key.is_none()),
+            !self.has_real_key(),
+            is_inside,
+            is_weak,
+            nested,
+            self.key.is_none(),
+            Reverse(self.fields.len()),
+            self.path.clone(),
+        )
+    }
 }
 
 fn gather<'v>(
     value: &'v Value,
     path: &str,
     depth: usize,
-    lists: &mut BTreeMap<String, Vec<&'v Value>>,
+    places: &mut BTreeMap<String, Vec<&'v Value>>,
 ) {
     if depth > MAX_DEPTH {
         return;
@@ -59,18 +96,45 @@ fn gather<'v>(
     match value {
         Value::Array(items) => {
             let path = format!("{path}[*]");
-            lists.entry(path.clone()).or_default().extend(items);
+            places.entry(path.clone()).or_default().extend(items);
             for item in items {
-                gather(item, &path, depth + 1, lists);
+                gather(item, &path, depth + 1, places);
+            }
+        }
+        Value::Object(members) if is_map(members) => {
+            // The names are data: one path leads to all that they name.
+            let path = format!("{path}.*");
+            places.entry(path.clone()).or_default().extend(members.values());
+            for member in members.values() {
+                gather(member, &path, depth + 1, places);
             }
         }
         Value::Object(members) => {
+            if !path.contains('*') && (path == "$" || members.values().any(is_plain)) {
+                places.entry(path.to_owned()).or_default().push(value);
+            }
             for (name, member) in members {
-                gather(member, &format!("{path}{}", step(name)), depth + 1, lists);
+                gather(member, &format!("{path}{}", step(name)), depth + 1, places);
             }
         }
         _ => {}
     }
+}
+
+/// Whether an object is a map: several objects of the same members, named by data.
+fn is_map(members: &Map<String, Value>) -> bool {
+    let mut objects = members.values().map(Value::as_object);
+    let Some(Some(first)) = objects.next() else { return false };
+    let alike = |it: Option<&Map<String, Value>>| {
+        it.is_some_and(|it| {
+            it.keys().filter(|name| first.contains_key(*name)).count() * 2 > first.len()
+        })
+    };
+    members.len() > 1 && first.values().any(is_plain) && objects.all(alike)
+}
+
+fn is_plain(value: &Value) -> bool {
+    value.is_string() || value.is_number() || value.is_boolean()
 }
 
 /// A member's name as a path has it.
@@ -100,7 +164,8 @@ fn place(path: String, items: &[&Value]) -> Option<Place> {
         let value = objects.first()?.get(&field).and_then(text_of)?;
         Some((field, value))
     });
-    Some(Place { path, count: items.len(), fields, key })
+    let plain = objects.first().map_or(0, |it| it.values().filter(|it| is_plain(it)).count());
+    Some(Place { path, count: items.len(), fields, key, plain })
 }
 
 /// The field that tells objects apart: one that all have, each with another text or number, by
@@ -113,19 +178,26 @@ pub(super) fn key_of(objects: &[&Map<String, Value>]) -> Option<String> {
         values.dedup();
         values.len() == objects.len() && values.iter().all(Option::is_some)
     };
-    let usual = |name: &&String| {
-        let lower = name.to_ascii_lowercase();
-        match lower.as_str() {
-            "id" => 0,
-            "uuid" | "guid" | "_id" => 1,
-            _ if lower.ends_with("_id") || name.ends_with("Id") || name.ends_with("ID") => 2,
-            "key" | "code" | "slug" | "name" | "email" => 3,
-            _ => 4,
-        }
-    };
     let mut names: Vec<_> = first.keys().filter(tells_apart).collect();
-    names.sort_by_key(usual);
-    names.into_iter().find(|name| usual(name) < 4 || objects.len() > 1).cloned()
+    names.sort_by_key(|name| usual(name));
+    names.into_iter().find(|name| usual(name) < NO_KEY || objects.len() > 1).cloned()
+}
+
+/// From here on a name is that of a key by chance.
+const CHANCE: u8 = 3;
+/// From here on it is no usual name of a key.
+const NO_KEY: u8 = 4;
+
+/// How usual a name is for the field that tells records apart, 0 first.
+fn usual(name: &str) -> u8 {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "id" => 0,
+        "uuid" | "guid" | "_id" => 1,
+        _ if lower.ends_with("_id") || name.ends_with("Id") || name.ends_with("ID") => 2,
+        "key" | "code" | "slug" | "name" | "email" => CHANCE,
+        _ => NO_KEY,
+    }
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -162,6 +234,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn maps_and_single_objects_are_places_too() {
+        let reply = json!({"users": {"u1": {"id": "u1", "n": 1}, "u2": {"id": "u2", "n": 2}},
+            "meta": {"took": 3, "unit": "ms"}});
+        let places = places(&reply);
+        let paths: Vec<_> = places.iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(paths, ["$.users.*", "$", "$.meta"]);
+        assert_eq!(places[0].key, Some(("id".to_owned(), "u1".to_owned())));
+    }
 
     #[test]
     fn every_list_of_records_is_found_and_the_likeliest_comes_first() {

@@ -4,6 +4,7 @@
 //! would have, where else records may be, how the reply may go on. Never here: a lake; nothing is
 //! written.
 
+mod address;
 mod draft;
 mod going_on;
 mod look;
@@ -16,14 +17,16 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+pub use self::address::Address;
 pub use self::draft::{columns as draft_columns, draft};
 pub use self::going_on::recognise_paging;
 pub use self::look::{Place, places};
-use crate::decode::{Origin, RecordDecoder};
-use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
+use crate::decode::{Origin, RecordDecoder, is_no_data};
+use crate::endpoint::{Catalogue, Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, Client, FetchError, Request, Unreadable, first_page, request};
 use crate::schema::Column;
+use crate::window::Window;
 
 /// The most records that a sample asks for, where that can be said.
 pub const RECORDS: u32 = 10;
@@ -33,6 +36,8 @@ pub const RECORDS: u32 = 10;
 pub struct Sample {
     /// The path that was asked for.
     pub path: String,
+    /// The whole URL, without secrets.
+    pub url: String,
     /// The status of the reply.
     pub status: u16,
     /// How long it took, all attempts included.
@@ -58,52 +63,72 @@ struct Read {
     value: Value,
     body: bytes::Bytes,
     took: Duration,
+    /// Whether its `Link` header leads to a next page.
+    has_next_link: bool,
+    url: String,
 }
 
-/// Asks an endpoint for a first, small page; of a chained one, for what this parent drives.
+/// How much of an endpoint is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent<'a> {
+    /// The parent, of a chained endpoint.
+    pub parent: Option<Driver<'a>>,
+    /// The window, where that is not what a first page is usually of.
+    pub range: Option<Window>,
+}
+
+/// Asks an endpoint for a first, small page, of this extent.
 ///
 /// # Errors
 /// When there is no reply, or it is no JSON.
 pub async fn sample(
     client: &Client,
     endpoint: &Endpoint,
-    parent: Option<Driver<'_>>,
+    Extent { parent, range }: Extent<'_>,
     now: DateTime<Utc>,
 ) -> Result<Sample> {
     let paging = endpoint.paging.at_most(RECORDS);
-    let asked = Asked { parent, ..first_page(endpoint, &paging, now) };
+    let asked = Asked { parent, ..first_page(endpoint, &paging, now, range) };
     let request = Request { shrinkable: false, ..request(endpoint, &asked) };
     let read = read(client, &request).await?;
     let day = asked.window.map_or(now, |window| window.from);
     let origin = Origin {
         fetched_at: now.timestamp_micros(),
-        parent: parent.map(|parent| parent.id.into()),
+        parent: parent.map(|parent| parent.id.into()).or_else(|| range_of(endpoint, &asked)),
         day: Some(crate::window::day_of(day.date_naive())),
         found_on: None,
     };
     Ok(understand(endpoint, &request, &read, &origin))
 }
 
+/// What the range is called that a request asks for as a whole.
+fn range_of(endpoint: &Endpoint, asked: &Asked<'_>) -> Option<Arc<str>> {
+    let parameters = endpoint.window.as_ref().filter(|_| endpoint.is_of_ranges())?;
+    Some(parameters.range_name(asked.window?).into())
+}
+
 /// Asks for what no endpoint describes yet, and makes a first endpoint of what comes.
 ///
 /// # Errors
-/// When there is no reply, or it is no JSON, or holds nothing that could be a record.
+/// When there is no reply, or it is no JSON, or holds nothing that could be a record; when what was
+/// chosen of it makes no endpoint.
 pub async fn sample_url(
     client: &Client,
     name: &str,
-    path: &str,
-    query: &[(String, String)],
+    address: &Address,
     now: DateTime<Utc>,
 ) -> Result<(Sample, String)> {
-    let (path, query) = (path.to_owned(), query.to_vec());
-    let request = Request { path, query, ..Request::default() };
+    let request = address.request(now);
     let read = read(client, &request).await?;
-    let text = draft(&request.path, &request.query, &read.value).ok_or_else(|| {
-        Error::new(ErrorKind::Data, "the reply holds nothing that could be a record")
-            .with_hint("ask where there are some: a wider range of dates, another filter")
-            .with_context(format!("GET {}", request.path))
+    let drafted = draft(address, &read.value, read.has_next_link).ok_or_else(|| {
+        let error = Error::new(ErrorKind::Data, "the reply holds nothing that could be a record");
+        let hint = match &address.records {
+            Some(path) => format!("there is nothing at {path}; leave --records out to see what is"),
+            None => "ask where there are some: a wider range of dates, another filter".to_owned(),
+        };
+        error.with_hint(hint).with_context(format!("GET {}", request.path))
     })?;
-    let endpoint = Endpoint::from_toml(name, &text)?;
+    let endpoint = Endpoint::from_toml(name, &drafted)?;
     let origin = Origin {
         fetched_at: now.timestamp_micros(),
         parent: None,
@@ -112,7 +137,10 @@ pub async fn sample_url(
     };
     let sample = understand(&endpoint, &request, &read, &origin);
     let columns = draft::columns(&sample.columns)?;
-    Ok((sample, draft::with_columns(&text, &columns)))
+    let text = draft::with_columns(&drafted, &columns);
+    // What is saved is what an export accepts.
+    Catalogue::built_in()?.with_file(name, &text)?.check()?;
+    Ok((sample, text))
 }
 
 /// The first id that a sample's records have by a chain's rule, and these fields of its record; of
@@ -157,11 +185,17 @@ fn text(value: &Value) -> Option<String> {
 async fn read(client: &Client, request: &Request) -> Result<Read> {
     let begun = Instant::now();
     let parse = |reply: &crate::fetch::Reply| match serde_json::from_slice(&reply.body) {
-        Ok(value) => Ok((value, reply.body.clone())),
-        Err(error) => Err(Unreadable::NotJson(format!("the reply is not JSON: {error}"))),
+        Ok(value) => Ok((value, reply.body.clone(), reply.next.is_some())),
+        Err(error) => Err(match is_no_data(&reply.body) {
+            Some(what) => Unreadable::NoList(format!("{what} came in place of JSON")),
+            None => Unreadable::NotJson(format!("the reply is not JSON: {error}")),
+        }),
     };
     match client.get(request, &mut 0, parse).await {
-        Ok((value, body)) => Ok(Read { value, body, took: begun.elapsed() }),
+        Ok((value, body, has_next_link)) => {
+            let url = client.last_seen().map(|seen| seen.url).unwrap_or_default();
+            Ok(Read { value, body, took: begun.elapsed(), has_next_link, url })
+        }
         Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
     }
 }
@@ -179,6 +213,7 @@ fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Orig
     let count = records.len();
     Sample {
         path: request.path.clone(),
+        url: read.url.clone(),
         status: 200,
         milliseconds: read.took.as_millis(),
         bytes: read.body.len(),
@@ -187,6 +222,6 @@ fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Orig
         columns: decoder.schema().columns.clone(),
         quarantined: quarantined.map(|record| record.reason.clone()).collect(),
         places: places(&read.value),
-        paging: recognise_paging(&read.value, &request.query, count),
+        paging: recognise_paging(&read.value, &request.query, count, read.has_next_link),
     }
 }

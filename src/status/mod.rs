@@ -77,6 +77,10 @@ pub struct TableStatus {
     /// How far the records have come that are asked for one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// Whether it holds what was asked for by hand, such as the numbers of a range, and so is never
+    /// too old.
+    #[serde(skip)]
+    pub is_by_hand: bool,
     /// Whether its schema is settled.
     pub settled: bool,
     /// What `evolve` would add, by the reports of the last runs.
@@ -110,8 +114,9 @@ pub struct Held {
 impl Status {
     /// The tables that are staler than so many seconds; a table that never was complete is.
     pub fn staler_than(&self, seconds: i64) -> impl Iterator<Item = &TableStatus> {
-        let is_stale =
-            move |table: &&TableStatus| table.age_seconds.is_none_or(|age| age > seconds);
+        let is_stale = move |table: &&TableStatus| {
+            !table.is_by_hand && table.age_seconds.is_none_or(|age| age > seconds)
+        };
         self.tables.iter().filter(is_stale)
     }
 }
@@ -155,7 +160,7 @@ fn table(
     let queues = queues(lake, endpoint, &snapshot, now)?;
     // A table that would be fresh up to the future was written by a clock that was wrong, or is
     // looked at by one: how old it is, is unknown.
-    let fresh_to = fresh_to(lake, endpoint, manifest)?;
+    let fresh_to = fresh_to(lake, &snapshot)?;
     let fresh_to = fresh_to.filter(|fresh_to| *fresh_to - now <= CLOCKS_APART);
     let goals = manifest.goal.windows().iter();
     let gaps: Coverage = goals.flat_map(|goal| manifest.coverage.gaps(*goal)).collect();
@@ -173,6 +178,7 @@ fn table(
         fresh_to,
         age_seconds: fresh_to.map(|fresh_to| (now - fresh_to).num_seconds()),
         queue: queues.as_ref().map(sum),
+        is_by_hand: endpoint.is_of_ranges(),
         settled: manifest.settled,
         evolvable: runs::evolvable(runs, &endpoint.name, &manifest.schema),
         version: manifest.version,
@@ -216,18 +222,21 @@ fn sum(queues: &BTreeMap<String, Queue>) -> Queue {
     sum
 }
 
-/// Up to when a table is what the source was: a listed one as far as it is covered, a snapshot when
-/// it was committed, and records that are asked for one by one as far as their parents.
-fn fresh_to(
-    lake: &Lake,
-    endpoint: &Endpoint,
-    manifest: &Manifest,
-) -> Result<Option<DateTime<Utc>>> {
-    Ok(match (&endpoint.parent, &endpoint.dated) {
-        (_, Dated::Run) => (!manifest.partitions.is_empty()).then_some(manifest.committed_at),
-        (Some(parent), _) => lake.table(&parent.endpoint)?.snapshot()?.manifest().coverage.end(),
-        (None, _) => manifest.coverage.end(),
-    })
+/// Up to when a table is what the source was: a listed one as far as it is covered, one without
+/// windows and a snapshot when they were read last, and records that are requested one by one as far
+/// as their parents.
+fn fresh_to(lake: &Lake, snapshot: &Snapshot) -> Result<Option<DateTime<Utc>>> {
+    let (endpoint, manifest) = (snapshot.table().endpoint(), snapshot.manifest());
+    if endpoint.dated == Dated::Run {
+        return Ok((!manifest.partitions.is_empty()).then_some(manifest.committed_at));
+    }
+    let listed_to = manifest.coverage.end().or(manifest.relisted_at);
+    match &endpoint.parent {
+        Some(parent) if listed_to.is_none() => {
+            fresh_to(lake, &lake.table(&parent.endpoint)?.snapshot()?)
+        }
+        _ => Ok(listed_to),
+    }
 }
 
 /// How far a chained table has come, by the partitions of its parents; what nothing changed in is

@@ -45,6 +45,7 @@ fn help_names_every_command_and_every_exit_code() {
                    quota, time
       status       Show what the lake holds: coverage, freshness, sizes, quota, the last runs
       verify       Check every promise that can be checked from the lake alone
+      changes      Show which partitions changed since a run or an instant, over any number of runs
       doctor       Try out credentials, what this workspace offers, and what the store really guarantees
       endpoints    Show the endpoints: what can be exported, and how each is asked for
       schema       Show an endpoint's columns and types
@@ -97,8 +98,10 @@ fn the_flags_of_export_are_these() {
     Options:
           --endpoint <NAME>         Only this endpoint (repeatable); default: all but the per-id CRM
                                     look-ups
-          --from <D>                List from this UTC date or RFC 3339 instant on, also what was listed
-                                    before
+          --id <ID>                 Only what belongs to this id, such as one call's details
+                                    (repeatable); for one endpoint that is requested by id
+          --from <D>                List from here on, even what was exported before: a UTC date, an RFC
+                                    3339 instant, or a time ago such as 30d
           --to <D>                  Export as if the run had begun at this UTC date or RFC 3339 instant
           --full                    List all that is in the lake again
           --evolve                  At the end, give columns to what has gathered in `extra_json`
@@ -111,6 +114,8 @@ fn the_flags_of_export_are_these() {
     Tables:
           --lookback <TIME>           How far back records are listed again, to find silent edits (such
                                       as 12h, 4w) [default: 7d]
+          --page-size <N>             Records a page, of all exported endpoints that have pages
+                                      [default: the endpoint's own]
           --include-private           Export private calls too
           --no-transcripts            Leave out what people really said: transcripts, and the phrases
                                       that topics were found in
@@ -132,10 +137,10 @@ fn the_flags_of_export_are_these() {
                                  is committed
 
     Files:
-          --config <FILE>    The configuration file [default: clari-lake.toml in this folder, if it is
-                             there]
-          --endpoints <DIR>  A folder of endpoint files: your own endpoints, and changes to those that
-                             are built in
+          --config <FILE>       The configuration file [default: clari-lake.toml in this folder, if it
+                                is there]
+          --endpoint-dir <DIR>  A folder of endpoint files: your own endpoints, and changes to those
+                                that are built in
 
     Results:
           --json            Print the run report as JSON on stdout
@@ -165,27 +170,29 @@ fn every_command_has_a_man_page_and_every_shell_its_completions() {
 fn endpoints_are_listed() {
     insta::assert_snapshot!(said(clari_lake(&["endpoints"])), @r#"
     0
-    ┌───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
-    │ endpoint              path                           key               dated by                           description                                                                         │
-    ╞═══════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
-    │ calls                 /calls                         id                time                               Calls: recorded, scheduled or failed, with participants, deal and metrics           │
-    │ scorecard_templates   /scorecard-template            id                day of the run                     Templates of scorecards with their questions                                        │
-    │ scorecards            /scorecard                     id                day of the window                  Scorecards that were filled in for calls                                            │
-    │ topics                /topics                        topic             day of the run                     Names of the keyword topics                                                         │
-    │ topics_v2             /v2/topics                     topic_id          day of the run                     Topics with their trackers, descriptions and teams                                  │
-    │ users                 /users                         id                day of the run                     Users of the workspace                                                              │
-    │ accounts              /accounts                      id                day of the run      experimental   Accounts that Copilot knows from the CRM                                            │
-    │ aggregate_stats       /stats/aggregate               day               day of the window   experimental   Measures of all calls of the workspace, day by day                                  │
-    │ opportunities         /opportunities                 id                day of the run      experimental   Opportunities (deals) that Copilot knows from the CRM                               │
-    │ playlists             /playlists                     id                day of the run      experimental   Playlists of calls                                                                  │
-    │ teams                 /teams                         id                day of the run      experimental   Teams of the workspace                                                              │
-    │ user_stats            /stats                         user_id, day      day of the window   experimental   Measures of each user's calls, day by day                                           │
-    │ call_details          /call-details                  id                time                               Details of finished calls: all of the call, its transcript, summary and competitors │
-    │ playlist_calls        /playlists/{parent.id}/calls   playlist_id, id   day of the run      experimental   Calls of each playlist                                                              │
-    │ crm_accounts          /get-account                   crm_id            day of the run      off            Accounts of the CRM that calls are linked to                                        │
-    │ crm_contacts          /get-contact                   crm_id            day of the run      off            Contacts of the CRM that calls are linked to                                        │
-    │ crm_deals             /get-deal                      crm_id            day of the run      off            Deals of the CRM that calls are linked to                                           │
-    └───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+    ┌─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
+    │ endpoint                path                           key               dated by                           description                                                                         │
+    ╞═════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
+    │ calls                   /calls                         id                time                               Calls: recorded, scheduled or failed, with participants, deal and metrics           │
+    │ scorecard_templates     /scorecard-template            id                day of the run                     Templates of scorecards with their questions                                        │
+    │ scorecards              /scorecard                     id                day of the window                  Scorecards that were filled in for calls                                            │
+    │ topics                  /topics                        topic             day of the run                     Names of the keyword topics                                                         │
+    │ topics_v2               /v2/topics                     topic_id          day of the run                     Topics with their trackers, descriptions and teams                                  │
+    │ users                   /users                         id                day of the run                     Users of the workspace                                                              │
+    │ accounts                /accounts                      id                day of the run      experimental   Accounts that Copilot knows from the CRM                                            │
+    │ aggregate_stats         /stats/aggregate               day               day of the window   experimental   Measures of all calls of the workspace, day by day                                  │
+    │ opportunities           /opportunities                 id                day of the run      experimental   Opportunities (deals) that Copilot knows from the CRM                               │
+    │ playlists               /playlists                     id                day of the run      experimental   Playlists of calls                                                                  │
+    │ teams                   /teams                         id                day of the run      experimental   Teams of the workspace                                                              │
+    │ user_stats              /stats                         user_id, day      day of the window   experimental   Measures of each user's calls, day by day                                           │
+    │ call_details            /call-details                  id                time                               Details of finished calls: all of the call, its transcript, summary and competitors │
+    │ playlist_calls          /playlists/{parent.id}/calls   playlist_id, id   day of the run      experimental   Calls of each playlist                                                              │
+    │ aggregate_stats_range   /stats/aggregate               range             day of the window   off            Measures of all calls of the workspace over a whole range, one row for each range   │
+    │ user_stats_range        /stats                         range, user_id    day of the window   off            Measures of each user's calls over a whole range, one row for each user and range   │
+    │ crm_accounts            /get-account                   crm_id            day of the run      off            Accounts of the CRM that calls are linked to                                        │
+    │ crm_contacts            /get-contact                   crm_id            day of the run      off            Contacts of the CRM that calls are linked to                                        │
+    │ crm_deals               /get-deal                      crm_id            day of the run      off            Deals of the CRM that calls are linked to                                           │
+    └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
     "#);
 }
 
@@ -296,7 +303,7 @@ fn mistakes_are_named_with_what_to_do() {
     2
     error: there is no endpoint `cals`
 
-    hint: the endpoints are: calls, scorecard_templates, scorecards, topics, topics_v2, users, accounts, aggregate_stats, opportunities, playlists, teams, user_stats, call_details, playlist_calls, crm_accounts, crm_contacts, crm_deals
+    hint: the endpoints are: calls, scorecard_templates, scorecards, topics, topics_v2, users, accounts, aggregate_stats, opportunities, playlists, teams, user_stats, call_details, playlist_calls, aggregate_stats_range, user_stats_range, crm_accounts, crm_contacts, crm_deals
     "#);
     insta::assert_snapshot!(run(&["--to", "2999-01-01"]), @r#"
     2
@@ -312,7 +319,7 @@ fn mistakes_are_named_with_what_to_do() {
     "#);
     insta::assert_snapshot!(run(&["--to", "yesterday"]), @r#"
     2
-    error: invalid value 'yesterday' for '--to <D>': expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z
+    error: invalid value 'yesterday' for '--to <D>': expected a date such as 2026-11-01, an instant such as 2026-11-01T06:00:00Z, or a time ago such as 30d
 
     For more information, try '--help'.
     "#);
@@ -326,7 +333,7 @@ fn mistakes_are_named_with_what_to_do() {
     2
     error: there is no endpoint `cals`
 
-    hint: the endpoints are: calls, scorecard_templates, scorecards, topics, topics_v2, users, accounts, aggregate_stats, opportunities, playlists, teams, user_stats, call_details, playlist_calls, crm_accounts, crm_contacts, crm_deals
+    hint: the endpoints are: calls, scorecard_templates, scorecards, topics, topics_v2, users, accounts, aggregate_stats, opportunities, playlists, teams, user_stats, call_details, playlist_calls, aggregate_stats_range, user_stats_range, crm_accounts, crm_contacts, crm_deals
     "#);
     assert!(folder.files("").is_empty(), "nothing was written");
 }
@@ -703,7 +710,7 @@ fn a_call_is_forgotten_by_command_and_mistakes_are_told() {
     assert!(run(&["--email", "nobody"]).contains("expected an e-mail address"));
     let id = lake.rows("calls")[0].record["id"].as_str().unwrap().to_owned();
     let text = run(&["--call", &id]);
-    let line = "calls: 1 rows removed, 0 rows blanked (0 values), 1 partitions rewritten, 0 \
+    let line = "calls: 1 row removed, 0 rows blanked (0 values), 1 partition rewritten, 0 \
                 quarantined records changed\n";
     assert!(text.starts_with("0\n") && text.contains(line), "{text}");
     assert!(text.ends_with("forgotten; kept out from now on\n") && !text.contains(&id), "{text}");

@@ -27,7 +27,10 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["plan", "paginate", "quota", "retry", "decode", "commit_plan"],
     &["fetch", "lake", "clock", "allocator"],
-    &["pipeline", "verify", "evolve", "forget", "forecast", "status", "sample", "sql", "doctor"],
+    &[
+        "pipeline", "verify", "changes", "evolve", "forget", "forecast", "status", "sample", "sql",
+        "doctor",
+    ],
     &["main", "cli"],
 ];
 

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use clari_lake::clock::Clock;
 use clari_lake::decode::Origin;
 use clari_lake::endpoint::Catalogue;
-use clari_lake::forget::{Oblivion, Subjects, forget};
+use clari_lake::forget::{Oblivion, Subjects, forget, preview};
 use clari_lake::lake::{self, Breakdown, Change, Snapshot, Store};
 use clari_lake::manifest::Granularity;
 use clari_lake::secret::Salt;
@@ -108,6 +108,33 @@ fn a_call_is_in_no_byte_and_comes_back_by_no_way() {
     assert_sound(&site.lake);
     let again = forgetting(&site.lake, &a_call(&id));
     assert_eq!((again.is_new, again.tables.len()), (false, 0), "nothing is left to do");
+}
+
+/// P15: a dry run says what would go and writes nothing; what matches nothing is said, and what is
+/// forgotten is not even requested by its id.
+#[test]
+fn a_dry_run_says_what_would_go() {
+    let site = Site::exported();
+    let id = site.a_call(20, 3);
+    let before = site.lake.data();
+    let look = |subjects: &Subjects| {
+        let (store, clock) = (store(&site.lake), Clock::system());
+        preview(&store, &built_in(), subjects, None, &clock).unwrap()
+    };
+    let previewed = look(&a_call(&id));
+    assert_eq!((removed(&previewed, "calls"), previewed.unmatched.len()), ((1, 0), 0));
+    assert_eq!(site.lake.data(), before);
+    assert_eq!(look(&a_person("nobody@example.com")).unmatched, ["nobody@example.com"]);
+    let both = Subjects { calls: vec![id.clone(), "none".to_owned()], people: Vec::new() };
+    assert_eq!(look(&both).unmatched, ["none"]);
+    let done = forgetting(&site.lake, &both);
+    assert_eq!(done.unmatched, ["none"]);
+    assert_eq!(removed(&done, "calls"), removed(&previewed, "calls"));
+    assert_eq!(forgetting(&site.lake, &a_person("nobody@example.com")).unmatched.len(), 1);
+    site.server.clear();
+    let refused = site.export().only(&["call_details"]).by_id(&[&id]).attempt().unwrap_err();
+    assert!(refused.to_string().contains("forgotten") && !refused.to_string().contains(&id));
+    assert!(site.server.requests().is_empty());
 }
 
 /// A person who is named in lists, by name alone, in texts, in fields that nobody declared, in

@@ -11,6 +11,7 @@
 
 mod backfill;
 mod breakdown;
+mod by_hand;
 mod changes;
 mod cli;
 mod clock;
@@ -33,6 +34,7 @@ mod generated;
 #[allow(clippy::struct_excessive_bools, reason = "what is drawn is many small choices")]
 mod hostile;
 mod idempotent;
+mod messages;
 mod not_a_lake;
 mod privacy;
 mod quarantine;

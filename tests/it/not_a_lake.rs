@@ -22,7 +22,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::support::{Bucket, Quirk, Site, now, small};
 
 /// What reads or writes a lake that is there.
-const OF_A_LAKE: [&[&str]; 10] = [
+const OF_A_LAKE: [&[&str]; 12] = [
     &["status"],
     &["status", "--json"],
     &["verify"],
@@ -30,6 +30,8 @@ const OF_A_LAKE: [&[&str]; 10] = [
     &["evolve"],
     &["evolve", "--dry-run"],
     &["forget", "--email", "a@example.com"],
+    &["forget", "--dry-run", "--email", "a@example.com"],
+    &["changes", "--since", "2d"],
     &["sql", "--engine", "duckdb"],
     &["schema", "calls"],
     &["schema", "calls", "--diff", "1"],

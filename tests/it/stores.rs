@@ -263,3 +263,33 @@ fn an_idle_night_on_three_tables_of_a_thousand_dates_is_few_requests() {
     let requests = idle.requests();
     assert!(requests.len() <= 62, "{} requests: {requests:#?}", requests.len());
 }
+
+/// P1, P2: a write whose reply is lost and which the client repeats, and an object that comes cut
+/// short, are no faults of the store: the run goes on, and nothing is taken for damaged.
+#[test]
+fn lost_replies_and_objects_cut_short_are_overcome() {
+    for quirk in [Quirk::MeetsItself, Quirk::CutsShort] {
+        let (mut site, bucket) = exported();
+        let bucket = bucket.with(quirk);
+        let now = change(&site);
+        run(&site, &bucket).at(now).complete();
+        assert_holds(&mut site, &bucket, now);
+    }
+}
+
+/// What consoles make where a folder is to be shown troubles neither an export nor `verify`.
+#[test]
+fn empty_objects_that_stand_for_folders_are_no_objects() {
+    let (mut site, bucket) = exported();
+    for folder in ["calls", "calls/dt=2026-11-20", "calls/dt=2026-12-31", "_manifest/calls"] {
+        bucket.damage(folder, Some(bytes::Bytes::new()));
+    }
+    let report = run(&site, &bucket).complete();
+    assert_eq!(report.changed, []);
+    for folder in ["calls", "calls/dt=2026-11-20", "calls/dt=2026-12-31", "_manifest/calls"] {
+        assert!(bucket.read(folder).is_some(), "and are left alone");
+        bucket.damage(folder, None);
+    }
+    let now = site.now;
+    assert_holds(&mut site, &bucket, now);
+}

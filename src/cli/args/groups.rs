@@ -14,6 +14,9 @@ pub(in crate::cli) struct TableArgs {
     /// How far back records are listed again, to find silent edits (such as 12h, 4w) [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) lookback: Option<Span>,
+    /// Records a page, of all exported endpoints that have pages [default: the endpoint's own]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) page_size: Option<u32>,
     /// Export private calls too
     #[arg(long)]
     pub(in crate::cli) include_private: bool,
@@ -79,6 +82,6 @@ pub(in crate::cli) struct FileArgs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
     /// A folder of endpoint files: your own endpoints, and changes to those that are built in
-    #[arg(long = "endpoints", value_name = "DIR")]
+    #[arg(long = "endpoint-dir", alias = "endpoints", value_name = "DIR")]
     pub(in crate::cli) endpoints_dir: Option<PathBuf>,
 }

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use clap::{ArgAction, Parser, Subcommand};
 
 pub(super) use self::groups::{ApiArgs, FileArgs, QuotaArgs, ResultArgs, TableArgs};
-use self::values::{engine, instant, promotion, versions, widening};
+use self::values::{engine, header, instant, point, promotion, unit, versions, widening};
+use crate::calendar::TimeUnit;
+use crate::changes::Point;
 use crate::span::Span;
 use crate::sql::Engine;
 
@@ -69,6 +71,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Check every promise that can be checked from the lake alone
     Verify(VerifyArgs),
+    /// Show which partitions changed since a run or an instant, over any number of runs
+    Changes(ChangesArgs),
     /// Try out credentials, what this workspace offers, and what the store really guarantees
     Doctor(DoctorArgs),
     /// Show the endpoints: what can be exported, and how each is asked for
@@ -118,7 +122,13 @@ pub(super) struct ExportArgs {
     /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// List from this UTC date or RFC 3339 instant on, also what was listed before
+    /// Only what belongs to this id, such as one call's details (repeatable); for one endpoint that
+    /// is requested by id
+    #[arg(long = "id", value_name = "ID", requires = "endpoints")]
+    #[arg(conflicts_with_all = ["from", "to", "full"])]
+    pub(super) ids: Vec<String>,
+    /// List from here on, even what was exported before: a UTC date, an RFC 3339 instant, or a time
+    /// ago such as 30d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: Option<DateTime<Utc>>,
     /// Export as if the run had begun at this UTC date or RFC 3339 instant
@@ -149,7 +159,7 @@ pub(super) struct BackfillArgs {
     /// Only this endpoint (repeatable); default: all that have a history
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// How far back to go: a UTC date or RFC 3339 instant
+    /// How far back to go: a UTC date, an RFC 3339 instant, or a time ago such as 90d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: DateTime<Utc>,
     /// Where to begin, going back from there [default: now]
@@ -177,7 +187,7 @@ pub(super) struct PlanArgs {
     /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// Plan a backfill from here on: a UTC date or RFC 3339 instant
+    /// Plan a backfill from here on: a UTC date, an RFC 3339 instant, or a time ago such as 90d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: Option<DateTime<Utc>>,
     /// Where the backfill begins, going back from there [default: now]
@@ -240,6 +250,21 @@ pub(super) struct VerifyArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct ChangesArgs {
+    /// The lake [env: `CLARI_LAKE`]
+    pub(super) lake: Option<String>,
+    /// Since when: a run's name, a UTC date or RFC 3339 instant, a time ago such as 2d, or the `next`
+    /// of the last answer, with which no change is missed
+    #[arg(long, value_name = "RUN|TIME|NEXT", value_parser = point)]
+    pub(super) since: Point,
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
     /// The lake; without it the API alone is looked at [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
@@ -254,6 +279,11 @@ pub(super) struct DoctorArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct EndpointsArgs {
+    /// Only this endpoint
+    pub(super) endpoint: Option<String>,
+    /// Print the endpoint's file, to copy or to change
+    #[arg(long, requires = "endpoint", conflicts_with = "json")]
+    pub(super) toml: bool,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -286,7 +316,8 @@ pub(super) struct SampleArgs {
     /// The endpoint, or an endpoint file (its name ends in .toml)
     #[arg(value_name = "ENDPOINT|FILE")]
     pub(super) endpoint: Option<String>,
-    /// Ask this address instead; alone, it makes a first endpoint file
+    /// Ask this address instead, which may hold macros such as `{now-1}`; alone, it makes a first
+    /// endpoint file
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// Save the first endpoint file here
@@ -295,6 +326,28 @@ pub(super) struct SampleArgs {
     /// The parent's id, for a chained endpoint [default: the first of its parent's sample]
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,
+    /// Where the records are in the reply, such as `$.calls[*]`
+    #[arg(long, value_name = "PATH")]
+    pub(super) records: Option<String>,
+    /// A field of the key (repeatable)
+    #[arg(long = "key", value_name = "FIELD")]
+    pub(super) keys: Vec<String>,
+    /// A header of the request (repeatable); a secret as `NAME: env:VARIABLE`
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(super) headers: Vec<(String, String)>,
+    /// The begin of the window: a UTC date, an RFC 3339 instant, or a time ago such as 30d
+    #[arg(long, value_name = "D", value_parser = instant)]
+    pub(super) from: Option<DateTime<Utc>>,
+    /// The end of the window [default: now]
+    #[arg(long, value_name = "D", value_parser = instant, requires = "from")]
+    pub(super) to: Option<DateTime<Utc>>,
+    /// How `{now}` and the window are written in --url, such as yyyy-MM-dd
+    #[arg(long, value_name = "FORMAT", requires = "url", conflicts_with = "endpoint")]
+    pub(super) date_format: Option<String>,
+    /// How `{now-1}` is counted in --url [default: day]
+    #[arg(long, value_name = "UNIT", requires = "url", conflicts_with = "endpoint")]
+    #[arg(value_parser = unit)]
+    pub(super) time_unit: Option<TimeUnit>,
     /// Print as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -380,6 +433,9 @@ pub(super) struct ForgetArgs {
     /// (repeatable)
     #[arg(long, value_name = "ADDRESS", value_parser = super::forget::address)]
     pub(super) email: Vec<String>,
+    /// Show what would go, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) files: FileArgs,
     /// Print what was done as JSON on stdout

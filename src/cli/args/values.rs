@@ -1,18 +1,48 @@
 //! Values of flags: a word becomes what it means, or a message that says what was expected.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, SubsecRound, Utc};
 
+use crate::calendar::TimeUnit;
+use crate::changes::Point;
+use crate::clock;
 use crate::config::Deletes;
 use crate::manifest::Granularity;
+use crate::span::Span;
 use crate::sql::Engine;
 
+/// A date, an instant, or a time ago, in whole seconds.
 pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(ago) = text.parse::<Span>() {
+        return Ok((clock::now() - ago.delta()).trunc_subsecs(0));
+    }
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok(date.and_time(NaiveTime::MIN).and_utc());
     }
     DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc()).map_err(|_| {
-        "expected a date such as 2026-11-01 or an instant such as 2026-11-01T06:00:00Z".to_owned()
+        "expected a date such as 2026-11-01, an instant such as 2026-11-01T06:00:00Z, or a time ago \
+         such as 30d"
+            .to_owned()
     })
+}
+
+/// A header, as curl takes it.
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once(':').filter(|(name, _)| !name.trim().is_empty());
+    let (name, value) = parts.ok_or("expected a name and a value, such as X-Team: sales")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// A unit of time.
+pub(super) fn unit(text: &str) -> Result<TimeUnit, String> {
+    let unit = toml::Value::String(text.to_owned()).try_into();
+    unit.map_err(|_| "expected second, minute, hour, day, week, month or year".to_owned())
+}
+
+/// A point since which changes are wanted.
+pub(super) fn point(text: &str) -> Result<Point, String> {
+    let time = || instant(text).map(Point::Time);
+    let next = || text.contains('=').then(|| text.parse().map(Point::Next));
+    Point::run(text).map(Ok).or_else(next).unwrap_or_else(time)
 }
 
 pub(super) fn deletes(text: &str) -> Result<Deletes, String> {

@@ -6,13 +6,13 @@ mod words;
 use std::sync::Arc;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
 use serde_json::json;
 
 use self::words::{Words, covered, minute, remarks};
 use super::Exit;
 use super::args::StatusArgs;
-use super::output::{Printer, number, size, write_file};
+use super::output::{Printer, number, size, table, write_file};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     let mut exit = Exit::Complete;
     for table in status.staler_than(max_age.delta().num_seconds()) {
         let age = table.age_seconds.map_or("never complete".to_owned(), |age| {
-            format!("{} old, and may be {max_age}", duration(age))
+            format!("{} old (limit: {max_age})", duration(age))
         });
         printer.warn(&format!("stale: {}: {age}", table.endpoint));
         exit = Exit::Incomplete;
@@ -103,8 +103,7 @@ fn text(status: &Status, words: &Words, forecast: &Forecast) -> String {
 }
 
 fn tables(status: &Status) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let mut table = table();
     table.set_header(["table", "rows", "partitions", "size", "covered", "fresh", ""]);
     for of in &status.tables {
         table.add_row([

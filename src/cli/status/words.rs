@@ -71,11 +71,13 @@ fn sentence(concern: &Concern<'_>, status: &Status, forecast: &Forecast, max_age
             format!("{}: {left} of history still to come, complete by about {by}", table.endpoint)
         }
         Concern::Pending(table, count) => {
-            format!("{table}: {} pending; the next run asks for them", number(*count))
+            let them = if *count == 1 { "it" } else { "them" };
+            format!("{table}: {} pending; the next run requests {them}", number(*count))
         }
         Concern::Unavailable(table, count) => {
+            let they = if *count == 1 { "it is" } else { "they are" };
             let count = number(*count);
-            format!("{table}: {count} had nothing for so long that they are not asked for any more")
+            format!("{table}: {count} had nothing for so long that {they} not requested any more")
         }
         Concern::Evolvable(table, differences) => evolvable(table, differences),
         Concern::Unsettled(table) => {
@@ -92,7 +94,7 @@ fn incomplete(run: &Run) -> String {
 
 fn stale(table: &TableStatus, max_age: i64) -> String {
     let Some(age) = table.age_seconds else { return format!("{}: never complete", table.endpoint) };
-    format!("{}: {} old, and may be {}", table.endpoint, duration(age), duration(max_age))
+    format!("{}: {} old (limit: {})", table.endpoint, duration(age), duration(max_age))
 }
 
 fn gap(table: &TableStatus) -> String {

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::list::{Cleared, Renamed};
 use crate::commit_plan::CommitPlan;
-use crate::decode::{Quarantined, Rows};
+use crate::decode::{Quarantined, RecordDecoder, Rows};
 use crate::error::Result;
 use crate::forgotten::Forgotten;
 use crate::lake::commit::Change;
@@ -49,10 +49,35 @@ impl Snapshot {
         decoder.set_forgotten(Arc::new(list));
         let mut people = BTreeSet::new();
         for entry in self.manifest().partitions.values() {
-            let object = self.table().store().existing(&entry.object)?;
+            let object = self.table().store().existing_of(entry)?;
             people.extend(merge::people(object, &mut decoder)?);
         }
         Ok(people)
+    }
+
+    /// What would become of the table if these were forgotten; nothing is written.
+    ///
+    /// # Errors
+    /// `Corrupt` when an object cannot be read.
+    pub fn would_clear(&self, list: &Forgotten) -> Result<Cleared> {
+        let mut decoder = self.decoder()?;
+        decoder.set_forgotten(Arc::new(list.clone()));
+        let endpoint = self.table().endpoint();
+        let mut cleared = Cleared { endpoint: endpoint.name.clone(), ..Cleared::default() };
+        for (name, entry) in &self.manifest().partitions {
+            let Ok(partition) = name.parse::<Partition>() else { continue };
+            let object = self.table().store().existing_of(entry)?;
+            let mut done = Cleared::default();
+            merge::cleanse(object, partition, endpoint, &mut decoder, |_, cleansed| {
+                done.removed += cleansed.gone.len() as u64;
+                done.blanked += cleansed.rows.len() as u64;
+                done.values += cleansed.values;
+            })?;
+            done.partitions = u64::from(done.is_any());
+            cleared.add(&done);
+        }
+        cleared.quarantined = changed_in_quarantine(self, &mut decoder)?.len() as u64;
+        Ok(cleared)
     }
 
     /// The content hashes that would change if the table were cleared.
@@ -63,7 +88,7 @@ impl Snapshot {
         let mut renamed = Renamed::new();
         for (name, entry) in &self.manifest().partitions {
             let Ok(partition) = name.parse::<Partition>() else { continue };
-            let object = self.table().store().existing(&entry.object)?;
+            let object = self.table().store().existing_of(entry)?;
             after.clear();
             let endpoint = self.table().endpoint();
             merge::cleanse(object, partition, endpoint, &mut decoder, |_, cleansed| {
@@ -195,7 +220,7 @@ impl Clearing {
         let Some(entry) = snapshot.manifest().partitions.get(&partition.to_string()) else {
             return Ok(touched);
         };
-        let object = snapshot.table().store().existing(&entry.object)?;
+        let object = snapshot.table().store().existing_of(entry)?;
         let mut gone: Vec<String> = Vec::new();
         let mut changed: Vec<Rows> = Vec::new();
         let decoder = &mut transaction.decoder;
@@ -332,25 +357,35 @@ fn conclude(transaction: &mut Transaction<'_>, version: u64) -> Result<Outcome<O
 
 fn clear_quarantine(transaction: &mut Transaction<'_>) -> Result<u64> {
     let snapshot = transaction.snapshot().clone();
+    let changed = changed_in_quarantine(&snapshot, &mut transaction.decoder)?;
+    let count = changed.len() as u64;
+    for (path, left) in changed {
+        transaction.write_quarantine(left.as_slice())?;
+        snapshot.table().store().delete(&path)?;
+    }
+    Ok(count)
+}
+
+/// The quarantined records that name someone who is forgotten, each with what is left of it.
+fn changed_in_quarantine(
+    snapshot: &Snapshot,
+    decoder: &mut RecordDecoder,
+) -> Result<Vec<(String, Option<Quarantined>)>> {
     let store = snapshot.table().store();
     let folder = format!("_quarantine/{}", snapshot.table().endpoint().name);
-    let mut count = 0;
+    let mut changed = Vec::new();
     for name in store.names(&folder)? {
         let path = format!("{folder}/{name}");
         let text = store.read(&path)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let Some((reason, record)) = kept_parts(&text) else { continue };
-        let left = transaction.decoder.cleanse_text(record)?;
+        let left = decoder.cleanse_text(record)?;
         if left.as_ref().is_some_and(|(left, _)| left == record) {
             continue;
         }
-        if let Some((record, hash)) = left {
-            transaction.write_quarantine(&[Quarantined { record, reason, hash }])?;
-        }
-        store.delete(&path)?;
-        count += 1;
+        changed.push((path, left.map(|(record, hash)| Quarantined { record, reason, hash })));
     }
-    Ok(count)
+    Ok(changed)
 }
 
 /// Removes the files of the index that the newest manifest does not name: they hold keys. One of a

@@ -141,6 +141,12 @@ pub fn clear_forgotten(lake: &Lake, now: DateTime<Utc>) -> Result<Vec<Cleared>> 
 }
 
 impl Cleared {
+    /// Whether anything was taken out.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.removed + self.blanked + self.quarantined > 0
+    }
+
     pub(in crate::lake) fn add(&mut self, other: &Self) {
         self.partitions += other.partitions;
         self.removed += other.removed;

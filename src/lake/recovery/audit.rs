@@ -137,7 +137,7 @@ impl Audit<'_> {
         decoder: &mut RecordDecoder,
     ) -> Result<Option<Vec<RowFacts>>> {
         let subject = Some(entry.object.as_str());
-        let Some(object) = store.object(&entry.object)? else {
+        let Some(object) = store.object_of(entry)? else {
             self.found(subject, "it is missing");
             return Ok(None);
         };

@@ -324,7 +324,9 @@ fn request_again(
     let endpoint = transaction.snapshot().table().endpoint();
     for (partition, rows) in lacking {
         next.parents = None;
-        match window_of(transaction, partition).filter(|_| endpoint.window.is_some()) {
+        match window_of(transaction, partition)
+            .filter(|_| endpoint.window.is_some() && !endpoint.is_of_ranges())
+        {
             Some(window) => next.coverage.remove(window),
             None if endpoint.parent.is_none() || endpoint.is_snapshot() => {
                 let name = partition.to_string();
@@ -354,7 +356,8 @@ fn note_vanished(transaction: &mut Transaction<'_>, vanished: Vec<String>) -> Re
         let entry = next.partitions.remove(&name);
         next.index.remove(&name);
         let Ok(partition) = name.parse::<Partition>() else { continue };
-        let window = window_of(transaction, partition).filter(|_| endpoint.window.is_some());
+        let window = window_of(transaction, partition)
+            .filter(|_| endpoint.window.is_some() && !endpoint.is_of_ranges());
         if let Some(window) = window {
             next.coverage.remove(window);
         }

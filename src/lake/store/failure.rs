@@ -86,6 +86,11 @@ pub(super) fn is_ambiguous(error: &StoreError) -> bool {
     }
 }
 
+/// Whether the store answered that it cannot answer now: it is at work, and will.
+pub(super) fn is_busy(error: &StoreError) -> bool {
+    matches!(Answer::of(error).status, Some(429 | 500 | 502..=504)) && !is_about_credentials(error)
+}
+
 /// Whether a reply was cut short, or that of a POST, which deletes here, never came: the client
 /// tries neither again.
 pub(super) fn is_cut_short(error: &StoreError) -> bool {

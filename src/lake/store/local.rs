@@ -411,12 +411,21 @@ impl Local {
         let kind = match error.kind() {
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory => ErrorKind::Config,
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::CrossesDevices => ErrorKind::Config,
+            _ if is_out_of_handles(&error) => ErrorKind::Config,
             _ => ErrorKind::Unavailable,
         };
         let hint = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "the disk is full; what was complete is in the lake: make room and run again"
+            }
+            io::ErrorKind::CrossesDevices => {
+                "the whole lake has to be on one file system: no folder in it may be a mount or a \
+                 link to another disk"
+            }
+            _ if is_out_of_handles(&error) => {
+                "this process may not open more files: raise the limit (`ulimit -n 1024`)"
             }
             _ => "check that the lake's folder exists on a healthy disk and can be written to",
         };
@@ -424,6 +433,13 @@ impl Local {
             .with_hint(hint)
             .with_source(error)
     }
+}
+
+/// Whether a file could not be opened because too many are.
+fn is_out_of_handles(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// Gives a staged file its name in the lake, unless something has that name.

@@ -119,6 +119,12 @@ fn bucket(location: &str) -> Result<Bucket> {
         return Err(unusable("it holds a query or a password")
             .with_hint("credentials go into the environment, where no log shows them"));
     }
+    // A client would cut the one off and decode the other, so that the lake were elsewhere.
+    if location.contains(['#', '%']) {
+        return Err(unusable("its URL holds a `#` or a `%`").with_hint(
+            "a URL's path is taken as it stands; name a place without these two characters",
+        ));
+    }
     let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|_| unknown_scheme(&url))?;
     // Fails only if a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -367,6 +373,10 @@ mod tests {
     fn what_is_no_lake_is_refused_without_repeating_a_secret() {
         for location in ["ftp://x/y", "http://x/y", "https://example.com/y", "s3://"] {
             assert_eq!(refused(location).kind(), ErrorKind::Config, "{location}");
+        }
+        // C18: what would be written elsewhere.
+        for location in ["s3://b/lake#2026", "s3://b/per%20cent", "az://c/a%2Fb"] {
+            assert!(refused(location).to_string().contains("holds a `#` or a `%`"), "{location}");
         }
         let error = refused("https://account.blob.core.windows.net/c/lake?sig=canary");
         assert!(!format!("{error:?}").contains("canary"));

@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
+use parquet::file::reader::Length;
 
 pub use self::breakdown::Breakdown;
 use self::local::Local;
@@ -43,10 +44,13 @@ pub use self::token::{token, unique_name};
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
-use crate::manifest::Base;
+use crate::manifest::{Base, PartitionEntry};
 
 /// How many manifests' bases are kept in memory.
 const KEPT_BASES: usize = 16;
+
+/// How often an object is requested whose bytes come cut short.
+const TRIES: u32 = 4;
 
 const STAGING: &str = "_staging";
 /// The folders beside the tables' manifests.
@@ -270,6 +274,28 @@ impl Store {
         Ok(texts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
+    /// Whether old versions of objects outlive what replaces them, as far as writes have shown.
+    #[must_use]
+    pub fn keeps_versions(&self) -> bool {
+        match &self.kind {
+            Kind::Local(_) => false,
+            Kind::Remote(remote) => remote.keeps_versions(),
+        }
+    }
+
+    /// Whether replies come over a network, which may cut them short.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.kind, Kind::Remote(_))
+    }
+
+    /// Whether a run of this name left a report.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn has_report(&self, run: &str) -> Result<bool> {
+        Ok(self.read(&format!("_manifest/runs/{run}.json"))?.is_some())
+    }
+
     /// Waits for the right to write.
     pub(crate) fn lock(&self) -> Result<Lock<'_>> {
         match &self.kind {
@@ -366,6 +392,29 @@ impl Store {
     pub(crate) fn existing(&self, path: &str) -> Result<Object> {
         let missing = || Error::new(ErrorKind::Corrupt, format!("{path} is missing"));
         self.object(path)?.ok_or_else(missing)
+    }
+
+    /// The object that a manifest means. The very version that it names and that comes with fewer
+    /// bytes was cut short on its way: it is requested again.
+    pub(crate) fn object_of(&self, entry: &PartitionEntry) -> Result<Option<Object>> {
+        for _ in 0..TRIES {
+            let object = self.object(&entry.object)?;
+            let is_cut = |object: &Object| {
+                object.version().etag() == entry.etag && object.len() < entry.bytes
+            };
+            if !object.as_ref().is_some_and(is_cut) {
+                return Ok(object);
+            }
+        }
+        let message = format!("the store sends {} cut short, again and again", entry.object);
+        Err(Error::new(ErrorKind::Unavailable, message)
+            .with_hint("the object itself is whole; run again, and look at proxies on the way"))
+    }
+
+    /// The same of one that must be there.
+    pub(crate) fn existing_of(&self, entry: &PartitionEntry) -> Result<Object> {
+        let missing = || Error::new(ErrorKind::Corrupt, format!("{} is missing", entry.object));
+        self.object_of(entry)?.ok_or_else(missing)
     }
 
     /// A manifest's base, which is read if it was not of late.

@@ -93,7 +93,7 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
         Put::Refused => Version::default(),
     };
     let keeps_versions = first.generation.is_some();
-    let refuses_present = !accepts(store, path, 2, &Condition::Absent, manner).await?;
+    let refuses_present = !accepts(store, path, 2, (&Condition::Absent, false), manner).await?;
     // Where the second write went through, it is that version which is there.
     let fresh = match put::get(store, path).await? {
         Some((_, version)) if !refuses_present => version,
@@ -101,15 +101,15 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
     };
     let is_fresh = Condition::Is(fresh);
     let bare = Manner { bare_tags: true, ..manner };
-    let replaces = if accepts(store, path, 3, &is_fresh, manner).await? {
+    let replaces = if accepts(store, path, 3, (&is_fresh, true), manner).await? {
         Some((Tags::Quoted, manner))
-    } else if accepts(store, path, 3, &is_fresh, bare).await? {
+    } else if accepts(store, path, 3, (&is_fresh, true), bare).await? {
         Some((Tags::Bare, bare))
     } else {
         None
     };
     let refuses_stale = match replaces {
-        Some((_, manner)) => !accepts(store, path, 4, &is_fresh, manner).await?,
+        Some((_, manner)) => !accepts(store, path, 4, (&is_fresh, false), manner).await?,
         None => true,
     };
     Ok(Guarantees {
@@ -120,12 +120,13 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
     })
 }
 
-/// Whether the store writes under a condition. Only where no reply comes is the object read.
+/// Whether the store writes under a condition, which `holds` or not. The object is read only where no
+/// reply comes, or a refusal where none was due.
 async fn accepts(
     store: &dyn ObjectStore,
     path: &Path,
     number: u32,
-    condition: &Condition,
+    (condition, holds): (&Condition, bool),
     manner: Manner,
 ) -> Result<bool, StoreError> {
     let mut tries = 0;
@@ -134,13 +135,18 @@ async fn accepts(
         let options = PutOptions::from(condition.mode(manner));
         let error = match store.put_opts(path, text(number), options).await {
             Ok(_) => return Ok(true),
+            Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
+                return Ok(false);
+            }
             Err(
                 StoreError::AlreadyExists { .. }
                 | StoreError::Precondition { .. }
-                | StoreError::NotModified { .. }
-                | StoreError::NotImplemented { .. }
-                | StoreError::NotSupported { .. },
-            ) => return Ok(false),
+                | StoreError::NotModified { .. },
+            ) => {
+                // The client repeats a write whose reply was lost, and then meets its own.
+                let present = if holds { put::get(store, path).await? } else { None };
+                return Ok(present.is_some_and(|(bytes, _)| put::is_same(&text(number), &bytes)));
+            }
             Err(error) => error,
         };
         if tries == TRIES || !is_ambiguous(&error) {
@@ -162,7 +168,8 @@ pub(super) async fn race(store: Arc<dyn ObjectStore>) -> Result<u32, StoreError>
             .map(|racer| {
                 let (store, path) = (&store, &path);
                 async move {
-                    accepts(&**store, path, racer, &Condition::Absent, Manner::default()).await
+                    let create = (&Condition::Absent, true);
+                    accepts(&**store, path, racer, create, Manner::default()).await
                 }
             })
             .collect();

@@ -13,13 +13,18 @@ use object_store::{
     Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
     PutResult, UpdateVersion,
 };
+use tokio::time::Instant;
 
-use super::failure::{is_ambiguous, is_cut_short};
+use super::failure::{is_ambiguous, is_busy, is_cut_short};
 use super::object::{Version, plain};
 use crate::config::Conditional;
 
 /// How often a write is tried whose condition holds and is refused all the same.
 const TRIES: u32 = 6;
+
+/// For how long a store is asked that answers that it is busy. One that does not answer at all is
+/// given up after the client's own tries, within seconds.
+const BUSY: Duration = Duration::from_secs(120);
 
 /// How conditions are put to a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,7 +98,7 @@ pub(super) async fn put(
     condition: &Condition,
     manner: Manner,
 ) -> Result<Put, StoreError> {
-    let mut tries = 0;
+    let (mut tries, begun) = (0, Instant::now());
     loop {
         tries += 1;
         let mode = if condition.is_guarded(manner.conditional) {
@@ -116,25 +121,29 @@ pub(super) async fn put(
         if !condition.holds(version.as_ref()) {
             return Ok(Put::Refused);
         }
-        if tries == TRIES {
+        let is_given_time = is_busy(&error) && begun.elapsed() < BUSY;
+        if tries >= TRIES && !is_given_time {
             return Err(error);
         }
         pause(tries).await;
     }
 }
 
-/// Asks for what can be asked twice, again where the reply was cut short.
+/// Asks for what can be asked twice, again where the reply was cut short or the store is busy.
 pub(super) async fn insist<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    for tries in 1..TRIES {
+    let (mut tries, begun) = (0, Instant::now());
+    loop {
+        tries += 1;
         match ask().await {
-            Err(error) if is_cut_short(&error) => pause(tries).await,
+            Err(error) if is_cut_short(&error) && tries < TRIES => {}
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY => {}
             answer => return answer,
         }
+        pause(tries).await;
     }
-    ask().await
 }
 
 /// Waits a little longer each time, and not as long as others do.
@@ -224,5 +233,10 @@ mod tests {
         assert_eq!(asked.get(), TRIES);
         assert!(insist(ask(2, "Error performing GET https://b/x")).await.is_err());
         assert_eq!(asked.get(), 1, "the client has tried that again itself");
+        let busy = "Error performing GET https://b/x: Server returned non-2xx status code: 503: ";
+        assert_eq!(insist(ask(20, busy)).await.unwrap(), 20);
+        let begun = Instant::now();
+        assert!(insist(ask(9_999, busy)).await.is_err());
+        assert!((120..130).contains(&begun.elapsed().as_secs()), "the two minutes of the docs");
     }
 }

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error as StoreError, ListResult, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{
+    Error as StoreError, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload,
+};
 
 use super::Listed;
 use super::bridge::Bridge;
@@ -34,6 +36,8 @@ pub(super) struct Remote {
     lasting: Duration,
     /// How conditions are put to the store, known from the first write on.
     manner: OnceLock<Manner>,
+    /// Whether the probe that showed it showed that old versions are kept.
+    keeps_versions: OnceLock<bool>,
     /// Held by whoever writes, so that the threads of one process take turns without the store.
     turn: Mutex<()>,
     lease: Mutex<Option<(Lease, Terms)>>,
@@ -62,6 +66,7 @@ impl Remote {
             conditional: Conditional::default(),
             lasting: LASTING,
             manner: OnceLock::new(),
+            keeps_versions: OnceLock::new(),
             turn: Mutex::new(()),
             lease: Mutex::new(None),
         })
@@ -99,7 +104,8 @@ impl Remote {
 
     pub(super) fn names(&self, folder: &str) -> Result<Vec<String>> {
         let listed = self.list_one(folder)?;
-        Ok(sorted(listed.objects.iter().filter_map(|meta| meta.location.filename())))
+        let objects = listed.objects.iter().filter(|meta| !is_marker(meta));
+        Ok(sorted(objects.filter_map(|meta| meta.location.filename())))
     }
 
     /// What is in a folder itself.
@@ -121,6 +127,7 @@ impl Remote {
         let listed = listed.map_err(|error| self.failed(Action::List, folder, &error))?;
         let mut listed: Vec<_> = listed
             .iter()
+            .filter(|meta| !is_marker(meta))
             .map(|meta| Listed {
                 path: meta.location.to_string(),
                 etag: put::version_of(meta).etag(),
@@ -209,12 +216,17 @@ impl Remote {
             Manner { conditional, bare_tags: false }
         } else {
             let found = self.probe()?;
+            let _ = self.keeps_versions.set(found.keeps_versions);
             if let Some(error) = self.shortfall(found) {
                 return Err(error);
             }
             Manner { conditional, bare_tags: found.replaces == Some(Tags::Bare) }
         };
         Ok(*self.manner.get_or_init(|| manner))
+    }
+
+    pub(super) fn keeps_versions(&self) -> bool {
+        self.keeps_versions.get().copied().unwrap_or(false)
     }
 
     pub(super) fn probe(&self) -> Result<Guarantees> {
@@ -316,6 +328,12 @@ impl Remote {
     fn failed(&self, action: Action, path: &str, error: &StoreError) -> Error {
         failed(&self.bucket, action, path, error)
     }
+}
+
+/// Whether an object only stands for a folder, as consoles make them: it is empty, and all objects of
+/// a lake have a name with an ending, but for the lock and the lease, which are never empty.
+fn is_marker(meta: &ObjectMeta) -> bool {
+    meta.size == 0 && meta.location.filename().is_none_or(|name| !name.contains('.'))
 }
 
 /// A path below the lake as the client takes it, which would encode what needs no encoding.

@@ -90,8 +90,14 @@ fn number_of(path: &str) -> u64 {
 }
 
 fn read_manifest(store: &Store, path: &str) -> Result<Manifest> {
-    let bytes = store.read(path)?.unwrap_or_default();
-    parse_manifest(path, &bytes)?.whole(store)
+    let read = || parse_manifest(path, &store.read(path)?.unwrap_or_default());
+    let is_cut = |error: &Error| error.kind() == ErrorKind::Corrupt && store.is_remote();
+    match read() {
+        // It may have been cut short on its way.
+        Err(error) if is_cut(&error) => read()?,
+        at_rest => at_rest?,
+    }
+    .whole(store)
 }
 
 fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {

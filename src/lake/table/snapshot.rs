@@ -245,7 +245,7 @@ impl Snapshot {
         let Some(entry) = self.manifest.partitions.get(&partition.to_string()) else {
             return Ok(());
         };
-        let object = self.table.store().existing(&entry.object)?;
+        let object = self.table.store().existing_of(entry)?;
         merge::read_drivers(object, rule, fields, decoder, take)
     }
 

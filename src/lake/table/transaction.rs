@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::index::keys::{self, Place, key_hash};
 use crate::lake::index::shard;
 use crate::lake::store::{Lock, Object, Store, Written};
-use crate::manifest::{FORMAT, IndexFile, LostPartition, Manifest, PartitionEntry};
+use crate::manifest::{FORMAT, IndexFile, LostPartition, Manifest, PartitionEntry, RowCounts};
 use crate::partition::Partition;
 use crate::row::RowFacts;
 use crate::schema::Schema;
@@ -193,7 +193,7 @@ impl<'s> Transaction<'s> {
         let work = selected(self.endpoint(), rewrites, batches, rows)?;
         plan.next.schema = self.decoder.schema().as_ref().clone();
         plan.next.selectors = self.snapshot.table().selectors(self.snapshot.manifest());
-        self.write_partitions(work, &mut plan.next)?;
+        let written = self.write_partitions(work, &mut plan.next)?;
         self.write_index(&mut plan)?;
         // A lost partition is whole again when it has as many rows as it had.
         let Manifest { lost, partitions, .. } = &mut plan.next;
@@ -203,15 +203,18 @@ impl<'s> Transaction<'s> {
         lost.retain(|dt, lost| !is_whole(dt, lost));
         let next = plan.next;
         if next != **self.snapshot.manifest() {
-            self.write_manifest(next)?;
+            let changed = changed(self.snapshot.manifest(), &next, written);
+            self.write_manifest(Manifest { changed: Some(changed), ..next })?;
         }
         let manifest = self.snapshot.manifest();
         self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
         Ok(())
     }
 
-    /// Writes every partition that changes, so that a row that moves is never in none.
-    fn write_partitions(&mut self, work: Work, next: &mut Manifest) -> Result<()> {
+    /// Writes every partition that changes, so that a row that moves is never in none; what that
+    /// did to each.
+    fn write_partitions(&mut self, work: Work, next: &mut Manifest) -> Result<ChangedPartitions> {
+        let mut written = ChangedPartitions::new();
         for group in in_order(work) {
             let table = self.snapshot.table().clone();
             let writing = Writing {
@@ -226,13 +229,16 @@ impl<'s> Transaction<'s> {
             for (entry, change) in writing.write_all(decoders, group)? {
                 let partition = change.partition;
                 next.partitions.insert(partition.to_string(), entry);
+                let PartitionChange { inserted, updated, deleted, .. } = change;
+                let counts = RowCounts { inserted, updated, deleted };
+                written.insert(partition.to_string(), Some(counts));
                 match self.changed.iter_mut().find(|it| it.partition == partition) {
                     Some(known) => known.add(&change),
                     None => self.changed.push(change),
                 }
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Writes what changed of the index: the shards of partitions whose keys changed, which keys
@@ -355,6 +361,18 @@ impl<'s> Transaction<'s> {
         }
         Ok(())
     }
+}
+
+/// What a commit did to partitions, by their value of `dt`.
+type ChangedPartitions = BTreeMap<String, Option<RowCounts>>;
+
+/// The partitions in which a manifest differs from the one before: those that the commit wrote, and
+/// those whose objects were recovered or are gone.
+fn changed(before: &Manifest, next: &Manifest, written: ChangedPartitions) -> ChangedPartitions {
+    let mut changed: ChangedPartitions =
+        before.changed_partitions(next).map(|name| (name.to_owned(), None)).collect();
+    changed.extend(written);
+    changed
 }
 
 fn apply(entries: &mut Entries, delta: ShardDelta) {
@@ -504,7 +522,7 @@ impl Writing<'_> {
 
     /// A partition's object, if it is the one that is known.
     fn current(self, known: &PartitionEntry) -> Result<Object> {
-        let object = self.store.object(&known.object)?;
+        let object = self.store.object_of(known)?;
         let is_known = |object: &Object| object.version().etag() == known.etag;
         object.filter(is_known).ok_or_else(|| lost_race(&known.object))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::NaiveTime;
 use futures::{Stream, StreamExt};
 
+use super::by_id;
 use super::look_up::{Wanted, look_up};
 use super::parents::{are_there, fields_in, is_named, open, warn_unnamed};
 use crate::commit_plan::{LookUp, Mark, Removal};
@@ -24,7 +25,7 @@ use crate::window::{Window, date_of};
 
 /// The parents of a child table, as the run found them.
 #[derive(Clone)]
-struct Parents {
+pub(super) struct Parents {
     snapshot: Arc<Snapshot>,
     rule: Arc<Parent>,
     /// The instant by which it is judged what can have been noted, microseconds since 1970.
@@ -46,6 +47,9 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
         rule: Arc::new(rule.clone()),
         latest: export.clock.server_now().timestamp_micros(),
     };
+    if !export.settings.ids.is_empty() {
+        return by_id::look_up_named(export, table, &parents).await;
+    }
     if let Some(window) = export.settings.backfill.filter(|_| export.settings.refetch) {
         refetch(&parents, table, window).await?;
     }
@@ -64,7 +68,7 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
 }
 
 /// Reads from both tables, where it keeps no other task waiting.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     parents: &Parents,
     table: &TableRun<'_>,
     read: impl Fn(&Children<'_>) -> Result<T> + Send + 'static,
@@ -222,7 +226,7 @@ async fn wanted(
             purpose: children.purpose(&link),
             id: link.id,
             named: Named::default(),
-            hash: link.parent.hash,
+            hash: Some(link.parent.hash),
             day: link.parent.day,
             time: link.parent.time,
             before: link.own.and_then(|own| own.attempt),
@@ -238,7 +242,7 @@ async fn wanted(
 }
 
 /// Reads what the requests name of the parents' records, where they name anything.
-async fn name(
+pub(super) async fn name(
     parents: &Parents,
     table: &TableRun<'_>,
     partition: Partition,
@@ -298,15 +302,17 @@ async fn report(table: &TableRun<'_>, queue: Queue) {
     let mut state = table.state().await;
     state.set_queue(queue);
     if queue.pending > 0 && !state.has_problems() {
+        let (count, are) = (queue.pending, if queue.pending == 1 { "is" } else { "are" });
         let message =
-            format!("{} could not be read and are asked for again in the next run", queue.pending);
+            format!("{count} could not be read and {are} requested again in the next run");
         state.push_problem(problem(&table.endpoint, message));
     }
     let put_off = queue.missing.min(queue.parked);
     if put_off > 0 {
+        let are = if put_off == 1 { "is" } else { "are" };
         let message = format!(
-            "{put_off} could not be had in several tries and are asked for again later (`clari-lake \
-             status` counts them)"
+            "{put_off} could not be read in several tries and {are} requested again later \
+             (`clari-lake status` counts them)"
         );
         state.push_problem(problem(&table.endpoint, message));
     }

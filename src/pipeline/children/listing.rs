@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
+use super::by_id;
 use super::parents::{ParentKeys, is_named, parent_keys, warn_unnamed};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
 use crate::endpoint::{Driver, Named, Parent};
@@ -32,8 +33,12 @@ pub(in crate::pipeline) async fn read_all(
     day: i32,
 ) -> Result<bool> {
     let asked_at = export.clock.asked_at(Duration::ZERO);
-    let Some(parents) = parent_keys(export, table, parent, day).await? else { return Ok(false) };
-    let ParentKeys { keys, is_whole } = parents;
+    let parents = if export.settings.ids.is_empty() {
+        parent_keys(export, table, parent, day).await?
+    } else {
+        by_id::named_parents(export, table, parent, day).await?
+    };
+    let Some(ParentKeys { keys, is_whole }) = parents else { return Ok(false) };
     let present: HashSet<Box<str>> = keys.keys().map(|key| key.as_str().into()).collect();
     let mut due = due(table, parent, keys).await?;
     leave_out_unnamed(table, &mut due).await;
@@ -83,8 +88,9 @@ async fn due(
     let server_now = export.clock.server_now();
     let latest = server_now.timestamp_micros().max(now);
     let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds()).unwrap_or(0);
-    let keeps = parent.refresh.is_some() && !export.settings.full;
-    let is_full = export.settings.full;
+    // What is named is requested, whatever was answered last.
+    let is_full = export.settings.full || !export.settings.ids.is_empty();
+    let keeps = parent.refresh.is_some() && !is_full;
     let (answers, _) = table
         .with_state(move |state| state.read(server_now, crate::lake::Snapshot::parents))
         .await?;
@@ -143,6 +149,9 @@ async fn read_one(
     let parent_version = ParentVersion::Content(KEY_ALONE);
     let attempt = if outcome.is_absent {
         let reason = Some("not found (404)");
+        if !export.settings.ids.is_empty() {
+            by_id::report_missing(table, &due.id, "not found (404)").await;
+        }
         Some(queue::attempt(due.before.as_ref(), KEY_ALONE, reason, now))
     } else if outcome.is_complete() {
         let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds());

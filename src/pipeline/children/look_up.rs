@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::by_id;
 use super::parents::is_named;
 use crate::commit_plan::LookUp;
 use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
@@ -39,8 +40,8 @@ pub(super) struct Wanted {
     pub(super) id: Box<str>,
     /// What requests name of its record.
     pub(super) named: Named,
-    /// The content hash of its record.
-    pub(super) hash: u128,
+    /// The content hash of its record; none where the lake has no such parent.
+    pub(super) hash: Option<u128>,
     pub(super) day: Option<i32>,
     /// The time of its record, microseconds since 1970.
     pub(super) time: Option<i64>,
@@ -230,7 +231,16 @@ impl Batch {
 /// Remembers what a request found.
 async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
     let Wanted { id: key, hash, day, before, .. } = wanted;
-    let attempt = queue::attempt(before.as_ref(), hash, reason, table.export().queue_now());
+    let export = table.export();
+    if let Some(reason) = reason.filter(|_| !export.settings.ids.is_empty()) {
+        by_id::report_missing(table, &key, reason).await;
+    }
+    let attempt = match hash {
+        Some(hash) => queue::attempt(before.as_ref(), hash, reason, export.queue_now()),
+        // When the parent comes, its version is compared with when the child was requested.
+        None if reason.is_none() => Attempt::default(),
+        None => return,
+    };
     table.add(|change| change.statements.look_ups.push(LookUp { key, day, attempt })).await;
 }
 

@@ -4,9 +4,12 @@
 //! a request per parent, whenever the parent has changed. It is read by *listing* where each parent
 //! has a list: a request per parent, when the last answer is not good any more.
 //!
+//! [`by_id`] requests the children of parents that the caller names.
+//!
 //! [`due`] tells which parents of a look-up are due and [`look_up`] requests them; [`listing`] does
 //! both for lists; [`parents`] reads the parents' table for either.
 
+pub(super) mod by_id;
 pub(super) mod due;
 pub(super) mod listing;
 mod look_up;

@@ -20,6 +20,9 @@ pub(in crate::pipeline) async fn with_needed_parents<'e>(
     endpoints: &[&'e Endpoint],
 ) -> Result<Vec<&'e Endpoint>> {
     let (lake, catalogue) = (export.lake("reader"), Arc::clone(&export.catalogue));
+    if !export.settings.ids.is_empty() {
+        return Ok(endpoints.to_vec());
+    }
     let today = export.settings.now.date_naive();
     let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     let with_parents = move || {

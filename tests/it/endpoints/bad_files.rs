@@ -156,7 +156,10 @@ fn what_only_the_catalogue_shows_is_said_too() {
     assert!(error("Mine", RIGHT).contains("lower-case letters"));
     assert!(error("../mine", RIGHT).contains("lower-case letters"));
     assert!(error("calls", "path = \"calls\"").contains("line 1, column 1"));
-    assert!(error("calls", "paging = { style = \"none\" }").contains("unknown field `paging`"));
+    assert!(error("calls", "pages = 5").contains("unknown field `pages`"));
+    assert!(error("calls", "key = [\"nothing\"]").contains("line 1, column 1"));
+    assert!(error("mine", "like = \"cals\"").contains("there is no endpoint `cals`"));
+    assert!(error("mine", "like = \"calls\"\nkey = []").contains("line 2, column 1"));
     let (one, other) = (chained("other"), chained("one"));
     let catalogue = Catalogue::built_in().unwrap();
     let catalogue = catalogue.with_file("one", &one).unwrap().with_file("other", &other).unwrap();
@@ -181,10 +184,10 @@ fn the_json_schema_agrees_with_the_program() {
             assert!(is_valid(&std::fs::read_to_string(&path).unwrap()), "{}", path.display());
         }
     }
-    assert_eq!(files, 17);
+    assert_eq!(files, 19);
     assert!(is_valid(RIGHT) && is_valid("path = \"/x\"\npage_size = 5\non = false"));
     for text in
-        ["paths = \"/x\"", "path = \"x\"", "page_size = 0", "paging = { style = \"whole\" }"]
+        ["paths = \"/x\"", "path = \"x\"", "page_size = 0", "paging = { style = \"scroll\" }"]
     {
         assert!(!is_valid(text), "{text}");
     }

@@ -54,11 +54,11 @@ fn from_an_address_to_a_table_in_two_commands() {
     let (code, out, err) = said(clari_lake(&["sample", "--url", &url, "--init", file_name]));
     assert_eq!(code, 0, "{err}");
     assert!(
-        out.contains("GET /v2/items: 200") && out.contains("20 records at $.data.items[*]"),
+        out.contains("/v2/items?limit=20\n200, ") && out.contains("20 records at $.data.items[*]"),
         "{out}"
     );
     assert!(out.contains("$.data.items[*].people[*]"), "{out}");
-    assert!(err.contains("export LAKE --endpoints"), "{err}");
+    assert!(err.contains("export LAKE --endpoint-dir"), "{err}");
     assert_eq!(server.requests(), 1);
     let draft = std::fs::read_to_string(&file).unwrap();
     assert!(
@@ -136,6 +136,51 @@ fn a_draft_never_takes_a_first_page_for_all_there_is() {
     }
 }
 
+/// B2, B15: what `--init` saves is exported as it was sampled: a map, one record by its id, pages by a
+/// `Link` header, macros, and what was chosen by flags.
+#[test]
+fn every_draft_is_exported_as_it_was_sampled() {
+    let server = Canned::start(|target| {
+        let target = Target::of(target);
+        let user = |id: &str| json!({"id": id, "name": id, "n": 1, "at": "2026-11-01T00:00:00Z"});
+        match target.path.as_str() {
+            "/map" => (200, json!({"users": {"u1": user("u1"), "u2": user("u2")}})),
+            "/one" => {
+                let mut one = user("c1");
+                one["turns"] = json!([{"text": "a", "end": 1}, {"text": "b", "end": 2}]);
+                (200, json!({ "call": one }))
+            }
+            "/since" if target.get("since").is_some_and(|it| it.starts_with("20")) => {
+                (200, json!({"a": [user("x")], "b": [{"m": 1, "k": "a"}, {"m": 1, "k": "b"}]}))
+            }
+            _ => (400, json!({"message": "no such thing"})),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let chosen = ["--records", "$.b[*]", "--key", "m", "--key", "k", "--date-format", "yyyy-MM-dd"];
+    for (name, address, more, rows, words) in [
+        ("map", "/map", &[][..], 2, "records = \"$.users.*\""),
+        ("one", "/one?id=c1", &[], 1, "records = \"$.call\"\nkey = [\"id\"]"),
+        ("since", "/since?since={now-1}", &chosen, 2, "\"since\" = \"{now-1}\""),
+    ] {
+        let lake = Lake::new();
+        let (url, location) = (format!("{}{address}", server.base_url()), lake.location());
+        let file = format!("{dir}/{name}.toml");
+        let sampled = [&["sample", "--url", &url, "--init", &file][..], more].concat();
+        let (code, out, err) = said(clari_lake(&sampled));
+        assert_eq!(code, 0, "{address}: {err}");
+        assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(words), "{text}");
+        let mut export = clari_lake(&["export", &location, "--endpoint-dir", dir, "--rate", "0"]);
+        export.args(["--endpoint", name, "--base-url", &server.base_url()]);
+        let (code, _, err) = said(export);
+        assert_eq!(code, 0, "{address}: {err}");
+        assert_eq!(lake.rows(name).len(), rows, "{address}");
+    }
+}
+
 #[test]
 fn a_sample_is_json_for_whoever_wants_it_and_holds_no_secret() {
     let server = server();
@@ -183,6 +228,15 @@ fn a_sample_of_nothing_says_what_is_wrong() {
         (vec!["sample", "--url", "ftp://example.com"], 2, "is no address"),
         (vec!["sample", "--url", "https://me:pw@example.com/x"], 2, "is no address"),
         (vec!["sample", "--url", &wrong], 1, "not found (404)"),
+        (vec!["sample", "--url", &wrong], 1, "404, application/json\n"),
+        (vec!["sample", "--url", &wrong], 1, "/nowhere\n"),
+        (vec!["sample", "--url", &wrong, "--init", "calls-by-hand.toml"], 2, "calls_by_hand.toml"),
+        (vec!["sample", "--url", &wrong, "--init", "x.txt"], 2, "ends in .toml"),
+        (vec!["sample", "--url", &wrong, "--from", "7d"], 2, "needs {window.from}"),
+        (vec!["sample", "--url", "/x/{nwo}"], 2, "no macro `{nwo}`"),
+        (vec!["sample", "--url", "/x/{parent.id}"], 2, "ids of another endpoint"),
+        (vec!["sample", "--url", &wrong, "--header", "X-Token: a"], 2, "looks like a secret"),
+        (vec!["sample", "users", "--from", "7d"], 2, "takes no window"),
         (vec!["sample", "calls", "--init", "x.toml"], 2, "cannot be used with"),
     ] {
         let (found, out, err) = said(clari_lake(&args));

@@ -37,7 +37,7 @@ fn changed(name: &str, text: &str) -> Endpoint {
 }
 
 fn asked(endpoint: &Endpoint) -> (String, Vec<(String, String)>) {
-    let first = first_page(endpoint, &endpoint.paging, at("2026-11-23T12:00:00Z"));
+    let first = first_page(endpoint, &endpoint.paging, at("2026-11-23T12:00:00Z"), None);
     let request =
         request(endpoint, &clari_lake::fetch::Asked { parent: Some(Driver::of("p1")), ..first });
     (request.path, request.query)
@@ -172,4 +172,16 @@ fn all_are_exported_from_their_new_paths() {
     let strays: Vec<_> =
         server.targets().into_iter().filter(|target| !target.starts_with("/v9/")).collect();
     assert_eq!(strays, [""; 0]);
+}
+
+/// The page of the connector's templates gives a command for each.
+#[test]
+fn each_has_its_command_in_the_docs() {
+    let page = include_str!("../../../docs/by-hand.md");
+    for name in TEMPLATES {
+        let table = page.lines().filter(|line| line.starts_with("| "));
+        let mut commands = table.filter(|line| line.contains("`clari-lake export ./lake"));
+        let of_it = format!("--endpoint {name}");
+        assert!(commands.any(|line| line.contains(&of_it)), "{name}");
+    }
 }

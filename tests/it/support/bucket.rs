@@ -16,9 +16,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 
 use super::Lake;
@@ -36,6 +36,11 @@ pub(crate) enum Quirk {
     IgnoresIfMatch,
     /// Every third write happens, and its reply is lost.
     LosesReplies,
+    /// The reply to every third write is lost, and the client's own repetition meets the write that
+    /// had happened.
+    MeetsItself,
+    /// Every third object comes without its end, and with the length that it comes with.
+    CutsShort,
     /// The first write of each object is refused though its condition holds, as a 409 in a busy
     /// moment.
     RefusesOnce,
@@ -84,6 +89,11 @@ impl Bucket {
     /// The same objects, for another writer.
     pub(crate) fn again(&self) -> Arc<Self> {
         Self::on(Arc::clone(&self.inner), self.quirk)
+    }
+
+    /// The same objects, in a bucket that misbehaves.
+    pub(crate) fn with(&self, quirk: Quirk) -> Arc<Self> {
+        Self::on(Arc::clone(&self.inner), quirk)
     }
 
     /// The same objects, for a writer that is stopped before this write until it is woken.
@@ -200,7 +210,17 @@ impl ObjectStore for Bucket {
             }
             _ => {}
         }
+        let is_new = options.mode == PutMode::Create;
+        let is_conditional = options.mode != PutMode::Overwrite;
         let put = self.inner.put_opts(path, payload, options).await?;
+        if self.quirk == Quirk::MeetsItself && is_third && is_conditional {
+            let (path, source) = (path.to_string(), "412".into());
+            return Err(if is_new {
+                Error::AlreadyExists { path, source }
+            } else {
+                Error::Precondition { path, source }
+            });
+        }
         if self.quirk == Quirk::LosesReplies && is_third { Err(severed(path)) } else { Ok(put) }
     }
 
@@ -220,7 +240,19 @@ impl ObjectStore for Bucket {
             let source = "status code: 403 Forbidden: <Code>AccessDenied</Code>".into();
             return Err(Error::PermissionDenied { path: path.to_string(), source });
         }
-        self.inner.get_opts(path, options).await
+        let is_object = path.as_ref().ends_with("/part-0.parquet");
+        let found = self.inner.get_opts(path, options).await?;
+        if self.quirk != Quirk::CutsShort || !is_object || self.pause().await % 3 != 2 {
+            return Ok(found);
+        }
+        let (mut meta, attributes) = (found.meta.clone(), found.attributes.clone());
+        let extensions = found.extensions.clone();
+        let bytes = found.bytes().await?;
+        let bytes = bytes.slice(..bytes.len() / 2);
+        meta.size = bytes.len() as u64;
+        let range = 0..meta.size;
+        let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed());
+        Ok(GetResult { payload, meta, range, attributes, extensions })
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

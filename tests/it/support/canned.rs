@@ -71,7 +71,11 @@ fn serve(mut stream: &TcpStream, answer: &Answer, count: &AtomicUsize, heads: &H
         heads.lock().unwrap().push(head);
         count.fetch_add(1, Ordering::Relaxed);
         let (status, body) = answer(first.split(' ').nth(1).unwrap_or_default());
-        let body = body.to_string();
+        // A page for people is no JSON.
+        let body = match body {
+            Value::String(text) if text.starts_with('<') => text,
+            body => body.to_string(),
+        };
         let reply = format!(
             "HTTP/1.1 {status} Canned\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",

@@ -157,6 +157,12 @@ impl Run {
         self
     }
 
+    /// Requests the children of these parents, and nothing else.
+    pub(crate) fn by_id(mut self, ids: &[&str]) -> Self {
+        self.settings.ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        self
+    }
+
     /// Asks again for the details of the backfill's range.
     pub(crate) fn refetching(mut self) -> Self {
         self.settings.refetch = true;

@@ -33,6 +33,7 @@ fn table(name: &str, days: u64) -> TableStatus {
         fresh_to: Some(now() - TimeDelta::hours(3)),
         age_seconds: Some(3 * 3_600),
         queue: None,
+        is_by_hand: false,
         settled: true,
         evolvable: Vec::new(),
         version: 3,

@@ -1,0 +1,177 @@
+//! Changes: which partitions changed since a run, an instant, or the last time this was asked.
+//!
+//! Enters: a lake, and since when. Leaves: [`Changes`], from what the manifests say of each commit,
+//! so that runs that failed, were killed, or are still under way count too. Never here: anything
+//! written, or a row that is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::{Since, Store, TableChanges, partition_changes};
+use crate::manifest::RowCounts;
+
+/// How far a run's name, which its machine's clock gave, may be from the server's time.
+const NAMED_APART: TimeDelta = TimeDelta::minutes(1);
+
+/// Since when changes are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Point {
+    /// Since an instant.
+    Time(DateTime<Utc>),
+    /// Since a run, whose own changes are known from its report.
+    Run {
+        /// Its name.
+        name: String,
+        /// When it began.
+        began_at: DateTime<Utc>,
+    },
+    /// Since an earlier answer.
+    Next(Next),
+}
+
+/// A point in the history of all tables: the number of each one's newest manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Next(BTreeMap<String, u64>);
+
+/// What changed in a lake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// The partitions that changed.
+    pub changed: Vec<ChangedPartition>,
+    /// Since when to ask the next time, so that no change is missed and none comes twice.
+    pub next: Next,
+}
+
+/// A partition that changed. The counts are those of all commits together, none where one of them is
+/// not known to have counted: an object may have been recovered after a kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangedPartition {
+    /// Its table.
+    pub endpoint: String,
+    /// Its value of `dt`.
+    pub dt: String,
+    /// Rows that were not there before.
+    pub inserted: Option<u64>,
+    /// Rows that were there and are replaced.
+    pub updated: Option<u64>,
+    /// Rows that are there no more, or marked as deleted.
+    pub deleted: Option<u64>,
+}
+
+/// What changed in a lake since a point, by the manifests of all its tables.
+///
+/// # Errors
+/// `Config` when the lake has no such run; `Newer` when it is from a newer version; when the store
+/// fails.
+pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
+    let mut next = Next::default();
+    let mut changed = Vec::new();
+    let mut knows_run = false;
+    for endpoint in store.committed()? {
+        let TableChanges { partitions, version, knows_run: of_run } =
+            partition_changes(store, &endpoint, &since.of(&endpoint))?;
+        knows_run |= of_run;
+        next.0.insert(endpoint.clone(), version);
+        changed.extend(partitions.into_iter().map(|(dt, counts)| {
+            let of = |count: fn(RowCounts) -> u64| counts.map(count);
+            ChangedPartition {
+                endpoint: endpoint.clone(),
+                dt,
+                inserted: of(|it| it.inserted),
+                updated: of(|it| it.updated),
+                deleted: of(|it| it.deleted),
+            }
+        }));
+    }
+    if let Point::Run { name, .. } = since
+        && !knows_run
+        && !store.has_report(name)?
+    {
+        let message = format!("the lake has no run `{name}`");
+        let hint = "`clari-lake status LAKE --json` lists the last runs; an instant will do, too";
+        return Err(Error::new(ErrorKind::Config, message).with_hint(hint));
+    }
+    Ok(Changes { changed, next })
+}
+
+impl Point {
+    /// The same point for one table.
+    fn of(&self, endpoint: &str) -> Since {
+        match self {
+            Self::Time(time) => Since::Time(*time),
+            Self::Run { name, began_at } => {
+                Since::Run { name: name.clone(), began_at: *began_at - NAMED_APART }
+            }
+            Self::Next(Next(versions)) => {
+                Since::Version(versions.get(endpoint).copied().unwrap_or(0))
+            }
+        }
+    }
+
+    /// A run by its name, which says when it began.
+    #[must_use]
+    pub fn run(name: &str) -> Option<Self> {
+        let began_at = NaiveDateTime::parse_from_str(name.get(..16)?, "%Y%m%dT%H%M%SZ").ok()?;
+        let is_name = name[16..].bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+        is_name.then(|| Self::Run { name: name.to_owned(), began_at: began_at.and_utc() })
+    }
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (endpoint, version)) in self.0.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            write!(f, "{comma}{endpoint}={version}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Next {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |part: &str| {
+            let (endpoint, version) = part.split_once('=')?;
+            Some((endpoint.to_owned(), version.parse().ok()?))
+        };
+        let versions: Option<BTreeMap<_, _>> = text.split(',').map(one).collect();
+        versions.map(Self).ok_or_else(|| "expected what `next` said".to_owned())
+    }
+}
+
+impl Serialize for Next {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_next_says_is_read_back() {
+        let next: Next = "call_details=7,calls=42".parse().unwrap();
+        assert_eq!(next.to_string(), "call_details=7,calls=42");
+        for wrong in ["", "calls", "calls=", "calls=-1", "calls=1,"] {
+            assert!(wrong.parse::<Next>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_run_says_when_it_began() {
+        let Some(Point::Run { began_at, .. }) = Point::run("20261130T021503Z-1a2b") else {
+            panic!("a run");
+        };
+        assert_eq!(began_at.to_rfc3339(), "2026-11-30T02:15:03+00:00");
+        for wrong in ["", "2026-11-30", "20261130T021503Z/../x", "20261330T021503Z-1a2b", "é"] {
+            assert_eq!(Point::run(wrong), None, "{wrong}");
+        }
+    }
+}

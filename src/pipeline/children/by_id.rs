@@ -1,0 +1,131 @@
+//! Children of parents that the caller names: `export --endpoint call_details --id ID`.
+//!
+//! Only these parents are requested, due or not, and only their rows change. Whether the lake knows
+//! the parents does not matter, unless the requests name more of their records than the key. A child
+//! that is not there is reported, since the caller asked for it.
+
+use std::collections::BTreeMap;
+use std::slice;
+
+use super::due::{self, Parents};
+use super::look_up::{Wanted, look_up};
+use super::parents::{ParentKeys, parent_keys};
+use crate::decode::is_usable;
+use crate::endpoint::{Endpoint, Named, Parent};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Purpose;
+use crate::pipeline::Export;
+use crate::pipeline::table_run::TableRun;
+use crate::report::Problem;
+
+impl Export {
+    /// Whether the ids in the settings can be requested of these endpoints.
+    pub(in crate::pipeline) fn check_ids(&self, endpoints: &[&Endpoint]) -> Result<()> {
+        let ids = &self.settings.ids;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
+        if let Some(id) = ids.iter().find(|id| !is_usable(id)) {
+            return wrong(format!("`{id}` cannot be part of a request"));
+        }
+        match endpoints {
+            [endpoint] if endpoint.parent.as_ref().is_some_and(|parent| parent.of_call) => {
+                // What is forgotten is not even requested.
+                let forgotten = self.store.read_forgotten()?;
+                let is_forgotten = ids.iter().any(|id| forgotten.is_call(id));
+                if is_forgotten { wrong("the call is forgotten".to_owned()) } else { Ok(()) }
+            }
+            [endpoint] if endpoint.parent.is_some() => Ok(()),
+            [endpoint] => {
+                let all = self.catalogue.endpoints().iter();
+                let by_id: Vec<_> =
+                    all.filter(|it| it.parent.is_some()).map(|it| it.name.as_str()).collect();
+                let message = format!("{} is not requested by id", endpoint.name);
+                let hint = format!("endpoints that are: {}", by_id.join(", "));
+                Err(Error::new(ErrorKind::Config, message).with_hint(hint))
+            }
+            _ => wrong("ids are those of one endpoint".to_owned()),
+        }
+    }
+}
+
+/// Looks up the children of the named parents, one request each.
+pub(super) async fn look_up_named(
+    export: &Export,
+    table: &TableRun<'_>,
+    parents: &Parents,
+) -> Result<()> {
+    let mut ids = export.settings.ids.clone();
+    ids.sort();
+    ids.dedup();
+    let names_more = !table.endpoint.parent_fields().is_empty();
+    let find = move |children: &crate::lake::Children<'_>| {
+        let wanted: Vec<_> = ids.iter().map(|id| (id.as_str(), None)).collect();
+        let (known, own) = (children.parents.find(&wanted)?, children.own.find(&wanted)?);
+        let wanted = ids.iter().map(|id| {
+            let parent = known.get(id.as_str()).filter(|(_, entry)| entry.in_lake);
+            let before = own.get(id.as_str()).and_then(|(_, entry)| entry.attempt.clone());
+            let wanted = Wanted {
+                id: id.as_str().into(),
+                named: Named::default(),
+                hash: parent.map(|(_, entry)| entry.hash),
+                day: parent.and_then(|(_, entry)| entry.day),
+                time: parent.and_then(|(_, entry)| entry.time),
+                before,
+                purpose: Purpose::Nightly,
+            };
+            (wanted, parent.map(|(partition, _)| *partition))
+        });
+        Ok(wanted.collect::<Vec<_>>())
+    };
+    let found = due::read(parents, table, find).await?;
+    export.progress.update(&table.endpoint.name, |live| live.planned += found.len() as u64);
+    let mut wanted = Vec::new();
+    for (mut one, partition) in found {
+        match partition {
+            Some(partition) if names_more => {
+                due::name(parents, table, partition, slice::from_mut(&mut one)).await?;
+            }
+            _ => {}
+        }
+        wanted.push(Ok(one));
+    }
+    look_up(export, table, futures::stream::iter(wanted)).await?;
+    table.commit(|_| {}).await
+}
+
+/// The named parents whose lists are read. They are not all there are, so no other parent is taken
+/// for gone.
+pub(super) async fn named_parents(
+    export: &Export,
+    table: &TableRun<'_>,
+    parent: &Parent,
+    day: i32,
+) -> Result<Option<ParentKeys>> {
+    let ids = &export.settings.ids;
+    let alone = |id: &String| (id.clone(), (id.clone(), Named::default()));
+    let mut keys: BTreeMap<String, (String, Named)> = ids.iter().map(alone).collect();
+    if !table.endpoint.parent_fields().is_empty() {
+        let known = parent_keys(export, table, parent, day).await?;
+        keys = known.map(|known| known.keys).unwrap_or_default();
+        keys.retain(|_, (id, _)| ids.contains(id));
+        for id in ids.iter().filter(|id| keys.values().all(|(known, _)| known != *id)) {
+            report_missing(table, id, "the lake has no such parent").await;
+        }
+    }
+    Ok(Some(ParentKeys { keys, is_whole: false }))
+}
+
+/// Reports that the child of a named parent is not there. The id itself stays unsaid: reports are
+/// kept, and a call may have to be forgotten.
+pub(super) async fn report_missing(table: &TableRun<'_>, id: &str, reason: &str) {
+    let endpoint = table.endpoint.name.clone();
+    let ids = &table.export().settings.ids;
+    let number = ids.iter().position(|it| it == id).map_or(0, |at| at + 1);
+    let message = match ids.len() {
+        1 => format!("the id: {reason}"),
+        count => format!("id number {number} of {count}: {reason}"),
+    };
+    table.state().await.push_problem(Problem { endpoint, window: None, message });
+}
