@@ -125,6 +125,12 @@
 //! for what has gathered in `extra_json`. [`sql`]: tables and views, as engines want to be told.
 //! [`sample`]: one reply of an endpoint, and what could be made of it.
 //!
+//! # Cargo features
+//!
+//! Both are on by default. `cli` is the program; without it, this is a library that compiles no
+//! argument parser, tables, templates or progress bars, and has no [`sql`]. `simulator` is the
+//! [`simulator`] and its HTTP server.
+//!
 //! # Floors
 //!
 //! Imports go down only. Words know nothing; decisions know words; hands know decisions; use cases
@@ -133,6 +139,7 @@
 pub mod allocator;
 pub mod calendar;
 pub mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
 pub mod commit_plan;
@@ -161,8 +168,10 @@ pub mod row;
 pub mod sample;
 pub mod schema;
 pub mod secret;
+#[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod span;
+#[cfg(feature = "cli")]
 pub mod sql;
 pub mod status;
 pub mod verify;
