@@ -154,6 +154,7 @@ pub mod forecast;
 pub mod forget;
 pub mod forgotten;
 pub mod lake;
+pub mod library;
 pub mod manifest;
 pub mod page;
 pub mod paginate;
@@ -176,3 +177,14 @@ pub mod sql;
 pub mod status;
 pub mod verify;
 pub mod window;
+
+pub use config::Deletes;
+pub use endpoint::{Catalogue, Endpoint};
+pub use error::{Error, ErrorKind, Result};
+pub use fetch::Stop;
+#[cfg(feature = "simulator")]
+pub use library::Simulator;
+pub use library::{Client, Export, Lake, Partition, Rows, Snapshot, Table};
+pub use manifest::Granularity;
+pub use report::Report;
+pub use secret::{Credentials, Salt};

@@ -300,15 +300,15 @@ fn mistakes_are_named_with_what_to_do() {
     "#);
     insta::assert_snapshot!(run(&["--to", "2999-01-01"]), @r#"
     2
-    error: --to 2999-01-01T00:00:00Z is in the future
+    error: the end, 2999-01-01T00:00:00Z, is in the future
 
-    hint: leave --to out to export up to now
+    hint: leave the end (--to) out to export up to now
     "#);
     insta::assert_snapshot!(run(&["--from", "2026-02-01", "--to", "2026-01-01"]), @r#"
     2
-    error: --from 2026-02-01T00:00:00Z is not before the end, 2026-01-01T00:00:00Z
+    error: the start, 2026-02-01T00:00:00Z, is not before the end, 2026-01-01T00:00:00Z
 
-    hint: a range goes from --from to --to, or to now
+    hint: a range goes from its start (--from) to its end (--to), or to now
     "#);
     insta::assert_snapshot!(run(&["--to", "yesterday"]), @r#"
     2

@@ -33,6 +33,7 @@ mod generated;
 #[allow(clippy::struct_excessive_bools, reason = "what is drawn is many small choices")]
 mod hostile;
 mod idempotent;
+mod library;
 mod not_a_lake;
 mod privacy;
 mod quarantine;
