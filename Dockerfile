@@ -10,9 +10,11 @@ FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
+COPY examples examples
 COPY schemas schemas
 COPY src src
 COPY templates templates
+COPY tests tests
 RUN cargo build --release --locked --bin clari-lake
 
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -18,14 +18,10 @@ use chrono::{DateTime, Utc};
 use clari_lake::clock::Clock;
 use clari_lake::decode::Origin;
 use clari_lake::endpoint::Catalogue;
-use clari_lake::fetch::{Client, ClientSettings, Get, Stop};
+use clari_lake::fetch::Get;
 use clari_lake::lake::{Change, Lake, Snapshot, Store};
-use clari_lake::manifest::Granularity;
-use clari_lake::pipeline::Export;
-use clari_lake::plan::RunSettings;
-use clari_lake::report::Progress;
-use clari_lake::secret::Credentials;
 use clari_lake::simulator::{Api, Options, Settings};
+use clari_lake::{Client, Credentials};
 use corpus::{CASES, Case, Corpus};
 use divan::counter::BytesCount;
 use divan::{AllocProfiler, Bencher};
@@ -106,28 +102,13 @@ fn export(bencher: Bencher<'_, '_>) {
         let (reply, _) = api.answer(&head(get));
         std::future::ready(Ok(reply))
     };
-    let transport = Arc::new(transport);
+    let client = Client::new(credentials).rate(0.0).over(Arc::new(transport));
     let runtime = tokio::runtime::Runtime::new().expect("there are threads");
     bencher.bench_local(|| {
-        let settings = ClientSettings { rate: 0.0, ..ClientSettings::new(credentials.clone()) };
-        let client = Client::over(Arc::clone(&transport) as _, &settings, Stop::default());
-        let export = Export {
-            client: Arc::new(client.expect("the settings are right")),
-            store: memory(),
-            catalogue: Arc::new(Catalogue::built_in().expect("the built-in endpoints are right")),
-            settings: RunSettings::new(now()),
-            limits: None,
-            max_time: None,
-            granularity: Granularity::Day,
-            include_private: false,
-            concurrency: 16,
-            progress: Arc::new(Progress::default()),
-            stop: Stop::default(),
-            clock: Clock::stopped_at(now()),
-            command: "export".to_owned(),
-        };
-        let endpoints = export.catalogue.select(&[]).expect("they are built in");
-        runtime.block_on(export.run(&endpoints)).expect("the API answers")
+        let catalogue = Catalogue::built_in().expect("the built-in endpoints are right");
+        let export = clari_lake::Lake::of(memory(), catalogue).export(client.clone());
+        let export = export.to(now()).without_quota().clock(Clock::stopped_at(now()));
+        runtime.block_on(export.run()).expect("the API answers")
     });
 }
 

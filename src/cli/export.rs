@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Result;
-use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::Exit;
 use super::args::{BackfillArgs, ExportArgs, ResultArgs};
@@ -17,6 +16,7 @@ use crate::endpoint::{Catalogue, Dated};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
 use crate::lake::Ledger;
+use crate::library::range;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{EndpointReport, Metrics, Report};
@@ -26,8 +26,8 @@ use crate::window::Window;
 pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
-    let now = frozen_now(args.to, clock::now())?;
-    check_range(args.from, now)?;
+    let now = range::end(args.to, clock::now())?;
+    range::check(args.from, now)?;
     let run = RunSettings {
         by_clock: args.to.is_none(),
         from: args.from,
@@ -43,9 +43,9 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
 pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags::new(args.lake.as_ref(), &args.table, &args.api, &args.quota);
     let settings = Settings::load(&args.files, &flags)?;
-    let now = frozen_now(None, clock::now())?;
-    let to = frozen_now(args.to, now)?;
-    check_range(Some(args.from), to)?;
+    let now = range::end(None, clock::now())?;
+    let to = range::end(args.to, now)?;
+    range::check(Some(args.from), to)?;
     let window = Window::new(args.from, to);
     check_history(&settings.catalogue()?, &args.endpoints)?;
     let run = RunSettings {
@@ -68,14 +68,6 @@ fn check_history(catalogue: &Catalogue, endpoints: &[String]) -> Result<(), Erro
         )),
         None => Ok(()),
     }
-}
-
-pub(super) fn check_range(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<(), Error> {
-    let Some(from) = from.filter(|from| *from >= to) else { return Ok(()) };
-    let instant = |it: DateTime<Utc>| it.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let message = format!("--from {} is not before the end, {}", instant(from), instant(to));
-    Err(Error::new(ErrorKind::Config, message)
-        .with_hint("a range goes from --from to --to, or to now"))
 }
 
 fn perform_and_conclude(
@@ -214,21 +206,6 @@ fn evolvable(endpoint: &EndpointReport) -> String {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let name = &endpoint.endpoint;
     format!("{name}: `clari-lake evolve` would give columns to {}{more}", first.join(", "))
-}
-
-/// The instant from which a run counts, in whole seconds, which is what the API can be asked for.
-pub(super) fn frozen_now(
-    to: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<DateTime<Utc>, Error> {
-    let end = to.unwrap_or(now);
-    if end > now {
-        let message = format!("--to {} is in the future", end.format("%Y-%m-%dT%H:%M:%SZ"));
-        return Err(
-            Error::new(ErrorKind::Config, message).with_hint("leave --to out to export up to now")
-        );
-    }
-    Ok(DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end))
 }
 
 /// The first signal asks the run to stop, the second ends the process at once; both are safe.

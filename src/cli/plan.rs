@@ -8,7 +8,6 @@ use comfy_table::CellAlignment;
 
 use super::Exit;
 use super::args::PlanArgs;
-use super::export::{check_range, frozen_now};
 use super::output::{Printer, number, size, table};
 use super::settings::{Flags, Settings};
 use super::status::duration;
@@ -17,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use crate::forecast::{Counted, Forecast, forecast, windows};
 use crate::lake::{Lake, Store, with_parents};
+use crate::library::range;
 use crate::plan::RunSettings;
 use crate::window::Window;
 
@@ -25,12 +25,12 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::load(&args.files, &flags)?;
     let catalogue = settings.sized_catalogue(&args.endpoints)?;
     let store = Arc::new(settings.place(&catalogue)?);
-    let now = frozen_now(None, clock::now())?;
+    let now = range::end(None, clock::now())?;
     let chosen = catalogue.select(&args.endpoints)?;
     let endpoints =
         with_parents(&Lake::reader(&store, &catalogue), &catalogue, &chosen, now.date_naive())?;
-    let to = frozen_now(args.to, now)?;
-    check_range(args.from, to)?;
+    let to = range::end(args.to, now)?;
+    range::check(args.from, to)?;
     let backfill = args.from.map(|from| Window::new(from, to));
     let run = RunSettings { backfill, full: args.full, ..settings.run(now) };
     let counted = if args.offline {

@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::Exit;
 use super::args::SampleArgs;
-use super::export::{check_range, frozen_now};
 use super::output::{Printer, counted, size, table};
 use super::settings::{Flags, Settings};
 use crate::clock;
@@ -20,6 +19,7 @@ use crate::endpoint::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
+use crate::library::range;
 use crate::retry::RetryPolicy;
 use crate::sample::{Address, Extent, Sample, draft_columns, first_driver, sample, sample_url};
 use crate::schema::{Column, ColumnType, Schema};
@@ -90,8 +90,8 @@ fn range(args: &SampleArgs, endpoint: &Endpoint) -> Result<Option<Window>, Error
         let message = format!("{} takes no window, so --from means nothing", endpoint.name);
         return Err(Error::new(ErrorKind::Config, message));
     }
-    let to = frozen_now(args.to, clock::now())?;
-    check_range(Some(from), to)?;
+    let to = range::end(args.to, clock::now())?;
+    range::check(Some(from), to)?;
     Ok(Some(Window::new(from, to)))
 }
 
@@ -113,8 +113,8 @@ fn address(args: &SampleArgs, target: &Target) -> Result<Address> {
             let message = "--from needs {window.from} or {window.to} in the address".to_owned();
             return Err(wrong(message).into());
         }
-        let to = frozen_now(args.to, clock::now())?;
-        check_range(Some(from), to)?;
+        let to = range::end(args.to, clock::now())?;
+        range::check(Some(from), to)?;
         address.range = Some(Window::new(from, to));
     }
     Ok(address)

@@ -6,22 +6,20 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::args::{ApiArgs, FileArgs, QuotaArgs, TableArgs};
-use crate::clock::Clock;
 use crate::config::{Concurrency, Conditional, Config, Deletes, FullRelist, Rate, Share};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{BASE_URL, Client, ClientSettings, Stop};
+use crate::fetch::{BASE_URL, ClientSettings};
 use crate::lake::{PresentLake, Store};
+use crate::library::{Client, Lake};
 use crate::manifest::Granularity;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::quota::Limits;
-use crate::report::Progress;
 use crate::secret::{Credentials, Salt};
 use crate::span::Span;
 
@@ -111,7 +109,7 @@ impl Settings {
     pub(super) fn load(files: &FileArgs, flags: &Flags) -> Result<Self> {
         let (file, config) = read_file(files.config.as_deref())?;
         let dir = files.endpoints_dir.clone();
-        Ok(Self::resolve(flags, dir, &|name| std::env::var(name).ok(), file, config))
+        Ok(Self::resolve(flags, dir, &variable, file, config))
     }
 
     fn resolve(
@@ -255,11 +253,7 @@ impl Settings {
     /// # Errors
     /// `Config` as for the catalogue, or when a header's variable or the salt is not set.
     pub(super) fn catalogue_to_ask(&self, chosen: &[String]) -> Result<Catalogue> {
-        let catalogue = self.sized_catalogue(chosen)?;
-        catalogue.check_drivers(chosen)?;
-        let chosen = &*catalogue.with_ancestors(chosen);
-        let catalogue = catalogue.with_headers(chosen, &|name| std::env::var(name).ok())?;
-        catalogue.with_salt(chosen, salt()?.as_ref())
+        self.sized_catalogue(chosen)?.ready(chosen, &variable, salt()?.as_ref())
     }
 
     /// The user's endpoint files by the names of their endpoints.
@@ -317,25 +311,21 @@ impl Settings {
         command: &str,
         chosen: &[String],
     ) -> Result<Export> {
-        let stop = Stop::default();
-        let catalogue = Arc::new(self.catalogue_to_ask(chosen)?);
-        catalogue.select(chosen)?;
-        let store = Arc::new(self.place(&catalogue)?);
-        Ok(Export {
-            client: Arc::new(Client::new(&self.client()?, stop.clone())?),
-            store,
-            catalogue,
-            settings,
-            limits: Some(self.limits()),
-            max_time: self.max_time.value.and_then(|time| time.delta().to_std().ok()),
-            granularity: self.partition_by.value,
-            include_private: self.include_private.value,
-            concurrency: usize::from(self.concurrency.value.0),
-            progress: Arc::new(Progress::default()),
-            stop,
-            clock: Clock::system(),
-            command: command.to_owned(),
-        })
+        let catalogue = self.catalogue()?;
+        let lake = Lake::of(self.place(&catalogue)?, catalogue);
+        let client = Client::with_settings(self.client()?);
+        let mut export = lake.export(client).endpoints(chosen).settings(settings).command(command);
+        export = export.limits(Some(self.limits())).partition_by(self.partition_by.value);
+        if let Some(time) = self.max_time.value.and_then(|time| time.delta().to_std().ok()) {
+            export = export.max_time(time);
+        }
+        if self.include_private.value {
+            export = export.include_private();
+        }
+        if let Some(salt) = salt()? {
+            export = export.salt(salt);
+        }
+        export.variables(variable).prepare()
     }
 
     /// What a run asks for that counts from `now`.
@@ -428,6 +418,11 @@ fn proxy(base_url: &str) -> Option<String> {
     let name = if base_url.starts_with("https:") { "https_proxy" } else { "http_proxy" };
     let names = [name.to_ascii_uppercase(), name.to_owned(), "ALL_PROXY".to_owned()];
     names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
+/// A variable of the environment.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// A secret from the environment, or from the file that `…_FILE` names; none if neither is set.

@@ -195,7 +195,7 @@ fn plan_parents(plan: &mut CommitPlan, rules: &Rules, known: &Known, statements:
 
 /// When a complete list of a day, or of the month that a snapshot is of, was requested last,
 /// microseconds since 1970.
-fn listed_at(manifest: &Manifest, scope: impl ToString) -> Option<i64> {
+fn listed_at(manifest: &Manifest, scope: &impl ToString) -> Option<i64> {
     manifest.listed.get(&scope.to_string()).copied()
 }
 
@@ -203,7 +203,7 @@ fn listed_at(manifest: &Manifest, scope: impl ToString) -> Option<i64> {
 fn note_listing(
     next: &mut Manifest,
     rules: &Rules,
-    scope: impl ToString,
+    scope: &impl ToString,
     requested_at: i64,
 ) -> bool {
     let scope = scope.to_string();

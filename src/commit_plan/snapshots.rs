@@ -56,7 +56,7 @@ pub(super) fn plan(
                 continue;
             }
             if let Scope::Day(_) = listing.scope
-                && !note_listing(&mut plan.next, rules, partition, listing.requested_at)
+                && !note_listing(&mut plan.next, rules, &partition, listing.requested_at)
             {
                 continue;
             }
@@ -126,7 +126,7 @@ impl<'a> Snapshot<'a> {
             rewrite.copied = origin.map(|origin| (origin, dated));
             rewrite.inserted = entries.len() as u64;
         }
-        let listed_at = listed_at(manifest, partition);
+        let listed_at = listed_at(manifest, &partition);
         Self {
             rules,
             partition,

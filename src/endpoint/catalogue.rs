@@ -250,6 +250,23 @@ impl Catalogue {
         Ok(Self::new(endpoints))
     }
 
+    /// The same endpoints, ready to request the chosen ones: headers have their values, and hashes
+    /// their salt.
+    ///
+    /// # Errors
+    /// `Config` when a rule changes what a chosen endpoint is requested by, or when the variable of
+    /// a header or the salt is not set.
+    pub fn ready(
+        self,
+        chosen: &[String],
+        environment: &dyn Fn(&str) -> Option<String>,
+        salt: Option<&Salt>,
+    ) -> Result<Self> {
+        self.check_drivers(chosen)?;
+        let chosen = &*self.with_ancestors(chosen);
+        self.with_headers(chosen, environment)?.with_salt(chosen, salt)
+    }
+
     /// The same endpoints, with the values of those headers that the environment holds.
     ///
     /// # Errors

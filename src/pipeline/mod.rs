@@ -25,7 +25,8 @@ use tracing::Instrument;
 
 use self::children::{due, parents};
 pub use self::spending::pay_from_ledger;
-use self::table_run::{TableRun, blocking};
+use self::table_run::TableRun;
+pub(crate) use self::table_run::blocking;
 use crate::clock::Clock;
 use crate::decode::is_no_data;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};

@@ -683,7 +683,7 @@ fn describe(error: &Error) -> String {
 }
 
 /// Runs what waits for the disk where it keeps nobody else waiting.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

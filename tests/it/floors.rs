@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of each floor, words first, street door last; `simulator` stands beside the house.
 /// Rooms that the design has and the house has not yet are here already.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &[
         "endpoint",
         "schema",
@@ -31,6 +31,7 @@ const FLOORS: [&[&str]; 5] = [
         "pipeline", "verify", "changes", "evolve", "forget", "forecast", "status", "sample", "sql",
         "doctor",
     ],
+    &["library"],
     &["main", "cli"],
 ];
 

@@ -34,6 +34,7 @@ mod generated;
 #[allow(clippy::struct_excessive_bools, reason = "what is drawn is many small choices")]
 mod hostile;
 mod idempotent;
+mod library;
 mod messages;
 mod not_a_lake;
 mod privacy;

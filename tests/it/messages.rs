@@ -1,19 +1,18 @@
 //! Messages: the true cause of what went wrong, in the first seconds, with what to do about it.
 
 use std::fs::File;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::Command;
 use clari_lake::simulator::Settings;
 use serde_json::{Value, json};
 
-use crate::support::{Canned, Lake, Site, small};
+use crate::support::{self, Canned, Lake, Site, small};
 
 /// The command with credentials, at this server.
 fn clari_lake(args: &[&str], base_url: &str) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("clari-lake"));
-    command.env_clear().args(args).env("CLARI_BASE_URL", base_url);
+    let mut command = support::clari_lake(args);
+    command.env("CLARI_BASE_URL", base_url);
     let Settings { api_key, api_password, .. } = Settings::default();
     command.envs([("CLARI_API_KEY", api_key), ("CLARI_API_PASSWORD", api_password)]);
     command
@@ -61,8 +60,8 @@ fn nothing_but_404_is_a_matter_of_the_base_url() {
 #[test]
 fn a_write_to_stdout_that_fails_is_an_error() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("clari-lake"));
-    command.env_clear().args(["endpoints", "--json"]).stdout(Stdio::from(full));
+    let mut command = support::clari_lake(&["endpoints", "--json"]);
+    command.stdout(Stdio::from(full));
     let output = command.output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && err.contains("cannot write to stdout"), "{err}");

@@ -287,6 +287,20 @@ pub(in crate::lake) fn cleanse_rows(rows: &Rows, decoder: &mut RecordDecoder) ->
     decoder.cleanse(&batch, &added)
 }
 
+/// The rows of an object, in the decoder's schema.
+pub(in crate::lake) fn rows(
+    object: Object,
+    partition: Partition,
+    decoder: &mut RecordDecoder,
+) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let Existing { reader, is_current, .. } = open(object, decoder)?;
+    let schema = decoder.schema().arrow();
+    Ok(reader.map(move |batch| match batch? {
+        batch if is_current => Ok(batch.with_schema(Arc::clone(&schema))?),
+        batch => Ok(widen(&batch, partition, decoder)?.batch),
+    }))
+}
+
 /// What an object says of each of its rows.
 pub(in crate::lake) fn read_facts(
     object: Object,

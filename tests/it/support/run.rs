@@ -8,13 +8,13 @@ use clari_lake::clock::Clock;
 use clari_lake::config::{Conditional, Deletes, FullRelist};
 use clari_lake::endpoint::{Catalogue, Paging};
 use clari_lake::error::Error;
-use clari_lake::fetch::{Client, ClientSettings, Stop, Transport};
+use clari_lake::fetch::{ClientSettings, Stop, Transport};
 use clari_lake::lake::{Breakdown, Observer, Store};
+use clari_lake::library::{Client, Lake};
 use clari_lake::manifest::Granularity;
-use clari_lake::pipeline::Export;
 use clari_lake::plan::RunSettings;
 use clari_lake::quota::Limits;
-use clari_lake::report::{Progress, Report};
+use clari_lake::report::Report;
 use clari_lake::retry::RetryPolicy;
 use clari_lake::secret::{Credentials, Salt};
 use clari_lake::simulator::Settings;
@@ -315,20 +315,20 @@ impl Run {
 
     /// The same, in the runtime of whoever awaits it.
     pub(crate) async fn perform(self) -> Result<Report, Error> {
-        let catalogue = Arc::new(self.catalogue()?);
+        let catalogue = self.catalogue()?;
         let settings = ClientSettings {
             base_url: self.base_url,
-            rate: 0.0,
+            rate: self.limits.rate,
             concurrency: self.concurrency,
             retry: self.retry,
             timeout: self.timeout,
             outage: self.outage,
             ..ClientSettings::new(self.credentials)
         };
-        let client = match self.transport {
-            Some(transport) => Client::over(transport, &settings, self.stop.clone())?,
-            None => Client::new(&settings, self.stop.clone())?,
-        };
+        let mut client = Client::with_settings(settings);
+        if let Some(transport) = self.transport {
+            client = client.over(transport);
+        }
         let mut store = match &self.bucket {
             Some(bucket) => bucket.store().with_conditional(self.conditional),
             None => Store::open(&self.lake)?,
@@ -339,23 +339,17 @@ impl Run {
         if let Some(observer) = self.observer {
             store = store.with_observer(observer);
         }
-        let export = Export {
-            client: Arc::new(client),
-            store: Arc::new(store),
-            catalogue,
-            settings: self.settings,
-            limits: Some(self.limits),
-            max_time: self.max_time,
-            granularity: self.granularity,
-            include_private: self.private,
-            concurrency: self.concurrency,
-            progress: Arc::new(Progress::default()),
-            stop: self.stop,
-            clock: self.clock,
-            command: "export".to_owned(),
-        };
-        let endpoints = export.catalogue.select(&self.endpoints)?;
-        export.run(&endpoints).await
+        let lake = Lake::of(store, catalogue);
+        let mut export = lake.export(client).endpoints(self.endpoints).settings(self.settings);
+        export = export.limits(Some(self.limits)).partition_by(self.granularity);
+        export = export.salt(Salt::new(SALT)?).stop_on(self.stop).clock(self.clock);
+        if let Some(time) = self.max_time {
+            export = export.max_time(time);
+        }
+        if self.private {
+            export = export.include_private();
+        }
+        export.run().await
     }
 }
 
@@ -370,7 +364,6 @@ impl Run {
             built_in = built_in.without_verbatim();
         }
         built_in.check()?;
-        let built_in = built_in.with_salt(&self.endpoints, Some(&Salt::new(SALT)?))?;
         let Some(size) = self.page_size else { return Ok(built_in) };
         let resized = built_in.endpoints().iter().cloned().map(|mut endpoint| {
             if let Paging::SkipLimit(paging) = &mut endpoint.paging {

@@ -1,0 +1,29 @@
+//! Ranges: the instants that a run counts from, held against the present.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The end of a run's range, in whole seconds, which is what the API can be asked for: the present
+/// if nothing else is given.
+pub(crate) fn end(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    let end = to.unwrap_or(now);
+    if end > now {
+        let message = format!("the end, {}, is in the future", instant(end));
+        return Err(Error::new(ErrorKind::Config, message)
+            .with_hint("leave the end (--to) out to export up to now"));
+    }
+    Ok(DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end))
+}
+
+/// Makes sure that a range begins before it ends.
+pub(crate) fn check(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<()> {
+    let Some(from) = from.filter(|from| *from >= to) else { return Ok(()) };
+    let message = format!("the start, {}, is not before the end, {}", instant(from), instant(to));
+    Err(Error::new(ErrorKind::Config, message)
+        .with_hint("a range goes from its start (--from) to its end (--to), or to now"))
+}
+
+fn instant(it: DateTime<Utc>) -> String {
+    it.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
