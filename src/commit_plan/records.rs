@@ -69,7 +69,7 @@ impl Records<'_> {
     /// Takes in a row, unless the lake has it or knows a later statement about its key.
     fn take(&mut self, facts: &mut RowFacts, at: (usize, usize)) {
         let old = self.entry(&facts.key).cloned();
-        let listed_at = facts.day.and_then(|day| listed_at(self.manifest, day_scope(day)));
+        let listed_at = facts.day.and_then(|day| listed_at(self.manifest, &day_scope(day)));
         // Rows of a range are listed by their range.
         let range = facts.parent.as_deref().filter(|_| self.rules.has_parent_column);
         let listed_at = listed_at.max(range.and_then(|it| self::listed_at(self.manifest, it)));
@@ -100,7 +100,7 @@ impl Records<'_> {
 
     /// Takes out what a complete list of a day does not hold, unless something later is known.
     fn remove_unlisted(&mut self, day: i32, requested_at: i64, is_listed: impl Fn(&str) -> bool) {
-        if !note_listing(&mut self.plan.next, self.rules, day_scope(day), requested_at) {
+        if !note_listing(&mut self.plan.next, self.rules, &day_scope(day), requested_at) {
             return;
         }
         let partition = self.rules.partition(Some(day));
