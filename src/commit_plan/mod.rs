@@ -195,27 +195,21 @@ fn plan_parents(plan: &mut CommitPlan, rules: &Rules, known: &Known, statements:
 
 /// When a complete list of a day, or of the month that a snapshot is of, was requested last,
 /// microseconds since 1970.
-fn listed_at(manifest: &Manifest, scope: &impl ToString) -> Option<i64> {
-    manifest.listed.get(&scope.to_string()).copied()
+fn listed_at(manifest: &Manifest, scope: &str) -> Option<i64> {
+    manifest.listed.get(scope).copied()
 }
 
 /// Notes when a complete list was requested; false where a later one is known already.
-fn note_listing(
-    next: &mut Manifest,
-    rules: &Rules,
-    scope: &impl ToString,
-    requested_at: i64,
-) -> bool {
-    let scope = scope.to_string();
-    if listed_at(next, &scope).is_some_and(|known| rules.is_later(known, requested_at)) {
+fn note_listing(next: &mut Manifest, rules: &Rules, scope: &str, requested_at: i64) -> bool {
+    if listed_at(next, scope).is_some_and(|known| rules.is_later(known, requested_at)) {
         return false;
     }
-    next.listed.insert(scope, requested_at);
+    next.listed.insert(scope.to_owned(), requested_at);
     next.listed.retain(|_, at| rules.now - *at <= REMEMBERED);
     true
 }
 
 /// What a list of one day is noted under, in lakes of months too.
-fn day_scope(day: i32) -> Partition {
-    Partition::of(Some(day), Granularity::Day)
+fn day_scope(day: i32) -> String {
+    Partition::of(Some(day), Granularity::Day).to_string()
 }

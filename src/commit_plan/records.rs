@@ -72,7 +72,7 @@ impl Records<'_> {
         let listed_at = facts.day.and_then(|day| listed_at(self.manifest, &day_scope(day)));
         // Rows of a range are listed by their range.
         let range = facts.parent.as_deref().filter(|_| self.rules.has_parent_column);
-        let listed_at = listed_at.max(range.and_then(|it| self::listed_at(self.manifest, &it)));
+        let listed_at = listed_at.max(range.and_then(|it| self::listed_at(self.manifest, it)));
         let mut stated = old.as_ref().map(IndexEntry::stated_at).into_iter().chain(listed_at);
         if stated.any(|stated_at| self.rules.is_later(stated_at, facts.fetched_at))
             || old.as_ref().is_some_and(|old| self.rules.is_same(old, facts))
@@ -120,7 +120,7 @@ impl Records<'_> {
     fn remove_unlisted_of(&mut self, range: &str, day: i32, listing: &Listing) {
         let partition = self.rules.partition(Some(day));
         let at = listing.requested_at;
-        if !note_listing(&mut self.plan.next, self.rules, &range, at) {
+        if !note_listing(&mut self.plan.next, self.rules, range, at) {
             return;
         }
         for (key, entry) in self.known.shards.get(&partition).into_iter().flatten() {

@@ -43,6 +43,7 @@ pub(super) fn plan(
 ) {
     for (partition, day) in partitions(rules, &statements) {
         let mut snapshot = Snapshot::begin(manifest, rules, known, partition, day);
+        let name = partition.to_string();
         for (batch, rows) in statements.rows.iter_mut().enumerate() {
             for (row, facts) in rows.iter_mut().enumerate() {
                 if facts.day.is_some_and(|day| rules.partition(Some(day)) == partition) {
@@ -56,7 +57,7 @@ pub(super) fn plan(
                 continue;
             }
             if let Scope::Day(_) = listing.scope
-                && !note_listing(&mut plan.next, rules, &partition, listing.requested_at)
+                && !note_listing(&mut plan.next, rules, &name, listing.requested_at)
             {
                 continue;
             }
@@ -70,7 +71,7 @@ pub(super) fn plan(
             }
             if let Scope::Day(_) = listing.scope {
                 // All there is has been read: a snapshot that was lost is whole again.
-                plan.next.lost.remove(&partition.to_string());
+                plan.next.lost.remove(&name);
             }
             snapshot.remove(listing.requested_at, |key, entry| match &listing.scope {
                 Scope::Day(_) => !listing.keys.contains(key),
@@ -126,7 +127,7 @@ impl<'a> Snapshot<'a> {
             rewrite.copied = origin.map(|origin| (origin, dated));
             rewrite.inserted = entries.len() as u64;
         }
-        let listed_at = listed_at(manifest, &partition);
+        let listed_at = listed_at(manifest, &partition.to_string());
         Self {
             rules,
             partition,
