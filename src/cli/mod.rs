@@ -12,6 +12,7 @@ mod describe;
 #[cfg(test)]
 mod docs;
 mod doctor;
+mod escape;
 mod evolve;
 mod export;
 mod forget;

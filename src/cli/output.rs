@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::Exit;
 use super::args::{LogFormat, Verbosity};
+use super::escape::shown;
 use crate::error::{Error, ErrorKind};
 use crate::lake::unique_name;
 use crate::report::{EndpointReport, Outcome, Report};
@@ -47,7 +48,7 @@ impl Printer {
 
     /// Data. A reader that went away is no error.
     pub(super) fn data(self, text: &str) {
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        let _ = writeln!(std::io::stdout().lock(), "{}", shown(text));
     }
 
     /// A remark.
@@ -55,7 +56,7 @@ impl Printer {
         if self.json {
             tracing::info!("{}", text.trim());
         } else if !self.quiet {
-            write_stderr(format!("{text}\n").as_bytes());
+            write_stderr(format!("{}\n", shown(text)).as_bytes());
         }
     }
 
@@ -64,7 +65,7 @@ impl Printer {
         if self.json {
             tracing::error!("{text}");
         } else {
-            write_stderr(format!("{text}\n").as_bytes());
+            write_stderr(format!("{}\n", shown(text)).as_bytes());
         }
     }
 
@@ -75,7 +76,7 @@ impl Printer {
             let hint = error.downcast_ref::<Error>().and_then(Error::hint);
             tracing::error!(causes = causes.join(": "), hint, "{error}");
         } else {
-            write_stderr(format!("{}\n", render(error)).as_bytes());
+            write_stderr(format!("{}\n", shown(&render(error))).as_bytes());
         }
         Exit::of(error)
     }
