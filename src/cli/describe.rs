@@ -11,7 +11,9 @@ use super::settings::{Flags, Settings};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::lake::{PresentLake, Store, manifest_at, newest_manifest};
-use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
+use crate::schema::{
+    CONTENT_KEY, Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema,
+};
 use crate::sql::ddl;
 
 pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> {
@@ -151,6 +153,9 @@ fn lines(schema: &Schema) -> Vec<(String, String, String)> {
     let mut lines = vec![line("dt", "date", "The partition: a folder, no column of the files")];
     if let Some(parent) = &schema.added.parent {
         lines.push(line(parent, "string", "The key of the record that this one belongs to"));
+    }
+    if schema.added.content_key {
+        lines.push(line(CONTENT_KEY, "string", "A hash of all of the record: its key"));
     }
     schema.columns.iter().for_each(|column| column_lines(column, 0, &mut lines));
     if schema.added.day {

@@ -13,6 +13,7 @@ mod envelope;
 mod extra;
 mod fit;
 mod forget;
+mod formats;
 mod gather;
 mod hash;
 mod infer;
@@ -38,7 +39,9 @@ use arrow::json::reader::Tape;
 pub use self::cleanse::Cleansed;
 pub use self::drivers::is_usable;
 pub use self::extra::MisfitCounts;
+pub use self::formats::{NotJson, lines_as_list};
 pub use self::gather::Gathered;
+use self::hash::Instants;
 use self::path::Selections;
 pub use self::repair::repair;
 pub use self::rows::Rows;
@@ -47,6 +50,7 @@ use self::tape::TapeReader;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{Page, PageEntry};
+use crate::report::Noted;
 use crate::row::RowFacts;
 use crate::schema::Schema;
 
@@ -63,6 +67,9 @@ pub struct Origin {
     /// The day that dates records whose own time cannot be read, days since 1970.
     pub found_on: Option<i32>,
 }
+
+/// Why a record is quarantined whose key another has.
+pub const SAME_KEY: &str = "another record of the same reply has its key";
 
 /// A record that has no usable key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +91,11 @@ pub struct Surprises {
     pub duplicate_members: u64,
     /// Halves of surrogate pairs, replaced.
     pub lone_surrogates: u64,
+    /// Records whose own date cannot be read.
+    pub undated: Noted,
+    /// Records that have the key of another of the same reply and differ from it; all but the last
+    /// of a key are quarantined.
+    pub same_key: Noted,
 }
 
 /// One reply, decoded.
@@ -126,17 +138,26 @@ pub fn is_json(body: &[u8]) -> bool {
     TapeReader::default().read(&body, |_, _| ()).is_ok()
 }
 
-/// What a body is that holds no JSON at all, if it is such a body: that will hardly be better next
-/// time. One that begins like JSON may have been cut off.
+/// Whether a text is JSON by the letter, of any depth.
 #[must_use]
-pub fn is_no_data(body: &[u8]) -> Option<&'static str> {
-    match without_bom(body).trim_ascii() {
-        [] => Some("an empty reply"),
-        [b'<', ..] => Some("a page of HTML or XML"),
-        [b'{' | b'[' | b'"' | b'-' | b'0'..=b'9', ..] => None,
-        text if [&b"true"[..], b"false", b"null"].iter().any(|it| text.starts_with(it)) => None,
-        _ => Some("a text that is not JSON"),
-    }
+pub fn is_strict_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Why a body cannot be decoded that holds no JSON and never will.
+#[must_use]
+pub fn refused(format: NotJson) -> Error {
+    let hint = match format {
+        NotJson::Html => {
+            "this is a page for people: check the base URL and the path, and whether a proxy or a \
+             login is in the way"
+        }
+        _ => {
+            "clari-lake reads JSON and NDJSON; many servers send it if [headers] asks for it: \
+              accept = \"application/json\""
+        }
+    };
+    Error::new(ErrorKind::Data, format!("{format} came in place of JSON")).with_hint(hint)
 }
 
 fn without_bom(body: &[u8]) -> &[u8] {
@@ -177,8 +198,9 @@ impl RecordDecoder {
         settled: bool,
         selectors: Arc<[String]>,
     ) -> Self {
+        let instants = Arc::new(Instants::of(&schema.columns));
         let forgotten = Arc::default();
-        let shape = RecordShape { endpoint, schema, settled, selectors, forgotten };
+        let shape = RecordShape { endpoint, schema, settled, instants, selectors, forgotten };
         Self { reader: TapeReader::default(), shape }
     }
 
@@ -196,15 +218,27 @@ impl RecordDecoder {
 
     /// Takes over a schema that another writer has committed.
     pub fn set_schema(&mut self, schema: Arc<Schema>, settled: bool) {
+        // Inference adds no instants.
+        self.shape.instants = Arc::new(Instants::of(&schema.columns));
         self.shape.schema = schema;
         self.shape.settled = settled;
     }
 
-    /// Decodes one reply.
+    /// Decodes one reply: a JSON value, or lines of which each is one.
     ///
     /// # Errors
-    /// When the body is not JSON, or has no records where the endpoint says they are.
+    /// When the body is neither, or has no records where the endpoint says they are.
     pub fn decode(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
+        match self.decode_value(body, origin) {
+            Err(Undecodable::NotJson(why)) => match lines_as_list(body) {
+                Some(list) => self.decode_value(&list, origin),
+                None => Err(Undecodable::NotJson(why)),
+            },
+            decoded => decoded,
+        }
+    }
+
+    fn decode_value(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
         let body = without_bom(body);
         let (body, lone_surrogates) = surrogates::replace_lone(body);
         let is_spliced = self.shape.is_spliced();
@@ -242,7 +276,7 @@ impl RecordDecoder {
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            let decoded = shape.records(tape, &records, &|_| &origin, &settled);
+            let decoded = shape.records(tape, &records, &|_| &origin, &settled, Some(&|_| 0));
             (shape, decoded)
         };
         let read = self.reader.read(text.as_bytes(), visit);
@@ -361,7 +395,7 @@ impl RecordDecoder {
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            let decoded = shape.records(tape, &records, &|row| &added[row], &[]);
+            let decoded = shape.records(tape, &records, &|row| &added[row], &[], None);
             (shape, decoded)
         };
         let (shape, decoded) = self.reader.read(text.as_bytes(), visit).map_err(corrupt)?;
@@ -382,5 +416,7 @@ fn whole_page(
     taken_out.into_iter().filter_map(|entry| entry.or_else(|| left.next())).collect()
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

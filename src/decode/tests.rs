@@ -306,3 +306,83 @@ proptest! {
         }
     }
 }
+
+/// C9: a text is a text, and a zero has its sign; where an index was written by an older version,
+/// what it took for the same is still no change.
+#[test]
+fn instants_are_instants_only_in_columns_of_them() {
+    let facts = |record: &str| {
+        let body = format!(r#"{{"xs":[{record}]}}"#);
+        decoder(true).decode(body.as_bytes(), &Origin::default()).unwrap().rows.facts[0].clone()
+    };
+    for (one, other) in [
+        (r#""title": "2025-06-11T12:00:00Z""#, r#""title": "2025-06-11T14:00:00+02:00""#),
+        (
+            r#""people": [{"name": "2025-06-11T12:00:00Z"}]"#,
+            r#""people": [{"name": "2025-06-11T12:00:00.0Z"}]"#,
+        ),
+        (r#""time": ["2025-06-11T12:00:00Z"]"#, r#""time": ["2025-06-11T12:00:00.0Z"]"#),
+        (r#""ratio": -0.0"#, r#""ratio": 0.0"#),
+        (r#""count": -0"#, r#""count": 0"#),
+    ] {
+        let (one, other) =
+            (facts(&format!(r#"{{"id":"a",{one}}}"#)), facts(&format!(r#"{{"id":"a",{other}}}"#)));
+        assert_ne!(one.hash, other.hash);
+        assert_eq!(one.older_hash, other.older_hash);
+        assert!(!one.has_content(other.hash) && !other.has_content(one.hash));
+    }
+    let plain = facts(r#"{"id":"a","time":"2025-06-11T12:00:00Z","count":3}"#);
+    assert_eq!(plain.older_hash, None);
+}
+
+/// B3: two records of one reply with one key are both kept, one of them in quarantine.
+#[test]
+fn records_of_one_key_are_named() {
+    let records = json!([{"id": "a", "x": 1}, {"id": "a", "x": 2}, {"id": "b"}, {"id": "b"}]);
+    let decoded = decode(&mut decoder(true), &records);
+    assert_eq!((decoded.rows.len(), decoded.page.entries.len()), (3, 4));
+    assert_eq!(decoded.quarantined[0].record, r#"{"id":"a","x":1}"#);
+    assert_eq!(decoded.quarantined[0].reason, SAME_KEY);
+    assert_eq!(decoded.surprises.same_key.records, 1);
+    assert_eq!(decoded.surprises.same_key.example, "id = a");
+}
+
+/// B5: what dates no record is described, not quoted.
+#[test]
+fn records_without_a_date_are_counted() {
+    let undated = |time: &Value| {
+        let records =
+            json!([{"id": "a", "time": time}, {"id": "b", "time": "2025-06-11T12:00:00Z"}]);
+        decode(&mut decoder(true), &records).surprises.undated
+    };
+    for (time, example) in [
+        (json!(1_764_500_000_000_i64), "`time` is a number of 13 digits"),
+        (json!("11 June, 25"), "`time` is a text like `99 aaaa, 99`"),
+        (json!(null), "`time` is null"),
+        (json!([1]), "`time` is neither text nor a number"),
+    ] {
+        let undated = undated(&time);
+        assert_eq!((undated.records, undated.example.as_str()), (1, example));
+    }
+}
+
+/// C10: names that are data get no columns, and no table gets too many.
+#[test]
+fn names_that_are_data_stay_in_extra_json() {
+    let mut growing = decoder(false);
+    for call in 0..3 {
+        let name = |at: usize| format!("p{call}_{at}");
+        let person = |_| (0..100).map(|at| (name(at), json!({"talk": at}))).collect::<Value>();
+        let people: Value = (0..100).map(|at| (name(at), person(at))).collect();
+        let flat: Value = (0..40).map(|at| (name(at), json!(at))).collect();
+        let narrow: Value = (0..30).map(|at| (name(at), flat.clone())).collect();
+        let records = json!([{"id": name(0), "matrix": people, "narrow": narrow, "flat": flat}]);
+        let decoded = decode(&mut growing, &records);
+        assert_eq!(without_nulls(&read_back(&decoded.rows)[0]), without_nulls(&records[0]));
+    }
+    let columns = &growing.schema().columns;
+    assert!(columns.iter().all(|column| column.name != "matrix"));
+    assert!(columns.iter().any(|column| column.name == "flat"));
+    let leaves = growing.schema().arrow().flattened_fields().len();
+    assert!(leaves < 1200, "{leaves}");
+}

@@ -4,9 +4,11 @@
 //! further on, and a [`Report`]. Never here: a flag, a terminal, or a decision that another room
 //! takes; this is the one room that joins the others.
 
+mod broken;
 mod children;
 mod count;
 mod evolution;
+mod findings;
 mod first;
 mod lists;
 mod missing;

@@ -19,24 +19,23 @@ pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<St
     let objects: Vec<&Map<String, Value>> =
         records.iter().filter_map(|it| it.as_object()).collect();
     let key = if objects.is_empty() { Some("value".to_owned()) } else { key_of(&objects) };
-    let (key, remark) = if let Some(key) = key {
-        (key, "")
-    } else {
-        let first = objects.first().and_then(|object| object.keys().next().cloned())?;
-        (first, "  # nothing tells these records apart for sure: choose the fields that do")
+    let key_line = match &key {
+        Some(key) => format!("key = [{}]", quoted(key)),
+        None => {
+            "key = \"content\"  # no field tells these records apart: name those that do".to_owned()
+        }
     };
     let mut text = format!(
-        "description = {}\npath = {}\nrecords = {}\nkey = [{}]{remark}\n",
+        "description = {}\npath = {}\nrecords = {}\n{key_line}\n",
         quoted(&format!("Records of {path}")),
         quoted(path),
         quoted(&place.path),
-        quoted(&key),
     );
     let paging = recognise_paging(reply, query, place.count);
     text.push_str(&query_table(query, paging.as_deref()));
     let date = date_of(&objects);
     match &date {
-        Some(field) => {
+        Some((field, _)) => {
             text.push_str(&format!("\n[dated]\nby = \"field\"\nfield = {}\n", quoted(field)));
         }
         None => text.push_str("\n[dated]\nby = \"run\"\n"),
@@ -44,13 +43,19 @@ pub fn draft(path: &str, query: &[(String, String)], reply: &Value) -> Option<St
     if let Some(paging) = paging {
         text.push_str(&format!("\n[paging]\n{paging}"));
     }
-    text.push_str(&format!(
-        "\n[[column]]\nname = {}\ntype = \"string\"\nconvert = true\n",
-        quoted(&key)
-    ));
-    if let Some(field) = date.filter(|field| *field != key) {
-        let name = quoted(&field);
-        text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"timestamp\"\n"));
+    let mut column = |name: &str, type_name: &str| {
+        let name = quoted(name);
+        text.push_str(&format!(
+            "\n[[column]]\nname = {name}\ntype = \"{type_name}\"\nconvert = true\n"
+        ));
+    };
+    if let Some(key) = &key {
+        let is_whole = |it: &&Map<String, Value>| it.get(key).is_some_and(Value::is_i64);
+        let is_number = !objects.is_empty() && objects.iter().all(is_whole);
+        column(key, if is_number { "int64" } else { "string" });
+    }
+    if let Some((field, type_name)) = date.filter(|(field, _)| Some(field) != key.as_ref()) {
+        column(&field, type_name);
     }
     Some(text)
 }
@@ -87,21 +92,38 @@ fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
     text
 }
 
-/// The field that dates the records: an instant in every one, by the names that it usually has.
-fn date_of(objects: &[&Map<String, Value>]) -> Option<String> {
-    let is_instant = |value: &Value| {
-        value.as_str().is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok())
-    };
+/// The field that dates the records, and its type: an instant in every one, by the names that it
+/// usually has.
+fn date_of(objects: &[&Map<String, Value>]) -> Option<(String, &'static str)> {
     let first = objects.first()?;
-    let is_date = |name: &&String| objects.iter().all(|it| it.get(*name).is_some_and(is_instant));
+    let type_in_all = |name: &String| {
+        let mut types = objects.iter().map(|object| object.get(name).and_then(instant_type));
+        let first = types.next()??;
+        types.all(|it| it == Some(first)).then_some(first)
+    };
     let usual = ["time", "date", "timestamp", "started", "start", "created", "occurred"];
-    let rank = |name: &&String| {
+    let rank = |name: &String| {
         let lower = name.to_ascii_lowercase().replace('_', "");
         let by_name = usual.iter().position(|usual| lower.starts_with(usual));
         by_name.or((lower == "at").then_some(usual.len()))
     };
-    let dates = first.keys().filter(is_date).filter(|name| rank(name).is_some());
-    dates.min_by_key(rank).cloned()
+    let dates = first.keys().filter_map(|name| Some((rank(name)?, name, type_in_all(name)?)));
+    let (_, name, type_name) = dates.min_by_key(|(rank, ..)| *rank)?;
+    Some((name.clone(), type_name))
+}
+
+/// The type of a column for an instant like this one: a text, or a count from 1970 that leads to
+/// this century.
+fn instant_type(value: &Value) -> Option<&'static str> {
+    if let Some(text) = value.as_str() {
+        return DateTime::parse_from_rfc3339(text).is_ok().then_some("timestamp");
+    }
+    let number = value.as_f64()?;
+    let seconds = 946_684_800.0..4_102_444_800.0;
+    if seconds.contains(&number) {
+        return Some("epoch_seconds");
+    }
+    seconds.contains(&(number / 1000.0)).then_some("epoch_millis")
 }
 
 /// Columns as an endpoint file has them.
@@ -149,6 +171,14 @@ mod tests {
         assert!(
             matches!(endpoint.paging, Paging::Cursor(_)) && !endpoint.query.contains_key("cursor")
         );
+        let counted = json!([{"id": 7, "n": 1, "start": 1_764_500_000_000_i64},
+            {"id": 8, "n": 1, "start": 1_764_500_060_000_i64}]);
+        let counted = draft("/x", &[], &counted).unwrap();
+        let types: Vec<_> = Endpoint::from_toml("x", &counted).unwrap().columns;
+        let types: Vec<_> = types.iter().map(|it| it.column_type.to_string()).collect();
+        assert_eq!(types, ["int64", "epoch_millis"]);
+        let alike = draft("/x", &[], &json!([{"m": 1, "v": "a"}, {"m": 1, "v": "a"}])).unwrap();
+        assert!(Endpoint::from_toml("x", &alike).unwrap().has_content_key(), "{alike}");
         let bare = draft("/x", &[], &json!(["a", "b"])).unwrap();
         assert_eq!(Endpoint::from_toml("x", &bare).unwrap().key, ["value"]);
         let one = draft("/x", &[], &json!({"id": 5, "name": "n"})).unwrap();
