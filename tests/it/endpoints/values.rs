@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use clari_lake::clock::Clock;
 use clari_lake::endpoint::Catalogue;
+use clari_lake::evolve::evolve;
 use clari_lake::forget::{Subjects, forget};
-use clari_lake::lake::Store;
+use clari_lake::lake::{Store, Wanted};
 use clari_lake::report::EndpointReport;
 use clari_lake::verify::verify;
 use parquet::arrow::ArrowWriter;
@@ -115,6 +116,38 @@ fn a_text_that_is_an_instant_is_a_text() {
         assert_eq!(only(&report).updated, updated, "{title} {at}");
         trial.verify(&[("texts", &file)]);
     }
+}
+
+/// C9: a text that is promoted to a timestamp keeps its spelling, so that neither the promotion nor
+/// the next run takes it for changed.
+#[test]
+fn a_promoted_timestamp_keeps_its_spelling() {
+    let record = |id: &str, seen: &str| json!({"id": id, "seen": seen});
+    let (trial, text) = texts("application/json", r#"[{"id": "0"}]"#);
+    let file = file(BY_RUN);
+    trial.export("seen", &file);
+    let mut records = vec![
+        record("a", "2026-11-28T11:00:00+01:00"),
+        record("b", "2026-11-28T10:00:00Z"),
+        record("c", "2026-11-28T10:00:00.000Z"),
+    ];
+    *text.lock().unwrap() = Value::from(records.clone()).to_string();
+    trial.export("seen", &file);
+    let store = Arc::new(Store::open(&trial.lake.location()).unwrap());
+    let catalogue = Catalogue::built_in().unwrap().with_file("seen", &file).unwrap();
+    let promote = vec![("seen".to_owned(), "timestamp".to_owned())];
+    let wanted = Wanted { promote, ..Wanted::default() };
+    let endpoints = [catalogue.find("seen").unwrap()];
+    evolve(&store, &catalogue, &endpoints, &wanted, false, &Clock::system()).unwrap();
+    trial.verify(&[("seen", &file)]);
+    let extra = column(&trial.lake, "seen", "extra_json");
+    assert_eq!(extra.len(), 2, "{extra:?}");
+    let report = trial.export("seen", &file);
+    assert_eq!((only(&report).inserted, only(&report).updated), (0, 0));
+    records[0] = record("a", "2026-11-28T10:00:00Z");
+    *text.lock().unwrap() = Value::from(records).to_string();
+    assert_eq!(only(&trial.export("seen", &file)).updated, 1);
+    trial.verify(&[("seen", &file)]);
 }
 
 /// B5: dates may be counts from 1970; what is no such count is reported.
