@@ -166,6 +166,8 @@ def main():
     seed = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 32)
     promises = Promises()
     read_lake.read_demo(binary, folder / "demo", promises)
+    unparsed = surprises.unparsed(folder / "demo")
+    promises.check("demo: extra_json is JSON for DuckDB and Python", unparsed)
     spark = read_sql.spark_session()
     read_views(binary, folder / "demo", spark, promises, "demo")
     connection = read_sql.open_duckdb(binary, folder / "demo")

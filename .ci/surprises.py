@@ -10,9 +10,11 @@ import datetime
 import decimal
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
+import duckdb
 import pyarrow.dataset
 
 from promises import Promises, output
@@ -25,6 +27,8 @@ NUMBERS = ["0", "-0", "-0.0", "1", "1.0", "1e2", "1.5", "0.1", "-7", "9007199254
            "9223372036854775807", "9223372036854775808", "-9223372036854775809", "1e400", "1e-400",
            "0.30000000000000004", "0.3000000000000000001", "123456789012345678901234567890",
            "2.5E-3", "5e-324", "1.7976931348623157e308", "100000000000000000000.0"]
+# What no number is, and lenient parsers take for one.
+NO_NUMBERS = ["007", "5-3", "1e", "1.", "--1"]
 INSTANTS = ["2025-06-11T12:00:00.000Z", "2025-06-11T12:00:00.123456Z", "2025-06-11T14:00:00+02:00",
             "2025-06-11T12:00:00+0000", "2025-06-11T12:00:00.1234567Z", "2025-06-11",
             "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-10:00",
@@ -48,8 +52,11 @@ class Writer:
         kind = self.random.random()
         if kind < 0.35:
             return json.dumps(self.random.choice(TEXTS), ensure_ascii=self.random.random() < 0.5)
-        if kind < 0.6:
+        if kind < 0.59:
             return self.random.choice(NUMBERS)
+        if kind < 0.6:
+            # Marked, since the record is written in two ways: as it is sent, and as what it means.
+            return f"\x01{self.random.choice(NO_NUMBERS)}\x01"
         if kind < 0.75:
             return json.dumps(self.random.choice(INSTANTS))
         return self.random.choice(["null", "true", "false", "{}", "[]"])
@@ -122,7 +129,8 @@ def plain(value):
     if isinstance(value, float):
         value = decimal.Decimal(repr(value))
     if isinstance(value, (int, decimal.Decimal)):
-        return ("number", decimal.Decimal(value))
+        value = decimal.Decimal(value)
+        return ("number", value, value.is_signed())
     return value
 
 
@@ -149,7 +157,7 @@ def merge(column, extra):
 
 
 def exact(text):
-    return json.loads(text, parse_float=decimal.Decimal)
+    return json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal)
 
 
 def record_of(row):
@@ -157,6 +165,28 @@ def record_of(row):
     ours = {"extra_json", "exported_at", "deleted_at", "dt"}
     columns = {name: value for name, value in row.items() if name not in ours}
     return plain(merge(columns, exact(row["extra_json"]) if row["extra_json"] else None))
+
+
+def refuse(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+
+def unparsed(lake):
+    """Texts of extra_json that are no JSON for DuckDB or for Python, in any table."""
+    connection = duckdb.connect()
+    for table in sorted(it.name for it in lake.iterdir() if it.is_dir() and it.name[0] != "_"):
+        rows = f"read_parquet('{str(lake / table).replace(chr(39), chr(39) * 2)}/*/*.parquet')"
+        extra = f"select extra_json from {rows} where extra_json is not null"
+        connection.execute(f"select count(*) from ({extra}) where not json_valid(extra_json)")
+        if count := connection.fetchone()[0]:
+            yield f"{table}: {count} rows are no JSON for DuckDB"
+        connection.execute(f"select count(json_keys(extra_json)) from ({extra})")
+        connection.fetchone()
+        for (text,) in connection.execute(extra).fetchall():
+            try:
+                json.loads(text, parse_constant=refuse)
+            except ValueError as error:
+                yield f"{table}: {text[:200]}: {error}"
 
 
 def changed(lake, sent):
@@ -189,10 +219,11 @@ def round_trip(binary, lake, count, seed, promises):
             moment = NOW - datetime.timedelta(minutes=number % 8000 + 1)
             time = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
             text = writer.record(number, time)
-            workspace.calls[f"r{number}"] = (time, time, text)
-            sent[f"r{number}"] = text
+            workspace.calls[f"r{number}"] = (time, time, re.sub("\x01(.*?)\x01", r"\1", text))
+            sent[f"r{number}"] = re.sub("\x01(.*?)\x01", r'"\1"', text)
         report = export()
     promises.check(f"surprises: {count} records come back, seed {seed}", changed(lake, sent))
+    promises.check("surprises: extra_json is JSON for DuckDB and Python", unparsed(lake))
     findings = output(binary, "verify", str(lake), "--json", allowed=(0, 1))["findings"]
     promises.check("surprises: verify finds what the index says", findings)
     calls = next(it for it in report["endpoints"] if it["endpoint"] == "calls")

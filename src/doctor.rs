@@ -148,7 +148,9 @@ fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Re
 fn unreadable(error: Undecodable) -> Unreadable {
     match error {
         Undecodable::NotJson(why) => Unreadable::NotJson(why),
-        error @ Undecodable::IsError(_) => Unreadable::NoList(error.to_string()),
+        error @ Undecodable::IsError(_) => {
+            Unreadable::NoList(Error::new(ErrorKind::Data, error.to_string()))
+        }
         Undecodable::NoRecords(path) => {
             let message = format!("another shape: the reply has no records at {path}");
             Unreadable::Final(Error::new(ErrorKind::Data, message))

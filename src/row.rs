@@ -20,6 +20,8 @@ pub struct RowFacts {
     pub parent: Option<Arc<str>>,
     /// The content hash.
     pub hash: u128,
+    /// The content hash that an older index may keep in its place.
+    pub older_hash: Option<u128>,
     /// The record's time, microseconds since 1970, where it has one that can be read.
     pub time: Option<i64>,
     /// The day that dates the row, days since 1970: of the record's own time, of its window or of
@@ -38,4 +40,12 @@ pub struct RowFacts {
     pub fetched_at: i64,
     /// Since when the record is known to be gone, microseconds since 1970.
     pub deleted_at: Option<i64>,
+}
+
+impl RowFacts {
+    /// Whether the row has the content of which the index keeps this hash.
+    #[must_use]
+    pub fn has_content(&self, hash: u128) -> bool {
+        self.hash == hash || self.older_hash == Some(hash)
+    }
 }

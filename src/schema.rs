@@ -32,11 +32,47 @@ pub enum ColumnType {
     /// Text.
     String,
     /// An instant: microseconds since 1970, UTC.
-    Timestamp,
+    Timestamp(Written),
     /// Items of one type.
     List(Box<ColumnType>),
     /// Named fields, never none.
     Struct(Vec<Column>),
+}
+
+/// How the API writes the instants of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// As ISO 8601. Equal instants are equal, however they are spelled.
+    Iso,
+    /// As a text that `evolve` promoted. Its spelling is kept, in `extra_json` unless it is the one
+    /// that the instant gives back.
+    Spelled,
+    /// As seconds since 1970.
+    EpochSeconds,
+    /// As milliseconds since 1970.
+    EpochMillis,
+}
+
+impl Written {
+    /// How many microseconds the unit has in which instants are counted, if they are.
+    #[must_use]
+    pub fn unit(self) -> Option<i64> {
+        match self {
+            Self::Iso | Self::Spelled => None,
+            Self::EpochSeconds => Some(1_000_000),
+            Self::EpochMillis => Some(1_000),
+        }
+    }
+
+    /// The name of a type whose instants are written so.
+    fn type_name(self) -> &'static str {
+        match self {
+            Self::Iso => "timestamp",
+            Self::Spelled => "spelled_timestamp",
+            Self::EpochSeconds => "epoch_seconds",
+            Self::EpochMillis => "epoch_millis",
+        }
+    }
 }
 
 /// A named, nullable column or field.
@@ -84,7 +120,7 @@ impl ColumnType {
             Self::Int64 => DataType::Int64,
             Self::Double => DataType::Float64,
             Self::String => DataType::Utf8,
-            Self::Timestamp => timestamp(),
+            Self::Timestamp(_) => timestamp(),
             Self::List(element) => DataType::List(element_field(element)),
             Self::Struct(fields) => DataType::Struct(fields_of(fields)),
         }
@@ -116,7 +152,9 @@ impl fmt::Display for ColumnType {
             Self::Int64 => f.write_str("int64"),
             Self::Double => f.write_str("double"),
             Self::String => f.write_str("string"),
-            Self::Timestamp => f.write_str("timestamp"),
+            // People take a promoted one for any other.
+            Self::Timestamp(Written::Spelled) => f.write_str(Written::Iso.type_name()),
+            Self::Timestamp(written) => f.write_str(written.type_name()),
             Self::List(element) => write!(f, "list<{element}>"),
             Self::Struct(fields) => {
                 f.write_str("struct<")?;
@@ -139,12 +177,18 @@ pub const DELETED_AT: &str = "deleted_at";
 /// The name of the column that dates rows whose own record has no date.
 pub const DAY: &str = "day";
 
+/// The name of the column by which rows are told apart whose records have no key.
+pub const CONTENT_KEY: &str = "content_key";
+
 /// The columns that this tool adds to those of the records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedColumns {
     /// The column that carries the parent's key, in chained tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Whether rows are told apart by their content, hence carry `content_key`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub content_key: bool,
     /// Whether rows are dated by window or run, hence carry `day`.
     #[serde(default)]
     pub day: bool,
@@ -167,7 +211,9 @@ impl Schema {
     #[must_use]
     pub fn arrow(&self) -> SchemaRef {
         let parent = self.added.parent.iter().map(|name| Field::new(name, DataType::Utf8, true));
-        let mut fields: Vec<Field> = parent.chain(self.columns.iter().map(Column::field)).collect();
+        let key = self.added.content_key.then(|| Field::new(CONTENT_KEY, DataType::Utf8, true));
+        let columns = self.columns.iter().map(Column::field);
+        let mut fields: Vec<Field> = parent.chain(key).chain(columns).collect();
         if self.added.day {
             fields.push(Field::new(DAY, DataType::Date32, true));
         }
@@ -212,7 +258,9 @@ impl Schema {
     }
 
     fn reserved(&self) -> impl Iterator<Item = &str> {
-        let added = self.added.day.then_some(DAY).into_iter().chain(self.added.parent.as_deref());
+        let AddedColumns { parent, content_key, day, .. } = &self.added;
+        let added = [day.then_some(DAY), content_key.then_some(CONTENT_KEY), parent.as_deref()];
+        let added = added.into_iter().flatten();
         [EXTRA_JSON, EXPORTED_AT, DELETED_AT, "dt"].into_iter().chain(added)
     }
 }
@@ -244,7 +292,10 @@ fn type_of(data_type: &DataType, declared: Option<&ColumnType>) -> Option<Column
         (DataType::Int64, _) => ColumnType::Int64,
         (DataType::Float64, _) => ColumnType::Double,
         (DataType::Utf8, _) => ColumnType::String,
-        (DataType::Timestamp(..), _) => ColumnType::Timestamp,
+        (DataType::Timestamp(..), Some(ColumnType::Timestamp(written))) => {
+            ColumnType::Timestamp(*written)
+        }
+        (DataType::Timestamp(..), _) => ColumnType::Timestamp(Written::Iso),
         (DataType::List(element), declared) => {
             let declared = match declared {
                 Some(ColumnType::List(declared)) => Some(declared.as_ref()),
@@ -312,6 +363,7 @@ impl From<Column> for ColumnText {
 }
 
 fn parse_type(name: &str, fields: &[Column]) -> Result<ColumnType, String> {
+    let name = if name == "epoch_milliseconds" { "epoch_millis" } else { name };
     if let Some(element) = name.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
         return Ok(ColumnType::List(Box::new(parse_type(element, fields)?)));
     }
@@ -326,13 +378,17 @@ fn parse_type(name: &str, fields: &[Column]) -> Result<ColumnType, String> {
         "int64" => ColumnType::Int64,
         "double" => ColumnType::Double,
         "string" => ColumnType::String,
-        "timestamp" => ColumnType::Timestamp,
         "struct" => ColumnType::Struct(fields.to_vec()),
         _ => {
-            return Err(format!(
-                "unknown type `{name}`: use boolean, int64, double, string, timestamp, struct or \
-                 list<…>"
-            ));
+            use Written::{EpochMillis, EpochSeconds, Iso, Spelled};
+            let all = [Iso, Spelled, EpochSeconds, EpochMillis];
+            let written = all.into_iter().find(|written| written.type_name() == name);
+            ColumnType::Timestamp(written.ok_or_else(|| {
+                format!(
+                    "unknown type `{name}`: use boolean, int64, double, string, timestamp, \
+                     epoch_seconds, epoch_millis, struct or list<…>"
+                )
+            })?)
         }
     })
 }
@@ -344,6 +400,7 @@ fn spell_type(column_type: ColumnType) -> (String, Vec<Column>) {
             (format!("list<{name}>"), fields)
         }
         ColumnType::Struct(fields) => ("struct".to_owned(), fields),
+        ColumnType::Timestamp(written) => (written.type_name().to_owned(), Vec::new()),
         scalar => (scalar.to_string(), Vec::new()),
     }
 }
@@ -357,7 +414,10 @@ mod tests {
         let inner = Column::new("n", ColumnType::List(Box::new(ColumnType::Int64)));
         let list = ColumnType::List(Box::new(ColumnType::Struct(vec![inner])));
         let schema = Schema {
-            columns: vec![Column::new("a", list), Column::new("t", ColumnType::Timestamp)],
+            columns: vec![
+                Column::new("a", list),
+                Column::new("t", ColumnType::Timestamp(Written::Iso)),
+            ],
             added: AddedColumns { day: true, ..AddedColumns::default() },
         };
         let text = serde_json::to_string(&schema).unwrap();
@@ -375,7 +435,7 @@ mod tests {
         let columns = vec![
             convert.clone(),
             Column::new("list", ColumnType::List(Box::new(ColumnType::Struct(inner)))),
-            Column::new("at", ColumnType::Timestamp),
+            Column::new("at", ColumnType::Timestamp(Written::Iso)),
         ];
         let written =
             Schema { columns, added: AddedColumns { day: true, ..AddedColumns::default() } };

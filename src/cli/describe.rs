@@ -10,7 +10,9 @@ use super::settings::{Flags, Settings};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::lake::{PresentLake, Store, manifest_at, newest_manifest};
-use crate::schema::{Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
+use crate::schema::{
+    CONTENT_KEY, Column, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema,
+};
 use crate::sql::ddl;
 
 pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> {
@@ -159,6 +161,9 @@ fn lines(schema: &Schema) -> Vec<(String, String, String)> {
             "string",
             "The key of the record that this row belongs to, or the range",
         ));
+    }
+    if schema.added.content_key {
+        lines.push(line(CONTENT_KEY, "string", "A hash of all of the record: its key"));
     }
     schema.columns.iter().for_each(|column| column_lines(column, 0, &mut lines));
     if schema.added.day {

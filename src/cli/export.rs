@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::Exit;
 use super::args::{BackfillArgs, ExportArgs, ResultArgs};
-use super::output::{Printer, summary, write_file};
+use super::output::{Printer, number, summary, write_file};
 use super::progress::{Display, Pace};
 use super::settings::{Flags, Settings};
 use crate::clock;
@@ -19,7 +19,7 @@ use crate::lake::Ledger;
 use crate::library::range;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
-use crate::report::{EndpointReport, Metrics, Report};
+use crate::report::{EndpointReport, Metrics, Noted, Report};
 use crate::status::last_success;
 use crate::window::Window;
 
@@ -172,6 +172,11 @@ pub(super) fn conclude(
             }
         }
     }
+    for endpoint in &report.endpoints {
+        for remark in odd_records(&endpoint.undated, &endpoint.same_key) {
+            printer.warn(&format!("{}: {remark}", endpoint.endpoint));
+        }
+    }
     for endpoint in report.endpoints.iter().filter(|endpoint| !endpoint.evolvable.is_empty()) {
         printer.note(&evolvable(endpoint));
     }
@@ -188,6 +193,35 @@ pub(super) fn conclude(
             Exit::Incomplete
         }
     })
+}
+
+/// What is odd in records that are in the lake all the same.
+pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let count = |noted: &Noted| match noted.records {
+        1 => "1 record has".to_owned(),
+        records => format!("{} records have", number(records)),
+    };
+    if !undated.is_none() {
+        let is_number = undated.example.contains("is a number");
+        let advice = if is_number {
+            "; a column that counts from 1970 has the type epoch_seconds or epoch_millis"
+        } else {
+            ""
+        };
+        let has = count(undated);
+        remarks
+            .push(format!("{has} no date that can be read, such as: {}{advice}", undated.example));
+    }
+    if !same_key.is_none() {
+        remarks.push(format!(
+            "{} the key of another record of the same list and differ from it, such as {}: does \
+             `key` tell records apart?",
+            count(same_key),
+            same_key.example
+        ));
+    }
+    remarks
 }
 
 /// The run in short, as the log's last event.

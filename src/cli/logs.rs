@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::args::{LogFormat, Verbosity};
+use super::escape::{shown, shown_with_colours};
 use super::output::write_stderr;
 
 /// Begins to write the log.
@@ -21,11 +22,12 @@ pub(super) fn start(verbosity: &Verbosity) {
     let begun = match verbosity.log_format {
         LogFormat::Text => {
             let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let has_colours = io::stderr().is_terminal() && !is_plain;
             let layer = tracing_subscriber::fmt::layer()
                 .compact()
                 .with_target(false)
-                .with_ansi(io::stderr().is_terminal() && !is_plain)
-                .with_writer(|| Line);
+                .with_ansi(has_colours)
+                .with_writer(move || Line { has_colours });
             registry.with(layer.with_filter(own)).try_init()
         }
         LogFormat::Json => {
@@ -33,7 +35,7 @@ pub(super) fn start(verbosity: &Verbosity) {
                 .json()
                 .flatten_event(true)
                 .with_current_span(false)
-                .with_writer(|| Line);
+                .with_writer(|| Line { has_colours: false });
             registry.with(layer.with_filter(own)).try_init()
         }
     };
@@ -55,11 +57,15 @@ fn level(verbosity: &Verbosity) -> LevelFilter {
 }
 
 /// One line of the log, which the progress display makes room for.
-struct Line;
+struct Line {
+    has_colours: bool,
+}
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write_stderr(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let shown = if self.has_colours { shown_with_colours(&text) } else { shown(&text) };
+        write_stderr(shown.as_bytes());
         Ok(bytes.len())
     }
 

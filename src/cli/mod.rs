@@ -13,6 +13,7 @@ mod describe;
 #[cfg(test)]
 mod docs;
 mod doctor;
+mod escape;
 mod evolve;
 mod export;
 mod forget;

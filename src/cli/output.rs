@@ -10,6 +10,7 @@ use terminal_size::{Width, terminal_size};
 
 use super::Exit;
 use super::args::{LogFormat, Verbosity};
+use super::escape::shown;
 use crate::error::{Error, ErrorKind};
 use crate::lake::unique_name;
 use crate::report::{EndpointReport, Outcome, Report};
@@ -54,7 +55,7 @@ impl Printer {
     /// the command is done.
     pub(super) fn data(self, text: &str) {
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{}", shown(text)).and_then(|()| stdout.flush());
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe
         {
@@ -74,7 +75,7 @@ impl Printer {
         if self.json {
             tracing::info!("{}", text.trim());
         } else if !self.quiet {
-            write_stderr(format!("{text}\n").as_bytes());
+            write_stderr(format!("{}\n", shown(text)).as_bytes());
         }
     }
 
@@ -83,7 +84,7 @@ impl Printer {
         if self.json {
             tracing::error!("{text}");
         } else {
-            write_stderr(format!("{text}\n").as_bytes());
+            write_stderr(format!("{}\n", shown(text)).as_bytes());
         }
     }
 
@@ -94,7 +95,7 @@ impl Printer {
             let hint = error.downcast_ref::<Error>().and_then(Error::hint);
             tracing::error!(causes = causes.join(": "), hint, "{error}");
         } else {
-            write_stderr(format!("{}\n", render(error)).as_bytes());
+            write_stderr(format!("{}\n", shown(&render(error))).as_bytes());
         }
         Exit::of(error)
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Exit;
 use super::args::SampleArgs;
+use super::export::odd_records;
 use super::output::{Printer, counted, size, table};
 use super::settings::{Flags, Settings};
 use crate::clock;
@@ -337,6 +338,9 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
     }
     for reason in &sample.quarantined {
         printer.warn(&format!("a record would go to quarantine: {reason}"));
+    }
+    for remark in odd_records(&sample.undated, &sample.same_key) {
+        printer.warn(&remark);
     }
     printer.data("\nwhere records may be:");
     printer.data(&places(sample));

@@ -68,7 +68,7 @@ impl Rules {
     /// Whether the lake has a row as these facts say.
     #[must_use]
     pub fn is_same(&self, known: &IndexEntry, facts: &RowFacts) -> bool {
-        let is_same_content = known.hash == facts.hash && known.deleted_at == facts.deleted_at;
+        let is_same_content = facts.has_content(known.hash) && known.deleted_at == facts.deleted_at;
         known.in_lake && is_same_content && self.is_in_place(known, facts)
     }
 

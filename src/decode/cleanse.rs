@@ -53,7 +53,7 @@ impl RecordDecoder {
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            let decoded = shape.records(tape, &records, &|row| &origins[row], &[]);
+            let decoded = shape.records(tape, &records, &|row| &origins[row], &[], None);
             (shape, decoded)
         };
         let (shape, decoded) = self.reader.read(text.as_bytes(), visit).map_err(corrupt)?;
@@ -75,7 +75,7 @@ impl RecordDecoder {
         let text = self.reader.read(record.as_bytes(), visit);
         let text = text.map_err(|why| Error::new(ErrorKind::Corrupt, why))?;
         let Some(text) = text else { return Ok(None) };
-        let visit = |tape: &Tape<'_>, root| hash::record(tape, root, &[]);
+        let visit = |tape: &Tape<'_>, root| hash::digest(tape, root);
         let hash = self.reader.read(text.as_bytes(), visit);
         Ok(Some((text, hash.map_err(|why| Error::new(ErrorKind::Corrupt, why))?)))
     }

@@ -137,10 +137,12 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
                 }
                 Arc::new(builder.finish())
             }
-            ColumnType::Timestamp => {
+            ColumnType::Timestamp(written) => {
                 let mut builder = TimestampMicrosecondBuilder::with_capacity(rows.len());
                 for at in rows {
-                    builder.append_option(self.take(*at, fit::timestamp(tape, *at, convert)));
+                    builder.append_option(
+                        self.take(*at, fit::timestamp(tape, *at, *written, convert)),
+                    );
                 }
                 Arc::new(builder.finish().with_timezone("UTC"))
             }

@@ -148,7 +148,15 @@ pub(super) fn words(tape: &Tape<'_>, root: u32) -> Option<String> {
         let is_word = ERRORS.contains(&&*name) || WORDS.contains(&&*name);
         is_word.then(|| said(tape, at, 0)).flatten()
     });
-    found.map(|words| words.chars().take(MOST_WORDS).collect())
+    found.map(|words| shown(&words))
+}
+
+/// What of the server's words is shown: one line, and no address, which may be signed.
+fn shown(words: &str) -> String {
+    if words.contains("://") {
+        return "it names an address, which is not shown".to_owned();
+    }
+    words.chars().map(|it| if it.is_control() { ' ' } else { it }).take(MOST_WORDS).collect()
 }
 
 struct Walk<'w, 't> {
@@ -169,7 +177,7 @@ impl Walk<'_, '_> {
             self.member(&plain, &path, member, is_paging);
             if depth == 0 && ERRORS.contains(&&*plain) && self.envelope.error.is_none() {
                 let words = said(self.tape, member, 0);
-                self.envelope.error = words.map(|it| it.chars().take(MOST_WORDS).collect());
+                self.envelope.error = words.map(|words| shown(&words));
             }
             if depth + 1 < DEPTH {
                 let is_paging = ABOUT_PAGING.contains(&&*plain);

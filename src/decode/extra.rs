@@ -129,7 +129,9 @@ impl<'a, 't> ExtraWriter<'a, 't> {
             ColumnType::Boolean => held(&fit::boolean(self.tape, at)),
             ColumnType::Int64 => held(&fit::int64(self.tape, at, convert)),
             ColumnType::Double => held(&fit::double(self.tape, at, convert)),
-            ColumnType::Timestamp => held(&fit::timestamp(self.tape, at, convert)),
+            ColumnType::Timestamp(written) => {
+                held(&fit::timestamp(self.tape, at, *written, convert))
+            }
             ColumnType::String => held(&fit::string(self.tape, at, convert)),
             ColumnType::List(_) | ColumnType::Struct(_) => {
                 matches!(self.tape.get(at), TapeElement::Null)

@@ -5,8 +5,9 @@
 
 use arrow::json::reader::{Tape, TapeElement};
 
-use super::instant;
 use super::number::Number;
+use super::{instant, json};
+use crate::schema::Written;
 
 /// What becomes of a value in a column of type `T`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +23,14 @@ pub(super) enum Fit<T> {
 }
 
 impl<T> Fit<T> {
+    /// What the column holds.
+    pub(super) fn value(self) -> Option<T> {
+        match self {
+            Self::Exact(value) | Self::Converted(value) => Some(value),
+            Self::Null | Self::Misfit => None,
+        }
+    }
+
     fn exact(value: Option<T>) -> Self {
         value.map_or(Self::Misfit, Self::Exact)
     }
@@ -32,7 +41,7 @@ impl<T> Fit<T> {
 }
 
 pub(super) fn boolean(tape: &Tape<'_>, at: u32) -> Fit<bool> {
-    match tape.get(at) {
+    match json::element(tape, at) {
         TapeElement::Null => Fit::Null,
         TapeElement::True => Fit::Exact(true),
         TapeElement::False => Fit::Exact(false),
@@ -42,7 +51,7 @@ pub(super) fn boolean(tape: &Tape<'_>, at: u32) -> Fit<bool> {
 
 pub(super) fn int64(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<i64> {
     let parse = |text| Number::parse(text).and_then(|number| number.as_i64());
-    match tape.get(at) {
+    match json::element(tape, at) {
         TapeElement::Null => Fit::Null,
         TapeElement::Number(index) => Fit::exact(parse(tape.get_string(index))),
         TapeElement::String(index) => Fit::converted(parse(tape.get_string(index)), convert),
@@ -52,7 +61,7 @@ pub(super) fn int64(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<i64> {
 
 pub(super) fn double(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<f64> {
     let parse = |text| Number::parse(text).and_then(|number| number.as_f64());
-    match tape.get(at) {
+    match json::element(tape, at) {
         TapeElement::Null => Fit::Null,
         TapeElement::Number(index) => Fit::exact(parse(tape.get_string(index))),
         TapeElement::String(index) => Fit::converted(parse(tape.get_string(index)), convert),
@@ -60,23 +69,40 @@ pub(super) fn double(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<f64> {
     }
 }
 
-pub(super) fn timestamp(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<i64> {
-    match tape.get(at) {
-        TapeElement::Null => Fit::Null,
-        TapeElement::String(index) => {
+/// An instant, as microseconds since 1970. Of a text less than a microsecond may be left out, or the
+/// time of day, beside the original.
+pub(super) fn timestamp(tape: &Tape<'_>, at: u32, written: Written, convert: bool) -> Fit<i64> {
+    match (json::element(tape, at), written.unit()) {
+        (TapeElement::Null, _) => Fit::Null,
+        (TapeElement::String(index), None) => {
             let text = tape.get_string(index);
             match instant::parse(text) {
-                Some(micros) => Fit::Exact(micros),
-                // Down to the microsecond or the day's begin, beside the original.
-                None => Fit::converted(instant::parse_down(text), convert),
+                Some(micros) if written == Written::Iso => Fit::Exact(micros),
+                Some(micros) if instant::spell(micros).as_deref() == Some(text) => {
+                    Fit::Exact(micros)
+                }
+                _ => Fit::converted(instant::parse_down(text), convert),
             }
+        }
+        (TapeElement::Number(index), Some(unit)) => match count(tape.get_string(index), unit) {
+            Some((micros, true)) => Fit::Exact(micros),
+            micros => Fit::converted(micros.map(|(micros, _)| micros), convert),
+        },
+        (TapeElement::String(index), Some(unit)) => {
+            let counted = count(tape.get_string(index), unit);
+            Fit::converted(counted.map(|(micros, _)| micros), convert)
         }
         _ => Fit::Misfit,
     }
 }
 
+/// The instant that a number in these units is, and whether the number is whole.
+fn count(text: &str, unit: i64) -> Option<(i64, bool)> {
+    instant::of_count(&Number::parse(text)?, unit)
+}
+
 pub(super) fn string<'t>(tape: &'t Tape<'_>, at: u32, convert: bool) -> Fit<&'t str> {
-    match tape.get(at) {
+    match json::element(tape, at) {
         TapeElement::Null => Fit::Null,
         TapeElement::String(index) => Fit::Exact(tape.get_string(index)),
         TapeElement::Number(index) => Fit::converted(Some(tape.get_string(index)), convert),

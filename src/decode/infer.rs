@@ -14,6 +14,50 @@ use crate::schema::{Column, ColumnType, is_plain_name};
 pub(super) const MAX_DEPTH: usize = 16;
 /// An object with more members than this has keys that are data, not names.
 pub(super) const MAX_FIELDS: usize = 200;
+/// So has one with more members than this that are objects themselves.
+pub(super) const MAX_OBJECTS: usize = 50;
+/// A table has no more columns than this, those of structs counted one by one: each costs bytes in
+/// every file, and memory in every reader and writer.
+const MAX_LEAVES: usize = 1000;
+
+/// How many more columns a table may have.
+pub(super) fn room(columns: &[Column]) -> usize {
+    MAX_LEAVES.saturating_sub(leaves(columns))
+}
+
+fn leaves(columns: &[Column]) -> usize {
+    columns.iter().map(|column| leaves_of(&column.column_type)).sum()
+}
+
+fn leaves_of(column_type: &ColumnType) -> usize {
+    match column_type {
+        ColumnType::Struct(fields) => leaves(fields),
+        ColumnType::List(element) => leaves_of(element),
+        _ => 1,
+    }
+}
+
+/// Gives a column to `columns` if there is room for its leaves, and `columns` are not names that are
+/// data.
+pub(super) fn push(columns: &mut Vec<Column>, column: Column, room: &mut usize) -> bool {
+    let leaves = leaves_of(&column.column_type);
+    let is_struct = |it: &Column| matches!(it.column_type, ColumnType::Struct(_));
+    let is_data =
+        is_struct(&column) && columns.iter().filter(|it| is_struct(it)).count() >= MAX_OBJECTS;
+    if is_data || leaves > *room {
+        return false;
+    }
+    *room -= leaves;
+    columns.push(column);
+    true
+}
+
+/// Whether the fields of an object are names, and not data.
+fn are_names(fields: &[Column]) -> bool {
+    let is_struct = |it: &&Column| matches!(it.column_type, ColumnType::Struct(_));
+    let objects = fields.iter().filter(is_struct).count();
+    !fields.is_empty() && fields.len() < MAX_FIELDS && objects <= MAX_OBJECTS
+}
 
 /// Widens `columns` by what the object at `at` has beyond them; whether anything changed.
 /// `declared` columns keep their scalar types; a name for which `refuse` holds gets no column.
@@ -24,69 +68,78 @@ pub(super) fn widen(
     declared: &[Column],
     refuse: &dyn Fn(&str) -> bool,
 ) -> bool {
-    widen_columns(tape, at, columns, declared, refuse, 0)
+    let mut room = room(columns);
+    Widening { tape, room: &mut room }.columns(at, columns, declared, refuse, 0)
 }
 
-fn widen_columns(
-    tape: &Tape<'_>,
-    at: u32,
-    columns: &mut Vec<Column>,
-    declared: &[Column],
-    refuse: &dyn Fn(&str) -> bool,
-    depth: usize,
-) -> bool {
-    let TapeElement::StartObject(end) = tape.get(at) else { return false };
-    let mut changed = false;
-    for (name, member) in json::members(tape, at, end) {
-        if let Some(known) = columns.iter_mut().find(|column| column.name == name) {
-            let declared = declared.iter().find(|column| column.name == name);
-            let declared = declared.map(|column| &column.column_type);
-            changed |= widen_type(tape, member, &mut known.column_type, declared, depth + 1);
-        } else if admits(columns, name)
-            && !refuse(name)
-            && let Some(column_type) = infer(tape, member, depth)
-        {
-            columns.push(Column::new(name, column_type));
-            changed = true;
+struct Widening<'a, 't> {
+    tape: &'a Tape<'t>,
+    /// How many more columns the table may have.
+    room: &'a mut usize,
+}
+
+impl Widening<'_, '_> {
+    fn columns(
+        &mut self,
+        at: u32,
+        columns: &mut Vec<Column>,
+        declared: &[Column],
+        refuse: &dyn Fn(&str) -> bool,
+        depth: usize,
+    ) -> bool {
+        let tape = self.tape;
+        let TapeElement::StartObject(end) = tape.get(at) else { return false };
+        let mut changed = false;
+        for (name, member) in json::members(tape, at, end) {
+            if let Some(known) = columns.iter_mut().find(|column| column.name == name) {
+                let declared = declared.iter().find(|column| column.name == name);
+                let declared = declared.map(|column| &column.column_type);
+                changed |= self.column_type(member, &mut known.column_type, declared, depth + 1);
+            } else if admits(columns, name)
+                && !refuse(name)
+                && let Some(column_type) = infer(tape, member, depth)
+            {
+                changed |= push(columns, Column::new(name, column_type), self.room);
+            }
         }
+        changed
     }
-    changed
-}
 
-fn widen_type(
-    tape: &Tape<'_>,
-    at: u32,
-    column: &mut ColumnType,
-    declared: Option<&ColumnType>,
-    depth: usize,
-) -> bool {
-    match column {
-        ColumnType::Struct(fields) => {
-            let declared = match declared {
-                Some(ColumnType::Struct(declared)) => declared.as_slice(),
-                _ => &[],
-            };
-            widen_columns(tape, at, fields, declared, &|_| false, depth)
-        }
-        ColumnType::List(element) => {
-            let declared = match declared {
-                Some(ColumnType::List(declared)) => Some(declared.as_ref()),
-                _ => None,
-            };
-            let mut changed = false;
-            for item in json::items(tape, at) {
-                changed |= widen_type(tape, item, element, declared, depth + 1);
+    fn column_type(
+        &mut self,
+        at: u32,
+        column: &mut ColumnType,
+        declared: Option<&ColumnType>,
+        depth: usize,
+    ) -> bool {
+        match column {
+            ColumnType::Struct(fields) => {
+                let declared = match declared {
+                    Some(ColumnType::Struct(declared)) => declared.as_slice(),
+                    _ => &[],
+                };
+                self.columns(at, fields, declared, &|_| false, depth)
             }
-            changed
-        }
-        ColumnType::Int64 if declared.is_none() => {
-            let fraction = matches!(infer(tape, at, 0), Some(ColumnType::Double));
-            if fraction {
-                *column = ColumnType::Double;
+            ColumnType::List(element) => {
+                let declared = match declared {
+                    Some(ColumnType::List(declared)) => Some(declared.as_ref()),
+                    _ => None,
+                };
+                let mut changed = false;
+                for item in json::items(self.tape, at) {
+                    changed |= self.column_type(item, element, declared, depth + 1);
+                }
+                changed
             }
-            fraction
+            ColumnType::Int64 if declared.is_none() => {
+                let fraction = matches!(infer(self.tape, at, 0), Some(ColumnType::Double));
+                if fraction {
+                    *column = ColumnType::Double;
+                }
+                fraction
+            }
+            _ => false,
         }
-        _ => false,
     }
 }
 
@@ -103,7 +156,7 @@ fn infer(tape: &Tape<'_>, at: u32, depth: usize) -> Option<ColumnType> {
     if depth > MAX_DEPTH {
         return None;
     }
-    match tape.get(at) {
+    match json::element(tape, at) {
         TapeElement::True | TapeElement::False => Some(ColumnType::Boolean),
         TapeElement::String(_) => Some(ColumnType::String),
         TapeElement::Number(index) => match Number::parse(tape.get_string(index))? {
@@ -119,12 +172,16 @@ fn infer(tape: &Tape<'_>, at: u32, depth: usize) -> Option<ColumnType> {
                     fields.extend(column_type.map(|it| Column::new(name, it)));
                 }
             }
-            (!fields.is_empty() && fields.len() < MAX_FIELDS).then_some(ColumnType::Struct(fields))
+            are_names(&fields).then_some(ColumnType::Struct(fields))
         }
         TapeElement::StartList(_) => {
             let items = json::items(tape, at).filter_map(|item| infer(tape, item, depth + 1));
             let element = items.map(Some).reduce(|a, b| unify(a?, b?))??;
-            Some(ColumnType::List(Box::new(element)))
+            let has_names = match &element {
+                ColumnType::Struct(fields) => are_names(fields),
+                _ => true,
+            };
+            has_names.then(|| ColumnType::List(Box::new(element)))
         }
         _ => None,
     }

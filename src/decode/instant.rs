@@ -1,11 +1,13 @@
 //! Instants, exactly.
 //!
-//! Enters: text. Leaves: microseconds since 1970, if the text is an instant that they hold
+//! Enters: text or a number. Leaves: microseconds since 1970, if it is an instant that they hold
 //! without loss. Never here: a guess at a missing zone, or rounding.
 
 use std::ops::Range;
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
+
+use super::number::Number;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 /// The years that every engine reads alike. Before 1900 Spark 3 refuses the whole file, since
@@ -22,6 +24,25 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 pub(crate) fn parse_down(text: &str) -> Option<i64> {
     let date = || parse_date(text).filter(|micros| READABLE.contains(micros));
     read(text).map(|instant| instant.micros).or_else(date)
+}
+
+/// Reads an instant that is counted in units of so many microseconds since 1970, down to the
+/// microsecond before it; and whether the number is whole, so that the instant gives it back.
+pub(crate) fn of_count(number: &Number, unit: i64) -> Option<(i64, bool)> {
+    let (micros, is_whole) = match number {
+        Number::Int(count) => (count.checked_mul(unit)?, true),
+        #[expect(clippy::cast_possible_truncation, reason = "held to the range below")]
+        #[expect(clippy::cast_precision_loss, reason = "a unit is a small number")]
+        Number::Double(count) => ((count * unit as f64).floor() as i64, false),
+        Number::Decimal(_) => return None,
+    };
+    READABLE.contains(&micros).then_some((micros, is_whole))
+}
+
+/// An instant as a timestamp column gives it back.
+pub(crate) fn spell(micros: i64) -> Option<String> {
+    let instant = DateTime::from_timestamp_micros(micros)?;
+    Some(instant.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 struct Instant {

@@ -7,8 +7,21 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::json::reader::{Tape, TapeElement};
 
+use super::number::is_number;
+
 /// Up to this many members, comparing each with each is cheaper than a map.
 const FEW: usize = 24;
+
+/// What stands at `at`. The parser takes tokens such as `007` and `5-3` for numbers: what is no
+/// number by JSON's grammar is a text, so that nothing that is written as JSON is not.
+pub(super) fn element(tape: &Tape<'_>, at: u32) -> TapeElement {
+    match tape.get(at) {
+        TapeElement::Number(index) if !is_number(tape.get_string(index)) => {
+            TapeElement::String(index)
+        }
+        element => element,
+    }
+}
 
 /// The position after the value at `at`.
 pub(super) fn next(tape: &Tape<'_>, at: u32) -> u32 {
@@ -133,7 +146,7 @@ pub(super) fn write_changed<'c>(
             continue;
         }
         here += 1;
-        let element = tape.get(at);
+        let element = element(tape, at);
         if !matches!(element, TapeElement::EndObject(_) | TapeElement::EndList(_)) {
             separate(&mut open, out);
         }

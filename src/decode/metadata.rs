@@ -30,7 +30,7 @@ pub(super) fn splice(
         if number > 0 {
             out.push(',');
         }
-        match (tape.get(*at), endpoint.key.as_slice()) {
+        match (tape.get(*at), endpoint.bare_column()) {
             (TapeElement::StartObject(_), _) => {
                 if addition.is_some()
                     && json::member(tape, *at, &endpoint.metadata_column).is_some()
@@ -42,18 +42,20 @@ pub(super) fn splice(
                     forgetting.blank(tape, *at, &mut changes);
                 }
                 changes.apply(tape, *at, rules, rules.tree());
+                let beside = beside(endpoint, tape, root, *at);
+                let beside = beside.and_then(|(name, it)| member(tape, name, it, forgetting));
                 changes.write(tape, *at, &mut out);
-                if let Some(addition) = &addition {
+                for member in beside.iter().chain(&addition) {
                     out.pop();
                     out.push_str(if out.ends_with('{') { "" } else { "," });
-                    out.push_str(addition);
+                    out.push_str(member);
                     out.push('}');
                 }
             }
             // A bare value is a record of one column, its key.
-            (TapeElement::String(_) | TapeElement::Number(_), [key]) if addition.is_some() => {
+            (TapeElement::String(_) | TapeElement::Number(_), Some(name)) if addition.is_some() => {
                 out.push('{');
-                json::write_text(key, &mut out);
+                json::write_text(name, &mut out);
                 out.push(':');
                 json::write(tape, *at, &mut out);
                 if let Some(addition) = &addition {
@@ -67,6 +69,42 @@ pub(super) fn splice(
     }
     out.push(']');
     Ok(out)
+}
+
+/// The list that completes a record, where the reply has it beside the record and not in it: its name
+/// and place.
+pub(super) fn beside<'e>(
+    endpoint: &'e Endpoint,
+    tape: &Tape<'_>,
+    root: u32,
+    record: u32,
+) -> Option<(&'e str, u32)> {
+    let name = endpoint.parent.as_ref()?.settled_by.as_deref().filter(|_| record != root)?;
+    let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
+    let list = json::member(tape, root, name).filter(is_list)?;
+    let is_absent = json::member(tape, record, name).is_none_or(|at| !is_list(&at));
+    is_absent.then_some((name, list))
+}
+
+/// A member of the reply as one of the record, without what goes of it.
+fn member(tape: &Tape<'_>, name: &str, at: u32, forgetting: &Forgetting<'_>) -> Option<String> {
+    let rules = &forgetting.endpoint.rules;
+    let node = rules.tree().below.get(name);
+    if node.is_some_and(|node| node.rule == Some(Rule::Drop)) {
+        return None;
+    }
+    let mut out = String::new();
+    json::write_text(name, &mut out);
+    out.push(':');
+    let mut changes = Changes::default();
+    if forgetting.may_mention(tape, at, None) {
+        forgetting.blank(tape, at, &mut changes);
+    }
+    if let Some(node) = node {
+        changes.apply(tape, at, rules, node);
+    }
+    changes.write(tape, at, &mut out);
+    Some(out)
 }
 
 /// The member to add: an object as it is, anything else by its name in an object.

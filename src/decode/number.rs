@@ -1,7 +1,31 @@
 //! JSON numbers, exactly.
 //!
 //! Enters: a number as it was written. Leaves: the number it is, in the smallest form that holds
-//! it without loss. Never here: rounding.
+//! it without loss. Never here: rounding, or a zero that loses its sign.
+
+/// Whether a text is a number by JSON's grammar.
+pub(super) fn is_number(text: &str) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|it| it.is_ascii_digit()).count();
+    let bytes = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let whole = digits(bytes);
+    if whole == 0 || (whole > 1 && bytes[0] == b'0') {
+        return false;
+    }
+    let mut rest = &bytes[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let length = digits(fraction);
+        if length == 0 {
+            return false;
+        }
+        rest = &fraction[length..];
+    }
+    if let Some(exponent) = rest.strip_prefix(b"e").or_else(|| rest.strip_prefix(b"E")) {
+        let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-"));
+        let exponent = exponent.unwrap_or(&rest[1..]);
+        return !exponent.is_empty() && digits(exponent) == exponent.len();
+    }
+    rest.is_empty()
+}
 
 /// A JSON number's value; equal numbers are equal however they were written.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,12 +91,16 @@ fn short(text: &str) -> Option<Number> {
         return None;
     }
     let Some(fraction) = digits.len().checked_sub(whole + 1) else {
-        return Some(Number::Int(sign * value));
+        let is_negative_zero = value == 0 && sign < 0;
+        return (!is_negative_zero).then_some(Number::Int(sign * value));
     };
     // Both are whole and below 2^53, so that their quotient is the double nearest to the text.
     let scale = *SCALES.get(fraction).filter(|_| fraction > 0 && digits.len() <= 16)?;
     #[expect(clippy::cast_precision_loss, reason = "doubles hold all of these")]
     let quotient = || (sign * value) as f64 / scale as f64;
+    if value == 0 && sign < 0 {
+        return Some(Number::Double(-0.0));
+    }
     let is_whole = value % scale == 0;
     Some(if is_whole { Number::Int(sign * value / scale) } else { Number::Double(quotient()) })
 }
@@ -90,6 +118,9 @@ const SCALES: [i64; 15] = {
 /// Any number.
 fn any(text: &str) -> Option<Number> {
     let parts = Parts::parse(text)?;
+    if parts.digits.is_empty() && text.starts_with('-') {
+        return Some(Number::Double(-0.0));
+    }
     if !text.contains(['.', 'e', 'E']) {
         let int = text.parse().map(Number::Int);
         return Some(int.unwrap_or_else(|_| Number::Decimal(parts.text())));
@@ -211,7 +242,13 @@ mod tests {
         let int = |text: &str| Number::parse(text).unwrap().as_i64();
         assert_eq!(int("1.0"), Some(1));
         assert_eq!(int("2e3"), Some(2000));
-        assert_eq!(int("-0"), Some(0));
+        for zero in ["-0", "-0.0", "-0e5", "-0.00000000000000000000"] {
+            assert_eq!(
+                (int(zero), double(zero).map(f64::to_bits)),
+                (None, Some(1 << 63)),
+                "{zero}"
+            );
+        }
         assert_eq!(int("9223372036854775807"), Some(i64::MAX));
         assert_eq!(int("-9223372036854775808"), Some(i64::MIN));
         assert_eq!(int("9223372036854775808"), None);
@@ -237,6 +274,7 @@ mod tests {
     fn what_is_not_a_json_number_is_refused() {
         for text in ["", "-", "01", "1.", ".5", "1e", "1e+", "+1", "1.2.3", "0x1", "1-2"] {
             assert_eq!(Number::parse(text), None, "{text}");
+            assert!(!is_number(text), "{text}");
         }
     }
 
@@ -245,7 +283,8 @@ mod tests {
         #[test]
         fn doubles_come_back(double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
             let text = serde_json::to_string(&double).unwrap();
-            prop_assert_eq!(Number::parse(&text).unwrap().as_f64(), Some(double));
+            prop_assert_eq!(Number::parse(&text).unwrap().as_f64().map(f64::to_bits), Some(double.to_bits()));
+            prop_assert!(is_number(&text));
         }
 
         /// The short way and the long one come to the same.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, UInt32Array, make_array,
+    Array, ArrayData, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringArray, TimestampMicrosecondArray, UInt32Array, make_array,
 };
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field};
@@ -17,8 +17,8 @@ use arrow::json::{LineDelimitedWriter, writer::WriterBuilder};
 use super::json;
 use super::tape::TapeReader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::row::RowFacts;
-use crate::schema::{EXTRA_JSON, Schema};
+use crate::row::{KEY_SEPARATOR, RowFacts};
+use crate::schema::{Column, ColumnType, EXTRA_JSON, Schema};
 
 /// Decoded records: the record columns and `extra_json`, and the facts of each row.
 #[derive(Debug, Clone)]
@@ -73,6 +73,10 @@ impl Rows {
                 facts.iter().map(|it| it.parent.as_deref()).collect::<StringArray>(),
             ));
         }
+        if added.content_key {
+            let key = |it: &RowFacts| it.key.rsplit(KEY_SEPARATOR).next().map(str::to_owned);
+            arrays.push(Arc::new(facts.iter().map(key).collect::<StringArray>()));
+        }
         let (extra, columns) = self
             .batch
             .columns()
@@ -97,11 +101,10 @@ pub(super) fn to_json(
     schema: &Schema,
     reader: &mut TapeReader,
 ) -> Result<String> {
-    let is_record = |name: &str| !schema.reserves(name);
-    let schema = batch.schema();
-    let columns: Vec<usize> =
-        (0..batch.num_columns()).filter(|at| is_record(schema.field(*at).name())).collect();
-    let lines = write_lines(&batch.project(&columns)?)?;
+    let file = batch.schema();
+    let is_record = |at: &usize| !schema.reserves(file.field(*at).name());
+    let columns: Vec<usize> = (0..batch.num_columns()).filter(is_record).collect();
+    let lines = write_lines(&batch.project(&columns)?, &schema.columns)?;
     let extra = batch.column_by_name(EXTRA_JSON).and_then(|column| column.as_string_opt::<i32>());
     let mut out = String::from("[");
     for (row, line) in lines.lines().enumerate() {
@@ -117,8 +120,8 @@ pub(super) fn to_json(
     Ok(out)
 }
 
-fn write_lines(batch: &RecordBatch) -> Result<String> {
-    let batch = &relabelled(batch)?;
+fn write_lines(batch: &RecordBatch, columns: &[Column]) -> Result<String> {
+    let batch = &as_written(batch, columns)?;
     let mut lines = Vec::new();
     let mut writer: LineDelimitedWriter<_> = WriterBuilder::new().build(&mut lines);
     writer.write(batch)?;
@@ -128,25 +131,45 @@ fn write_lines(batch: &RecordBatch) -> Result<String> {
         .map_err(|error| Error::new(ErrorKind::Internal, "rows are not text").with_source(error))
 }
 
-/// The same values with UTC called `+00:00`: arrow-json knows no zone by name without a database
-/// of them.
-fn relabelled(batch: &RecordBatch) -> Result<RecordBatch> {
-    let relabel = |column: &ArrayRef| relabel(column.to_data()).map(make_array);
-    let columns = batch.columns().iter().map(relabel).collect::<Result<Vec<_>>>()?;
-    let fields = batch.schema();
-    let fields = fields
-        .fields()
-        .iter()
-        .zip(&columns)
-        .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
-    let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+/// The same values as the API writes them: instants as counts where it counts them. Elsewhere UTC is
+/// called `+00:00`, since arrow-json knows no zone by name without a database of them.
+fn as_written(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
+    let file = batch.schema();
+    let fields = file.fields().iter().zip(batch.columns());
+    let written = fields.map(|(field, array)| {
+        let array = make_array(written(array.to_data(), type_of(columns, field.name()))?);
+        Ok((Field::new(field.name(), array.data_type().clone(), true), array))
+    });
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) =
+        written.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let schema = arrow::datatypes::Schema::new(fields);
     // Of rows whose columns were left out, or that have none, there are as many all the same.
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)?)
 }
 
-fn relabel(data: ArrayData) -> Result<ArrayData> {
-    let children = data.child_data().iter().cloned().map(relabel).collect::<Result<Vec<_>>>()?;
+fn type_of<'c>(columns: &'c [Column], name: &str) -> Option<&'c ColumnType> {
+    columns.iter().find(|column| column.name == name).map(|column| &column.column_type)
+}
+
+fn written(data: ArrayData, column_type: Option<&ColumnType>) -> Result<ArrayData> {
+    if let Some(ColumnType::Timestamp(written)) = column_type
+        && let (DataType::Timestamp(..), Some(unit)) = (data.data_type(), written.unit())
+    {
+        let instants = TimestampMicrosecondArray::from(data);
+        let counts: Int64Array = instants.unary(|micros| micros.div_euclid(unit));
+        return Ok(counts.into_data());
+    }
+    let below = |at: usize| match (column_type, data.data_type()) {
+        (Some(ColumnType::List(element)), _) => Some(&**element),
+        (Some(ColumnType::Struct(columns)), DataType::Struct(fields)) => {
+            type_of(columns, fields[at].name())
+        }
+        _ => None,
+    };
+    let children = data.child_data().iter().cloned().enumerate();
+    let children = children.map(|(at, child)| written(child, below(at)));
+    let children = children.collect::<Result<Vec<_>>>()?;
     let renamed = |field: &Field, child: &ArrayData| {
         Arc::new(Field::new(field.name(), child.data_type().clone(), true))
     };
@@ -234,6 +257,6 @@ mod tests {
         let schema = arrow::datatypes::Schema::empty();
         let options = RecordBatchOptions::new().with_row_count(Some(2));
         let batch = RecordBatch::try_new_with_options(Arc::new(schema), Vec::new(), &options);
-        assert_eq!(write_lines(&batch.unwrap()).unwrap(), "{}\n{}\n");
+        assert_eq!(write_lines(&batch.unwrap(), &[]).unwrap(), "{}\n{}\n");
     }
 }

@@ -3,6 +3,8 @@
 //! Enters: records on the tape. Leaves: rows with their facts, records for quarantine, and a wider
 //! schema while the table's is not settled. Never here: JSON text that still has to be parsed.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
@@ -13,17 +15,22 @@ use super::columns::{ABSENT, ColumnBuilder};
 use super::envelope::{self, Envelope};
 use super::extra::ExtraWriter;
 use super::forget::Forgetting;
+use super::hash::{Content, Instants};
 use super::path::Selections;
 use super::{
-    Decoded, DecodedMany, Origin, Quarantined, Rows, Surprises, Undecodable, hash, infer, instant,
-    json, metadata, path,
+    Decoded, DecodedMany, Origin, Quarantined, Rows, SAME_KEY, Surprises, Undecodable, fit, hash,
+    infer, json, metadata, path,
 };
 use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 use crate::page::{Page, PageEntry};
+use crate::report::Noted;
 use crate::row::{KEY_SEPARATOR, RowFacts};
-use crate::schema::{Column, EXTRA_JSON, Schema};
+use crate::schema::{Column, ColumnType, EXTRA_JSON, Schema, Written};
+
+/// How many characters of a value are shown.
+const MOST_SHOWN: usize = 40;
 
 /// What a record of the endpoint looks like, as far as is known.
 #[derive(Debug, Clone)]
@@ -32,6 +39,8 @@ pub(super) struct RecordShape {
     pub(super) schema: Arc<Schema>,
     /// Whether the schema may no longer grow.
     pub(super) settled: bool,
+    /// Where the schema has instants that are written as texts.
+    pub(super) instants: Arc<Instants>,
     /// The fields kept as [`RowFacts::selectors`].
     pub(super) selectors: Arc<[String]>,
     /// Whose records and values are left out.
@@ -62,10 +71,13 @@ impl RecordShape {
         selections: &Selections,
     ) -> Result<Option<Decoded>, Undecodable> {
         let (records, page) = self.list(tape, root, selections)?;
-        if self.forgetting().may_mention(tape, root, origin.parent.as_deref()) {
+        let is_scattered = |at: &u32| metadata::beside(&self.endpoint, tape, root, *at).is_some();
+        if self.forgetting().may_mention(tape, root, origin.parent.as_deref())
+            || records.iter().any(is_scattered)
+        {
             return Ok(None);
         }
-        let mut decoded = self.records(tape, &records, &|_| origin, &[])?;
+        let mut decoded = self.records(tape, &records, &|_| origin, &[], Some(&|_| 0))?;
         decoded.rows.forgotten = self.forgotten.version;
         decoded.page = Page { entries: std::mem::take(&mut decoded.page.entries), ..page };
         Ok(Some(decoded))
@@ -87,7 +99,12 @@ impl RecordShape {
         records.retain(|_| is_left.next() == Some(true));
         let forgetting = self.forgetting();
         let text = metadata::splice(tape, root, &records, &forgetting, selections)?;
-        let settled = records.iter().map(|at| self.is_settled(tape, *at)).collect();
+        let is_settled = |at: &u32| {
+            let beside = metadata::beside(&self.endpoint, tape, root, *at);
+            let is_full = |(_, list)| json::items(tape, list).next().is_some();
+            self.is_settled(tape, *at) || beside.is_some_and(is_full)
+        };
+        let settled = records.iter().map(is_settled).collect();
         Ok(Spliced { text, settled, taken_out, page })
     }
 
@@ -101,7 +118,7 @@ impl RecordShape {
             return None;
         }
         let entry = self.facts(tape, at, origin).map(|it| PageEntry { key: it.key, time: it.time });
-        let unnamed = || format!("{:032x}", hash::record(tape, at, &[])).into();
+        let unnamed = || format!("{:032x}", hash::digest(tape, at)).into();
         Some(entry.unwrap_or_else(|_| PageEntry { key: unnamed(), time: None }))
     }
 
@@ -180,11 +197,17 @@ impl RecordShape {
         let mut owners = Vec::new();
         let mut counts = Vec::new();
         for (reply, at) in json::items(tape, root).enumerate() {
-            let found = if is_plain {
+            let mut found = if is_plain {
                 self.locate(tape, at, &Selections::default()).unwrap_or_default()
             } else {
                 json::items(tape, at).collect()
             };
+            // Null in the place of a record is none.
+            found.retain(|record| tape.get(*record) != TapeElement::Null);
+            let is_scattered = |it: &u32| metadata::beside(&self.endpoint, tape, at, *it).is_some();
+            if is_plain && found.iter().any(is_scattered) {
+                return Ok(None);
+            }
             counts.push(found.len());
             owners.extend(std::iter::repeat_n(reply, found.len()));
             records.extend(found);
@@ -192,7 +215,9 @@ impl RecordShape {
         if counts.len() != origins.len() {
             return Err(Undecodable::NotJson("one of several replies is malformed".to_owned()));
         }
-        let mut decoded = self.records(tape, &records, &|row| &origins[owners[row]], settled)?;
+        let origin = |row: usize| &origins[owners[row]];
+        let reply_of = |row: usize| owners[row];
+        let mut decoded = self.records(tape, &records, &origin, settled, Some(&reply_of))?;
         decoded.rows.forgotten = self.forgotten.version;
         Ok(Some(DecodedMany { decoded, counts }))
     }
@@ -214,25 +239,33 @@ impl RecordShape {
         records.all().iter().chain(metadata).chain(paging)
     }
 
-    /// Decodes records, of which `settled` says what they themselves may say no more.
+    /// Decodes records, of which `settled` says what they themselves may say no more. `reply_of`
+    /// says which reply each is of; rows of the lake are of none.
     pub(super) fn records<'o>(
         &mut self,
         tape: &Tape<'_>,
         records: &[u32],
         origin: &dyn Fn(usize) -> &'o Origin,
         settled: &[bool],
+        reply_of: Option<&dyn Fn(usize) -> usize>,
     ) -> Result<Decoded> {
         let mut kept = Vec::with_capacity(records.len());
         let mut facts = Vec::with_capacity(records.len());
         let mut quarantined = Vec::new();
         let mut entries = Vec::with_capacity(records.len());
+        let mut replies = Vec::with_capacity(records.len());
+        let mut surprises = Surprises::default();
         for (row, at) in records.iter().enumerate() {
             match self.facts(tape, *at, origin(row)) {
                 Ok(mut told) => {
                     told.settled = settled.get(row).copied().unwrap_or(told.settled);
                     entries.push(PageEntry { key: told.key.clone(), time: told.time });
+                    if told.time.is_none() && reply_of.is_some() {
+                        self.note_undated(tape, *at, &mut surprises.undated);
+                    }
                     kept.push(*at);
                     facts.push(told);
+                    replies.extend(reply_of.map(|reply_of| reply_of(row)));
                 }
                 Err(reason) => {
                     let record = self.quarantine(tape, *at, reason);
@@ -242,10 +275,34 @@ impl RecordShape {
                 }
             }
         }
-        let mut surprises = Surprises::default();
+        let superseded = superseded(&facts, &replies);
+        for row in superseded.iter().rev() {
+            surprises.same_key.note(|| self.endpoint.shown_key(&facts[*row].key));
+            quarantined.push(self.quarantine(tape, kept.remove(*row), SAME_KEY.to_owned()));
+            facts.remove(*row);
+        }
         let batch = self.batch(tape, &kept, &mut surprises)?;
         let rows = Rows { schema: Arc::clone(&self.schema), batch, facts, forgotten: 0 };
         Ok(Decoded { rows, quarantined, page: Page { entries, ..Page::default() }, surprises })
+    }
+
+    /// Counts a record whose own date cannot be read. What is there in its place is described, not
+    /// quoted: a report is kept for long.
+    fn note_undated(&self, tape: &Tape<'_>, at: u32, undated: &mut Noted) {
+        let Some(field) = self.endpoint.time_field() else { return };
+        let value = json::member(tape, at, field).map(|at| json::element(tape, at));
+        undated.note(|| match value {
+            None => format!("`{field}` is absent"),
+            Some(TapeElement::Null) => format!("`{field}` is null"),
+            Some(TapeElement::Number(index)) => {
+                let digits = tape.get_string(index).len();
+                format!("`{field}` is a number of {digits} digits")
+            }
+            Some(TapeElement::String(index)) => {
+                format!("`{field}` is a text like `{}`", outline(tape.get_string(index)))
+            }
+            Some(_) => format!("`{field}` is neither text nor a number"),
+        });
     }
 
     /// The record columns and `extra_json`, in a schema that holds all that can be inferred.
@@ -309,15 +366,17 @@ impl RecordShape {
 
     fn facts(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<RowFacts, String> {
         let endpoint = &self.endpoint;
-        let key = self.key(tape, at, origin)?;
-        let time = endpoint.time_field().and_then(|field| instant_at(tape, at, field));
+        let content = self.content(tape, at);
+        let key = self.key(tape, at, origin, &content)?;
+        let time = endpoint.time_field().and_then(|field| self.instant(tape, at, field));
         let modified = endpoint.modified.as_ref();
-        let modified = modified.and_then(|it| instant_at(tape, at, &it.field));
+        let modified = modified.and_then(|it| self.instant(tape, at, &it.field));
         let selector = |field: &String| text_at(tape, at, field).map(Into::into);
         Ok(RowFacts {
             key,
             parent: origin.parent.clone(),
-            hash: self.hash(tape, at),
+            hash: content.hash,
+            older_hash: content.older,
             time,
             day: match endpoint.time_field() {
                 Some(_) => time.and_then(day_of),
@@ -330,6 +389,17 @@ impl RecordShape {
             fetched_at: origin.fetched_at,
             deleted_at: None,
         })
+    }
+
+    /// The instant in a field, as the endpoint's column says that it is written.
+    fn instant(&self, tape: &Tape<'_>, at: u32, field: &str) -> Option<i64> {
+        let at = json::member(tape, at, field)?;
+        let column = self.endpoint.columns.iter().find(|column| column.name == field);
+        let written = match column.map(|column| &column.column_type) {
+            Some(ColumnType::Timestamp(written)) => *written,
+            _ => Written::Iso,
+        };
+        fit::timestamp(tape, at, written, true).value()
     }
 
     fn is_settled(&self, tape: &Tape<'_>, at: u32) -> bool {
@@ -349,7 +419,13 @@ impl RecordShape {
         })
     }
 
-    fn key(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Result<Box<str>, String> {
+    fn key(
+        &self,
+        tape: &Tape<'_>,
+        at: u32,
+        origin: &Origin,
+        content: &Content,
+    ) -> Result<Box<str>, String> {
         let mut key = String::new();
         if self.schema.added.parent.is_some() {
             let parent = origin.parent.as_deref().ok_or("it has no parent")?;
@@ -361,6 +437,10 @@ impl RecordShape {
         if !is_object && !is_bare_key {
             return Err("it is not an object".to_owned());
         }
+        if self.endpoint.has_content_key() {
+            key.push_str(&format!("{:032x}", content.hash));
+            return Ok(key.into());
+        }
         for (index, field) in self.endpoint.key.iter().enumerate() {
             if index > 0 {
                 key.push(KEY_SEPARATOR);
@@ -370,13 +450,7 @@ impl RecordShape {
                 continue;
             }
             let value = if is_object { json::member(tape, at, field) } else { Some(at) };
-            match value.map(|it| tape.get(it)) {
-                Some(TapeElement::String(it) | TapeElement::Number(it)) => {
-                    key.push_str(tape.get_string(it));
-                }
-                None | Some(TapeElement::Null) => return Err(format!("it has no `{field}`")),
-                Some(_) => return Err(format!("its `{field}` is neither text nor a number")),
-            }
+            key.push_str(&self.key_part(tape, value, field)?);
             if key.is_empty() || key.ends_with(KEY_SEPARATOR) {
                 return Err(format!("its `{field}` is empty"));
             }
@@ -384,8 +458,31 @@ impl RecordShape {
         Ok(key.into())
     }
 
-    /// The content hash, in which a bare value counts as its one-column record.
-    fn hash(&self, tape: &Tape<'_>, at: u32) -> u128 {
+    /// One field of a key, as the row's column gives it back.
+    fn key_part<'t>(
+        &self,
+        tape: &'t Tape<'_>,
+        at: Option<u32>,
+        field: &str,
+    ) -> Result<Cow<'t, str>, String> {
+        let Some(at) = at.filter(|at| tape.get(*at) != TapeElement::Null) else {
+            return Err(format!("it has no `{field}`"));
+        };
+        let is_number =
+            |column: &Column| column.name == *field && column.column_type == ColumnType::Int64;
+        if self.endpoint.columns.iter().any(is_number) {
+            let number = fit::int64(tape, at, true).value();
+            let number = number.ok_or_else(|| format!("its `{field}` is no whole number"))?;
+            return Ok(number.to_string().into());
+        }
+        match tape.get(at) {
+            TapeElement::String(it) | TapeElement::Number(it) => Ok(tape.get_string(it).into()),
+            _ => Err(format!("its `{field}` is neither text nor a number")),
+        }
+    }
+
+    /// The content, in which a bare value counts as its one-column record.
+    fn content(&self, tape: &Tape<'_>, at: u32) -> Content {
         let columns = self.endpoint.columns.iter().filter(|column| column.never_stored);
         let mut leave_out: Vec<&str> = columns
             .map(|column| column.name.as_str())
@@ -394,17 +491,41 @@ impl RecordShape {
         // What the reply says beside its records is no change of theirs.
         let metadata = &self.endpoint.metadata;
         leave_out.extend(metadata.as_ref().map(|_| self.endpoint.metadata_column.as_str()));
-        match (tape.get(at), self.endpoint.key.as_slice()) {
-            (TapeElement::StartObject(_), _) | (_, []) => hash::record(tape, at, &leave_out),
-            (_, [name, ..]) => hash::scalar(tape, at, name),
+        match (tape.get(at), self.endpoint.bare_column()) {
+            (TapeElement::StartObject(_), _) | (_, None) => {
+                hash::content(tape, at, &leave_out, &self.instants)
+            }
+            (_, Some(name)) => hash::scalar(tape, at, name, &self.instants),
         }
     }
 
     fn quarantine(&self, tape: &Tape<'_>, at: u32, reason: String) -> Quarantined {
         let mut record = String::new();
         json::write(tape, at, &mut record);
-        Quarantined { record, reason, hash: hash::record(tape, at, &[]) }
+        Quarantined { record, reason, hash: hash::digest(tape, at) }
     }
+}
+
+/// The rows, in order, that another of the same reply follows with the same key and another content.
+fn superseded(facts: &[RowFacts], replies: &[usize]) -> Vec<usize> {
+    let mut last: HashMap<(usize, &str), usize> = HashMap::with_capacity(replies.len());
+    let mut superseded = Vec::new();
+    for (row, reply) in replies.iter().enumerate() {
+        let before = last.insert((*reply, &facts[row].key), row);
+        superseded.extend(before.filter(|before| facts[*before].hash != facts[row].hash));
+    }
+    superseded.sort_unstable();
+    superseded
+}
+
+/// How a text is built: its letters and digits do not show.
+fn outline(text: &str) -> String {
+    let outlined = text.chars().take(MOST_SHOWN).map(|letter| match letter {
+        letter if letter.is_ascii_digit() => '9',
+        letter if letter.is_alphanumeric() => 'a',
+        letter => letter,
+    });
+    outlined.collect()
 }
 
 /// That what should ask for the next page cannot.
@@ -415,14 +536,10 @@ fn next_is_none(path: &RecordPath, what: &str) -> Error {
 }
 
 pub(super) fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {
-    match tape.get(json::member(tape, at, field)?) {
+    match json::element(tape, json::member(tape, at, field)?) {
         TapeElement::String(index) => Some(tape.get_string(index)),
         _ => None,
     }
-}
-
-fn instant_at(tape: &Tape<'_>, at: u32, field: &str) -> Option<i64> {
-    instant::parse_down(text_at(tape, at, field)?)
 }
 
 /// The UTC day of an instant, days since 1970.

@@ -55,11 +55,16 @@ impl Endpoint {
                 return Err(Mistake::at(["key"], format!("key `{key}` is there twice")));
             }
         }
+        if self.has_content_key() {
+            return Ok(());
+        }
         for key in self.key.iter().filter(|key| !self.is_day(key)) {
-            let is_text =
-                |column: &Column| column.name == *key && column.column_type == ColumnType::String;
-            if !self.columns.iter().any(is_text) {
-                let message = format!("key `{key}` needs a [[column]] of type string");
+            let is_key = |column: &Column| {
+                column.name == *key
+                    && matches!(column.column_type, ColumnType::String | ColumnType::Int64)
+            };
+            if !self.columns.iter().any(is_key) {
+                let message = format!("key `{key}` needs a [[column]] of type string or int64");
                 return Err(Mistake::at(["key"], message));
             }
         }
@@ -69,10 +74,13 @@ impl Endpoint {
     fn check_time(&self) -> Result<(), Mistake> {
         if let Some(field) = self.time_field() {
             let is_time = |column: &Column| {
-                column.name == field && column.column_type == ColumnType::Timestamp
+                column.name == field && matches!(column.column_type, ColumnType::Timestamp(_))
             };
             if !self.columns.iter().any(is_time) {
-                let message = format!("date field `{field}` needs a [[column]] of type timestamp");
+                let message = format!(
+                    "date field `{field}` needs a [[column]] of type timestamp, epoch_seconds or \
+                     epoch_millis"
+                );
                 return Err(Mistake::at(["dated", "field"], message));
             }
         }

@@ -158,7 +158,10 @@ fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField
                 return Err(format!("`{name}` is a list, and a request holds one value of it"));
             }
             (_, Some(_)) => return Err(format!("`{name}` is no object, so it has no fields")),
-            (ColumnType::Timestamp, None) => return Ok(told(Some(format.clone()), true)),
+            // What the API counts, a request counts too.
+            (ColumnType::Timestamp(written), None) if written.unit().is_none() => {
+                return Ok(told(Some(format.clone()), true));
+            }
             (_, None) => {}
         }
     }

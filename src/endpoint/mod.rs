@@ -20,7 +20,7 @@ mod time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 pub use self::catalogue::Catalogue;
 pub use self::date_format::DateFormat;
@@ -37,7 +37,8 @@ pub use self::time::{Dated, Ends, ModifiedParameters, WindowParameters};
 use crate::calendar::TimeUnit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::IndexEntry;
-use crate::schema::{AddedColumns, Column, DAY, Schema};
+use crate::row::KEY_SEPARATOR;
+use crate::schema::{AddedColumns, CONTENT_KEY, Column, DAY, Schema};
 use crate::span::Span;
 
 /// One kind of record and how to ask for it.
@@ -61,7 +62,9 @@ pub struct Endpoint {
     /// Where the records are in a reply; the first path that exists counts.
     pub records: OneOrMany<RecordPath>,
     /// The fields that together identify a record; `day` for that of a window or run. A bare
-    /// value is its own key.
+    /// value is its own key. Records that nothing identifies have `key = "content"`: two are the
+    /// same if all of their content is.
+    #[serde(deserialize_with = "key_fields")]
     pub key: Vec<String>,
     /// Where in a reply stands what is added to every record of it.
     #[serde(default)]
@@ -246,6 +249,7 @@ impl Endpoint {
             columns: self.rules.applied(&self.columns),
             added: AddedColumns {
                 parent: self.parent_column().map(str::to_owned),
+                content_key: self.has_content_key(),
                 day: !matches!(self.dated, Dated::Field { .. }),
                 deleted_at: self.deletes,
             },
@@ -271,6 +275,22 @@ impl Endpoint {
     #[must_use]
     pub fn is_day(&self, name: &str) -> bool {
         name == DAY && self.time_field().is_none()
+    }
+
+    /// Whether records are told apart by all of their content.
+    #[must_use]
+    pub fn has_content_key(&self) -> bool {
+        self.key == [CONTENT_KEY]
+    }
+
+    /// The column that a bare value in the place of a record is.
+    #[must_use]
+    pub fn bare_column(&self) -> Option<&str> {
+        match (self.key.as_slice(), self.columns.first()) {
+            ([_], Some(column)) if self.has_content_key() => Some(&column.name),
+            ([key], _) => Some(key),
+            _ => None,
+        }
     }
 
     /// Whether a partition is a snapshot: all there is, as of a day or month. Where the key holds the
@@ -299,11 +319,37 @@ impl Endpoint {
         self.window.as_ref().is_some_and(|window| window.range_column.is_some())
     }
 
+    /// A row's key as people read it. An address names a person, and is not shown: reports are kept
+    /// for long.
+    #[must_use]
+    pub fn shown_key(&self, key: &str) -> String {
+        let parts = self.key_columns().zip(key.split(KEY_SEPARATOR));
+        let shown = parts.map(|(name, part)| {
+            let part = if part.contains('@') { "***" } else { part };
+            format!("{name} = {}", part.chars().take(MOST_SHOWN).collect::<String>())
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
     /// The columns of a row's key: the parent's, then the record's own.
     pub fn key_columns(&self) -> impl Iterator<Item = &str> {
         self.parent_column().into_iter().chain(self.key.iter().map(String::as_str))
     }
 }
+
+/// Reads the fields of a key; `"content"` in the place of a list is no field.
+fn key_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::Many(fields) => Ok(fields),
+        OneOrMany::One(word) if word == "content" => Ok(vec![CONTENT_KEY.to_owned()]),
+        OneOrMany::<String>::One(_) => {
+            Err(serde::de::Error::custom("a key is a list of fields, or \"content\""))
+        }
+    }
+}
+
+/// How much of a key is shown.
+const MOST_SHOWN: usize = 40;
 
 fn yes() -> bool {
     true

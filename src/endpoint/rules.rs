@@ -318,6 +318,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Written;
 
     fn rules(text: &str) -> ColumnRules {
         toml::from_str(text).unwrap()
@@ -329,7 +330,7 @@ mod tests {
         vec![
             field("id", ColumnType::String),
             field("people", ColumnType::List(Box::new(ColumnType::Struct(person)))),
-            field("at", ColumnType::Timestamp),
+            field("at", ColumnType::Timestamp(Written::Iso)),
         ]
     }
 

@@ -15,6 +15,7 @@ use super::Stop;
 use super::address::{BASE_URL, headers, parse_base_url, same_host};
 use super::exchange::{
     FetchError, Reply, Request, Seen, Unanswered, Unreadable, date_of, failed, judge, outage,
+    repeats_secret,
 };
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
@@ -261,7 +262,7 @@ impl Client {
                         self.note_answer();
                         return Ok(value);
                     }
-                    Err(why) => self.unreadable(why)?,
+                    Err(why) => self.unreadable(why, &get.headers)?,
                 },
                 Err(Unanswered { error, wait: Some(wait), .. }) => {
                     self.wait(wait, error.with_context(format!("GET {}", request.path))).await?;
@@ -309,14 +310,20 @@ impl Client {
     }
 
     /// What to make of a reply that its caller could not read: an attempt that failed, or the end.
-    fn unreadable(&self, why: Unreadable) -> Result<(Failure, Error), FetchError> {
+    fn unreadable(
+        &self,
+        why: Unreadable,
+        sent: &HeaderMap,
+    ) -> Result<(Failure, Error), FetchError> {
         let (failure, error) = match why {
             Unreadable::NotJson(why) => {
                 return Ok((Failure::Broken, Error::new(ErrorKind::Data, why)));
             }
-            Unreadable::NoList(why) => {
-                return Ok((Failure::NoList, Error::new(ErrorKind::Data, why)));
+            Unreadable::NoList(error) if repeats_secret(error.message(), sent) => {
+                let message = "the reply is an error that repeats the credentials";
+                return Ok((Failure::NoList, Error::new(ErrorKind::Data, message)));
             }
+            Unreadable::NoList(error) => return Ok((Failure::NoList, error)),
             Unreadable::Garbled(error) => (Failure::Garbled, error),
             Unreadable::Final(error) => (Failure::Broken, error),
         };
@@ -388,6 +395,7 @@ impl Client {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
         let url = get.url.clone();
+        let sent = get.headers.clone();
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
         *self.lock_seen() = Some(Seen::of(&url, exchanged.as_ref().ok()));
@@ -398,8 +406,8 @@ impl Client {
         self.compare_clocks(exchanged.as_ref().ok().and_then(date_of), asked_at);
         let server_now =
             || self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
-        let exchanged = exchanged.map_err(|severed| failed(severed, &self.server));
-        Ok(exchanged.and_then(|exchanged| judge(exchanged, asked_at, server_now)))
+        let judged = |exchanged| judge(exchanged, asked_at, &sent, server_now);
+        Ok(exchanged.map_err(|severed| failed(severed, &self.server)).and_then(judged))
     }
 
     /// Sends nothing more for backfills, for this reason.

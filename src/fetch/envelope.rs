@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::{CONTENT_RANGE, LINK, RETRY_AFTER};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, LINK, RETRY_AFTER};
 
 use crate::page::{Pointer, PointerKind};
 
@@ -28,6 +28,13 @@ pub(super) fn total(headers: &HeaderMap) -> Option<u64> {
     let counted = TOTALS.iter().find_map(|name| text(name)?.trim().parse().ok());
     let ranged = || text(CONTENT_RANGE.as_str())?.rsplit_once('/')?.1.trim().parse().ok();
     counted.or_else(ranged)
+}
+
+/// Whether the body is said to be a list of lines, each of them JSON.
+pub(super) fn is_lines(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
+    ["ndjson", "jsonl", "json-lines", "jsonlines"].iter().any(|it| media_type.contains(it))
 }
 
 /// For how long the server asks to be left alone: seconds, or until a date by its own clock.

@@ -10,8 +10,9 @@ use reqwest::Url;
 use tokio::time::Instant;
 
 use super::address::shown;
-use super::envelope::{next_link, retry_after, total};
+use super::envelope::{is_lines, next_link, retry_after, total};
 use super::transport::{Break, Exchanged, Severed};
+use crate::decode::lines_as_list;
 use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
 use crate::page::Pointer;
@@ -89,7 +90,7 @@ pub enum Unreadable {
     NotJson(String),
     /// It is whole, and something else than what was asked for: an error, or a page for people.
     /// The server is at work, so it is tried again a few times only.
-    NoList(String),
+    NoList(Error),
     /// The same body came twice, and a record in it is broken: less may be asked for.
     Garbled(Error),
     /// It will not be better next time.
@@ -126,20 +127,31 @@ pub(super) struct Unanswered {
 pub(super) fn judge(
     exchanged: Exchanged,
     asked_at: Instant,
+    sent: &HeaderMap,
     server_now: impl FnOnce() -> DateTime<Utc>,
 ) -> Result<Reply, Unanswered> {
     let status = exchanged.status().as_u16();
     let date = date_of(&exchanged);
     if status != 200 {
         let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
-        let error = describe(failure, status, words_of(exchanged.body()).as_deref());
+        let words = words_of(exchanged.body()).filter(|words| !repeats_secret(words, sent));
+        let words = words.map(|words| words.chars().take(MOST_WORDS).collect::<String>());
+        let error = describe(failure, status, words.as_deref());
         let may_wait = matches!(status, 429 | 503) && failure != Failure::QuotaSpent;
         let now = || date.unwrap_or_else(server_now);
         let wait = retry_after(exchanged.headers(), now).filter(|_| may_wait);
         return Err(Unanswered { failure, error, wait });
     }
     let (next, total) = (next_link(exchanged.headers()), total(exchanged.headers()));
-    Ok(Reply { body: exchanged.into_body(), date, next, total, asked_at })
+    let is_lines = is_lines(exchanged.headers());
+    let mut body = exchanged.into_body();
+    if is_lines {
+        // A single line, or none, is a list too.
+        let is_empty = body.trim_ascii().is_empty();
+        let list = if is_empty { Some(b"[]".to_vec()) } else { lines_as_list(&body) };
+        body = list.map_or(body, Bytes::from);
+    }
+    Ok(Reply { body, date, next, total, asked_at })
 }
 
 /// The members of an error's body that hold its message, the likeliest first.
@@ -165,9 +177,16 @@ fn words_of(body: &[u8]) -> Option<String> {
         Err(_) if text.starts_with(['<', '{', '[']) => return None,
         Err(_) => text.to_owned(),
     };
-    let is_plain = |it: &char| !it.is_control() && !('\u{200e}'..='\u{202e}').contains(it);
-    let said: String = said.chars().filter(is_plain).take(MOST_WORDS).collect();
+    // They are shown in one line.
+    let said: String = said.chars().filter(|it| !it.is_control()).collect();
     (!said.trim().is_empty() && !said.contains("://")).then_some(said)
+}
+
+/// Whether a text repeats a secret that was sent, or the most of one.
+pub(super) fn repeats_secret(text: &str, sent: &HeaderMap) -> bool {
+    let secrets = sent.values().filter(|value| value.is_sensitive());
+    let mut secrets = secrets.filter_map(|value| value.to_str().ok());
+    secrets.any(|secret| !secret.is_empty() && text.contains(&secret[..secret.len().min(12)]))
 }
 
 fn said(value: &serde_json::Value, depth: usize) -> Option<String> {

@@ -168,3 +168,20 @@ async fn a_link_is_followed_on_the_same_host_and_nowhere_else() {
         assert!(matches!(error, FetchError::Failed(Failure::Refused(_), _)), "{link}: {error:?}");
     }
 }
+
+/// C14, P8: the server's words are shown in one line, unless they repeat what is secret.
+#[tokio::test(start_paused = true)]
+async fn the_words_of_an_error_are_shown_without_secrets() {
+    for (status, body, said) in [
+        (400, r#"{"errors": [{"detail": "no such\r\nfield"}]}"#, ": no suchfield"),
+        (403, r#"{"message": "the key `a key` is no longer valid"}"#, "(403)"),
+        (400, r#"{"error": "see https://h/x?signature=1"}"#, "(400)"),
+        (403, "Forbidden", ": Forbidden"),
+    ] {
+        let client = client(move |_: Get| answered(status, body));
+        let FetchError::Failed(_, error) = outcome(&client, &mut 0).await.unwrap_err() else {
+            panic!("{body}")
+        };
+        assert!(error.message().ends_with(said), "{}", error.message());
+    }
+}

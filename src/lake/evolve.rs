@@ -4,7 +4,7 @@
 //! another fingerprint is yet to be rewritten. So a run that is killed in between leaves all that the
 //! next one needs to continue.
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, StringArray};
 use chrono::{DateTime, Utc};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -92,10 +92,22 @@ impl Snapshot {
 
     /// What is in the `extra_json` of all rows, where that says what is wanted.
     fn gather(&self, wanted: &Wanted) -> Result<Gathered> {
+        if wanted.is_empty() && self.manifest().settled {
+            self.gathered()
+        } else {
+            Ok(Gathered::default())
+        }
+    }
+
+    /// What is in the `extra_json` of all rows.
+    ///
+    /// # Errors
+    /// `Corrupt` when an object cannot be read, or has an `extra_json` that is no JSON.
+    pub fn gathered(&self) -> Result<Gathered> {
         let mut gathered = Gathered::default();
-        let is_read = wanted.is_empty() && self.manifest().settled;
-        for entry in self.manifest().partitions.values().filter(|_| is_read) {
-            gather_object(self.table().store().existing_of(entry)?, &mut gathered)?;
+        for entry in self.manifest().partitions.values() {
+            let object = self.table().store().existing_of(entry)?;
+            read_extra(object, |texts| gathered.add(texts.iter().flatten()))?;
         }
         Ok(gathered)
     }
@@ -164,8 +176,11 @@ impl Table {
     }
 }
 
-/// Reads one column of an object, and of that only row groups that have any of it.
-fn gather_object(object: Object, gathered: &mut Gathered) -> Result<()> {
+/// Reads the `extra_json` of an object's rows, and of that only row groups that have any.
+pub(super) fn read_extra(
+    object: Object,
+    mut take: impl FnMut(&StringArray) -> Result<()>,
+) -> Result<()> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
     let leaves = builder.parquet_schema().columns();
     let Some(leaf) = leaves.iter().position(|leaf| leaf.path().string() == EXTRA_JSON) else {
@@ -180,7 +195,7 @@ fn gather_object(object: Object, gathered: &mut Gathered) -> Result<()> {
     for batch in builder.with_projection(mask).with_row_groups(groups).build()? {
         let batch = batch?;
         if let Some(texts) = batch.column(0).as_string_opt::<i32>() {
-            gathered.add(texts.iter().flatten())?;
+            take(texts)?;
         }
     }
     Ok(())

@@ -35,7 +35,13 @@ pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()
         drop(table.with_state(evolve).await?);
         go_on(export, table).await?;
     }
-    let endpoint = &table.endpoint;
-    table.state().await.note_evolvable(&endpoint.columns);
+    let mut state = table.state().await;
+    state.note_evolvable(&table.endpoint.columns);
+    let has_new_columns = !table.was_frozen() || state.has_evolved();
+    drop(state);
+    if has_new_columns {
+        // They hold values that were counted before they came.
+        drop(table.with_state(State::count_misfits).await?);
+    }
     Ok(())
 }

@@ -240,7 +240,7 @@ impl<'e> Check<'e> {
     fn time_in(&self, reply: &Reply) -> Result<Option<DateTime<Utc>>, Unreadable> {
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         let decoded = decoder.decode(&reply.body, &Origin::default());
-        let decoded = decoded.map_err(super::table_run::unreadable)?;
+        let decoded = decoded.map_err(super::broken::unreadable)?;
         let time = decoded.rows.facts.first().and_then(|facts| facts.time);
         Ok(time.and_then(DateTime::from_timestamp_micros))
     }

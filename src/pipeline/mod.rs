@@ -4,9 +4,11 @@
 //! further on, and a [`Report`]. Never here: a flag, a terminal, or a decision that another room
 //! takes; this is the one room that joins the others.
 
+mod broken;
 mod children;
 mod count;
 mod evolution;
+mod findings;
 mod first;
 mod lists;
 mod missing;
@@ -28,7 +30,7 @@ pub use self::spending::pay_from_ledger;
 use self::table_run::TableRun;
 pub(crate) use self::table_run::blocking;
 use crate::clock::Clock;
-use crate::decode::is_no_data;
+use crate::decode::{NotJson, refused};
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{
@@ -316,8 +318,8 @@ impl Export {
     async fn check_credentials(&self, endpoints: &[&Endpoint]) -> Result<()> {
         let Some(request) = self.credentials_request(endpoints) else { return Ok(()) };
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
-        let read = |reply: &Reply| match is_no_data(&reply.body) {
-            Some(what) => Err(Unreadable::NoList(format!("{what} came in place of JSON"))),
+        let read = |reply: &Reply| match NotJson::of(&reply.body) {
+            Some(format) => Err(Unreadable::NoList(refused(format))),
             None => Ok(()),
         };
         match self.client.get(&request, &mut 0, read).await {

@@ -3,7 +3,7 @@
 //! Enters: a scan. Leaves: rows in the table, and an [`Outcome`]. Every gap is in the report before
 //! the caller sees that there is one.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use tracing::{Instrument, Span};
@@ -93,6 +93,9 @@ impl Listed {
     }
 }
 
+/// The hashes of the keys that a list held, each with its record's content.
+type Came = BTreeMap<i64, u128>;
+
 /// A request that failed.
 struct Fault(FetchError);
 
@@ -111,7 +114,7 @@ pub(super) async fn read(
     mut listed: Option<&mut Listed>,
 ) -> Result<Outcome> {
     let mut scope = scope_of(&table.endpoint, scan).with_habits(table.habits());
-    let mut came = BTreeSet::new();
+    let mut came = BTreeMap::new();
     while scope.ask().is_some() {
         let span = span(scope.window());
         let found = (listed.as_deref_mut(), &mut came);
@@ -153,7 +156,7 @@ async fn read_page(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
     scope: &mut paginate::Scope<Fault>,
-    (listed, came): (Option<&mut Listed>, &mut BTreeSet<i64>),
+    (listed, came): (Option<&mut Listed>, &mut Came),
 ) -> Result<()> {
     let Some(asked) = scope.ask() else { return Ok(()) };
     match ask(table, scan, asked).await {
@@ -179,7 +182,12 @@ async fn read_page(
                 scope.miss(Miss::Failed, Fault(error));
                 return Ok(());
             }
-            came.extend(answer.rows.facts.iter().map(|facts| key_hash(&facts.key)));
+            for facts in &answer.rows.facts {
+                let before = came.insert(key_hash(&facts.key), facts.hash);
+                if before.is_some_and(|before| before != facts.hash) {
+                    table.note_same_key(&facts.key).await;
+                }
+            }
             if let Some(listed) = listed {
                 listed.take(&answer.rows, answer.requested_at);
             }
@@ -200,11 +208,11 @@ async fn read_page(
 
 /// Whether records that are dated by their window are those of other windows, too. A single one may
 /// be found twice, and what has the day in its key is another record each day.
-fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &BTreeSet<i64>) -> bool {
+fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &Came) -> bool {
     let endpoint = &table.endpoint;
     let is_dated = endpoint.dated == Dated::Window && !endpoint.sums_up_days();
     let Some(window) = scan.window.filter(|_| is_dated && came.len() > 1) else { return false };
-    let digest = came.iter().fold(0u64, |digest, key| digest.rotate_left(7) ^ key.cast_unsigned());
+    let digest = came.keys().fold(0u64, |digest, key| digest.rotate_left(7) ^ key.cast_unsigned());
     table.is_like_others(window, digest)
 }
 

@@ -4,22 +4,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use arrow::array::{Array, AsArray};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::Instant;
 
+use super::broken::{Broken, unreadable};
+use super::findings::Findings;
 use super::reading::Scan;
 use super::{Export, Ran};
 use crate::clock::TOLERANCE;
-use crate::decode::{
-    Decoded, DecodedMany, Gathered, Origin, RecordDecoder, Rows, Undecodable, is_json, is_no_data,
-    repair,
-};
+use crate::decode::{Decoded, DecodedMany, Origin, RecordDecoder, Rows, Undecodable, is_json};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{FetchError, Reply, Request, Unreadable};
+use crate::fetch::{FetchError, Reply, Request};
 use crate::lake::{Change, Committed, Snapshot, Table, key_hash};
 use crate::manifest::LostPartition;
 use crate::page::Page;
@@ -28,7 +26,7 @@ use crate::partition::Partition;
 use crate::plan;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
 use crate::retry::Failure;
-use crate::schema::{Column, Difference, EXTRA_JSON};
+use crate::schema::{Column, Difference};
 use crate::window::{Coverage, Window, day_of};
 
 /// How much decoded data waits in memory for its commit.
@@ -51,6 +49,8 @@ pub(super) struct TableRun<'e> {
     habits: std::sync::Mutex<Habits>,
     /// The windows that had the same records, by a digest of their keys.
     alike: std::sync::Mutex<HashMap<u64, Vec<Window>>>,
+    /// Whether the schema was frozen when the table was opened.
+    was_frozen: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -81,8 +81,8 @@ pub(super) struct State {
     halted: Option<Error>,
     /// What was said about the end of the run, or of its backfill.
     ended: Vec<String>,
-    /// What was found that no column holds.
-    gathered: Gathered,
+    /// What is odd in the records.
+    findings: Findings,
 }
 
 /// What a reply to a request by key held.
@@ -120,6 +120,7 @@ impl<'e> TableRun<'e> {
         };
         let decoder = Arc::new(std::sync::Mutex::new(snapshot.decoder()?));
         let opened = (Instant::now(), snapshot.manifest().committed_at);
+        let was_frozen = snapshot.manifest().settled;
         let state = State {
             table,
             snapshot,
@@ -139,12 +140,23 @@ impl<'e> TableRun<'e> {
             deferred: false,
             halted: None,
             ended: Vec::new(),
-            gathered: Gathered::default(),
+            findings: Findings::default(),
         };
         let (requests, answered) = (AtomicU64::default(), AtomicBool::default());
         let state = Arc::new(Mutex::new(state));
         let (habits, alike) = (std::sync::Mutex::default(), std::sync::Mutex::default());
-        Ok(Self { export, endpoint, decoder, requests, answered, opened, habits, alike, state })
+        Ok(Self {
+            export,
+            endpoint,
+            decoder,
+            requests,
+            answered,
+            opened,
+            habits,
+            alike,
+            was_frozen,
+            state,
+        })
     }
 
     /// Whether a window has the very records of several others that it does not touch, so that the
@@ -178,6 +190,13 @@ impl<'e> TableRun<'e> {
         }
     }
 
+    /// Counts a record that came before in the same list with another content: it has changed
+    /// meanwhile, or the key does not tell records apart.
+    pub(super) async fn note_same_key(&self, key: &str) {
+        let shown = || self.endpoint.shown_key(key);
+        self.state.lock().await.report.same_key.note(shown);
+    }
+
     /// Whether the lake has rows where a list is read: of its window's days, of its parent, or any.
     pub(super) async fn has_rows(&self, scan: &Scan<'_>, window: Option<Window>) -> Result<bool> {
         // That nothing has changed says nothing of what there is.
@@ -205,6 +224,11 @@ impl<'e> TableRun<'e> {
 
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().await
+    }
+
+    /// Whether the schema was frozen when the table was opened.
+    pub(super) fn was_frozen(&self) -> bool {
+        self.was_frozen
     }
 
     pub(super) fn export(&self) -> &'e Export {
@@ -510,6 +534,8 @@ impl<'e> TableRun<'e> {
             let problem = lost_problem(&self.endpoint.name, dt, lost);
             state.problems.push(problem);
         }
+        let same_key = state.findings.same_key_problem(&self.endpoint.name, &state.report.same_key);
+        state.problems.extend(same_key);
         let mut report = state.report.clone();
         (report.rows, report.bytes, report.partitions) = (rows, bytes, partitions);
         (report.watermark, report.covered_to) = (manifest.watermark, manifest.coverage.end());
@@ -534,25 +560,25 @@ impl<'e> TableRun<'e> {
 impl State {
     /// Counts what a page brought.
     fn note(&mut self, decoded: Decoded) -> (Page, Rows) {
-        let Decoded { rows, quarantined, page, surprises } = decoded;
+        let Decoded { rows, mut quarantined, page, surprises } = decoded;
         self.report.records += page.entries.len() as u64;
-        self.report.quarantined += quarantined.len() as u64;
-        self.report.duplicate_members += surprises.duplicate_members;
-        self.report.lone_surrogates += surprises.lone_surrogates;
-        for (path, count) in surprises.misfits {
-            *self.report.misfits.entry(path).or_default() += count;
-        }
+        self.findings.note(&mut self.report, &rows, &mut quarantined, &surprises);
         self.pending.quarantined.extend(quarantined);
-        let extra = rows.batch.column_by_name(EXTRA_JSON).and_then(|it| it.as_string_opt::<i32>());
-        if let Some(extra) = extra.filter(|it| it.null_count() < it.len())
-            && self.snapshot.manifest().settled
-        {
-            // It was written by this very process, and is JSON.
-            drop(self.gathered.add(extra.iter().flatten()));
+        if self.snapshot.manifest().settled {
+            self.findings.gather(&rows);
         }
         let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();
         self.latest_change = self.latest_change.max(latest);
         (page, rows)
+    }
+
+    /// Counts the values that no column holds by what is in the lake.
+    pub(super) fn count_misfits(&mut self) -> Result<()> {
+        let gathered = self.snapshot.gathered()?;
+        let schema = self.snapshot.schema();
+        self.report.misfits = gathered.counts(&schema.columns);
+        self.report.too_wide = gathered.too_wide(schema);
+        Ok(())
     }
 
     /// Notes which columns the table was given.
@@ -560,10 +586,14 @@ impl State {
         self.report.evolved = evolved;
     }
 
+    /// Whether the table was given columns.
+    pub(super) fn has_evolved(&self) -> bool {
+        !self.report.evolved.is_empty()
+    }
+
     /// Notes which columns what was found would get.
     pub(super) fn note_evolvable(&mut self, declared: &[Column]) {
-        let schema = self.snapshot.schema();
-        self.report.evolvable = schema.differences(&self.gathered.widened(schema, declared));
+        self.findings.report_gathered(&mut self.report, self.snapshot.schema(), declared);
     }
 
     /// Up to where changes are known once a scan that looked for them is complete: never past
@@ -605,37 +635,6 @@ impl State {
     pub(super) fn push_problem(&mut self, problem: Problem) {
         self.failed = true;
         self.problems.push(problem);
-    }
-}
-
-/// A body that is not JSON. When the same one comes again, it was not broken on its way, and is
-/// repaired.
-#[derive(Default)]
-struct Broken {
-    body: Option<u64>,
-    bytes: usize,
-}
-
-impl Broken {
-    /// The body repaired, if it came before.
-    fn again(&mut self, body: &[u8], why: &str) -> Result<Vec<u8>, Unreadable> {
-        if let Some(what) = is_no_data(body) {
-            return Err(Unreadable::NoList(format!("{what} came in place of JSON")));
-        }
-        let hash = xxhash_rust::xxh3::xxh3_64(body);
-        self.bytes = body.len();
-        if self.body.replace(hash) != Some(hash) {
-            return Err(Unreadable::NotJson(why.to_owned()));
-        }
-        let repaired = repair(body).ok_or_else(|| self.garbled(why))?;
-        tracing::warn!(bytes = body.len(), "a reply that is not JSON was repaired: {why}");
-        Ok(repaired)
-    }
-
-    /// That it cannot be repaired.
-    fn garbled(&self, why: &str) -> Unreadable {
-        let message = format!("a reply of {} bytes is broken: {why}", self.bytes);
-        Unreadable::Garbled(Error::new(ErrorKind::Data, message))
     }
 }
 
@@ -689,17 +688,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, "a task ended abruptly").with_source(error))
     })
-}
-
-/// What a reply is worth that could not be decoded.
-pub(super) fn unreadable(error: Undecodable) -> Unreadable {
-    match error {
-        Undecodable::NotJson(why) => Unreadable::NotJson(why),
-        error @ Undecodable::IsError(_) => Unreadable::NoList(error.to_string()),
-        Undecodable::NoRecords(path) => Unreadable::Final(
-            Error::new(ErrorKind::Data, format!("the reply has no records at {path}"))
-                .with_hint("`clari-lake schema` shows what is expected"),
-        ),
-        Undecodable::Other(error) => Unreadable::Final(error),
-    }
 }

@@ -125,8 +125,18 @@ pub struct EndpointReport {
     pub deleted: u64,
     /// Records without a usable key.
     pub quarantined: u64,
+    /// Records whose own date cannot be read; another day dates them.
+    #[serde(skip_serializing_if = "Noted::is_none")]
+    pub undated: Noted,
+    /// Records that have the key of another of the same list and differ from it.
+    #[serde(skip_serializing_if = "Noted::is_none")]
+    pub same_key: Noted,
     /// Values that no column holds as they are, by path; they are in `extra_json`.
     pub misfits: BTreeMap<String, u64>,
+    /// Objects that get no columns, since their names look like data or the table would have too many
+    /// columns; they are in `extra_json`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub too_wide: Vec<String>,
     /// Columns that this run gave to the table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evolved: Vec<Difference>,
@@ -144,6 +154,31 @@ pub struct EndpointReport {
     /// How far the records that are asked for one by one have come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+}
+
+/// Records in which something is odd: how many, and one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Noted {
+    /// How many there are.
+    pub records: u64,
+    /// What the first one has.
+    pub example: String,
+}
+
+impl Noted {
+    /// Counts a record; only the first is described.
+    pub fn note(&mut self, describe: impl FnOnce() -> String) {
+        if self.records == 0 {
+            self.example = describe();
+        }
+        self.records += 1;
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.records == 0
+    }
 }
 
 /// A partition that changed.

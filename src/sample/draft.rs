@@ -29,13 +29,21 @@ pub fn draft(address: &Address, reply: &Value, has_next_link: bool) -> Option<St
     }
     let objects: Vec<&Map<String, Value>> =
         records.iter().filter_map(|it| it.as_object()).collect();
-    let (key, remark) = key_and_remark(address, &objects)?;
+    let key = key_fields(address, &objects);
+    let key_line = match &key {
+        Some(key) => {
+            let names: Vec<String> = key.iter().map(|key| quoted(key)).collect();
+            format!("key = [{}]", names.join(", "))
+        }
+        None => {
+            "key = \"content\"  # no field tells these records apart: name those that do".to_owned()
+        }
+    };
     let mut text = format!(
-        "description = {}\npath = {}\nrecords = {}\nkey = [{}]{remark}\n",
+        "description = {}\npath = {}\nrecords = {}\n{key_line}\n",
         quoted(&format!("Records of {}", address.path.as_str())),
         quoted(address.path.as_str()),
         quoted(&path),
-        key.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(", "),
     );
     if let Some(format) = &address.date_format {
         text.push_str(&format!("date_format = {}\n", quoted(format.as_str())));
@@ -52,17 +60,24 @@ pub fn draft(address: &Address, reply: &Value, has_next_link: bool) -> Option<St
     text.push_str(&query_table(&query, paging.as_deref()));
     text.push_str(&headers_table(&address.headers));
     let date = date_of(&objects);
-    text.push_str(&dated_tables(address, date.as_deref()));
+    text.push_str(&dated_tables(address, date.as_ref().map(|(field, _)| field.as_str())));
     if let Some(paging) = paging {
         text.push_str(&format!("\n[paging]\n{paging}"));
     }
-    for name in &key {
+    let mut column = |name: &str, type_name: &str| {
         let name = quoted(name);
-        text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"string\"\n"));
+        text.push_str(&format!(
+            "\n[[column]]\nname = {name}\ntype = \"{type_name}\"\nconvert = true\n"
+        ));
+    };
+    for name in key.iter().flatten() {
+        let is_whole = |it: &&Map<String, Value>| it.get(name).is_some_and(Value::is_i64);
+        let is_number = !objects.is_empty() && objects.iter().all(is_whole);
+        column(name, if is_number { "int64" } else { "string" });
     }
-    if let Some(field) = date.filter(|field| !key.contains(field)) {
-        let name = quoted(&field);
-        text.push_str(&format!("\n[[column]]\nname = {name}\ntype = \"timestamp\"\n"));
+    let is_key = |field: &String| key.iter().flatten().any(|name| name == field);
+    if let Some((field, type_name)) = date.filter(|(field, _)| !is_key(field)) {
+        column(&field, type_name);
     }
     Some(text)
 }
@@ -73,24 +88,16 @@ fn likeliest(reply: &Value) -> Option<String> {
     Some(place.path)
 }
 
-/// The fields of the key, as they were chosen, or one that is guessed, with a remark where nothing
-/// tells the records apart for sure.
-fn key_and_remark(
-    address: &Address,
-    objects: &[&Map<String, Value>],
-) -> Option<(Vec<String>, &'static str)> {
+/// The fields of the key, as they were chosen, or one that is guessed; none where no field tells the
+/// records apart.
+fn key_fields(address: &Address, objects: &[&Map<String, Value>]) -> Option<Vec<String>> {
     if !address.key.is_empty() {
-        return Some((address.key.clone(), ""));
+        return Some(address.key.clone());
     }
     if objects.is_empty() {
-        return Some((vec!["value".to_owned()], ""));
+        return Some(vec!["value".to_owned()]);
     }
-    if let Some(key) = key_of(objects) {
-        return Some((vec![key], ""));
-    }
-    let first = objects.first().and_then(|object| object.keys().next().cloned())?;
-    let remark = "  # nothing tells these records apart for sure: choose the fields that do";
-    Some((vec![first], remark))
+    key_of(objects).map(|key| vec![key])
 }
 
 /// The headers, of which no value is a secret.
@@ -155,21 +162,38 @@ fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
     text
 }
 
-/// The field that dates the records: an instant in every one, by the names that it usually has.
-fn date_of(objects: &[&Map<String, Value>]) -> Option<String> {
-    let is_instant = |value: &Value| {
-        value.as_str().is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok())
-    };
+/// The field that dates the records, and its type: an instant in every one, by the names that it
+/// usually has.
+fn date_of(objects: &[&Map<String, Value>]) -> Option<(String, &'static str)> {
     let first = objects.first()?;
-    let is_date = |name: &&String| objects.iter().all(|it| it.get(*name).is_some_and(is_instant));
+    let type_in_all = |name: &String| {
+        let mut types = objects.iter().map(|object| object.get(name).and_then(instant_type));
+        let first = types.next()??;
+        types.all(|it| it == Some(first)).then_some(first)
+    };
     let usual = ["time", "date", "timestamp", "started", "start", "created", "occurred"];
-    let rank = |name: &&String| {
+    let rank = |name: &String| {
         let lower = name.to_ascii_lowercase().replace('_', "");
         let by_name = usual.iter().position(|usual| lower.starts_with(usual));
         by_name.or((lower == "at").then_some(usual.len()))
     };
-    let dates = first.keys().filter(is_date).filter(|name| rank(name).is_some());
-    dates.min_by_key(rank).cloned()
+    let dates = first.keys().filter_map(|name| Some((rank(name)?, name, type_in_all(name)?)));
+    let (_, name, type_name) = dates.min_by_key(|(rank, ..)| *rank)?;
+    Some((name.clone(), type_name))
+}
+
+/// The type of a column for an instant like this one: a text, or a count from 1970 that leads to
+/// this century.
+fn instant_type(value: &Value) -> Option<&'static str> {
+    if let Some(text) = value.as_str() {
+        return DateTime::parse_from_rfc3339(text).is_ok().then_some("timestamp");
+    }
+    let number = value.as_f64()?;
+    let seconds = 946_684_800.0..4_102_444_800.0;
+    if seconds.contains(&number) {
+        return Some("epoch_seconds");
+    }
+    seconds.contains(&(number / 1000.0)).then_some("epoch_millis")
 }
 
 /// Columns as an endpoint file has them.
@@ -221,6 +245,14 @@ mod tests {
         assert!(
             matches!(endpoint.paging, Paging::Cursor(_)) && !endpoint.query.contains_key("cursor")
         );
+        let counted = json!([{"id": 7, "n": 1, "start": 1_764_500_000_000_i64},
+            {"id": 8, "n": 1, "start": 1_764_500_060_000_i64}]);
+        let counted = draft("/x", &[], &counted).unwrap();
+        let types: Vec<_> = Endpoint::from_toml("x", &counted).unwrap().columns;
+        let types: Vec<_> = types.iter().map(|it| it.column_type.to_string()).collect();
+        assert_eq!(types, ["int64", "epoch_millis"]);
+        let alike = draft("/x", &[], &json!([{"m": 1, "v": "a"}, {"m": 1, "v": "a"}])).unwrap();
+        assert!(Endpoint::from_toml("x", &alike).unwrap().has_content_key(), "{alike}");
         let bare = draft("/x", &[], &json!(["a", "b"])).unwrap();
         assert_eq!(Endpoint::from_toml("x", &bare).unwrap().key, ["value"]);
         let one = draft("/x", &[], &json!({"id": 5, "name": "n"})).unwrap();

@@ -12,6 +12,7 @@ mod look;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -21,10 +22,11 @@ pub use self::address::Address;
 pub use self::draft::{columns as draft_columns, draft};
 pub use self::going_on::recognise_paging;
 pub use self::look::{Place, places};
-use crate::decode::{Origin, RecordDecoder, is_no_data};
+use crate::decode::{NotJson, Origin, RecordDecoder, lines_as_list, refused};
 use crate::endpoint::{Catalogue, Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Asked, Client, FetchError, Request, Unreadable, first_page, request};
+use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
+use crate::report::Noted;
 use crate::schema::Column;
 use crate::window::Window;
 
@@ -52,6 +54,12 @@ pub struct Sample {
     pub columns: Vec<Column>,
     /// Why some records would be quarantined.
     pub quarantined: Vec<String>,
+    /// Records whose own date cannot be read.
+    #[serde(skip_serializing_if = "Noted::is_none")]
+    pub undated: Noted,
+    /// Records that have the key of another and differ from it.
+    #[serde(skip_serializing_if = "Noted::is_none")]
+    pub same_key: Noted,
     /// Every place where records may be, the likeliest first.
     pub places: Vec<Place>,
     /// How the reply seems to go on, as the lines of a `[paging]`.
@@ -61,7 +69,7 @@ pub struct Sample {
 /// A reply, read as JSON.
 struct Read {
     value: Value,
-    body: bytes::Bytes,
+    body: Bytes,
     took: Duration,
     /// Whether its `Link` header leads to a next page.
     has_next_link: bool,
@@ -184,12 +192,17 @@ fn text(value: &Value) -> Option<String> {
 
 async fn read(client: &Client, request: &Request) -> Result<Read> {
     let begun = Instant::now();
-    let parse = |reply: &crate::fetch::Reply| match serde_json::from_slice(&reply.body) {
-        Ok(value) => Ok((value, reply.body.clone(), reply.next.is_some())),
-        Err(error) => Err(match is_no_data(&reply.body) {
-            Some(what) => Unreadable::NoList(format!("{what} came in place of JSON")),
-            None => Unreadable::NotJson(format!("the reply is not JSON: {error}")),
-        }),
+    let parse = |reply: &Reply| -> Result<(Value, Bytes, bool), Unreadable> {
+        let has_next = reply.next.is_some();
+        let body = match serde_json::from_slice(&reply.body) {
+            Ok(value) => return Ok((value, reply.body.clone(), has_next)),
+            Err(_) => lines_as_list(&reply.body).unwrap_or_else(|| reply.body.to_vec()),
+        };
+        // Someone is waiting, who can ask again.
+        let format = NotJson::of(&body).map(|format| Unreadable::Final(refused(format)));
+        let wrong = |error| Unreadable::NotJson(format!("the reply is not JSON: {error}"));
+        let value = serde_json::from_slice(&body);
+        Ok((value.map_err(|error| format.unwrap_or_else(|| wrong(error)))?, body.into(), has_next))
     };
     match client.get(request, &mut 0, parse).await {
         Ok((value, body, has_next_link)) => {
@@ -205,6 +218,7 @@ fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Orig
     let schema = Arc::new(endpoint.schema());
     let mut decoder = RecordDecoder::new(Arc::new(endpoint.clone()), schema, false, Arc::default());
     let decoded = decoder.decode(&read.body, origin).ok();
+    let surprises = decoded.as_ref().map(|it| it.surprises.clone()).unwrap_or_default();
     let quarantined = decoded.iter().flat_map(|decoded| &decoded.quarantined);
     let (records_at, records) = match look::records(&read.value, endpoint.records.all()) {
         Some((path, records)) => (Some(path), records),
@@ -221,6 +235,8 @@ fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Orig
         records: records.into_iter().cloned().collect(),
         columns: decoder.schema().columns.clone(),
         quarantined: quarantined.map(|record| record.reason.clone()).collect(),
+        undated: surprises.undated,
+        same_key: surprises.same_key,
         places: places(&read.value),
         paging: recognise_paging(&read.value, &request.query, count, read.has_next_link),
     }

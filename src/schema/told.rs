@@ -1,6 +1,6 @@
 //! Schemas changed as somebody tells: a column added, a type made wider.
 
-use super::{Column, ColumnType, Schema, parse_type};
+use super::{Column, ColumnType, Schema, Written, parse_type};
 
 /// Whether a name is one that every engine takes as it is.
 #[must_use]
@@ -18,7 +18,8 @@ impl Schema {
     /// # Errors
     /// Why that cannot be, in words.
     pub fn promoted(&self, path: &str, type_name: &str) -> Result<Self, String> {
-        let column_type = parse_type(type_name, &[])?;
+        // The rows that are there say what the API wrote, so its spelling is kept.
+        let column_type = spelled(parse_type(type_name, &[])?);
         let (parents, name) = split(path);
         if !is_plain_name(name) {
             return Err(format!("`{name}` is no name for a column"));
@@ -54,6 +55,14 @@ impl Schema {
             other => return Err(format!("`{path}` is a {other}; only integers become doubles")),
         }
         Ok(wider)
+    }
+}
+
+fn spelled(column_type: ColumnType) -> ColumnType {
+    match column_type {
+        ColumnType::Timestamp(Written::Iso) => ColumnType::Timestamp(Written::Spelled),
+        ColumnType::List(element) => ColumnType::List(Box::new(spelled(*element))),
+        other => other,
     }
 }
 

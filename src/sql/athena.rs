@@ -133,7 +133,7 @@ impl Athena {
             ColumnType::Int64 => "bigint".to_owned(),
             ColumnType::Double => "double".to_owned(),
             ColumnType::String => "varchar".to_owned(),
-            ColumnType::Timestamp => "timestamp".to_owned(),
+            ColumnType::Timestamp(_) => "timestamp".to_owned(),
             ColumnType::List(element) => format!("array({})", self.column_type(element)),
             ColumnType::Struct(fields) => {
                 let field = |it: &Column| {

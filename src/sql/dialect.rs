@@ -153,7 +153,7 @@ fn hive_column_type(column_type: &ColumnType, name: &dyn Fn(&str) -> String) -> 
         ColumnType::Int64 => "bigint".to_owned(),
         ColumnType::Double => "double".to_owned(),
         ColumnType::String => "string".to_owned(),
-        ColumnType::Timestamp => "timestamp".to_owned(),
+        ColumnType::Timestamp(_) => "timestamp".to_owned(),
         ColumnType::List(element) => format!("array<{}>", hive_column_type(element, name)),
         ColumnType::Struct(fields) => {
             let field = |it: &Column| {

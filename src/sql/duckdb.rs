@@ -129,7 +129,7 @@ impl DuckDb {
             ColumnType::Int64 => "bigint".to_owned(),
             ColumnType::Double => "double".to_owned(),
             ColumnType::String => "varchar".to_owned(),
-            ColumnType::Timestamp => "timestamptz".to_owned(),
+            ColumnType::Timestamp(_) => "timestamptz".to_owned(),
             ColumnType::List(element) => format!("{}[]", self.column_type(element)),
             ColumnType::Struct(fields) => {
                 let field = |it: &Column| {

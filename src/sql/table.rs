@@ -5,7 +5,9 @@ use chrono::NaiveDate;
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::{Granularity, Manifest};
 use crate::partition::Partition;
-use crate::schema::{ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema};
+use crate::schema::{
+    CONTENT_KEY, ColumnType, DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON, Schema, Written,
+};
 use crate::window::Window;
 
 /// The partition column: a folder's name, no column of the files.
@@ -115,8 +117,10 @@ impl SqlColumn {
 /// The columns of the files, in their order; `dt` follows them.
 pub(super) fn file_columns(schema: &Schema) -> Vec<SqlColumn> {
     let text = |name: &str| SqlColumn::new(name, SqlType::Of(ColumnType::String));
-    let instant = |name: &str| SqlColumn::new(name, SqlType::Of(ColumnType::Timestamp));
+    let instant =
+        |name: &str| SqlColumn::new(name, SqlType::Of(ColumnType::Timestamp(Written::Iso)));
     let mut columns: Vec<SqlColumn> = schema.added.parent.iter().map(|name| text(name)).collect();
+    columns.extend(schema.added.content_key.then(|| text(CONTENT_KEY)));
     columns.extend(
         schema
             .columns

@@ -10,7 +10,7 @@ use askama::Template;
 use super::coverage::partial;
 use super::dialect::{Dialect, Lake};
 use super::table::{DT, LakeTable, SqlType, all_columns};
-use crate::schema::{Column, ColumnType, DELETED_AT};
+use crate::schema::{Column, ColumnType, DELETED_AT, Written};
 
 /// The lists that views unnest, and what the template calls an item of each.
 const ITEMS: [(&str, &str, &[&str]); 4] = [
@@ -109,7 +109,7 @@ impl Views<'_> {
     }
 
     fn instant(&self, path: &str) -> String {
-        self.scalar(path, ColumnType::Timestamp)
+        self.scalar(path, ColumnType::Timestamp(Written::Iso))
     }
 
     /// The column at `path`, whose first part is an alias: `c` and `d` are a call in `calls` and
@@ -162,7 +162,7 @@ impl Views<'_> {
             "(\n    select {} as call_id, {} as call_time, c.dt, {} as {item}_list\n    \
              from call_details_current as c\n  ) as c",
             column(&["id"], ColumnType::String),
-            column(&["time"], ColumnType::Timestamp),
+            column(&["time"], ColumnType::Timestamp(Written::Iso)),
             self.list_or_null(item)
         );
         self.each_of(&calls, &format!("c.{item}_list"), item)

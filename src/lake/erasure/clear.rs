@@ -3,7 +3,7 @@
 //! Partitions are rewritten without them, then the index, then the quarantine; then the manifest
 //! says that it is done. Rows of other people stay as they are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -223,9 +223,16 @@ impl Clearing {
         let object = snapshot.table().store().existing_of(entry)?;
         let mut gone: Vec<String> = Vec::new();
         let mut changed: Vec<Rows> = Vec::new();
+        // The keys before, of rows that are told apart by their content.
+        let mut before: HashMap<Box<str>, Box<str>> = HashMap::new();
         let decoder = &mut transaction.decoder;
         merge::cleanse(object, partition, endpoint, decoder, |keys, cleansed| {
             gone.extend(cleansed.gone.iter().map(|row| keys[*row].clone()));
+            for (row, facts) in cleansed.changed.iter().zip(&cleansed.rows.facts) {
+                if keys[*row] != *facts.key {
+                    before.insert(facts.key.clone(), keys[*row].as_str().into());
+                }
+            }
             self.done.values += cleansed.values;
             changed.extend(Some(cleansed.rows).filter(|rows| !rows.is_empty()));
         })?;
@@ -241,18 +248,27 @@ impl Clearing {
         for key in gone.iter().filter_map(|key| entries.get_key_value(key.as_str())) {
             touched.insert(key.0.clone(), (key.1.clone(), None));
         }
+        for key in before.values().filter_map(|key| entries.get_key_value(key)) {
+            touched.insert(key.0.clone(), (key.1.clone(), None));
+        }
         for facts in changed.iter().flat_map(|rows| &rows.facts) {
-            let Some(entry) = entries.get(&facts.key).filter(|it| it.in_lake) else { continue };
+            let known = before.get(&facts.key).unwrap_or(&facts.key);
+            let Some(entry) = entries.get(known).filter(|it| it.in_lake) else { continue };
             let after = IndexEntry { hash: facts.hash, ..entry.clone() };
             touched.insert(facts.key.clone(), (entry.clone(), Some(after)));
         }
         let rewrite = self.plan.rewrites.entry(partition).or_default();
         rewrite.deleted += gone.len() as u64;
         rewrite.removed.extend(gone.into_iter().map(String::into_boxed_str));
+        rewrite.removed.extend(before.into_values());
         rewrite.updated += changed.iter().map(|rows| rows.len() as u64).sum::<u64>();
+        let mut put_in: HashSet<Box<str>> = HashSet::new();
         for rows in changed {
             let batch = self.batches.len();
-            rewrite.rows.extend((0..rows.len()).map(|row| (batch, row)));
+            // Without what goes, two records may be the same.
+            let keys = rows.facts.iter().map(|facts| facts.key.clone()).enumerate();
+            let new = keys.filter(|(_, key)| put_in.insert(key.clone()));
+            rewrite.rows.extend(new.map(|(row, _)| (batch, row)));
             self.batches.push(rows);
         }
         Ok(touched)
@@ -295,7 +311,8 @@ impl Clearing {
             }
         }
         for (key, (_, after)) in touched {
-            self.plan.note(key, Some(partition), after.map(|after| (partition, after)));
+            let before = entries.contains_key(&key).then_some(partition);
+            self.plan.note(key, before, after.map(|after| (partition, after)));
         }
         Ok(())
     }

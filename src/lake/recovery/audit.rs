@@ -7,13 +7,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
 use crate::commit_plan::Entries;
-use crate::decode::RecordDecoder;
+use crate::decode::{RecordDecoder, is_strict_json};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
+use crate::lake::evolve::read_extra;
 use crate::lake::handle::Table;
 use crate::lake::index::keys::{self, key_hash};
 use crate::lake::index::{self, shard};
-use crate::lake::store::Store;
+use crate::lake::store::{Object, Store};
 use crate::lake::table::manifests::{newest_manifest, torn_manifest};
 use crate::lake::table::merge;
 use crate::manifest::{Granularity, Manifest, PartitionEntry};
@@ -157,6 +158,7 @@ impl Audit<'_> {
                 if is_outdated { OUTDATED } else { "its schema is not the table's" },
             );
         }
+        self.extra_json(subject, object.clone());
         let Ok(facts) = merge::read_facts(object, partition, decoder) else {
             self.found(subject, "its rows cannot be read");
             return Ok(None);
@@ -172,6 +174,21 @@ impl Audit<'_> {
             );
         }
         Ok(Some(facts))
+    }
+
+    /// P5: what the columns do not hold is JSON, so that engines can read it.
+    fn extra_json(&mut self, subject: Option<&str>, object: Object) {
+        let mut broken = 0;
+        let read = read_extra(object, |texts| {
+            broken += texts.iter().flatten().filter(|text| !is_strict_json(text)).count();
+            Ok(())
+        });
+        if broken > 0 && read.is_ok() {
+            let message = format!(
+                "extra_json of {broken} rows is not JSON: export their days again, with --from"
+            );
+            self.found(subject, message);
+        }
     }
 
     /// What the key map says, where there is one that can be read.
@@ -247,7 +264,7 @@ impl Audit<'_> {
                 self.found(Some(&row.key), format!("it is in dt={other} and in dt={name}"));
             }
             match entries.get(&row.key).filter(|entry| entry.in_lake) {
-                Some(entry) if entry.hash != row.hash => {
+                Some(entry) if !row.has_content(entry.hash) => {
                     self.found(Some(&row.key), "its content is not what the index says");
                 }
                 None => self.found(Some(&row.key), "the index does not know it"),
@@ -262,7 +279,7 @@ impl Audit<'_> {
     /// Of snapshots only the newest is in the index.
     fn row_of_snapshot(&mut self, row: &RowFacts, entries: &Entries) {
         let entry = entries.get(&row.key).filter(|entry| entry.in_lake);
-        if entry.is_some_and(|entry| entry.hash != row.hash) {
+        if entry.is_some_and(|entry| !row.has_content(entry.hash)) {
             self.found(Some(&row.key), "its content is not what the index says");
         }
     }

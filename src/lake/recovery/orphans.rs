@@ -212,7 +212,8 @@ impl Recovered {
         let old = self.touched.get(&row.key).or(known);
         let elsewhere = old.filter(|old| old.in_lake && !rules.is_snapshot);
         let elsewhere = elsewhere.filter(|old| rules.partition(old.day) != partition);
-        let attempt = old.filter(|old| old.hash == row.hash).and_then(|old| old.attempt.clone());
+        let attempt =
+            old.filter(|old| row.has_content(old.hash)).and_then(|old| old.attempt.clone());
         let of_parent = old.and_then(|old| old.parent.clone());
         let loser = elsewhere.map(|old| {
             let is_older = is_later(old.fetched_at, row.fetched_at, rules.now);

@@ -17,7 +17,7 @@ use parquet::schema::types::ColumnPath;
 use super::freeze::FROZEN;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::schema::{DAY, EXTRA_JSON, Schema};
+use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema};
 
 /// What a row group holds at most, encoded: small enough to read one transcript without the rest.
 const ROW_GROUP_BYTES: usize = 16 << 20;
@@ -222,7 +222,13 @@ fn sorting_columns(endpoint: &Endpoint, schema: &Schema, columns: &[Column]) -> 
         i32::try_from(columns.iter().position(is_it)?).ok()
     };
     let day = (endpoint.time_field().is_none() && schema.added.day).then_some(DAY);
+    // Rows are ordered by their keys as texts, which is no order of numbers.
+    let is_number = |name: &str| {
+        let mut columns = schema.columns.iter();
+        columns.any(|it| it.name == name && it.column_type == ColumnType::Int64)
+    };
     let keys = endpoint.key_columns().filter(|name| !endpoint.is_day(name));
+    let keys = keys.take_while(|name| !is_number(name));
     let names = endpoint.time_field().or(day).into_iter().chain(keys);
     names
         .map_while(leaf)

@@ -6,8 +6,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
@@ -47,10 +47,8 @@ pub(in crate::lake) fn order(endpoint: &Endpoint, batch: &RecordBatch) -> Result
 }
 
 fn row_times(endpoint: &Endpoint, batch: &RecordBatch) -> Vec<Option<i64>> {
-    let rows = 0..batch.num_rows();
-    if let Some(column) = endpoint.time_field().and_then(|name| batch.column_by_name(name)) {
-        let column = column.as_primitive::<TimestampMicrosecondType>();
-        return rows.map(|row| column.is_valid(row).then(|| column.value(row))).collect();
+    if let Some(name) = endpoint.time_field().filter(|name| batch.column_by_name(name).is_some()) {
+        return instants(batch, name);
     }
     match days(batch) {
         Some(days) => days.into_iter().map(|day| day.map(i64::from)).collect(),
@@ -62,26 +60,32 @@ fn row_times(endpoint: &Endpoint, batch: &RecordBatch) -> Vec<Option<i64>> {
 fn row_keys(endpoint: &Endpoint, batch: &RecordBatch) -> Result<Vec<String>> {
     let mut keys = vec![String::new(); batch.num_rows()];
     for (at, name) in endpoint.key_columns().enumerate() {
-        let column = batch
-            .column_by_name(name)
-            .filter(|column| endpoint.is_day(name) || column.as_string_opt::<i32>().is_some());
+        let column =
+            batch.column_by_name(name).filter(|column| endpoint.is_day(name) || is_key(column));
         let column = column.ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("a {} object lacks `{name}`", endpoint.name))
         })?;
         let texts: Option<&StringArray> = column.as_string_opt();
         let days = column.as_primitive_opt::<Date32Type>();
+        let numbers = column.as_primitive_opt::<Int64Type>();
         for (row, key) in keys.iter_mut().enumerate() {
             if at > 0 {
                 key.push(crate::row::KEY_SEPARATOR);
             }
-            match (texts, days) {
-                (Some(texts), _) => key.push_str(texts.value(row)),
-                (None, Some(days)) => key.push_str(&days.value(row).to_string()),
-                (None, None) => {}
+            match (texts, days, numbers) {
+                (Some(texts), ..) => key.push_str(texts.value(row)),
+                (_, Some(days), _) => key.push_str(&days.value(row).to_string()),
+                (.., Some(numbers)) => key.push_str(&numbers.value(row).to_string()),
+                _ => {}
             }
         }
     }
     Ok(keys)
+}
+
+/// Whether a column can hold the field of a key.
+fn is_key(column: &ArrayRef) -> bool {
+    matches!(column.data_type(), DataType::Utf8 | DataType::Int64)
 }
 
 /// The `day` of each row, in tables that have one.
@@ -90,7 +94,7 @@ pub(in crate::lake) fn days(batch: &RecordBatch) -> Option<Vec<Option<i32>>> {
     Some((0..batch.num_rows()).map(|row| column.is_valid(row).then(|| column.value(row))).collect())
 }
 
-/// A column of instants that this tool added; none where the batch lacks it.
+/// A column of instants; none where the batch lacks it, or has another type there.
 pub(in crate::lake) fn instants(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
     let column = batch.column_by_name(name);
     let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());

@@ -56,7 +56,7 @@ const CASES: [(&str, &str, usize, &str); 44] = [
     ("key = [\"id\"]", "key = [\"id\", \"id\"]", 4, "there twice"),
     ("key = [\"id\"]", "key = [\"uuid\"]", 4, "needs a [[column]] of type string"),
     ("key = [\"id\"]", "key = [\"at\"]", 4, "needs a [[column]] of type string"),
-    ("key = [\"id\"]", "key = \"id\"", 4, "invalid type"),
+    ("key = [\"id\"]", "key = \"id\"", 4, "a key is a list of fields"),
     ("field = \"at\"", "field = \"when\"", 8, "needs a [[column]] of type timestamp"),
     ("field = \"at\"", "", 6, "missing field `field`"),
     ("by = \"field\"", "by = \"month\"", 7, "unknown variant `month`"),

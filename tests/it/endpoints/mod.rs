@@ -8,6 +8,7 @@ mod records;
 mod sample;
 mod templates;
 mod unreadable;
+mod values;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -37,6 +38,12 @@ impl Trial {
         let records = Arc::new(Mutex::new(records));
         let of = Arc::clone(&records);
         let server = Canned::start(move |target| answer(&of.lock().unwrap(), &Target::of(target)));
+        Self { records, ..Self::over(server) }
+    }
+
+    /// A server that has no records, and answers by itself.
+    fn over(server: Canned) -> Self {
+        let records = Arc::default();
         Self { records, server, lake: Lake::new(), now: at("2026-11-23T12:00:00Z") }
     }
 

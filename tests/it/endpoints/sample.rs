@@ -243,3 +243,56 @@ fn a_sample_of_nothing_says_what_is_wrong() {
         assert!(found == code && err.contains(words), "{args:?}: {found} {out}{err}");
     }
 }
+
+/// C17: nothing that the API sends is obeyed by a terminal: names, values, its own error words.
+#[test]
+fn what_a_terminal_obeys_never_reaches_it() {
+    let odd = "\u{1b}]0;x\u{7}\r\u{202e}\u{9b}2J\u{2066}";
+    let server = Canned::start(move |target| match Target::of(target).path.as_str() {
+        "/refused" => (400, json!({"errors": [{"detail": format!("no {odd} such")}]})),
+        "/failed" => (200, json!({"error": format!("no {odd} such"), "items": null})),
+        _ => {
+            let mut item = json!({"id": format!("a{odd}"), "title": odd, "at": 7});
+            item[format!("name{odd}")] = json!({"below": odd});
+            (200, json!({"items": [item], format!("rows{odd}"): [{"id": odd}]}))
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::new();
+    let file = |name: &str, path: &str| {
+        let text = format!(
+            "description = 'd'\npath = '{path}'\nrecords = '$.items[*]'\nkey = ['id']\n\
+             dated = {{ by = 'run' }}\n[[column]]\nname = 'id'\ntype = 'string'\n"
+        );
+        std::fs::write(folder.path().join(format!("{name}.toml")), text).unwrap();
+    };
+    file("odd", "/odd");
+    file("refused", "/refused");
+    file("failed", "/failed");
+    let base = server.base_url();
+    let (url, lake) = (format!("{base}/odd"), lake.location());
+    let folder = folder.path().to_str().unwrap();
+    let export = |name| {
+        let all = ["export", &lake, "--endpoints", folder, "--base-url", &base, "--endpoint", name];
+        all.map(str::to_owned)
+    };
+    let with = |args: [String; 8], more: &[&str]| -> Vec<String> {
+        args.into_iter().chain(more.iter().map(|it| (*it).to_owned())).collect()
+    };
+    let mut runs: Vec<Vec<String>> =
+        [&["sample", "--url", &url][..], &["sample", "--url", &url, "--json"]]
+            .map(|args| args.iter().map(|it| (*it).to_owned()).collect())
+            .to_vec();
+    runs.push(with(export("odd"), &["-v"]));
+    runs.push(with(export("refused"), &["-vv", "--json"]));
+    runs.push(with(export("failed"), &["--log-format", "json"]));
+    for args in runs {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let (code, out, err) = said(clari_lake(&args));
+        assert!(code < 2, "{args:?}: {err}");
+        for obeyed in ["\u{1b}", "\u{7}", "\r", "\u{202e}", "\u{9b}", "\u{2066}"] {
+            assert!(!out.contains(obeyed) && !err.contains(obeyed), "{args:?}: {out:?} {err:?}");
+        }
+        assert!(format!("{out}{err}").contains("202e"), "{args:?} shows it: {out} {err}");
+    }
+}

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-type Answer = dyn Fn(&str) -> (u16, Value) + Send + Sync;
+/// A status, a content type and a body.
+type Body = (u16, &'static str, String);
+type Answer = dyn Fn(&str) -> Body + Send + Sync;
 
 /// A server that answers every path by one function; its thread ends with the test's process.
 pub(crate) struct Canned {
@@ -22,6 +24,19 @@ type Heads = Arc<Mutex<Vec<Vec<String>>>>;
 impl Canned {
     /// Answers each target, path and query, with a status and a body.
     pub(crate) fn start(answer: impl Fn(&str) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        Self::start_with(move |target| {
+            match answer(target) {
+                // A page for people is no JSON.
+                (status, Value::String(text)) if text.starts_with('<') => {
+                    (status, "text/html", text)
+                }
+                (status, body) => (status, "application/json", body.to_string()),
+            }
+        })
+    }
+
+    /// Answers each target with a status, a content type and any text.
+    pub(crate) fn start_with(answer: impl Fn(&str) -> Body + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicUsize::new(0));
@@ -70,14 +85,9 @@ fn serve(mut stream: &TcpStream, answer: &Answer, count: &AtomicUsize, heads: &H
         let head: Vec<String> = std::iter::once(first.clone()).chain(rest).collect();
         heads.lock().unwrap().push(head);
         count.fetch_add(1, Ordering::Relaxed);
-        let (status, body) = answer(first.split(' ').nth(1).unwrap_or_default());
-        // A page for people is no JSON.
-        let body = match body {
-            Value::String(text) if text.starts_with('<') => text,
-            body => body.to_string(),
-        };
+        let (status, content_type, body) = answer(first.split(' ').nth(1).unwrap_or_default());
         let reply = format!(
-            "HTTP/1.1 {status} Canned\r\nContent-Type: application/json\r\n\
+            "HTTP/1.1 {status} Canned\r\nContent-Type: {content_type}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );

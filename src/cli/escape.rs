@@ -1,0 +1,82 @@
+//! What is shown: text without what a terminal would obey.
+//!
+//! Enters: all that goes to stdout, stderr and the log. Leaves: the same, control and direction
+//! characters written as `\u001b`, which JSON reads as the very character. Never here: where a text
+//! came from; the API's own words pass here as all others do.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The text with control and direction characters escaped, but for line breaks and tabs.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    escape(text, |_| false)
+}
+
+/// The same of a line that has colours of ours.
+pub(super) fn shown_with_colours(text: &str) -> Cow<'_, str> {
+    escape(text, |rest| {
+        let code = rest.strip_prefix("\u{1b}[");
+        let end = code.and_then(|code| code.find(|it: char| !it.is_ascii_digit() && it != ';'));
+        code.zip(end).is_some_and(|(code, end)| code[end..].starts_with('m'))
+    })
+}
+
+fn escape(text: &str, is_kept: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    let is_obeyed = |(at, letter): &(usize, char)| obeys(*letter) && !is_kept(&text[*at..]);
+    if !text.char_indices().any(|it| is_obeyed(&it)) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for (at, letter) in text.char_indices() {
+        if is_obeyed(&(at, letter)) {
+            // Writing to a string does not fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(letter));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a terminal, or whoever lays out text, takes a character for a command: control
+/// characters, and those that say in which direction or line what follows stands.
+fn obeys(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => false,
+        '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{feff}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{206f}' => true,
+        letter => letter.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown_as_what_it_is() {
+        let text = "a\u{1b}]0;x\u{7}b\rc\u{9b}2Jd\u{202e}e\u{2066}f\u{7f}g\n\th";
+        let expected = "a\\u001b]0;x\\u0007b\\u000dc\\u009b2Jd\\u202ee\\u2066f\\u007fg\n\th";
+        assert_eq!(shown(text), expected);
+        assert!(matches!(shown("plain: é 😀 שלום"), Cow::Borrowed(_)));
+    }
+
+    /// JSON stays the same JSON.
+    #[test]
+    fn escapes_are_those_of_json() {
+        let text = serde_json::to_string("\u{202e}\u{9b}\u{7f}").unwrap();
+        let read: String = serde_json::from_str(&shown(&text)).unwrap();
+        assert_eq!(read, "\u{202e}\u{9b}\u{7f}");
+    }
+
+    #[test]
+    fn colours_of_ours_are_kept() {
+        let line = "\u{1b}[2m12:00\u{1b}[0m \u{1b}[1;31mred\u{1b}[0m";
+        assert_eq!(shown_with_colours(line), line);
+        assert_eq!(shown_with_colours("\u{1b}[2Jx\u{1b}"), "\\u001b[2Jx\\u001b");
+    }
+}

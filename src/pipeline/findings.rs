@@ -1,0 +1,105 @@
+//! Findings: what is odd in the records of a run, each record counted once however often it came.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, AsArray, StringArray};
+
+use crate::decode::{Gathered, Quarantined, Rows, SAME_KEY, Surprises};
+use crate::lake::key_hash;
+use crate::report::{EndpointReport, Noted, Problem};
+use crate::schema::{Column, EXTRA_JSON, Schema};
+
+/// How many records may have the key of another, for which they are quarantined. Beyond that, the
+/// key is wrong.
+const MOST_SAME_KEY: u64 = 100;
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What no column holds, of tables whose schema is frozen.
+    gathered: Gathered,
+    /// The keys of the records of which something is gathered.
+    gathered_of: HashSet<i64>,
+    /// The keys of the records without a date.
+    undated: HashSet<i64>,
+    /// The hashes of the records that are quarantined.
+    quarantined: HashSet<u128>,
+    /// How many records had the key of another of the same reply, so that neither has changed since.
+    of_one_reply: u64,
+}
+
+impl Findings {
+    /// Counts what a page brought; of its quarantined records those stay that are to be kept.
+    pub(super) fn note(
+        &mut self,
+        report: &mut EndpointReport,
+        rows: &Rows,
+        quarantined: &mut Vec<Quarantined>,
+        surprises: &Surprises,
+    ) {
+        report.duplicate_members += surprises.duplicate_members;
+        report.lone_surrogates += surprises.lone_surrogates;
+        if !surprises.undated.is_none() {
+            let undated = rows.facts.iter().filter(|facts| facts.time.is_none());
+            for key in undated.map(|facts| key_hash(&facts.key)) {
+                if self.undated.insert(key) {
+                    report.undated.note(|| surprises.undated.example.clone());
+                }
+            }
+        }
+        quarantined.retain(|record| {
+            self.quarantined.insert(record.hash) && self.is_kept(record, report, surprises)
+        });
+        report.quarantined += quarantined.len() as u64;
+    }
+
+    fn is_kept(
+        &mut self,
+        record: &Quarantined,
+        report: &mut EndpointReport,
+        surprises: &Surprises,
+    ) -> bool {
+        if record.reason != SAME_KEY {
+            return true;
+        }
+        report.same_key.note(|| surprises.same_key.example.clone());
+        self.of_one_reply += 1;
+        self.of_one_reply <= MOST_SAME_KEY
+    }
+
+    /// Gathers what no column of a frozen schema holds.
+    pub(super) fn gather(&mut self, rows: &Rows) {
+        let extra = rows.batch.column_by_name(EXTRA_JSON).and_then(|it| it.as_string_opt::<i32>());
+        let is_some = |extra: &&StringArray| extra.null_count() < extra.len();
+        let Some(extra) = extra.filter(is_some) else { return };
+        let texts = extra.iter().zip(&rows.facts).filter_map(|(text, facts)| {
+            text.filter(|_| self.gathered_of.insert(key_hash(&facts.key)))
+        });
+        let texts: Vec<&str> = texts.collect();
+        // It was written by this very process, and is JSON.
+        drop(self.gathered.add(texts.into_iter()));
+    }
+
+    /// Says which columns what was gathered would get, and how much there is of it.
+    pub(super) fn report_gathered(
+        &self,
+        report: &mut EndpointReport,
+        schema: &Schema,
+        declared: &[Column],
+    ) {
+        report.evolvable = schema.differences(&self.gathered.widened(schema, declared));
+        report.misfits = self.gathered.counts(&schema.columns);
+        report.too_wide = self.gathered.too_wide(schema);
+    }
+
+    /// Why the key does not tell records apart, if it does not.
+    pub(super) fn same_key_problem(&self, endpoint: &str, same_key: &Noted) -> Option<Problem> {
+        let message = format!(
+            "{} records have the key of another record of the same list, such as {}, and differ \
+             from it: name more fields in `key`, or write key = \"content\"",
+            same_key.records, same_key.example
+        );
+        let problem = Problem { endpoint: endpoint.to_owned(), window: None, message };
+        (self.of_one_reply > MOST_SAME_KEY).then_some(problem)
+    }
+}
