@@ -387,10 +387,10 @@ impl Client {
         ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
-        let url = get.url.clone();
+        let sent = get.clone();
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
-        *self.lock_seen() = Some(Seen::of(&url, exchanged.as_ref().ok()));
+        *self.lock_seen() = Some(Seen::of(&sent, exchanged.as_ref().ok()));
         let answer = answer(exchanged.as_ref());
         let path = &request.path;
         tracing::debug!(path, answer, elapsed_ms = millis(asked_at.elapsed()), "asked");
