@@ -394,11 +394,10 @@ impl Client {
         ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
-        let url = get.url.clone();
-        let sent = get.headers.clone();
+        let sent = get.clone();
         let exchange = tokio::time::timeout(self.timeout, self.transport.get(get));
         let exchanged = exchange.await.unwrap_or_else(|_| Err(Break::NoAnswer.into()));
-        *self.lock_seen() = Some(Seen::of(&url, exchanged.as_ref().ok()));
+        *self.lock_seen() = Some(Seen::of(&sent, exchanged.as_ref().ok()));
         let answer = answer(exchanged.as_ref());
         let path = &request.path;
         tracing::debug!(path, answer, elapsed_ms = millis(asked_at.elapsed()), "asked");
@@ -406,7 +405,7 @@ impl Client {
         self.compare_clocks(exchanged.as_ref().ok().and_then(date_of), asked_at);
         let server_now =
             || self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
-        let judged = |exchanged| judge(exchanged, asked_at, &sent, server_now);
+        let judged = |exchanged| judge(exchanged, asked_at, &sent.headers, server_now);
         Ok(exchanged.map_err(|severed| failed(severed, &self.server)).and_then(judged))
     }
 

@@ -6,12 +6,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::{AGE, CONTENT_TYPE, DATE};
-use reqwest::Url;
 use tokio::time::Instant;
 
 use super::address::shown;
 use super::envelope::{is_lines, next_link, retry_after, total};
-use super::transport::{Break, Exchanged, Severed};
+use super::transport::{Break, Exchanged, Get, Severed};
 use crate::decode::lines_as_list;
 use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
@@ -67,20 +66,30 @@ pub struct Seen {
     pub beginning: String,
 }
 
-/// How much of a body is kept for people.
+/// How much of a body is kept for people, in characters; more of it is looked through for secrets.
 const BEGINNING: usize = 300;
+const LOOKED_THROUGH: usize = 4 << 10;
 
 impl Seen {
-    pub(super) fn of(url: &Url, exchanged: Option<&Exchanged>) -> Self {
+    pub(super) fn of(sent: &Get, exchanged: Option<&Exchanged>) -> Self {
         let content_type = exchanged.and_then(|it| it.headers().get(CONTENT_TYPE));
-        let body = exchanged.map(|it| &it.body()[..it.body().len().min(BEGINNING)]);
+        let body = exchanged.map(|it| &it.body()[..it.body().len().min(LOOKED_THROUGH)]);
+        let body = String::from_utf8_lossy(body.unwrap_or_default());
+        let masked = |text: &str| without_secrets(text, sent);
         Self {
-            url: shown(url),
+            url: masked(&shown(&sent.url)),
             status: exchanged.map(|it| it.status().as_u16()),
-            content_type: content_type.and_then(|it| it.to_str().ok()).map(str::to_owned),
-            beginning: String::from_utf8_lossy(body.unwrap_or_default()).into_owned(),
+            content_type: content_type.and_then(|it| it.to_str().ok()).map(masked),
+            beginning: masked(&body).chars().take(BEGINNING).collect(),
         }
     }
+}
+
+/// A text without what the request's headers keep secret, which some servers repeat (P8).
+fn without_secrets(text: &str, sent: &Get) -> String {
+    let secrets = sent.headers.values().filter(|value| value.is_sensitive());
+    let secrets = secrets.filter_map(|value| value.to_str().ok()).filter(|it| !it.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 /// Why a caller could not read a reply.

@@ -92,6 +92,24 @@ async fn answers_that_settle_requests_keep_a_run_going() {
     }
 }
 
+/// P8: what is shown to a person of a failed request holds no secret, though the server repeats it.
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_last_holds_no_secret() {
+    let client = client(|get: Get| {
+        let key = get.headers["x-api-key"].to_str().unwrap().to_owned();
+        let reply = http::Response::builder().status(400).header("content-type", "text/plain");
+        ready(Ok(reply.body(Bytes::from(format!("no such thing, {key}"))).unwrap()))
+    });
+    let query = [("token", "canary"), ("since", "a key")];
+    let query = query.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let asked = Request { query, ..request() };
+    client.get(&asked, &mut 0, |_| Ok(())).await.unwrap_err();
+    let seen = client.last_seen().unwrap();
+    assert_eq!((seen.status, seen.beginning.as_str()), (Some(400), "no such thing, ***"));
+    assert_eq!(seen.content_type.as_deref(), Some("text/plain"));
+    assert!(seen.url.contains("since=") && !seen.url.contains("canary"), "{}", seen.url);
+}
+
 /// B12: a server that was never reached and whose name does not resolve ends the run in seconds; one
 /// that has answered is waited for as in any outage.
 #[tokio::test(start_paused = true)]
