@@ -176,6 +176,15 @@ pub(super) fn conclude(
         for remark in odd_records(&endpoint.undated, &endpoint.same_key) {
             printer.warn(&format!("{}: {remark}", endpoint.endpoint));
         }
+        if !endpoint.too_wide.is_empty() {
+            let paths: Vec<&str> = endpoint.too_wide.iter().take(5).map(String::as_str).collect();
+            printer.note(&format!(
+                "{}: {} stays in extra_json: its names look like data, or the table would have too \
+                 many columns",
+                endpoint.endpoint,
+                paths.join(", ")
+            ));
+        }
     }
     for endpoint in report.endpoints.iter().filter(|endpoint| !endpoint.evolvable.is_empty()) {
         printer.note(&evolvable(endpoint));

@@ -22,7 +22,7 @@ pub use self::address::Address;
 pub use self::draft::{columns as draft_columns, draft};
 pub use self::going_on::recognise_paging;
 pub use self::look::{Place, places};
-use crate::decode::{NotJson, Origin, RecordDecoder, lines_as_list, refused};
+use crate::decode::{NotJson, Origin, RecordDecoder, lines_as_list, refused, repair};
 use crate::endpoint::{Catalogue, Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
@@ -192,25 +192,34 @@ fn text(value: &Value) -> Option<String> {
 
 async fn read(client: &Client, request: &Request) -> Result<Read> {
     let begun = Instant::now();
-    let parse = |reply: &Reply| -> Result<(Value, Bytes, bool), Unreadable> {
-        let has_next = reply.next.is_some();
-        let body = match serde_json::from_slice(&reply.body) {
-            Ok(value) => return Ok((value, reply.body.clone(), has_next)),
-            Err(_) => lines_as_list(&reply.body).unwrap_or_else(|| reply.body.to_vec()),
-        };
-        // Someone is waiting, who can ask again.
-        let format = NotJson::of(&body).map(|format| Unreadable::Final(refused(format)));
-        let wrong = |error| Unreadable::NotJson(format!("the reply is not JSON: {error}"));
-        let value = serde_json::from_slice(&body);
-        Ok((value.map_err(|error| format.unwrap_or_else(|| wrong(error)))?, body.into(), has_next))
+    let read = |reply: &Reply| {
+        let (value, body) = parse(&reply.body)?;
+        Ok((value, body, reply.next.is_some()))
     };
-    match client.get(request, &mut 0, parse).await {
+    match client.get(request, &mut 0, read).await {
         Ok((value, body, has_next_link)) => {
             let url = client.last_seen().map(|seen| seen.url).unwrap_or_default();
             Ok(Read { value, body, took: begun.elapsed(), has_next_link, url })
         }
         Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
     }
+}
+
+/// A body as JSON: as it came, as a list of its lines, or repaired. Somebody is waiting who can ask
+/// again, so that what is no JSON at all is refused at once.
+fn parse(body: &Bytes) -> Result<(Value, Bytes), Unreadable> {
+    let error = match serde_json::from_slice(body) {
+        Ok(value) => return Ok((value, body.clone())),
+        Err(error) => error,
+    };
+    if let Some(format) = NotJson::of(body) {
+        return Err(Unreadable::Final(refused(format)));
+    }
+    let texts = [lines_as_list(body), repair(body)].into_iter().flatten();
+    let mut read =
+        texts.filter_map(|text| Some((serde_json::from_slice(&text).ok()?, text.into())));
+    let not_json = || Unreadable::NotJson(format!("the reply is not JSON: {error}"));
+    read.next().ok_or_else(not_json)
 }
 
 /// What a reply says, as the endpoint reads it.

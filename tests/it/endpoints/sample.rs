@@ -244,6 +244,24 @@ fn a_sample_of_nothing_says_what_is_wrong() {
     }
 }
 
+/// B14, C8: what is almost JSON is shown, and what is another format is refused by name, at once.
+#[test]
+fn a_reply_that_is_not_json_is_read_or_refused_at_once() {
+    for (body, code, words) in [
+        ("{\"id\":1}\n{\"id\":2}\n", 0, "2 records at $[*]"),
+        ("[{\"id\": \"a\", \"odd\": 007, \"none\": NaN}]", 0, "007"),
+        ("id,name\n1,Ann\n", 1, "CSV came in place of JSON"),
+        ("<calls/>", 1, "XML came in place of JSON"),
+        ("<html>Sign in</html>", 1, "a page of HTML came in place of JSON"),
+    ] {
+        let server = Canned::start_with(move |_| (200, "text/plain", body.to_owned()));
+        let url = format!("{}/x", server.base_url());
+        let (found, out, err) = said(clari_lake(&["sample", "--url", &url]));
+        assert!(found == code && format!("{out}{err}").contains(words), "{body}: {out} {err}");
+        assert_eq!(server.requests(), 1, "{body}");
+    }
+}
+
 /// C17: nothing that the API sends is obeyed by a terminal: names, values, its own error words.
 #[test]
 fn what_a_terminal_obeys_never_reaches_it() {
