@@ -1,22 +1,13 @@
 //! The command line as its users meet it: words, exit codes, and no secret in any of them.
 
-use std::path::Path;
-use std::process::{Command as Process, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::Command;
 use chrono::{TimeDelta, Utc};
 use clari_lake::simulator::{Options, Server, Settings, Workspace};
 use serde_json::Value;
 
-use crate::support::{Lake, SALT, Site, now, small};
-
-/// The command in an empty environment, so that nobody's credentials get in.
-fn clari_lake(args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("clari-lake"));
-    command.env_clear().args(args);
-    command
-}
+use crate::support::{Assert, Lake, SALT, Site, clari_lake, now, small};
 
 /// What a command says: its exit code, then stdout, then stderr.
 fn said(mut command: Command) -> String {
@@ -601,14 +592,13 @@ fn p12_an_incomplete_run_ends_with_1_and_says_what_to_do() {
 fn p2_p3_sigterm_ends_with_143_and_leaves_a_lake_that_the_next_run_completes() {
     let latency = Duration::from_millis(15);
     let site = Site::with(&small(), with_canaries(Settings { latency, ..Settings::default() }));
-    let mut run =
-        as_process(&export(&site.server, &site.lake)).stderr(Stdio::null()).spawn().unwrap();
+    let mut run = export(&site.server, &site.lake).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     while site.server.count("/call-details") < 10 {
         assert!(begun.elapsed() < Duration::from_secs(30), "the run asks for nothing");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let kill = Process::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
+    let kill = Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(run.wait().unwrap().code(), Some(143));
     site.assert_coverage_is_true();
@@ -623,8 +613,8 @@ fn p2_p3_sigkill_leaves_a_lake_that_reads_and_that_the_next_run_completes() {
     let latency = Duration::from_millis(5);
     let site = Site::with(&small(), with_canaries(Settings { latency, ..Settings::default() }));
     for requests in [3, 25, 60] {
-        let command = export(&site.server, &site.lake);
-        let mut run = as_process(&command).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = export(&site.server, &site.lake);
+        let mut run = command.stderr(Stdio::null()).spawn().unwrap();
         site.server.clear();
         while site.server.requests().len() < requests && run.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
@@ -635,14 +625,6 @@ fn p2_p3_sigkill_leaves_a_lake_that_reads_and_that_the_next_run_completes() {
     }
     export(&site.server, &site.lake).assert().code(0);
     site.assert_calls(site.now);
-}
-
-/// The same command as one that can be killed.
-fn as_process(command: &Command) -> Process {
-    let mut process = Process::new(Path::new(command.get_program()));
-    process.env_clear().args(command.get_args());
-    process.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    process
 }
 
 /// A folder with a configuration file, where a command is run.

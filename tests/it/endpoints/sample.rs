@@ -1,17 +1,17 @@
 //! `sample`: from nothing but an address to a table, and headers that carry a secret.
 
-use assert_cmd::Command;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::{Target, hourly};
-use crate::support::{Canned, Lake};
+use crate::support::{self, Canned, Lake};
 
 const KEY: &str = "canary-key-77aa";
 
-/// The command in an empty environment but for credentials.
+/// The program with credentials.
 fn clari_lake(args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("clari-lake"));
-    command.env_clear().args(args);
+    let mut command = support::clari_lake(args);
     command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", "canary-password")]);
     command
 }

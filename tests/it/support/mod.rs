@@ -3,7 +3,9 @@
 
 mod bucket;
 mod canned;
+mod command;
 mod json;
+mod json_schema;
 mod lake;
 mod plain;
 mod received;
@@ -12,7 +14,9 @@ mod site;
 
 pub(crate) use bucket::{Bucket, Quirk};
 pub(crate) use canned::Canned;
+pub(crate) use command::{Assert, clari_lake};
 pub(crate) use json::normal;
+pub(crate) use json_schema::JsonSchema;
 pub(crate) use lake::{Lake, Row, rows_in};
 pub(crate) use plain::get;
 pub(crate) use received::received;
