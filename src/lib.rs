@@ -1,140 +1,157 @@
-//! Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
+//! Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly and incrementally.
 //!
-//! > **Plan** an endpoint's windows, **fetch** their pages, **decode** the records, **partition**
-//! > the batches, **merge** them into the lake, **commit** the manifest, **report**.
+//! This is the library behind the `clari-lake` command. A program that imports it needs five names:
+//! [`Lake`], [`Client`], [`Export`], [`Report`] and [`Snapshot`]. All asynchronous functions run in a
+//! Tokio runtime.
 //!
-//! These pages tell the concepts in the order in which one needs the other. Everything up to 6 is
-//! a value or a function of values and can be tried out as it stands here.
+//! # 1. A lake
 //!
-//! # 1. An endpoint is data
-//!
-//! An [`endpoint`] is one kind of record and how to ask for it: path, key, what dates a row, how a
-//! reply goes on, columns. It is a TOML file, built in or yours, that is right by construction once
-//! it is an [`Endpoint`](endpoint::Endpoint). No endpoint has code of its own.
+//! A [`Lake`] is a folder or a bucket with one table per endpoint: `LAKE/calls/dt=2026-11-20/part-0.parquet`.
+//! Opening one writes nothing. An empty or new place is a lake as soon as the first export commits.
 //!
 //! ```
-//! use clari_lake::endpoint::Catalogue;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> clari_lake::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let location = folder.path().to_str().unwrap();
+//! use clari_lake::Lake;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let catalogue = Catalogue::built_in()?;
-//! let calls = catalogue.find("calls")?;
-//! assert_eq!((calls.path.as_str(), calls.key.as_slice()), ("/calls", &["id".to_owned()][..]));
+//! let lake = Lake::open(location).await?; // or "s3://bucket/lake", "gs://…", "az://…"
+//! assert!(lake.tables().await?.is_empty());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # 2. Windows, and what they cover
+//! # 2. An export
 //!
-//! An API with pages cannot be asked for "everything since last night" in one piece, so it is asked
-//! in [`window`]s `[from, to)`. A window is complete or it is not; there is no half of one and no
-//! page number to remember. The windows that are complete are the **coverage**. What was asked for
-//! is the **goal**. The difference between them is what is left to do, whoever was killed when.
+//! A [`Client`] says how to reach the API. An [`Export`] says what to request; its setters cannot
+//! fail, and [`Export::run`] reports what is wrong. Without a setter it exports what changed since the
+//! last run, of every endpoint that is on by default; the first run reaches back 30 days. Kill it,
+//! re-run it, or run it twice: each record ends up in exactly one row.
 //!
-//! ```
-//! use chrono::{TimeZone, Utc};
-//! use clari_lake::window::{Coverage, Window};
+//! ```no_run
+//! # async fn export(lake: clari_lake::Lake) -> clari_lake::Result<()> {
+//! use clari_lake::{Client, Credentials};
 //!
-//! let november = |day| Utc.with_ymd_and_hms(2026, 11, day, 0, 0, 0).unwrap();
-//! let goal = Window::new(november(1), november(8));
-//! let mut coverage = Coverage::default();
-//! coverage.add(Window::new(november(1), november(3)));
-//! coverage.add(Window::new(november(6), november(8)));
-//! assert_eq!(coverage.gaps(goal), [Window::new(november(3), november(6))]);
-//! ```
-//!
-//! # 3. A plan asks nobody
-//!
-//! [`plan`] makes tasks of an endpoint, its newest [`manifest`] and the run's settings, whose `now`
-//! stands still. The same three give the same tasks, so a run that died is planned again by what it
-//! left in the lake, and by nothing else.
-//!
-//! ```
-//! use chrono::{DateTime, Utc};
-//! use clari_lake::endpoint::Catalogue;
-//! use clari_lake::plan::{RunSettings, Task, tasks};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let catalogue = Catalogue::built_in()?;
-//! let now: DateTime<Utc> = "2026-11-25T02:15:00Z".parse()?;
-//! // No manifest yet: the first run lists 30 days, the newest first.
-//! let planned = tasks(catalogue.find("calls")?, None, &RunSettings::new(now));
-//! let Some(Task::List(newest)) = planned.first().map(|it| it.task) else { panic!("a list") };
-//! assert_eq!(newest.to, now);
-//! assert!(planned.len() > 4);
+//! let client = Client::new(Credentials::new("key", "password")?).rate(5.0);
+//! let report = lake
+//!     .export(client)
+//!     .endpoints(["calls", "call_details"])
+//!     .from("2026-11-01T00:00:00Z".parse().unwrap())
+//!     .run()
+//!     .await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # 4. Pages are not trusted
+//! The `Simulator` is a workspace to try this on, without credentials:
 //!
-//! [`paginate`] is told of one [`page`] after the other and says which to ask for next, or that the
-//! window is complete, or why it never will be. Pages overlap by a record, since records come and
-//! go meanwhile; a server that repeats itself or leads in a circle is found out. What to make of a
-//! request that fails is for [`retry`] to say, and how many are left for [`quota`].
+#![cfg_attr(feature = "simulator", doc = "```")]
+#![cfg_attr(not(feature = "simulator"), doc = "```ignore")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> clari_lake::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let lake = clari_lake::Lake::open(folder.path().to_str().unwrap()).await?;
+//! use clari_lake::Simulator;
 //!
-//! # 5. Decoding loses nothing
-//!
-//! [`decode`] makes columns of a reply's bytes. A value that has no column, or does not fit it, is
-//! kept beside the others in `extra_json`; a record without a usable key goes to quarantine.
-//!
-//! ```
-//! use std::sync::Arc;
-//!
-//! use clari_lake::decode::{Origin, RecordDecoder};
-//! use clari_lake::endpoint::Catalogue;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let catalogue = Catalogue::built_in()?;
-//! let calls = Arc::new(catalogue.find("calls")?.clone());
-//! let schema = Arc::new(calls.schema());
-//! let mut decoder = RecordDecoder::new(calls, schema, true, Arc::default());
-//!
-//! let reply = br#"{"calls": [{"id": "c1", "time": "2026-11-20T09:30:00.000Z", "mood": "good"}]}"#;
-//! let decoded = decoder.decode(reply, &Origin::default())?;
-//!
-//! assert_eq!(decoded.rows.len(), 1);
-//! // What has no column is kept beside the others, and counted.
-//! assert_eq!(decoded.surprises.misfits["mood"], 1);
+//! let simulator = Simulator::start(50)?; // 50 calls, on this machine, until it is dropped
+//! let export = lake.export(simulator.client()).endpoints(["calls"]).without_quota();
+//! let report = export.run().await?;
+//! assert!(report.complete);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # 6. A partition is one object
+//! # 3. A report
 //!
-//! A row belongs to the [`partition`] of its day, and to no other: that is one Parquet object, which
-//! is replaced whole. Rows are merged by key, and of two versions the one that was asked for later
-//! stays. A row that says the same as before is not written, which a content hash tells.
+//! An API that fails halfway is no error. What was complete is in the lake, and the [`Report`] names
+//! the rest: [`Report::complete`] is the answer, [`Report::problems`] the reasons, and
+//! [`Report::changed`] the partitions that whatever runs downstream must read again. An [`Error`] means
+//! that there is no report; its [`ErrorKind`] says what to do: fix something, or run again later.
 //!
-//! # 7. A commit is a manifest
+//! To end a run early, request a [`Stop`] that was given to [`Export::stop_on`]. To show how far it
+//! is, read [`Export::progress`].
 //!
-//! [`lake`] writes objects first, and the manifest that names them last, only if there is none of
-//! that number yet. The [`manifest`] says the watermark up to which changes are complete, the
-//! coverage, the goal, the schema and the partitions; beside it an index knows of each key its date
-//! and hash. Readers need none of it: a glob over the partitions is the table.
+//! # 4. A table
 //!
-//! # 8. A run joins them
+//! A [`Table`] has snapshots. A [`Snapshot`] is the table as one commit left it: its schema, its
+//! partitions, and its rows as a stream of Arrow batches. The crate [`arrow`] is exported again, so
+//! that both sides mean the same version of it.
 //!
-//! [`pipeline`] is the one room that joins the others; [`fetch`] sends GET for it and nothing else;
-//! [`report`] is what it leaves. `examples/export_offline.rs` runs all of it against the
-//! [`simulator`], which imitates the API with its traps and shares no code with the exporter.
+#![cfg_attr(feature = "simulator", doc = "```")]
+#![cfg_attr(not(feature = "simulator"), doc = "```ignore")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> clari_lake::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let lake = clari_lake::Lake::open(folder.path().to_str().unwrap()).await?;
+//! # let simulator = clari_lake::Simulator::start(50)?;
+//! # lake.export(simulator.client()).endpoints(["calls"]).without_quota().run().await?;
+//! use futures::TryStreamExt;
 //!
-//! # 9. A lake can be asked about
+//! let calls = lake.table("calls")?.snapshot().await?;
+//! assert_eq!(calls.schema().field(0).name(), "id");
+//! let rows: u64 = calls.partitions().iter().map(|partition| partition.rows).sum();
 //!
-//! [`status`]: whether all is well. [`verify`]: whether the lake keeps its promises. [`doctor`]:
-//! what the API and the store really offer. [`forecast`]: what a run would take. [`evolve`]: columns
-//! for what has gathered in `extra_json`. [`sql`]: tables and views, as engines want to be told.
-//! [`sample`]: one reply of an endpoint, and what could be made of it.
+//! let (mut batches, mut read) = (calls.rows(), 0);
+//! while let Some(batch) = batches.try_next().await? {
+//!     read += batch.num_rows() as u64;
+//! }
+//! assert_eq!(read, rows);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nobody needs this library to read a lake: a glob over the partitions is the table, for every
+//! engine that reads Parquet.
+//!
+//! # 5. An endpoint
+//!
+//! An [`Endpoint`] is one kind of record and how to request it. It is a TOML file, not code. A
+//! [`Catalogue`] holds the built-in endpoints and yours; a file that is wrong is an error with its
+//! line and column before anything is requested.
+//!
+//! ```
+//! use clari_lake::Catalogue;
+//!
+//! let notes = r#"
+//! description = "Notes of calls"
+//! path = "/notes"
+//! records = "$.notes[*]"
+//! key = ["id"]
+//!
+//! [dated]
+//! by = "run"
+//!
+//! [[column]]
+//! name = "id"
+//! type = "string"
+//! "#;
+//! let endpoints = Catalogue::built_in()?.with_file("notes", notes)?;
+//! assert!(endpoints.find("notes").is_ok());
+//!
+//! let wrong = Catalogue::built_in()?.with_file("notes", "description = 5").unwrap_err();
+//! assert!(wrong.to_string().contains("line 1, column 15"));
+//! # Ok::<(), clari_lake::Error>(())
+//! ```
+//!
+//! [`Lake::open_with`] takes such a catalogue.
+//!
+//! # Examples
+//!
+//! `examples/` has three programs that run offline: `export_offline`, `read_table` and
+//! `own_endpoint`.
 //!
 //! # Cargo features
 //!
-//! Both are on by default. `cli` is the program; without it, this is a library that compiles no
-//! argument parser, tables, templates or progress bars, and has no [`sql`]. `simulator` is the
-//! [`simulator`] and its HTTP server.
+//! Both are on by default. `cli` is the program; without it, no argument parser, template engine or
+//! progress bar is compiled. `simulator` is the simulated workspace and its HTTP server. A program
+//! that only exports or reads says `default-features = false`.
 //!
-//! # Floors
+//! # How it works
 //!
-//! Imports go down only. Words know nothing; decisions know words; hands know decisions; use cases
-//! know hands; the command line knows all, and nothing knows it.
+//! **Plan** an endpoint's windows, **fetch** their pages, **decode** the records, **partition** the
+//! batches, **merge** them into the lake, **commit** the manifest, **report**. `docs/contributing.md`
+//! leads through the modules. They are no part of this interface and change without notice.
 
 pub mod allocator;
 pub mod calendar;
@@ -178,6 +195,7 @@ pub mod status;
 pub mod verify;
 pub mod window;
 
+pub use arrow;
 pub use config::Deletes;
 pub use endpoint::{Catalogue, Endpoint};
 pub use error::{Error, ErrorKind, Result};
