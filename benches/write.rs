@@ -15,12 +15,12 @@ use std::sync::Arc;
 use arrow::json::ReaderBuilder;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::decode::Origin;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::fetch::Get;
-use clari_lake::lake::{Change, Lake, Snapshot, Store};
-use clari_lake::simulator::{Api, Options, Settings};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::decode::Origin;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::fetch::Get;
+use clari_lake::internals::lake::{Change, Lake, Snapshot, Store};
+use clari_lake::internals::simulator::{Api, Options, Settings};
 use clari_lake::{Client, Credentials};
 use corpus::{CASES, Case, Corpus};
 use divan::counter::BytesCount;
@@ -97,7 +97,10 @@ fn export(bencher: Bencher<'_, '_>) {
     let settings = Settings::default();
     let credentials =
         Credentials::new(&settings.api_key, &settings.api_password).expect("they are text");
-    let api = Arc::new(Api::new(clari_lake::simulator::Workspace::generate(&options), settings));
+    let api = Arc::new(Api::new(
+        clari_lake::internals::simulator::Workspace::generate(&options),
+        settings,
+    ));
     let transport = move |get: Get| {
         let (reply, _) = api.answer(&head(get));
         std::future::ready(Ok(reply))

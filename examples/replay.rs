@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
-use clari_lake::decode::{Origin, RecordDecoder};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::{Change, Lake, Snapshot, Store};
-use clari_lake::simulator::{Options, Workspace};
+use clari_lake::internals::decode::{Origin, RecordDecoder};
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::{Change, Lake, Snapshot, Store};
+use clari_lake::internals::simulator::{Options, Workspace};
 
 /// As many replies are decoded at once as an export decodes.
 const BATCH_BYTES: usize = 2 << 20;
@@ -32,7 +32,7 @@ const BUFFER_BYTES: usize = 24 << 20;
 const PAGE: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    clari_lake::allocator::keep_freed_memory();
+    clari_lake::internals::allocator::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [endpoint, file, lake] => replay(endpoint, Path::new(file), lake),

@@ -87,6 +87,7 @@ pub enum Conditional {
 /// What becomes of rows whose records are gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Deletes {
     /// They stay, with the time in `deleted_at`.
     #[default]

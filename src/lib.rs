@@ -153,57 +153,87 @@
 //! batches, **merge** them into the lake, **commit** the manifest, **report**. `docs/contributing.md`
 //! leads through the modules. They are no part of this interface and change without notice.
 
-pub mod allocator;
-pub mod calendar;
-pub mod changes;
-pub mod check;
+mod allocator;
+mod calendar;
+mod changes;
+mod check;
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod clock;
-pub mod commit_plan;
-pub mod config;
-pub mod decode;
-pub mod doctor;
-pub mod endpoint;
-pub mod error;
-pub mod evolve;
-pub mod fetch;
-pub mod forecast;
-pub mod forget;
-pub mod forgotten;
-pub mod lake;
-pub mod library;
-pub mod manifest;
-pub mod page;
-pub mod paginate;
-pub mod partition;
-pub mod pipeline;
-pub mod place;
-pub mod plan;
-pub mod quota;
-pub mod report;
-pub mod retry;
-pub mod row;
-pub mod sample;
-pub mod schema;
-pub mod secret;
+mod cli;
+mod clock;
+mod commit_plan;
+mod config;
+mod decode;
+mod doctor;
+mod endpoint;
+mod error;
+mod evolve;
+mod fetch;
+mod forecast;
+mod forget;
+mod forgotten;
+mod lake;
+mod library;
+mod manifest;
+mod page;
+mod paginate;
+mod partition;
+mod pipeline;
+mod place;
+mod plan;
+mod quota;
+mod report;
+mod retry;
+mod row;
+mod sample;
+mod schema;
+mod secret;
 #[cfg(feature = "simulator")]
-pub mod simulator;
-pub mod span;
+mod simulator;
+mod span;
 #[cfg(feature = "cli")]
-pub mod sql;
-pub mod status;
-pub mod verify;
-pub mod window;
+mod sql;
+mod status;
+mod verify;
+mod window;
 
 pub use arrow;
 pub use config::Deletes;
-pub use endpoint::{Catalogue, Endpoint};
 pub use error::{Error, ErrorKind, Result};
 pub use fetch::Stop;
 #[cfg(feature = "simulator")]
 pub use library::Simulator;
-pub use library::{Client, Export, Lake, Partition, Rows, Snapshot, Table};
+pub use library::{Catalogue, Client, Endpoint, Export, Lake, Partition, Rows, Snapshot, Table};
 pub use manifest::Granularity;
-pub use report::Report;
+pub use report::{
+    Answers, Changed, EndpointReport, Live, Outcome, Problem, Progress, Queue, Report, Week,
+};
+pub use schema::Difference;
 pub use secret::{Credentials, Salt};
+pub use window::Window;
+
+/// What the program, the tests and the benchmarks of this repository use of the modules. It is no
+/// interface, and changes without notice.
+#[doc(hidden)]
+pub mod internals {
+    macro_rules! open {
+        ($($room:ident)*) => {
+            $(
+                pub mod $room {
+                    pub use crate::$room::*;
+                }
+            )*
+        };
+    }
+
+    open! {
+        allocator calendar changes check clock commit_plan config decode doctor endpoint error evolve
+        fetch forecast forget forgotten lake manifest page paginate partition pipeline place
+        plan quota report retry row sample schema secret span status verify window
+    }
+
+    #[cfg(feature = "cli")]
+    open! { cli sql }
+
+    #[cfg(feature = "simulator")]
+    open! { simulator }
+}

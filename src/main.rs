@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    clari_lake::allocator::keep_freed_memory();
-    clari_lake::cli::main()
+    clari_lake::internals::allocator::keep_freed_memory();
+    clari_lake::internals::cli::main()
 }

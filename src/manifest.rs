@@ -43,6 +43,7 @@ pub fn is_later(one: i64, other: i64, now: i64) -> bool {
 /// How much time one partition holds; fixed when a table is created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Granularity {
     /// A partition a day.
     #[default]
@@ -270,6 +271,7 @@ pub struct Checked {
 
 /// How far records have come that are asked for key by key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Queue {
     /// Keys whose record is in the lake as it should be.
     pub settled: u64,

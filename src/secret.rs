@@ -34,12 +34,14 @@ impl Credentials {
     }
 
     /// The value of `X-Api-Key`.
+    #[doc(hidden)]
     #[must_use]
     pub fn key(&self) -> &str {
         self.key.expose_secret()
     }
 
     /// The value of `X-Api-Password`.
+    #[doc(hidden)]
     #[must_use]
     pub fn password(&self) -> &str {
         self.password.expose_secret()

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, SchemaRef};
 use bytes::Bytes;
-use clari_lake::decode::{Origin, RecordDecoder};
-use clari_lake::endpoint::{Catalogue, Endpoint};
-use clari_lake::schema::{ColumnType, Schema};
-use clari_lake::simulator::{Options, Workspace};
+use clari_lake::internals::decode::{Origin, RecordDecoder};
+use clari_lake::internals::endpoint::{Catalogue, Endpoint};
+use clari_lake::internals::schema::{ColumnType, Schema};
+use clari_lake::internals::simulator::{Options, Workspace};
 use serde_json::{Value, json};
 
 /// What is measured: the endpoint, and how large its records are.

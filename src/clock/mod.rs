@@ -32,7 +32,7 @@ pub fn now() -> DateTime<Utc> {
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta};
-/// use clari_lake::clock::Clock;
+/// use clari_lake::internals::clock::Clock;
 ///
 /// let clock = Clock::stopped_at(DateTime::UNIX_EPOCH);
 /// let same = clock.clone();

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::catalogue::Catalogue;
 use super::client::Client;
 use super::export::Export;
 use super::table::Table;
-use crate::endpoint::Catalogue;
+use crate::endpoint;
 use crate::error::Result;
 use crate::lake::{Lake as Tables, Store};
 use crate::pipeline::blocking;
@@ -15,7 +16,7 @@ use crate::pipeline::blocking;
 #[derive(Debug, Clone)]
 pub struct Lake {
     store: Arc<Store>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<endpoint::Catalogue>,
 }
 
 impl Lake {
@@ -36,6 +37,7 @@ impl Lake {
     /// As for [`Self::open`]; `Config` when an endpoint's parent is missing.
     pub async fn open_with(location: &str, endpoints: Catalogue) -> Result<Self> {
         endpoints.check()?;
+        let endpoints = endpoints.shared();
         let location = location.to_owned();
         blocking(move || {
             let store = Store::open(&location)?;
@@ -48,8 +50,11 @@ impl Lake {
     /// The lake in a store that was opened elsewhere.
     #[doc(hidden)]
     #[must_use]
-    pub fn of(store: impl Into<Arc<Store>>, endpoints: Catalogue) -> Self {
-        Self { store: store.into(), catalogue: Arc::new(endpoints) }
+    pub fn of(
+        store: impl Into<Arc<Store>>,
+        endpoints: impl Into<Arc<endpoint::Catalogue>>,
+    ) -> Self {
+        Self { store: store.into(), catalogue: endpoints.into() }
     }
 
     /// Where it is.
@@ -60,8 +65,8 @@ impl Lake {
 
     /// The endpoints that it knows.
     #[must_use]
-    pub fn endpoints(&self) -> &Catalogue {
-        &self.catalogue
+    pub fn endpoints(&self) -> Catalogue {
+        Catalogue::new(Arc::clone(&self.catalogue))
     }
 
     /// The names of the tables that an export has committed.

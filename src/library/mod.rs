@@ -7,6 +7,7 @@
 //! The command line goes through the same builders, so what a program can do and what the command
 //! line can do do not drift apart.
 
+mod catalogue;
 mod client;
 mod export;
 mod lake;
@@ -15,6 +16,7 @@ pub(crate) mod range;
 mod simulator;
 mod table;
 
+pub use self::catalogue::{Catalogue, Endpoint};
 pub use self::client::Client;
 pub use self::export::Export;
 pub use self::lake::Lake;

@@ -18,6 +18,7 @@ use crate::window::Window;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The run's name: when it began, and four hexadecimal digits.
     pub run: String,
@@ -54,6 +55,7 @@ pub struct Report {
 
 /// What a week has taken of its quota.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Week {
     /// The Sunday on which it began.
     pub begins: NaiveDate,
@@ -76,6 +78,7 @@ pub struct Week {
 /// How an endpoint came out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Everything that was planned is in.
     Complete,
@@ -92,6 +95,7 @@ pub type Answers = BTreeMap<String, u64>;
 
 /// What a run did for one endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct EndpointReport {
     /// Its name.
     pub endpoint: String,
@@ -183,6 +187,7 @@ impl Noted {
 
 /// A partition that changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
 pub struct Changed {
     /// Its table.
     pub endpoint: String,
@@ -198,6 +203,7 @@ pub struct Changed {
 
 /// Why a run is not complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// Which endpoint it concerns.
     pub endpoint: String,
@@ -214,6 +220,7 @@ pub struct Progress(Mutex<BTreeMap<String, Live>>);
 
 /// The live numbers of one endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Live {
     /// Requests answered.
     pub requests: u64,
@@ -231,6 +238,7 @@ pub struct Live {
 
 impl Progress {
     /// Changes the numbers of one endpoint.
+    #[doc(hidden)]
     pub fn update(&self, endpoint: &str, change: impl FnOnce(&mut Live)) {
         let mut live = self.lock();
         if let Some(live) = live.get_mut(endpoint) {

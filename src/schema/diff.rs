@@ -8,6 +8,7 @@ use super::{Column, ColumnType, Schema};
 
 /// A column or field in which two schemas differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Difference {
     /// Where: names joined by dots, `[]` for the items of a list.
     pub path: String,

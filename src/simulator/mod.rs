@@ -11,7 +11,7 @@
 //! header value is kept.
 //!
 //! ```no_run
-//! use clari_lake::simulator::{Options, Server, Settings, Workspace};
+//! use clari_lake::internals::simulator::{Options, Server, Settings, Workspace};
 //!
 //! let workspace = Workspace::generate(&Options { calls: 5_000, ..Options::default() });
 //! let server = Server::start(workspace.clone(), Settings::default())?;

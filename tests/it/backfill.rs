@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::lake::{Ledger, Store};
-use clari_lake::manifest::Purpose;
-use clari_lake::quota::{FreePlaces, GivenBack, Limits, Unsent, week_of};
-use clari_lake::report::Report;
-use clari_lake::simulator::Options;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::lake::{Ledger, Store};
+use clari_lake::internals::manifest::Purpose;
+use clari_lake::internals::quota::{FreePlaces, GivenBack, Limits, Unsent, week_of};
+use clari_lake::internals::report::Report;
+use clari_lake::internals::simulator::Options;
 
 use crate::support::{Run, Site, small};
 

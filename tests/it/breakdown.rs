@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::{Finding, Store};
-use clari_lake::verify::verify;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::{Finding, Store};
+use clari_lake::internals::verify::verify;
 
 use crate::support::Site;
 

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use clari_lake::changes::{Changes, Point, changes};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::ErrorKind;
-use clari_lake::lake::Store;
-use clari_lake::report::Report;
-use clari_lake::simulator::Table;
-use clari_lake::verify::verify;
+use clari_lake::internals::changes::{Changes, Point, changes};
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::report::Report;
+use clari_lake::internals::simulator::Table;
+use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
 use crate::support::{Site, at, small};

@@ -2,7 +2,7 @@
 //! marked as gone only when it is (P11).
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::simulator::{Fault, Options, Workspace};
+use clari_lake::internals::simulator::{Fault, Options, Workspace};
 use serde_json::json;
 
 use crate::support::{Run, Site, small};
@@ -193,7 +193,7 @@ fn p11_with_drop_a_deleted_call_is_taken_out_and_comes_back_only_if_the_source_h
     let report = run(&site).at(later).dropping_deletes().complete();
     let gone = |table: &str| site.lake.rows(table).iter().all(|row| row.record["id"] != call);
     assert!(gone("calls") && gone("call_details"));
-    let deleted = |report: &clari_lake::report::Report| {
+    let deleted = |report: &clari_lake::internals::report::Report| {
         report.endpoints.iter().map(|it| it.deleted).collect::<Vec<_>>()
     };
     assert_eq!(deleted(&report), [1, 1], "the report counts it in both tables");

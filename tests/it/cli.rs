@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use clari_lake::simulator::{Options, Server, Settings, Workspace};
+use clari_lake::internals::simulator::{Options, Server, Settings, Workspace};
 use serde_json::Value;
 
 use crate::support::{Assert, Lake, SALT, Site, clari_lake, now, small};

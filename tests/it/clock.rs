@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::fetch::{Exchanged, Get, Severed, Transport};
-use clari_lake::lake::Store;
-use clari_lake::report::Report;
-use clari_lake::simulator::{Api, Settings, Table, Workspace};
-use clari_lake::verify::verify;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::fetch::{Exchanged, Get, Severed, Transport};
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::report::Report;
+use clari_lake::internals::simulator::{Api, Settings, Table, Workspace};
+use clari_lake::internals::verify::verify;
 use serde_json::json;
 
 use crate::support::{

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::DataType;
 use chrono::TimeDelta;
-use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::Result;
-use clari_lake::evolve::{Evolution, evolve};
-use clari_lake::lake::{Breakdown, Store, Wanted, schema_changes};
-use clari_lake::report::Report;
-use clari_lake::verify::verify;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::Result;
+use clari_lake::internals::evolve::{Evolution, evolve};
+use clari_lake::internals::lake::{Breakdown, Store, Wanted, schema_changes};
+use clari_lake::internals::report::Report;
+use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
 use crate::support::{Canned, Lake, Run, Site, now};

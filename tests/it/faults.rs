@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clari_lake::clock::Clock;
-use clari_lake::fetch::Get;
-use clari_lake::report::Outcome;
-use clari_lake::simulator::{Api, Fault, Faults, Options, Server, Settings};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::fetch::Get;
+use clari_lake::internals::report::Outcome;
+use clari_lake::internals::simulator::{Api, Fault, Faults, Options, Server, Settings};
 use serde_json::json;
 
 use crate::support::{Run, Site, received, small};

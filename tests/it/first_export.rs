@@ -5,11 +5,11 @@ use std::fs;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::Store;
-use clari_lake::manifest::Granularity;
-use clari_lake::simulator::Options;
-use clari_lake::verify::{rebuild, verify};
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::simulator::Options;
+use clari_lake::internals::verify::{rebuild, verify};
 use serde_json::{Value, json};
 
 use crate::support::{Bucket, Canned, Lake, Run, Site, at, small};

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use clari_lake::clock::Clock;
-use clari_lake::decode::Origin;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::forget::{Oblivion, Subjects, forget, preview};
-use clari_lake::lake::{self, Breakdown, Change, Snapshot, Store};
-use clari_lake::manifest::Granularity;
-use clari_lake::secret::Salt;
-use clari_lake::simulator::Options;
-use clari_lake::verify::{rebuild, verify};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::decode::Origin;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::forget::{Oblivion, Subjects, forget, preview};
+use clari_lake::internals::lake::{self, Breakdown, Change, Snapshot, Store};
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::secret::Salt;
+use clari_lake::internals::simulator::Options;
+use clari_lake::internals::verify::{rebuild, verify};
 use serde_json::{Value, json};
 
 use crate::support::{Bucket, Canned, Lake, Run, SALT, Site, now, small};

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::ErrorKind;
-use clari_lake::lake::Store;
-use clari_lake::simulator::Options;
-use clari_lake::verify::verify;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::simulator::Options;
+use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
 use crate::support::{Site, small};

@@ -1,7 +1,7 @@
 //! P4 idempotent: a run that finds nothing new leaves every byte as it was.
 
 use chrono::TimeDelta;
-use clari_lake::simulator::{Options, Table};
+use clari_lake::internals::simulator::{Options, Table};
 
 use crate::support::{Site, small};
 

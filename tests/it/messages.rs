@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clari_lake::simulator::Settings;
+use clari_lake::internals::simulator::Settings;
 use serde_json::{Value, json};
 
 use crate::support::{self, Canned, Lake, Site, small};

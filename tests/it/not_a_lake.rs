@@ -6,15 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clari_lake::check::Verdict;
-use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::ErrorKind;
-use clari_lake::evolve::evolve;
-use clari_lake::forget::{Subjects, forget};
-use clari_lake::lake::{Store, Wanted};
-use clari_lake::manifest::Granularity;
-use clari_lake::verify::rebuild;
+use clari_lake::internals::check::Verdict;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::evolve::evolve;
+use clari_lake::internals::forget::{Subjects, forget};
+use clari_lake::internals::lake::{Store, Wanted};
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::verify::rebuild;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 

@@ -1,7 +1,7 @@
 //! What a lake must not hold: fields that rules take out, what people said, and what is forgotten.
 //! Every byte below the lake is read, and every value of every Parquet file.
 
-use clari_lake::secret::Salt;
+use clari_lake::internals::secret::Salt;
 use serde_json::{Value, json};
 
 use crate::support::{Canned, Lake, Run, SALT, Site, now, small};
@@ -86,7 +86,8 @@ fn what_rules_take_out_never_reaches_the_lake() {
 #[test]
 fn a_new_rule_rewrites_what_is_listed_again() {
     let site = Site::exported();
-    let email = site.workspace.rows(clari_lake::simulator::Table::Users)[0]["email"].clone();
+    let email =
+        site.workspace.rows(clari_lake::internals::simulator::Table::Users)[0]["email"].clone();
     let email = email.as_str().unwrap();
     let calls = "[columns]\nusers.userEmail = \"hash\"\njoinedParticipants.email = \"hash\"\n";
     assert!(!site.lake.files_with("calls", email).is_empty());

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::fetch::{Exchanged, Get, Severed, Stop, Transport};
-use clari_lake::lake::{Ledger, Store};
-use clari_lake::manifest::Purpose;
-use clari_lake::quota::{Claim, Limits, Unsent};
-use clari_lake::simulator::{Api, Options, Settings, Workspace};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::fetch::{Exchanged, Get, Severed, Stop, Transport};
+use clari_lake::internals::lake::{Ledger, Store};
+use clari_lake::internals::manifest::Purpose;
+use clari_lake::internals::quota::{Claim, Limits, Unsent};
+use clari_lake::internals::simulator::{Api, Options, Settings, Workspace};
 
 use crate::support::{Lake, Run, at, received, small};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use clari_lake::report::{Answers, Metrics, Report};
-use clari_lake::simulator::{Faults, Options, Settings};
+use clari_lake::internals::report::{Answers, Metrics, Report};
+use clari_lake::internals::simulator::{Faults, Options, Settings};
 use serde_json::{Value, json};
 
 use crate::support::{JsonSchema, Site, small};

@@ -1,7 +1,7 @@
 //! P7 the quota is sacred, P8 only GET: what was asked, by the simulator's own ledger.
 
-use clari_lake::error::ErrorKind;
-use clari_lake::simulator::{Options, Settings};
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::simulator::{Options, Settings};
 use serde_json::{Value, json};
 
 use crate::support::{Canned, Lake, Run, Site, now, small};

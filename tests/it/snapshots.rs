@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::Store;
-use clari_lake::report::Report;
-use clari_lake::verify::{accept_loss, verify};
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::report::Report;
+use clari_lake::internals::verify::{accept_loss, verify};
 use serde_json::{Value, json};
 
 use crate::support::{Canned, Lake, Run, now};

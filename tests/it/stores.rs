@@ -4,16 +4,16 @@
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::check::{Check, Verdict};
-use clari_lake::clock::Clock;
-use clari_lake::config::Conditional;
-use clari_lake::doctor;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::ErrorKind;
-use clari_lake::fetch::{Client, ClientSettings, Stop};
-use clari_lake::secret::Credentials;
-use clari_lake::simulator::{Options, Settings};
-use clari_lake::verify::verify;
+use clari_lake::internals::check::{Check, Verdict};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::config::Conditional;
+use clari_lake::internals::doctor;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::fetch::{Client, ClientSettings, Stop};
+use clari_lake::internals::secret::Credentials;
+use clari_lake::internals::simulator::{Options, Settings};
+use clari_lake::internals::verify::verify;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 

@@ -7,12 +7,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use clari_lake::clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::ErrorKind;
-use clari_lake::lake::Store;
-use clari_lake::manifest::Granularity;
-use clari_lake::verify::{Verification, rebuild, verify};
+use clari_lake::internals::clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::verify::{Verification, rebuild, verify};
 
 use crate::support::{Lake, Site, small};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::simulator::{BeyondCap, Options, Settings, Table};
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::simulator::{BeyondCap, Options, Settings, Table};
 use serde_json::{Value, json};
 
 use crate::support::{Row, Site, assert_same, at, get, normal, now, small};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use clari_lake::commit_plan::Mark;
-use clari_lake::decode::Origin;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::{self, Change, Snapshot, Store};
+use clari_lake::internals::commit_plan::Mark;
+use clari_lake::internals::decode::Origin;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::{self, Change, Snapshot, Store};
 
 use crate::support::Lake;
 

@@ -1,6 +1,6 @@
 //! Files that are wrong: each is one clear error with its place, before anything is asked.
 
-use clari_lake::endpoint::Catalogue;
+use clari_lake::internals::endpoint::Catalogue;
 
 use crate::support::JsonSchema;
 

@@ -13,10 +13,10 @@ mod values;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::Store;
-use clari_lake::report::Report;
-use clari_lake::verify::verify;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::report::Report;
+use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
 use crate::support::{Canned, Lake, Row, Run, at};

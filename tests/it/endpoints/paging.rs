@@ -1,6 +1,6 @@
 //! Each style of paging: whole, again, and against servers that would lead astray.
 
-use clari_lake::report::Report;
+use clari_lake::internals::report::Report;
 use serde_json::{Value, json};
 
 use super::{Target, Trial, between, file, hourly, slice};

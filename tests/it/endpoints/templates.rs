@@ -1,8 +1,8 @@
 //! The thirteen templates of the commercial connector, by name: what can be said of each.
 
 use chrono::TimeDelta;
-use clari_lake::endpoint::{Catalogue, Driver, Endpoint};
-use clari_lake::fetch::{first_page, request};
+use clari_lake::internals::endpoint::{Catalogue, Driver, Endpoint};
+use clari_lake::internals::fetch::{first_page, request};
 use serde_json::{Value, json};
 
 use crate::support::{Canned, Lake, Run, Site, at, small};
@@ -38,8 +38,10 @@ fn changed(name: &str, text: &str) -> Endpoint {
 
 fn asked(endpoint: &Endpoint) -> (String, Vec<(String, String)>) {
     let first = first_page(endpoint, &endpoint.paging, at("2026-11-23T12:00:00Z"), None);
-    let request =
-        request(endpoint, &clari_lake::fetch::Asked { parent: Some(Driver::of("p1")), ..first });
+    let request = request(
+        endpoint,
+        &clari_lake::internals::fetch::Asked { parent: Some(Driver::of("p1")), ..first },
+    );
     (request.path, request.query)
 }
 

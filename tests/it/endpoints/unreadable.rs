@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::Store;
-use clari_lake::report::{Problem, Report};
-use clari_lake::verify::verify;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::report::{Problem, Report};
+use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
 use super::{Target, Trial, file, slice};

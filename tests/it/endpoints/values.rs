@@ -5,13 +5,13 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::evolve::evolve;
-use clari_lake::forget::{Subjects, forget};
-use clari_lake::lake::{Store, Wanted};
-use clari_lake::report::EndpointReport;
-use clari_lake::verify::verify;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::evolve::evolve;
+use clari_lake::internals::forget::{Subjects, forget};
+use clari_lake::internals::lake::{Store, Wanted};
+use clari_lake::internals::report::EndpointReport;
+use clari_lake::internals::verify::verify;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn batches(path: &std::path::Path) -> Vec<RecordBatch> {
     reader.map(Result::unwrap).collect()
 }
 
-fn only(report: &clari_lake::report::Report) -> &EndpointReport {
+fn only(report: &clari_lake::internals::report::Report) -> &EndpointReport {
     &report.endpoints[0]
 }
 
@@ -93,7 +93,8 @@ fn verify_parses_extra_json() {
     let store = Arc::new(Store::open(&trial.lake.location()).unwrap());
     let catalogue = Catalogue::built_in().unwrap().with_file("odd", &file).unwrap();
     let findings = verify(&store, &catalogue).unwrap().findings;
-    let is_it = |it: &clari_lake::lake::Finding| it.message.contains("extra_json of 1 rows");
+    let is_it =
+        |it: &clari_lake::internals::lake::Finding| it.message.contains("extra_json of 1 rows");
     assert!(findings.iter().any(is_it), "{findings:#?}");
 }
 

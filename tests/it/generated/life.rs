@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::{Error, ErrorKind};
-use clari_lake::fetch::Stop;
-use clari_lake::lake::{Ledger, Observer as Hook, Store};
-use clari_lake::manifest::Manifest;
-use clari_lake::quota::Limits;
-use clari_lake::report::{Outcome, Report};
-use clari_lake::verify::{accept_loss, verify};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::{Error, ErrorKind};
+use clari_lake::internals::fetch::Stop;
+use clari_lake::internals::lake::{Ledger, Observer as Hook, Store};
+use clari_lake::internals::manifest::Manifest;
+use clari_lake::internals::quota::Limits;
+use clari_lake::internals::report::{Outcome, Report};
+use clari_lake::internals::verify::{accept_loss, verify};
 use fastrand::Rng;
 use proptest::test_runner::TestCaseError;
 

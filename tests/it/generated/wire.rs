@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::fetch::{Break, Exchanged, Get, Severed, Transport};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::fetch::{Break, Exchanged, Get, Severed, Transport};
 use fastrand::Rng;
 use serde_json::{Value, json};
 

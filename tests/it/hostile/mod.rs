@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use clari_lake::clock::Clock;
-use clari_lake::report::Report;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::report::Report;
 use serde_json::Value;
 
 use self::server::{Server, Style};

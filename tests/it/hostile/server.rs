@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::DateTime;
-use clari_lake::fetch::{Exchanged, Get, Severed, Transport};
+use clari_lake::internals::fetch::{Exchanged, Get, Severed, Transport};
 use fastrand::Rng;
 use serde_json::{Value, json};
 

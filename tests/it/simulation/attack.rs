@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use clari_lake::fetch::Stop;
+use clari_lake::internals::fetch::Stop;
 use fastrand::Rng;
 
 /// What befalls a run.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::error::ErrorKind;
-use clari_lake::fetch::Stop;
-use clari_lake::lake::Store;
-use clari_lake::simulator::{BeyondCap, Faults, Options, Settings, Table, Workspace};
-use clari_lake::verify::verify;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::error::ErrorKind;
+use clari_lake::internals::fetch::Stop;
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::simulator::{BeyondCap, Faults, Options, Settings, Table, Workspace};
+use clari_lake::internals::verify::verify;
 use fastrand::Rng;
 
 use super::attack::Blow;

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::fetch::{Break, Exchanged, Get, Severed, Transport};
-use clari_lake::simulator::{Api, Fault, Settings, Workspace};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::fetch::{Break, Exchanged, Get, Severed, Transport};
+use clari_lake::internals::simulator::{Api, Fault, Settings, Workspace};
 use fastrand::Rng;
 
 use crate::support::received;

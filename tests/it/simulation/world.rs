@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::simulator::{Table, Workspace};
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::simulator::{Table, Workspace};
 use fastrand::Rng;
 use serde_json::{Value, json};
 

@@ -74,6 +74,7 @@ impl JsonSchema {
     ) -> bool {
         let (number, text, list) = (value.as_f64(), value.as_str(), value.as_array());
         let bound = rule.as_f64();
+        let least = rule.as_u64().map_or(0, |least| usize::try_from(least).unwrap());
         match keyword {
             "type" => rule.as_array().map_or_else(
                 || is_of(rule, value),
@@ -83,8 +84,8 @@ impl JsonSchema {
             "const" => rule == value,
             "minimum" => number.is_none_or(|number| number >= bound.unwrap()),
             "maximum" => number.is_none_or(|number| number <= bound.unwrap()),
-            "minLength" => text.is_none_or(|text| text.chars().count() as f64 >= bound.unwrap()),
-            "minItems" => list.is_none_or(|list| list.len() as f64 >= bound.unwrap()),
+            "minLength" => text.is_none_or(|text| text.chars().count() >= least),
+            "minItems" => list.is_none_or(|list| list.len() >= least),
             "uniqueItems" => list.is_none_or(|list| {
                 list.iter().enumerate().all(|(at, item)| !list[..at].contains(item))
             }),
@@ -108,8 +109,16 @@ impl JsonSchema {
                 let next = if self.accepts(rule, value) { "then" } else { "else" };
                 rules.get(next).is_none_or(|schema| self.accepts(schema, value))
             }
-            "properties" | "additionalProperties" | "items" | "then" | "else" => true,
-            "$defs" | "$id" | "$schema" | "default" | "description" | "examples" | "format"
+            "properties"
+            | "additionalProperties"
+            | "items"
+            | "then"
+            | "else"
+            | "$defs"
+            | "$schema"
+            | "description"
+            | "examples"
+            | "format"
             | "title" => true,
             _ => panic!("the keyword `{keyword}` is not known here"),
         }

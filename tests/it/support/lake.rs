@@ -11,8 +11,8 @@ use arrow::datatypes::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use clari_lake::lake::{Store, newest_manifest};
-use clari_lake::manifest::Manifest;
+use clari_lake::internals::lake::{Store, newest_manifest};
+use clari_lake::internals::manifest::Manifest;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use clari_lake::simulator::Settings;
+use clari_lake::internals::simulator::Settings;
 use serde_json::Value;
 
 /// The body of the reply to a GET.

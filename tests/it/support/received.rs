@@ -1,7 +1,7 @@
 //! A request of the exporter's, as a server gets it.
 
 use bytes::Bytes;
-use clari_lake::fetch::Get;
+use clari_lake::internals::fetch::Get;
 
 /// What a server sees of a request.
 pub(crate) fn received(get: Get) -> http::Request<Bytes> {

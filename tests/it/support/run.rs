@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::clock::Clock;
-use clari_lake::config::{Conditional, Deletes, FullRelist};
-use clari_lake::endpoint::{Catalogue, Paging};
-use clari_lake::error::Error;
-use clari_lake::fetch::{ClientSettings, Stop, Transport};
-use clari_lake::lake::{Breakdown, Observer, Store};
-use clari_lake::library::{Client, Lake};
-use clari_lake::manifest::Granularity;
-use clari_lake::plan::RunSettings;
-use clari_lake::quota::Limits;
-use clari_lake::report::Report;
-use clari_lake::retry::RetryPolicy;
-use clari_lake::secret::{Credentials, Salt};
-use clari_lake::simulator::Settings;
-use clari_lake::window::Window;
+use clari_lake::internals::clock::Clock;
+use clari_lake::internals::config::{Conditional, Deletes, FullRelist};
+use clari_lake::internals::endpoint::{Catalogue, Paging};
+use clari_lake::internals::error::Error;
+use clari_lake::internals::fetch::{ClientSettings, Stop, Transport};
+use clari_lake::internals::lake::{Breakdown, Observer, Store};
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::plan::RunSettings;
+use clari_lake::internals::quota::Limits;
+use clari_lake::internals::report::Report;
+use clari_lake::internals::retry::RetryPolicy;
+use clari_lake::internals::secret::{Credentials, Salt};
+use clari_lake::internals::simulator::Settings;
+use clari_lake::internals::window::Window;
+use clari_lake::{Client, Lake};
 
 use super::Bucket;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use clari_lake::simulator::{Options, Server, Settings, Table, Workspace};
+use clari_lake::internals::simulator::{Options, Server, Settings, Table, Workspace};
 use serde_json::{Value, json};
 
 use super::json::{difference, micros, normal};
