@@ -305,6 +305,14 @@ impl Remote {
         }
     }
 
+    /// As if this process had slept for longer than its lease lasts.
+    #[cfg(test)]
+    pub(super) fn oversleep(&self) {
+        if let Some((lease, _)) = &*self.lease() {
+            lease.oversleep();
+        }
+    }
+
     fn lease(&self) -> MutexGuard<'_, Option<(Lease, Terms)>> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
