@@ -14,6 +14,7 @@ mod breakdown;
 mod changes;
 mod cli;
 mod clock;
+mod copying;
 mod crash;
 mod endpoints;
 mod evolve;
