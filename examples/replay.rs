@@ -4,9 +4,9 @@
 //! cargo run --release --example replay -- call_details details.ndjson LAKE
 //! ```
 //!
-//! The file holds a record a line, of `calls` or `call_details`; the lake is a new folder. Without
-//! either, the calls of a made-up workspace go into a lake that is thrown away. They go
-//! the way of an export: replies are decoded a few at a time, what is new is kept until it is much,
+//! The file holds a record a line, of `calls` or `call_details`; the lake is a new folder, or one that
+//! an earlier replay made. With `--by-month` a new one has a partition for each month. Without any,
+//! the calls of a made-up workspace go into a lake that is thrown away. They go the way of an export: replies are decoded a few at a time, what is new is kept until it is much,
 //! and is then merged into the partitions of its days and committed.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "here is where it is used")]
@@ -22,6 +22,7 @@ use chrono::Utc;
 use clari_lake::internals::decode::{Origin, RecordDecoder};
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::lake::{Change, Lake, Snapshot, Store};
+use clari_lake::internals::manifest::Granularity;
 use clari_lake::internals::simulator::{Options, Workspace};
 
 /// As many replies are decoded at once as an export decodes.
@@ -35,9 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     clari_lake::internals::allocator::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
-        [endpoint, file, lake] => replay(endpoint, Path::new(file), lake),
+        [endpoint, file, lake] => replay(endpoint, Path::new(file), lake, Granularity::Day),
+        [endpoint, file, lake, by] if by == "--by-month" => {
+            replay(endpoint, Path::new(file), lake, Granularity::Month)
+        }
         [] => replay_made_up(),
-        _ => Err("usage: replay [calls|call_details NDJSON LAKE]".into()),
+        _ => Err("usage: replay [calls|call_details NDJSON LAKE [--by-month]]".into()),
     }
 }
 
@@ -48,11 +52,16 @@ fn replay_made_up() -> Result<(), Box<dyn Error>> {
     let calls = Workspace::generate(&Options::default()).calls();
     let lines: Vec<String> = calls.iter().map(ToString::to_string).collect();
     std::fs::write(&file, lines.join("\n"))?;
-    replay("calls", &file, &folder.path().join("lake").to_string_lossy())
+    replay("calls", &file, &folder.path().join("lake").to_string_lossy(), Granularity::Day)
 }
 
-fn replay(endpoint: &str, file: &Path, lake: &str) -> Result<(), Box<dyn Error>> {
-    let mut replay = Replay::open(endpoint, lake)?;
+fn replay(
+    endpoint: &str,
+    file: &Path,
+    lake: &str,
+    granularity: Granularity,
+) -> Result<(), Box<dyn Error>> {
+    let mut replay = Replay::open(endpoint, lake, granularity)?;
     let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
     let (begin, end): (&[u8], &[u8]) =
         if replay.page == 1 { (b"{\"call\":", b"}") } else { (b"{\"calls\":[", b"]}") };
@@ -80,26 +89,32 @@ struct Replay {
     decoder: RecordDecoder,
     /// How many records a reply holds.
     page: usize,
+    /// When all of it is taken to be requested.
+    fetched_at: i64,
     replies: Vec<(Bytes, Origin)>,
     change: Change,
     bytes: usize,
 }
 
 impl Replay {
-    fn open(endpoint: &str, lake: &str) -> Result<Self, Box<dyn Error>> {
+    fn open(endpoint: &str, lake: &str, granularity: Granularity) -> Result<Self, Box<dyn Error>> {
         let catalogue = Arc::new(Catalogue::built_in()?);
         let page = if catalogue.find(endpoint)?.parent.is_some() { 1 } else { PAGE };
         let store = Arc::new(Store::open(lake)?);
-        let table = Lake::new(&store, &catalogue, "replay").table(endpoint)?;
+        let table = Lake::new(&store, &catalogue, "replay")
+            .with_granularity(granularity)
+            .table(endpoint)?;
         let snapshot = table.open(Utc::now())?;
         let decoder = snapshot.decoder()?;
         let (replies, change) = (Vec::new(), Change::default());
-        Ok(Self { snapshot, decoder, page, replies, change, bytes: 0 })
+        let fetched_at = Utc::now().timestamp_micros();
+        Ok(Self { snapshot, decoder, page, fetched_at, replies, change, bytes: 0 })
     }
 
     /// A reply, as the API would send it.
     fn reply(&mut self, body: Vec<u8>) -> Result<(), Box<dyn Error>> {
-        self.replies.push((body.into(), Origin { fetched_at: 1, ..Origin::default() }));
+        self.replies
+            .push((body.into(), Origin { fetched_at: self.fetched_at, ..Origin::default() }));
         let bytes: usize = self.replies.iter().map(|(body, _)| body.len()).sum();
         if bytes >= BATCH_BYTES { self.decode() } else { Ok(()) }
     }

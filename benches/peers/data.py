@@ -1,10 +1,15 @@
 """Makes calls and their details: DIR/calls.ndjson and DIR/details.ndjson, a record a line.
 
-    data.py DIR CALLS TURNS
+    data.py DIR CALLS TURNS [talk|rich|lists]
 
 Equal arguments give equal files, but for the dates: the calls are of the 30 days before today. The
 text is a walk over a vocabulary in which some words follow others, which zstd takes to about a third,
 as it does with transcripts.
+
+talk   transcripts in plain English letters
+rich   other scripts and escapes, annotations in most turns, a turn of 50 KB in a hundred calls, a
+       summary of 1 MB in a thousand
+lists  no details; calls with many columns, of which each call has few
 """
 
 import datetime
@@ -105,17 +110,55 @@ def details(call, turns):
     }
 
 
-def main(folder, count, turns):
+FOREIGN = [*"äöüßéèñçø", "über", "façade", "mañana", "会議", "通話", "звонок", "встреча", "🙂", "\u201c", "\u2019"]
+
+
+def enriched(call, turns):
+    """Details as of calls in many languages, with what an analysis adds to each turn."""
+    it = details(call, turns)
+    for turn in it["transcript"]:
+        said = turn["text"].split(" ")
+        for at in range(0, len(said), 9):
+            said[at] = random.choice(FOREIGN)
+        turn["text"] = " ".join(said)
+        if random.random() < 0.7:
+            labels = random.sample(["question", "objection", "pricing", "next_step"], random.randint(1, 3))
+            turn["annotations"] = [{"label": label, "phrase": turn["text"][:60], "score": round(random.random(), 3),
+                                    "spans": [random.randint(0, 40), random.randint(41, 80)]} for label in labels]
+    if random.random() < 0.01:
+        it["transcript"][0]["text"] = text(9_000)
+    if random.random() < 0.001:
+        it["summary"]["full_summary"] = text(180_000)
+    return it
+
+
+CUSTOM = [f"custom_{name}" for name in VOCABULARY[:150]]
+
+
+def sparse(call):
+    """A call with a few of many fields that a workspace has added."""
+    added = {}
+    for name in random.sample(CUSTOM, random.randint(0, 9)):
+        kind = CUSTOM.index(name) % 4
+        added[name] = [text(2), random.randint(0, 10**6), random.random() < 0.5, {"value": text(1), "rank": 1}][kind]
+    return call | added
+
+
+def main(folder, count, turns, shape="talk"):
     folder = pathlib.Path(folder)
+    made = {"talk": details, "rich": enriched, "lists": None}[shape]
     today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     span = DAYS * 86_400_000 - 1
     # The first day of thirty is that of an export which begins today, at whatever hour.
     instants = sorted(random.randint(1, span) for _ in range(count))
+    line = lambda it, ascii=True: json.dumps(it, separators=(",", ":"), ensure_ascii=ascii) + "\n"
     with (folder / "calls.ndjson").open("w") as calls, (folder / "details.ndjson").open("w") as all_details:
-        for at in instants:
+        for number, at in enumerate(instants):
             it = call(today - datetime.timedelta(days=DAYS) + datetime.timedelta(milliseconds=at))
-            calls.write(json.dumps(it, separators=(",", ":")) + "\n")
-            all_details.write(json.dumps(details(it, turns), separators=(",", ":")) + "\n")
+            calls.write(line(it if made else sparse(it)))
+            if made:
+                # Half of the servers escape what is not ASCII.
+                all_details.write(line(made(it, turns), number % 2 == 0))
 
 
-main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

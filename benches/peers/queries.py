@@ -2,7 +2,8 @@
 
     queries.py READER CALLS DETAILS DAY ID
 
-CALLS and DETAILS are what DuckDB's read_parquet takes. It prints, as JSON, the best time of each
+CALLS and DETAILS are what DuckDB's read_parquet takes; without details, DETAILS is empty and what is
+asked of them is left out. It prints, as JSON, the best time of each
 question in milliseconds, and the answers.
 """
 
@@ -42,6 +43,9 @@ questions = {
     "text search": f"select count(*), count(distinct id) from {words['turns']} where text like '%aa%ee%'",
     "all text": f"select count(*), sum(length(text)) from {words['turns']}",
 }
+
+if not details:
+    questions = {name: questions[name] for name in ("one day", "one column")}
 
 connection = duckdb.connect(config={"threads": 1})
 times, answers = {}, {}

@@ -17,11 +17,14 @@ LATENCY = int(sys.argv[2]) / 1000 if len(sys.argv) > 2 else 0
 
 
 def load(folder):
-    calls = pathlib.Path(folder, "calls.ndjson").read_bytes().splitlines()
-    details = pathlib.Path(folder, "details.ndjson").read_bytes().splitlines()
-    times = [json.loads(line)["time"] for line in calls]
-    ids = [json.loads(line)["id"] for line in calls]
-    return times, calls, dict(zip(ids, details))
+    """The calls by time, whatever their order in the file."""
+    def lines(name):
+        path = pathlib.Path(folder, f"{name}.ndjson")
+        return path.read_bytes().splitlines() if path.exists() else []
+
+    calls = sorted(((json.loads(line)["time"], line) for line in lines("calls")), key=lambda it: it[0])
+    details = {json.loads(line)["id"]: line for line in lines("details")}
+    return [time for time, _ in calls], [line for _, line in calls], details
 
 
 TIMES, CALLS, DETAILS = load(sys.argv[1])

@@ -7,12 +7,12 @@
 use arrow::array::{AsArray, StringArray};
 use chrono::{DateTime, Utc};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::statistics::Statistics;
 
 use super::commit::Committed;
 use super::handle::Table;
 use super::store::Object;
+use super::table::existing::Existing;
 use super::table::snapshot::Snapshot;
 use super::table::transaction::{Outcome, Transaction};
 use crate::commit_plan::{CommitPlan, PartitionRewrite};
@@ -181,21 +181,22 @@ pub(super) fn read_extra(
     object: Object,
     mut take: impl FnMut(&StringArray) -> Result<()>,
 ) -> Result<()> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
-    let leaves = builder.parquet_schema().columns();
-    let Some(leaf) = leaves.iter().position(|leaf| leaf.path().string() == EXTRA_JSON) else {
+    let existing = Existing::open(object)?;
+    let file = existing.metadata().file_metadata().schema_descr();
+    let Some(leaf) = file.columns().iter().position(|leaf| leaf.path().string() == EXTRA_JSON)
+    else {
         return Ok(());
     };
-    let groups = builder.metadata().row_groups().iter().enumerate().filter(|(_, group)| {
+    let mask = ProjectionMask::leaves(file, [leaf]);
+    for (number, group) in existing.metadata().row_groups().iter().enumerate() {
         let nulls = group.column(leaf).statistics().and_then(Statistics::null_count_opt);
-        nulls.is_none_or(|nulls| i64::try_from(nulls) != Ok(group.num_rows()))
-    });
-    let groups = groups.map(|(at, _)| at).collect();
-    let mask = ProjectionMask::leaves(builder.parquet_schema(), [leaf]);
-    for batch in builder.with_projection(mask).with_row_groups(groups).build()? {
-        let batch = batch?;
-        if let Some(texts) = batch.column(0).as_string_opt::<i32>() {
-            take(texts)?;
+        if nulls.is_some_and(|nulls| i64::try_from(nulls) == Ok(group.num_rows())) {
+            continue;
+        }
+        for batch in existing.batches_of(number..number + 1, mask.clone()) {
+            if let Some(texts) = batch?.column(0).as_string_opt::<i32>() {
+                take(texts)?;
+            }
         }
     }
     Ok(())

@@ -64,22 +64,27 @@ pub fn draft(address: &Address, reply: &Value, has_next_link: bool) -> Option<St
     if let Some(paging) = paging {
         text.push_str(&format!("\n[paging]\n{paging}"));
     }
-    let mut column = |name: &str, type_name: &str| {
+    text.push_str(&key_and_date_columns(&objects, &key.unwrap_or_default(), date));
+    Some(text)
+}
+
+/// The columns of the key, and of the field that dates the records.
+fn key_and_date_columns(
+    objects: &[&Map<String, Value>],
+    key: &[String],
+    date: Option<(String, &'static str)>,
+) -> String {
+    let column = |name: &str, type_name: &str| {
         let name = quoted(name);
-        text.push_str(&format!(
-            "\n[[column]]\nname = {name}\ntype = \"{type_name}\"\nconvert = true\n"
-        ));
+        format!("\n[[column]]\nname = {name}\ntype = \"{type_name}\"\nconvert = true\n")
     };
-    for name in key.iter().flatten() {
+    let of_key = key.iter().map(|name| {
         let is_whole = |it: &&Map<String, Value>| it.get(name).is_some_and(Value::is_i64);
         let is_number = !objects.is_empty() && objects.iter().all(is_whole);
-        column(name, if is_number { "int64" } else { "string" });
-    }
-    let is_key = |field: &String| key.iter().flatten().any(|name| name == field);
-    if let Some((field, type_name)) = date.filter(|(field, _)| !is_key(field)) {
-        column(&field, type_name);
-    }
-    Some(text)
+        column(name, if is_number { "int64" } else { "string" })
+    });
+    let of_date = date.filter(|(field, _)| !key.contains(field));
+    of_key.chain(of_date.map(|(field, type_name)| column(&field, type_name))).collect()
 }
 
 /// The likeliest place, unless that is but the reply around a list that happens to be empty.

@@ -15,6 +15,7 @@ mod by_hand;
 mod changes;
 mod cli;
 mod clock;
+mod copying;
 mod crash;
 mod endpoints;
 mod evolve;

@@ -159,6 +159,13 @@ impl Lease {
         }
     }
 
+    /// As if the process had slept for longer than the lease lasts, and renewed it right after.
+    #[cfg(test)]
+    pub(super) fn oversleep(&self) {
+        let mut state = lock(&self.state);
+        state.renewed = state.renewed.checked_sub(self.lasting).unwrap_or(state.renewed);
+    }
+
     /// Gives the lease back. Where that fails it runs out.
     pub(super) fn release(self, bridge: &Bridge, terms: &Terms) {
         self.stop_renewing();
@@ -166,6 +173,13 @@ impl Lease {
             let store = Arc::clone(&terms.store);
             let _ = bridge.wait(async move { store.delete(&Path::from(LEASE)).await });
         }
+    }
+}
+
+/// One that was lost is not renewed any more, or its former holder would wait for itself.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.stop_renewing();
     }
 }
 

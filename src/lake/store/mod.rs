@@ -9,6 +9,7 @@
 //! every write is one conditional PUT; a lease keeps writers from doing work that they would lose,
 //! and nothing depends on it.
 
+mod blocks;
 mod breakdown;
 mod bridge;
 mod examine;
@@ -440,7 +441,7 @@ impl Store {
     pub(crate) fn stage(&self) -> Result<Staged> {
         match &self.kind {
             Kind::Local(local) => local.stage(),
-            Kind::Remote(_) => Ok(Staged::in_memory()),
+            Kind::Remote(remote) => Ok(remote.stage()),
         }
     }
 

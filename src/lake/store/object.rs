@@ -8,10 +8,12 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use object_store::{PutPayload, PutPayloadMut};
+use bytes::Bytes;
+use object_store::PutPayload;
 use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
+
+use super::blocks::{Blocks, Gathering, Pool};
 
 /// What a store calls one version of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub(crate) struct Object {
 #[derive(Debug, Clone)]
 enum Body {
     File(Arc<File>, u64),
-    Bytes(Bytes),
+    Blocks(Blocks),
 }
 
 impl Object {
@@ -52,8 +54,21 @@ impl Object {
         Self { version, body: Body::File(Arc::new(file), length) }
     }
 
-    pub(super) fn of_bytes(bytes: Bytes, version: Version) -> Self {
-        Self { version, body: Body::Bytes(bytes) }
+    pub(super) fn of_blocks(blocks: Blocks, version: Version) -> Self {
+        Self { version, body: Body::Blocks(blocks) }
+    }
+
+    /// An object of these bytes.
+    #[cfg(test)]
+    pub(in crate::lake) fn of_bytes(bytes: Bytes) -> Self {
+        Self::of_blocks(bytes.into(), Version::default())
+    }
+
+    /// Gives back what was read before this place, where it is in memory; it is not read again.
+    pub(crate) fn release(&self, before: u64) {
+        if let Body::Blocks(blocks) = &self.body {
+            blocks.release(place(before));
+        }
     }
 
     /// Which version it is.
@@ -89,7 +104,7 @@ impl Length for Object {
     fn len(&self) -> u64 {
         match &self.body {
             Body::File(_, length) => *length,
-            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Blocks(blocks) => blocks.len() as u64,
         }
     }
 }
@@ -104,20 +119,20 @@ impl ChunkReader for Object {
                 file.seek(SeekFrom::Start(start))?;
                 Box::new(BufReader::new(file))
             }
-            Body::Bytes(bytes) => Box::new(bytes.slice(clamped(start, bytes.len())..).reader()),
+            Body::Blocks(blocks) => Box::new(blocks.reader(place(start))),
         })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         match &self.body {
             Body::File(file, _) => file.get_bytes(start, length),
-            Body::Bytes(bytes) => bytes.get_bytes(start, length),
+            Body::Blocks(blocks) => Ok(blocks.get(place(start), length)?),
         }
     }
 }
 
-fn clamped(start: u64, length: usize) -> usize {
-    usize::try_from(start).map_or(length, |start| start.min(length))
+fn place(at: u64) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
 }
 
 /// An object that was written.
@@ -137,7 +152,7 @@ pub(crate) struct Staged {
 
 pub(super) enum Sink {
     File(PathBuf, BufWriter<File>),
-    Memory(PutPayloadMut),
+    Memory(Gathering),
 }
 
 impl Staged {
@@ -146,9 +161,9 @@ impl Staged {
         Self { sink: Sink::File(path, file), hash: Sha256::new(), bytes: 0 }
     }
 
-    pub(super) fn in_memory() -> Self {
-        let payload = PutPayloadMut::new().with_block_size(1 << 20);
-        Self { sink: Sink::Memory(payload), hash: Sha256::new(), bytes: 0 }
+    pub(super) fn in_memory(pool: &Arc<Pool>) -> Self {
+        let gathering = Gathering::of(pool, u64::MAX);
+        Self { sink: Sink::Memory(gathering), hash: Sha256::new(), bytes: 0 }
     }
 
     /// The file that it is staged in, flushed, and what will be said of it.
@@ -166,7 +181,7 @@ impl Staged {
         let written =
             Written { bytes: self.bytes, etag: String::new(), sha256: hexadecimal(self.hash) };
         match self.sink {
-            Sink::Memory(payload) => Ok((payload.freeze(), written)),
+            Sink::Memory(gathering) => Ok((gathering.into_payload(), written)),
             Sink::File(..) => Err(io::Error::other("staged in a file")),
         }
     }
@@ -182,8 +197,8 @@ impl Write for Staged {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.sink {
             Sink::File(_, file) => file.write(bytes)?,
-            Sink::Memory(payload) => {
-                payload.extend_from_slice(bytes);
+            Sink::Memory(gathering) => {
+                gathering.add(bytes);
                 bytes.len()
             }
         };
@@ -216,7 +231,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
         let of_file = Object::of_file(file, content.len() as u64, Version::default());
-        [of_file, Object::of_bytes(Bytes::copy_from_slice(content), Version::default())]
+        [of_file, Object::of_bytes(Bytes::copy_from_slice(content))]
     }
 
     #[test]

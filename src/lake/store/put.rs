@@ -5,16 +5,19 @@
 //! without an end.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
-    Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    PutResult, UpdateVersion,
+    Error as StoreError, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, PutResult, UpdateVersion,
 };
 use tokio::time::Instant;
 
+use super::blocks::{Blocks, Gathering, Pool};
 use super::failure::{is_ambiguous, is_busy, is_cut_short};
 use super::object::{Version, plain};
 use crate::config::Conditional;
@@ -171,15 +174,39 @@ pub(super) async fn get(
     store: &dyn ObjectStore,
     path: &Path,
 ) -> Result<Option<(Bytes, Version)>, StoreError> {
-    insist(async || match store.get(path).await {
-        Ok(found) => {
-            let version = version_of(&found.meta);
-            Ok(Some((found.bytes().await?, version)))
-        }
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
+    insist(async || {
+        let Some(found) = opened(store, path).await? else { return Ok(None) };
+        let version = version_of(&found.meta);
+        Ok(Some((found.bytes().await?, version)))
     })
     .await
+}
+
+/// The same in blocks.
+pub(super) async fn get_blocks(
+    store: &dyn ObjectStore,
+    path: &Path,
+    pool: &Arc<Pool>,
+) -> Result<Option<(Blocks, Version)>, StoreError> {
+    insist(async || {
+        let Some(found) = opened(store, path).await? else { return Ok(None) };
+        let version = version_of(&found.meta);
+        let mut gathering = Gathering::of(pool, found.meta.size);
+        let mut stream = found.into_stream();
+        while let Some(bytes) = stream.try_next().await? {
+            gathering.add(&bytes);
+        }
+        Ok(Some((gathering.into_blocks(), version)))
+    })
+    .await
+}
+
+async fn opened(store: &dyn ObjectStore, path: &Path) -> Result<Option<GetResult>, StoreError> {
+    match store.get(path).await {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn head(store: &dyn ObjectStore, path: &Path) -> Result<Option<Version>, StoreError> {

@@ -16,6 +16,7 @@ use object_store::{
 };
 
 use super::Listed;
+use super::blocks::Pool;
 use super::bridge::Bridge;
 use super::failure::{Action, failed};
 use super::lease::{LASTING, LEASE, Lease, Terms};
@@ -32,6 +33,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Remote {
     bridge: Bridge,
     bucket: Bucket,
+    /// What objects are read into and written from.
+    pool: Arc<Pool>,
     conditional: Conditional,
     lasting: Duration,
     /// How conditions are put to the store, known from the first write on.
@@ -63,6 +66,7 @@ impl Remote {
         Ok(Self {
             bridge: Bridge::new()?,
             bucket,
+            pool: Arc::default(),
             conditional: Conditional::default(),
             lasting: LASTING,
             manner: OnceLock::new(),
@@ -144,8 +148,15 @@ impl Remote {
     }
 
     pub(super) fn object(&self, path: &str) -> Result<Option<Object>> {
-        let read = self.read(path)?;
-        Ok(read.map(|(bytes, version)| Object::of_bytes(bytes, version)))
+        let (store, at, pool) = (self.store(), key(path), Arc::clone(&self.pool));
+        let read = self.bridge.wait(async move { put::get_blocks(&*store, &at, &pool).await })?;
+        let read = read.map_err(|error| self.failed(Action::Read, path, &error))?;
+        Ok(read.map(|(blocks, version)| Object::of_blocks(blocks, version)))
+    }
+
+    /// Begins a new object.
+    pub(super) fn stage(&self) -> Staged {
+        Staged::in_memory(&self.pool)
     }
 
     pub(super) fn replace(
@@ -314,6 +325,14 @@ impl Remote {
     pub(super) fn stop_renewing(&self) {
         if let Some((lease, _)) = &*self.lease() {
             lease.stop_renewing();
+        }
+    }
+
+    /// As if this process had slept for longer than its lease lasts.
+    #[cfg(test)]
+    pub(super) fn oversleep(&self) {
+        if let Some((lease, _)) = &*self.lease() {
+            lease.oversleep();
         }
     }
 

@@ -214,6 +214,23 @@ fn a_lease_runs_out_and_its_holder_learns_of_it() {
     assert!(dead.replace(staged(&dead, b"dead"), "y", None).unwrap().is_some());
 }
 
+/// A process that slept for longer than its lease lasts takes a new one, and does not wait until
+/// it stops to renew the old one itself.
+#[test]
+fn a_holder_that_overslept_does_not_wait_for_itself() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lasting = Duration::from_millis(300);
+    let store = Store::on(memory, "memory").unwrap().with_lease(lasting);
+    let _lock = store.lock().unwrap();
+    store.hold().unwrap();
+    let Kind::Remote(remote) = &store.kind else { unreachable!() };
+    remote.oversleep();
+    let begun = std::time::Instant::now();
+    assert_eq!(store.replace(staged(&store, b"late"), "y", None).unwrap(), None);
+    assert!(begun.elapsed() < Duration::from_secs(5), "it waited {:?}", begun.elapsed());
+    assert!(store.replace(staged(&store, b"again"), "y", None).unwrap().is_some());
+}
+
 /// A process that was killed while it probed leaves an object, which does not stay for ever; what
 /// another process is at work with does.
 #[test]

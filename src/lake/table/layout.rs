@@ -10,7 +10,7 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Fields};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
+use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
@@ -20,9 +20,20 @@ use crate::error::Result;
 use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema};
 
 /// What a row group holds at most, encoded: small enough to read one transcript without the rest.
-const ROW_GROUP_BYTES: usize = 16 << 20;
+pub(in crate::lake) const ROW_GROUP_BYTES: usize = 16 << 20;
 /// And in rows.
-const ROW_GROUP_ROWS: usize = 100_000;
+pub(in crate::lake) const ROW_GROUP_ROWS: usize = 100_000;
+/// And in memory: what dictionaries make small is large again for whoever reads it.
+pub(in crate::lake) const ROW_GROUP_DECODED_BYTES: usize = 64 << 20;
+
+/// A row group that holds so much in memory ends with its day, so that later days leave it as it is.
+/// Encoded, that is some five to ten megabytes; smaller ones repeat so many dictionaries that the
+/// object gets larger by a tenth.
+pub(in crate::lake) const DAYS_DECODED_BYTES: usize = 24 << 20;
+
+/// The program that writes objects. One of another version may lay them out in another way.
+pub(in crate::lake) const CREATED_BY: &str =
+    concat!("clari-lake version ", env!("CARGO_PKG_VERSION"));
 
 /// Text this long on average gains nothing from a dictionary; these names hold such text.
 const LONG_TEXT: [&str; 7] =
@@ -65,16 +76,14 @@ impl Contents {
         }
     }
 
-    /// Adds the rows of an object, which is in the schema or in an older one.
-    pub(in crate::lake) fn add_object(&mut self, metadata: &ParquetMetaData, is_current: bool) {
+    /// Adds the rows of a row group, which is in the schema or in an older one.
+    pub(in crate::lake) fn add_group(&mut self, group: &RowGroupMetaData, is_current: bool) {
         self.is_open |= !is_current;
-        for group in metadata.row_groups().iter().filter(|_| is_current) {
-            for (at, column) in group.columns().iter().enumerate() {
-                // What was stored as it is held next to nothing.
-                let is_empty = column.compression() == Compression::UNCOMPRESSED;
-                let values = usize::try_from(column.num_values()).unwrap_or(usize::MAX);
-                self.add(at, Leaf { values, is_empty });
-            }
+        for (at, column) in group.columns().iter().enumerate().filter(|_| is_current) {
+            // What was stored as it is held next to nothing.
+            let is_empty = column.compression() == Compression::UNCOMPRESSED;
+            let values = usize::try_from(column.num_values()).unwrap_or(usize::MAX);
+            self.add(at, Leaf { values, is_empty });
         }
     }
 
@@ -122,7 +131,7 @@ pub(in crate::lake) fn properties(
     let columns = columns(schema.arrow().fields());
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_created_by(concat!("clari-lake version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -243,7 +252,7 @@ mod tests {
     use bytes::Bytes;
     use parquet::arrow::ArrowWriter;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use parquet::file::metadata::ColumnChunkMetaData;
+    use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
     use super::*;
     use crate::decode::{Origin, RecordDecoder};
@@ -343,7 +352,7 @@ mod tests {
         let written = write(&batch, &before);
         let again = |batch: &RecordBatch, is_current: bool| {
             let mut contents = Contents::default();
-            contents.add_object(&written, is_current);
+            contents.add_group(written.row_group(0), is_current);
             contents.add_batch(batch, batch.num_rows());
             write(batch, &contents)
         };

@@ -1,7 +1,8 @@
 //! Merging: a partition's rows and the new ones become its next version.
 //!
 //! Enters: the object as it is, the rows to put in, the keys to take out. Leaves: the next
-//! object, staged. Never here: the whole object in memory, or two rows of one key.
+//! object, staged; row groups that stay as they are, copied. Never here: the whole object in
+//! memory, or two rows of one key.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use arrow::array::{Date32Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::arrow::ProjectionMask;
 
+use super::existing::{BATCH_BYTES, Existing};
 use super::freeze::Growth;
+use super::groups::{self, Group, Step};
 use super::layout::Contents;
 use super::object::{self, RowOrder};
+use super::writer::ObjectWriter;
 use crate::decode::{Cleansed, Origin, RecordDecoder, Rows};
 use crate::endpoint::{Endpoint, Named, Parent, ParentField};
 use crate::error::Result;
@@ -26,8 +28,7 @@ use crate::row::RowFacts;
 use crate::schema::{DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON};
 use crate::window::day_of;
 
-/// About how much of an object is in memory at once, uncompressed.
-const BATCH_BYTES: i64 = 4 << 20;
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The rows of one batch that go to one partition. The batch is shared, not copied.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(in crate::lake) struct Merge<'a> {
     /// The day that the rows get that are there already, days since 1970: those of a snapshot that
     /// begins as a copy of an older one.
     pub(in crate::lake) day: Option<i32>,
+    /// Whether it holds a month's rows.
+    pub(in crate::lake) is_monthly: bool,
     /// The rows to put in, one per key, in the decoder's schema.
     pub(in crate::lake) selections: Vec<Selection>,
     /// The keys to take out, besides those that are put in.
@@ -56,22 +59,106 @@ pub(in crate::lake) struct Merge<'a> {
     pub(in crate::lake) marked: HashMap<Box<str>, Option<i64>>,
 }
 
-impl Merge<'_> {
+impl<'a> Merge<'a> {
+    /// Decides what is copied of the object and what is encoded.
+    pub(in crate::lake) fn plan(mut self, existing: Option<Existing>) -> Result<Planned<'a>> {
+        let new = NewRows::of(std::mem::take(&mut self.selections));
+        self.removed.extend(new.order.iter().map(|row| Box::from(row.key.as_str())));
+        let schema = self.decoder.schema().arrow();
+        let is_current =
+            existing.as_ref().is_some_and(|it| it.schema().fields() == schema.fields());
+        let groups = match &existing {
+            Some(existing) if self.day.is_none() && existing.can_be_copied(&schema) => {
+                let changes =
+                    |key: &str| self.removed.contains(key) || self.marked.contains_key(key);
+                existing.groups(self.endpoint, changes)?
+            }
+            Some(existing) => vec![Group::default(); existing.metadata().num_row_groups()],
+            None => Vec::new(),
+        };
+        let steps = groups::plan(&groups, &new.order);
+        Ok(Planned { merge: self, existing, is_current, new, steps, day: None })
+    }
+}
+
+/// The next version of one partition, of which it is known how it is written.
+pub(in crate::lake) struct Planned<'a> {
+    merge: Merge<'a>,
+    existing: Option<Existing>,
+    /// Whether the object has the table's schema.
+    is_current: bool,
+    new: NewRows,
+    steps: Vec<Step>,
+    /// The day of the row that was written last.
+    day: Option<i64>,
+}
+
+impl Planned<'_> {
+    /// What is known of the rows that are encoded.
+    pub(in crate::lake) fn contents(&self) -> Contents {
+        let mut contents = Contents::default();
+        let mut rows = vec![0; self.new.batches.len()];
+        self.new.places.iter().for_each(|(batch, _)| rows[*batch] += 1);
+        for (batch, rows) in self.new.batches.iter().zip(rows) {
+            contents.add_batch(batch, rows);
+        }
+        let encoded = self.steps.iter().filter_map(|step| match step {
+            Step::Encode { groups, .. } => Some(groups.clone()),
+            Step::Copy(_) => None,
+        });
+        for number in encoded.flatten() {
+            if let Some(existing) = &self.existing {
+                contents.add_group(existing.metadata().row_group(number), self.is_current);
+            }
+        }
+        contents
+    }
+
     /// Writes the next version; how many rows it has.
     pub(in crate::lake) fn write<W: Write + Send>(
         mut self,
-        existing: Option<Existing>,
-        writer: &mut ArrowWriter<W>,
+        writer: &mut ObjectWriter<W>,
     ) -> Result<u64> {
-        let mut new = NewRows::of(std::mem::take(&mut self.selections));
-        self.removed.extend(new.sorted.iter().map(|(row, _)| Box::from(row.key.as_str())));
         let mut count = 0;
-        if let Some(Existing { reader, is_current, .. }) = existing {
-            for batch in reader {
-                count += self.write_between(batch?, is_current, &mut new, writer)?;
-            }
+        for step in std::mem::take(&mut self.steps) {
+            count += match (step, &self.existing) {
+                (Step::Copy(number), Some(existing)) => {
+                    let copied = writer.copy(existing.object(), existing.metadata(), number)?;
+                    existing.release(number);
+                    copied
+                }
+                (Step::Encode { groups, new }, existing) => {
+                    let existing = existing.clone();
+                    let batches =
+                        existing.into_iter().flat_map(|it| it.last_batches_of(groups.clone()));
+                    self.encode(batches, new.end, writer)?
+                }
+                (Step::Copy(_), None) => 0,
+            };
         }
-        Ok(count + new.write_rest(writer)?)
+        Ok(count)
+    }
+
+    /// Encodes old rows without what was taken out, and new ones up to this.
+    fn encode<W: Write + Send>(
+        &mut self,
+        old: impl Iterator<Item = Result<RecordBatch>>,
+        end: usize,
+        writer: &mut ObjectWriter<W>,
+    ) -> Result<u64> {
+        let mut count = 0;
+        for batch in old {
+            count += self.write_between(batch?, writer)?;
+        }
+        while self.new.written < end {
+            let places = self.new.next_places(end);
+            count += places.len() as u64;
+            self.write_places(None, &places, writer)?;
+        }
+        // What is copied or encoded next follows other rules.
+        writer.end_group()?;
+        self.day = None;
+        Ok(count)
     }
 
     /// Writes a batch of the old object without what was taken out, and the new rows before its
@@ -79,36 +166,82 @@ impl Merge<'_> {
     fn write_between<W: Write + Send>(
         &mut self,
         batch: RecordBatch,
-        is_current: bool,
-        new: &mut NewRows,
-        writer: &mut ArrowWriter<W>,
+        writer: &mut ObjectWriter<W>,
     ) -> Result<u64> {
-        let batch = if is_current {
+        let merge = &mut self.merge;
+        let batch = if self.is_current {
             batch
         } else {
-            widen(&batch, self.partition, self.decoder)?.to_table()?
+            widen(&batch, merge.partition, merge.decoder)?.to_table()?
         };
-        let batch = self.date(batch)?;
-        let order = object::order(self.endpoint, &batch)?;
-        let batch = self.mark(batch, &order)?;
-        let mut places: Vec<(usize, usize)> = Vec::with_capacity(batch.num_rows());
+        let batch = merge.date(batch)?;
+        let order = object::order(merge.endpoint, &batch)?;
+        let batch = merge.mark(batch, &order)?;
+        let mut places: Vec<Place> = Vec::with_capacity(batch.num_rows());
         for (row, at) in order.iter().enumerate() {
-            while let Some((piece, next)) = new.next_before(at) {
-                places.push((piece + 1, next));
+            while let Some(place) = self.new.next_before(at) {
+                places.push(place);
             }
-            if !self.removed.contains(at.key.as_str()) {
-                places.push((0, row));
+            if !self.merge.removed.contains(at.key.as_str()) {
+                places.push(Place { batch: 0, row, time: at.time });
             }
         }
-        if !places.is_empty() {
-            let sources: Vec<_> = std::iter::once(&batch).chain(&new.batches).collect();
-            writer.write(&interleave_record_batch(&sources, &places)?)?;
-        }
+        self.write_places(Some(&batch), &places, writer)?;
         Ok(places.len() as u64)
+    }
+
+    /// Writes rows. In a month's object a row group ends with a day, if it is large enough.
+    fn write_places<W: Write + Send>(
+        &mut self,
+        old: Option<&RecordBatch>,
+        places: &[Place],
+        writer: &mut ObjectWriter<W>,
+    ) -> Result<()> {
+        let none = RecordBatch::new_empty(SchemaRef::clone(writer.schema()));
+        let sources: Vec<_> =
+            std::iter::once(old.unwrap_or(&none)).chain(&self.new.batches).collect();
+        let row_bytes: Vec<usize> = sources.iter().map(|batch| row_bytes(batch)).collect();
+        let rows: Vec<_> = places.iter().map(|place| (place.batch, place.row)).collect();
+        let (mut begun, mut bytes) = (0, 0);
+        for (at, place) in places.iter().enumerate() {
+            let day = self.merge.day_of(place);
+            let is_next = self.day.replace(day).is_some_and(|before| before != day);
+            if is_next && writer.may_end_with_day(bytes) {
+                writer.write(&gathered(&sources, &rows[begun..at])?, bytes)?;
+                writer.end_group()?;
+                (begun, bytes) = (at, 0);
+            }
+            bytes += row_bytes[place.batch];
+        }
+        writer.write(&gathered(&sources, &rows[begun..])?, bytes)
     }
 }
 
+/// Rows from several batches; not copied where they follow each other in one.
+fn gathered(sources: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
+    let (batch, first) = rows.first().copied().unwrap_or_default();
+    if rows.iter().enumerate().all(|(at, row)| *row == (batch, first + at)) {
+        return Ok(sources[batch].slice(first, rows.len()));
+    }
+    Ok(interleave_record_batch(sources, rows)?)
+}
+
+/// How large a row is in memory.
+fn row_bytes(batch: &RecordBatch) -> usize {
+    batch.get_array_memory_size() / batch.num_rows().max(1)
+}
+
 impl Merge<'_> {
+    /// The day after which a row group may end; the same for all rows of a day's object.
+    fn day_of(&self, row: &Place) -> i64 {
+        let is_timed = self.endpoint.time_field().is_some();
+        match row.time.filter(|_| self.is_monthly) {
+            Some(time) if is_timed => time.div_euclid(DAY_MICROS),
+            Some(day) => day,
+            None => 0,
+        }
+    }
+
     /// The batch with the day that its rows get.
     fn date(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let column = batch.schema().index_of(DAY);
@@ -137,11 +270,21 @@ impl Merge<'_> {
     }
 }
 
+/// Where a row is that is written: among the old rows, which are batch 0, or the new ones.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    batch: usize,
+    row: usize,
+    /// What orders it.
+    time: Option<i64>,
+}
+
 /// The rows to put in, in order. They stay where they are until they are written.
 struct NewRows {
     batches: Vec<RecordBatch>,
-    /// Each row's place in the partition, and where it stands: batch and row.
-    sorted: Vec<(RowOrder, (usize, usize))>,
+    order: Vec<RowOrder>,
+    /// Of each row, its batch and its number in it.
+    places: Vec<(usize, usize)>,
     written: usize,
 }
 
@@ -153,65 +296,32 @@ impl NewRows {
             batches.push(selection.batch);
         }
         sorted.sort_unstable();
-        Self { batches, sorted, written: 0 }
+        let (order, places) = sorted.into_iter().unzip();
+        Self { batches, order, places, written: 0 }
     }
 
-    fn next_before(&mut self, at: &RowOrder) -> Option<(usize, usize)> {
-        let (order, place) = self.sorted.get(self.written)?;
-        (order < at).then(|| {
-            self.written += 1;
-            *place
-        })
+    fn next_before(&mut self, at: &RowOrder) -> Option<Place> {
+        (self.order.get(self.written)? < at).then(|| self.next())
     }
 
-    fn write_rest<W: Write + Send>(&self, writer: &mut ArrowWriter<W>) -> Result<u64> {
-        let rest = &self.sorted[self.written..];
-        let bytes: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        let rows: usize = self.batches.iter().map(RecordBatch::num_rows).sum();
-        let step = batch_rows(i64::try_from(bytes / rows.max(1)).unwrap_or(i64::MAX));
-        let sources: Vec<_> = self.batches.iter().collect();
-        for rows in rest.chunks(step) {
-            let places: Vec<_> = rows.iter().map(|(_, place)| *place).collect();
-            writer.write(&interleave_record_batch(&sources, &places)?)?;
+    fn next(&mut self) -> Place {
+        let (batch, row) = self.places[self.written];
+        let time = self.order[self.written].time;
+        self.written += 1;
+        Place { batch: batch + 1, row, time }
+    }
+
+    /// The next rows up to this one, as many as make a batch.
+    fn next_places(&mut self, end: usize) -> Vec<Place> {
+        let row_bytes: Vec<u64> = self.batches.iter().map(|it| row_bytes(it) as u64).collect();
+        let (mut places, mut bytes) = (Vec::new(), 0);
+        while self.written < end && bytes < BATCH_BYTES {
+            let place = self.next();
+            bytes += row_bytes[place.batch - 1];
+            places.push(place);
         }
-        Ok(rest.len() as u64)
+        places
     }
-}
-
-/// An object that is read.
-pub(in crate::lake) struct Existing {
-    reader: ParquetRecordBatchReader,
-    /// Whether it has the decoder's schema already.
-    is_current: bool,
-    metadata: Arc<ParquetMetaData>,
-}
-
-impl Existing {
-    /// Adds what it holds.
-    pub(in crate::lake) fn add_to(&self, contents: &mut Contents) {
-        contents.add_object(&self.metadata, self.is_current);
-    }
-}
-
-/// Opens an object, which is in the decoder's schema or an older one.
-pub(in crate::lake) fn open(object: Object, decoder: &RecordDecoder) -> Result<Existing> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
-    let is_current = *builder.schema().fields() == *decoder.schema().arrow().fields();
-    let metadata = Arc::clone(builder.metadata());
-    let bytes: i64 = metadata
-        .row_groups()
-        .iter()
-        .map(parquet::file::metadata::RowGroupMetaData::total_byte_size)
-        .sum();
-    let rows = metadata.file_metadata().num_rows().max(1);
-    let batch_rows = batch_rows(bytes / rows);
-    let reader = builder.with_batch_size(batch_rows).build()?;
-    Ok(Existing { reader, is_current, metadata })
-}
-
-/// How many rows of this size make a batch.
-fn batch_rows(row_bytes: i64) -> usize {
-    usize::try_from((BATCH_BYTES / row_bytes.max(1)).clamp(1, 8192)).unwrap_or(1)
 }
 
 /// Decodes rows of the lake anew, into the decoder's schema.
@@ -255,7 +365,7 @@ pub(in crate::lake) fn cleanse(
     decoder: &mut RecordDecoder,
     mut take: impl FnMut(Vec<String>, Cleansed),
 ) -> Result<()> {
-    for batch in open(object, decoder)?.reader {
+    for batch in Existing::open(object)?.batches() {
         let batch = batch?;
         let keys = object::order(endpoint, &batch)?.into_iter().map(|row| row.key).collect();
         let mut cleansed = decoder.cleanse(&batch, &origins(&batch, Some(partition), decoder))?;
@@ -271,7 +381,7 @@ pub(in crate::lake) fn cleanse(
 /// How people's own records in an object name them, of those who are forgotten.
 pub(in crate::lake) fn people(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<String>> {
     let mut people = Vec::new();
-    for batch in open(object, decoder)?.reader {
+    for batch in Existing::open(object)?.batches() {
         people.extend(decoder.people(&batch?)?);
     }
     Ok(people)
@@ -293,9 +403,10 @@ pub(in crate::lake) fn rows(
     partition: Partition,
     decoder: &mut RecordDecoder,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-    let Existing { reader, is_current, .. } = open(object, decoder)?;
+    let existing = Existing::open(object)?;
     let schema = decoder.schema().arrow();
-    Ok(reader.map(move |batch| match batch? {
+    let is_current = existing.schema().fields() == schema.fields();
+    Ok(existing.batches().map(move |batch| match batch? {
         batch if is_current => Ok(batch.with_schema(Arc::clone(&schema))?),
         batch => Ok(widen(&batch, partition, decoder)?.batch),
     }))
@@ -308,7 +419,7 @@ pub(in crate::lake) fn read_facts(
     decoder: &mut RecordDecoder,
 ) -> Result<Vec<RowFacts>> {
     let mut facts = Vec::new();
-    for batch in open(object, decoder)?.reader {
+    for batch in Existing::open(object)?.batches() {
         facts.extend(widen(&batch?, partition, decoder)?.facts);
     }
     for row in &mut facts {
@@ -319,9 +430,9 @@ pub(in crate::lake) fn read_facts(
 
 /// The Arrow schema of an object, and what it says of the table's.
 pub(in crate::lake) fn file_schema(object: Object) -> Result<(SchemaRef, Growth)> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
-    let growth = Growth::said(builder.metadata().file_metadata().key_value_metadata());
-    Ok((Arc::clone(builder.schema()), growth))
+    let existing = Existing::open(object)?;
+    let growth = Growth::said(existing.metadata().file_metadata().key_value_metadata());
+    Ok((SchemaRef::clone(existing.schema()), growth))
 }
 
 /// The ids that drive a chain, in an object's records, each with what is named of its record.
@@ -332,17 +443,18 @@ pub(in crate::lake) fn read_drivers(
     decoder: &mut RecordDecoder,
     mut take: impl FnMut(String, Named),
 ) -> Result<()> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(object)?;
+    let existing = Existing::open(object)?;
+    let file = existing.metadata().file_metadata().schema_descr();
     let mask = match rule.id.root() {
         Some(root) => {
             let chosen_by = rule.when.keys().map(String::as_str);
             let named = fields.iter().map(ParentField::root);
             let wanted = chosen_by.chain(named).chain([root, EXTRA_JSON]);
-            ProjectionMask::columns(builder.parquet_schema(), wanted)
+            ProjectionMask::columns(file, wanted)
         }
         None => ProjectionMask::all(),
     };
-    for batch in builder.with_projection(mask).build()? {
+    for batch in existing.batches_of(0..existing.metadata().num_row_groups(), mask) {
         for (id, named) in decoder.drivers(&batch?, rule, fields)? {
             take(id, named);
         }

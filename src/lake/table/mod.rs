@@ -9,7 +9,9 @@
 //! A transaction exists only while the lake's lock or lease is held.
 
 pub(in crate::lake) mod base;
+pub(in crate::lake) mod existing;
 pub(in crate::lake) mod freeze;
+pub(in crate::lake) mod groups;
 pub(in crate::lake) mod history;
 pub(in crate::lake) mod layout;
 pub(in crate::lake) mod manifests;
@@ -18,3 +20,4 @@ pub(in crate::lake) mod object;
 mod rows;
 pub(in crate::lake) mod snapshot;
 pub(in crate::lake) mod transaction;
+pub(in crate::lake) mod writer;

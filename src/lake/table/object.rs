@@ -1,17 +1,13 @@
-//! A partition's object: Parquet as every engine reads it.
+//! What the rows of a partition's object say of themselves: what orders them, and what was added.
 //!
-//! Enters: batches in the table's schema, in order. Leaves: one Parquet file, and the keys by
-//! which its rows are ordered. Never here: which rows belong in it.
+//! Enters: a batch of an object. Leaves: of each row its place, and the columns that this tool adds.
+//! Never here: which rows belong in it.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
-use super::layout::{self, Contents};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{DAY, Schema};
@@ -21,22 +17,6 @@ use crate::schema::{DAY, Schema};
 pub(in crate::lake) struct RowOrder {
     pub(in crate::lake) time: Option<i64>,
     pub(in crate::lake) key: String,
-}
-
-/// Opens a Parquet writer for a table's object.
-pub(in crate::lake) fn writer<W: Write + Send>(
-    sink: W,
-    endpoint: &Endpoint,
-    schema: &Schema,
-    run: &str,
-    is_frozen: bool,
-    contents: &Contents,
-) -> Result<ArrowWriter<W>> {
-    // Parquet's own types say it all; Arrow's schema beside them would be a third of a footer.
-    let options = ArrowWriterOptions::new()
-        .with_properties(layout::properties(endpoint, schema, run, is_frozen, contents)?)
-        .with_skip_arrow_metadata(true);
-    Ok(ArrowWriter::try_new_with_options(sink, schema.arrow(), options)?)
 }
 
 /// What orders each row of a table's batch.
@@ -110,24 +90,4 @@ pub(in crate::lake) fn parents(batch: &RecordBatch, schema: &Schema) -> Vec<Opti
     (0..batch.num_rows())
         .map(|row| column.filter(|it| it.is_valid(row)).map(|it| it.value(row).into()))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-    use super::*;
-    use crate::endpoint::Catalogue;
-
-    #[test]
-    fn an_object_says_its_columns_without_arrows_own_schema() {
-        for endpoint in Catalogue::built_in().unwrap().endpoints() {
-            let schema = endpoint.schema();
-            let writer =
-                writer(Vec::new(), endpoint, &schema, "run", true, &Contents::default()).unwrap();
-            let bytes = bytes::Bytes::from(writer.into_inner().unwrap());
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
-            assert_eq!(reader.schema().fields(), schema.arrow().fields(), "{}", endpoint.name);
-        }
-    }
 }

@@ -12,11 +12,11 @@ use std::thread;
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
-use super::layout::Contents;
-use super::merge::{self, Merge, Selection};
-use super::object;
+use super::existing::Existing;
+use super::merge::{Merge, Selection};
 use super::snapshot::Snapshot;
-use super::{base, manifests};
+use super::writer::ObjectWriter;
+use super::{base, layout, manifests, object};
 use crate::commit_plan::{CommitPlan, Entries, PartitionRewrite, Rules, ShardDelta};
 use crate::decode::{Quarantined, RecordDecoder, Rows};
 use crate::endpoint::Endpoint;
@@ -24,7 +24,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::index::keys::{self, Place, key_hash};
 use crate::lake::index::shard;
 use crate::lake::store::{Lock, Object, Store, Written};
-use crate::manifest::{FORMAT, IndexFile, LostPartition, Manifest, PartitionEntry, RowCounts};
+use crate::manifest::{
+    FORMAT, Granularity, IndexFile, LostPartition, Manifest, PartitionEntry, RowCounts,
+};
 use crate::partition::Partition;
 use crate::row::RowFacts;
 use crate::schema::Schema;
@@ -222,6 +224,7 @@ impl<'s> Transaction<'s> {
                 endpoint: table.endpoint(),
                 run: table.run(),
                 is_frozen: next.settled,
+                granularity: next.granularity,
                 known: &next.partitions,
             };
             let writers = group.iter().take(writing.store.writers());
@@ -440,6 +443,7 @@ struct Writing<'a> {
     endpoint: &'a Endpoint,
     run: &'a str,
     is_frozen: bool,
+    granularity: Granularity,
     known: &'a BTreeMap<String, PartitionEntry>,
 }
 
@@ -499,19 +503,20 @@ impl Writing<'_> {
             (own, _) => (own, None),
         };
         let schema = Arc::clone(decoder.schema());
-        let existing = existing.map(|object| merge::open(object, decoder)).transpose()?;
-        let mut contents = Contents::default();
-        for selection in &selections {
-            contents.add_batch(&selection.batch, selection.rows.len());
-        }
-        if let Some(existing) = &existing {
-            existing.add_to(&mut contents);
-        }
+        let existing = existing.map(Existing::open_with_pages).transpose()?;
+        // What another partition's object is copied from is not what is replaced.
+        let before = existing.as_ref().filter(|_| version.is_some());
+        let before = before.map(|existing| Arc::clone(existing.metadata()));
+        let is_monthly = self.granularity == Granularity::Month;
+        let merge =
+            Merge { endpoint, decoder, partition, day, is_monthly, selections, removed, marked };
+        let planned = merge.plan(existing)?;
+        let contents = planned.contents();
+        let properties = layout::properties(endpoint, &schema, self.run, is_frozen, &contents)?;
         let mut staged = store.stage()?;
         let mut writer =
-            object::writer(&mut staged, endpoint, &schema, self.run, is_frozen, &contents)?;
-        let merge = Merge { endpoint, decoder, partition, day, selections, removed, marked };
-        let rows = merge.write(existing, &mut writer)?;
+            ObjectWriter::new(&mut staged, &schema.arrow(), properties, before.as_deref())?;
+        let rows = planned.write(&mut writer)?;
         writer.close()?;
         let replaced = store.replace(staged, &path, version.as_ref())?;
         let Written { bytes, etag, sha256 } = replaced.ok_or_else(|| lost_race(&path))?;
@@ -586,7 +591,6 @@ mod tests {
 
     use super::super::object::RowOrder;
     use super::*;
-    use crate::manifest::Granularity;
 
     fn partition(day: i32) -> Partition {
         Partition::of(Some(day), Granularity::Day)
