@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use clari_lake::commit_plan::Mark;
-use clari_lake::decode::Origin;
-use clari_lake::endpoint::Catalogue;
-use clari_lake::lake::{self, Change, Snapshot, Store};
-use clari_lake::manifest::Granularity;
-use clari_lake::verify::verify;
+use clari_lake::internals::commit_plan::Mark;
+use clari_lake::internals::decode::Origin;
+use clari_lake::internals::endpoint::Catalogue;
+use clari_lake::internals::lake::{self, Change, Snapshot, Store};
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::verify::verify;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
