@@ -311,7 +311,7 @@ impl Settings {
         command: &str,
         chosen: &[String],
     ) -> Result<Export> {
-        let catalogue = self.catalogue()?;
+        let catalogue = self.sized_catalogue(chosen)?;
         let lake = Lake::of(self.place(&catalogue)?, catalogue);
         let client = Client::with_settings(self.client()?);
         let mut export = lake.export(client).endpoints(chosen).settings(settings).command(command);

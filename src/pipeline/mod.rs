@@ -319,8 +319,8 @@ impl Export {
         let Some(request) = self.credentials_request(endpoints) else { return Ok(()) };
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
         let read = |reply: &Reply| match NotJson::of(&reply.body) {
-            Some(format) => Err(Unreadable::NoList(refused(format))),
-            None => Ok(()),
+            Some(format) if !is_own => Err(Unreadable::NoList(refused(format))),
+            _ => Ok(()),
         };
         match self.client.get(&request, &mut 0, read).await {
             Err(FetchError::Failed(_, error)) if is_own && error.kind() != ErrorKind::Denied => {

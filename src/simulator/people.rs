@@ -160,19 +160,25 @@ fn scorecard(rng: &mut Rng, catalogue: &Catalogue, call: &str, templates: &[Stri
     Value::Object(card)
 }
 
-/// One user's numbers of one day; grown from both, so nothing is stored.
-pub(super) fn stats(seed: u64, user: &str, day: &str) -> Record {
-    let mut rng = generator(seed ^ hash(user.as_bytes()), hash(day.as_bytes()));
-    let calls = rng.u32(..9);
+/// One user's numbers of some days, in one record; grown from both, so nothing is stored.
+pub(super) fn stats(seed: u64, user: &str, days: &[String]) -> Record {
     let mut row = Record::new();
     put(&mut row, "user_id", user);
-    put(&mut row, "total_calls", calls);
-    put(&mut row, "total_call_duration", calls * rng.u32(300..2_400));
-    if calls > 0 {
-        put(&mut row, "talk_listen_ratio", round(rng.f64()));
-        put(&mut row, "longest_monologue_duration", round(rng.f64() * 200.0));
-        put(&mut row, "questions_asked", rng.u32(..60));
+    let (mut all_calls, mut duration) = (0, 0);
+    for day in days {
+        let mut rng = generator(seed ^ hash(user.as_bytes()), hash(day.as_bytes()));
+        let calls = rng.u32(..9);
+        all_calls += calls;
+        duration += calls * rng.u32(300..2_400);
+        // Of a range, the last day with calls says the rest.
+        if calls > 0 {
+            put(&mut row, "talk_listen_ratio", round(rng.f64()));
+            put(&mut row, "longest_monologue_duration", round(rng.f64() * 200.0));
+            put(&mut row, "questions_asked", rng.u32(..60));
+        }
     }
+    put(&mut row, "total_calls", all_calls);
+    put(&mut row, "total_call_duration", duration);
     row
 }
 

@@ -7,12 +7,11 @@ use super::ledger::Ledger;
 use super::listing::{Listing, bounds};
 use super::people;
 use super::query::{Query, Span, decode};
-use super::record::Record;
 use super::reply::Reply;
 use super::settings::Settings;
 use super::tables::{Row, Table};
 use super::text::{generator, hash};
-use super::workspace::{State, Workspace};
+use super::workspace::Workspace;
 use serde_json::{Value, json};
 
 /// Everything a reply is made from.
@@ -166,7 +165,8 @@ impl Desk<'_> {
         let days = query.days(self.settings.stats_to_inclusive)?;
         let state = self.workspace.read();
         let users = state.tables.rows(Table::Users);
-        let rows = days.iter().flat_map(|day| users.iter().map(|user| stat(&state, user, day)));
+        let users = users.iter().filter(|_| !days.is_empty());
+        let rows = users.map(|user| people::stats(state.options.seed, &user.key, &days));
         Ok(Reply::list("stats", rows.map(Value::Object), None))
     }
 
@@ -191,10 +191,6 @@ impl Desk<'_> {
         }
         call
     }
-}
-
-fn stat(state: &State, user: &Row, day: &str) -> Record {
-    people::stats(state.options.seed, &user.key, day)
 }
 
 fn cut(rows: &[&Row], span: Span) -> Vec<Value> {
