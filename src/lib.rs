@@ -150,7 +150,7 @@
 //! # How it works
 //!
 //! **Plan** an endpoint's windows, **fetch** their pages, **decode** the records, **partition** the
-//! batches, **merge** them into the lake, **commit** the manifest, **report**. `docs/contributing.md`
+//! batches, **merge** them into the lake, **commit** the manifest, **report**. `docs/building.md`
 //! leads through the modules. They are no part of this interface and change without notice.
 
 mod allocator;

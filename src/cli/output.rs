@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use terminal_size::{Width, terminal_size};
 
 use super::Exit;
@@ -134,10 +134,17 @@ pub(super) fn table() -> Table {
     table
 }
 
-/// The run as a table.
+/// Keeps the names in the first column in one piece, however narrow the terminal is.
+pub(super) fn keep_names(table: &mut Table) {
+    if let Some(names) = table.column_mut(0) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
+    }
+}
+
+/// The run as a table, and below it what there is to say of single endpoints.
 pub(super) fn summary(report: &Report) -> String {
     let mut table = table();
-    table.set_header(["endpoint", "partitions", "rows", "size", "requests", "new", "changed", ""]);
+    table.set_header(["endpoint", "partitions", "rows", "size", "requests", "new", "changed"]);
     for endpoint in &report.endpoints {
         table.add_row([
             endpoint.endpoint.clone(),
@@ -147,7 +154,6 @@ pub(super) fn summary(report: &Report) -> String {
             number(endpoint.requests),
             number(endpoint.inserted),
             number(endpoint.updated),
-            remark(endpoint),
         ]);
     }
     let sum = |of: fn(&EndpointReport) -> u64| report.endpoints.iter().map(of).sum::<u64>();
@@ -159,14 +165,17 @@ pub(super) fn summary(report: &Report) -> String {
         number(report.requests),
         number(sum(|it| it.inserted)),
         number(sum(|it| it.updated)),
-        String::new(),
     ]);
     for column in 1..=6 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    keep_names(&mut table);
+    let remarks = report.endpoints.iter().map(|it| (it.endpoint.as_str(), remark(it)));
+    let remarks = remarks.filter(|(_, remark)| !remark.is_empty());
+    let lines = remarks.map(|(endpoint, remark)| format!("\n  {endpoint}: {remark}"));
+    format!("{table}{}", lines.collect::<String>())
 }
 
 fn remark(endpoint: &EndpointReport) -> String {

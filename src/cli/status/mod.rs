@@ -12,7 +12,7 @@ use serde_json::json;
 use self::words::{Words, covered, minute, remarks};
 use super::Exit;
 use super::args::StatusArgs;
-use super::output::{Printer, number, size, table, write_file};
+use super::output::{Printer, keep_names, number, size, table, write_file};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -104,7 +104,7 @@ fn text(status: &Status, words: &Words, forecast: &Forecast) -> String {
 
 fn tables(status: &Status) -> String {
     let mut table = table();
-    table.set_header(["table", "rows", "partitions", "size", "covered", "fresh", ""]);
+    table.set_header(["table", "rows", "partitions", "size", "covered", "fresh"]);
     for of in &status.tables {
         table.add_row([
             of.endpoint.clone(),
@@ -114,7 +114,6 @@ fn tables(status: &Status) -> String {
             covered(&of.coverage),
             of.age_seconds
                 .map_or("never complete".to_owned(), |age| format!("{} ago", duration(age))),
-            remarks(of).join(", "),
         ]);
     }
     for column in 1..=3 {
@@ -122,7 +121,11 @@ fn tables(status: &Status) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    keep_names(&mut table);
+    let remarks = status.tables.iter().map(|of| (of.endpoint.as_str(), remarks(of).join(", ")));
+    let remarks = remarks.filter(|(_, remarks)| !remarks.is_empty());
+    let lines = remarks.map(|(name, remarks)| format!("\n  {name}: {remarks}"));
+    format!("{table}{}", lines.collect::<String>())
 }
 
 /// What the week has taken, and what the history will.
