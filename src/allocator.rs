@@ -1,18 +1,18 @@
-//! The allocator of the process: how it deals with memory that was freed.
+//! The process's allocator: how it handles freed memory.
 //!
-//! Enters: nothing. Leaves: nothing; a setting of the process is changed, once, by its `main`.
-//! Never here: an allocator of our own. Others were measured (`docs/performance.md`), and took more
-//! memory and no less time.
+//! Its one setting is changed once, by the process's `main`. There is no allocator of our own: the
+//! ones measured (`docs/performance.md`) took more memory and no less time.
 
-/// How much freed memory is kept at hand rather than given back.
+/// How much freed memory is kept rather than returned to the system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT_BYTES: libc::c_int = 32 << 20;
 
-/// Has glibc keep up to 32 MB that were freed for what is allocated next.
+/// Makes glibc keep up to 32 MB of freed memory for later allocations.
 ///
-/// Pages of Parquet and batches of rows come and go by the megabyte. Left to itself, glibc gives
-/// such memory back at once and asks for it again, and the kernel clears it each time: a tenth of
-/// what an export computes. It uses no more memory for it. With other allocators nothing happens.
+/// Parquet pages and row batches are allocated and freed by the megabyte. By default glibc returns
+/// such memory at once and then requests it again, and the kernel clears it each time: a tenth of
+/// the CPU time of an export. Keeping it uses no more memory. With other allocators this does
+/// nothing.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code, reason = "there is no safe way to glibc's settings")]

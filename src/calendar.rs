@@ -1,8 +1,7 @@
-//! The calendar: units of time, counted as people count them.
+//! The calendar: units of time as people count them.
 //!
-//! Enters: an instant and a unit. Leaves: another instant. Never here: the present time. All in
-//! UTC, where a day has 24 hours; a month has its own length, and the 31st of a shorter month is
-//! its last day.
+//! Arithmetic on instants in UTC, where a day has 24 hours; a month has its own length, and the
+//! 31st of a shorter month is its last day. It never reads the present time.
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,14 +21,14 @@ pub enum TimeUnit {
     Day,
     /// A week, from Monday on.
     Week,
-    /// A month, whatever its length.
+    /// A calendar month.
     Month,
     /// A year.
     Year,
 }
 
 impl TimeUnit {
-    /// The instant `count` units later, or earlier if it is negative; `None` beyond all calendars.
+    /// The instant `count` units later, or earlier if `count` is negative; `None` if out of range.
     #[must_use]
     pub fn shift(self, instant: DateTime<Utc>, count: i32) -> Option<DateTime<Utc>> {
         let months = |each: u32| {
@@ -73,14 +72,14 @@ impl TimeUnit {
         self.shift(self.floor(instant), 1)
     }
 
-    /// The first beginning of a unit that is not before `instant`.
+    /// The first unit boundary that is not before `instant`.
     #[must_use]
     pub fn ceil(self, instant: DateTime<Utc>) -> DateTime<Utc> {
         let floor = self.floor(instant);
         if floor == instant { instant } else { self.shift(floor, 1).unwrap_or(instant) }
     }
 
-    /// How long it is, where that is always the same.
+    /// The unit's length, if it is fixed.
     #[must_use]
     pub fn length(self) -> Option<TimeDelta> {
         match self {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every instant is in exactly one unit: floors and ceilings enclose it and stay put.
+        /// Every instant is in exactly one unit: floor and ceiling enclose it and are stable.
         #[test]
         fn units_tile_time(seconds in -4_000_000_000i64..8_000_000_000, unit in 0usize..7) {
             let units = [TimeUnit::Second, TimeUnit::Minute, TimeUnit::Hour, TimeUnit::Day,

@@ -1,8 +1,7 @@
-//! Changes: which partitions changed since a run, an instant, or the last time this was asked.
+//! Changes: which partitions changed since a run, an instant, or the last query.
 //!
-//! Enters: a lake, and since when. Leaves: [`Changes`], from what the manifests say of each commit,
-//! so that runs that failed, were killed, or are still under way count too. Never here: anything
-//! written, or a row that is read.
+//! [`Changes`] is read from what the manifests record of each commit, so that runs that failed,
+//! were killed or are still under way count too. It reads no rows and writes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,15 +14,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Since, Store, TableChanges, partition_changes};
 use crate::manifest::RowCounts;
 
-/// How far a run's name, which its machine's clock gave, may be from the server's time.
+/// How far the time in a run's name, taken from its machine's clock, may be from the server's time.
 const NAMED_APART: TimeDelta = TimeDelta::minutes(1);
 
-/// Since when changes are wanted.
+/// The point since which changes are requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Point {
     /// Since an instant.
     Time(DateTime<Utc>),
-    /// Since a run, whose own changes are known from its report.
+    /// Since a run, whose own changes are listed in its report.
     Run {
         /// Its name.
         name: String,
@@ -34,7 +33,7 @@ pub enum Point {
     Next(Next),
 }
 
-/// A point in the history of all tables: the number of each one's newest manifest.
+/// A point in the history of all tables: the number of each table's newest manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Next(BTreeMap<String, u64>);
 
@@ -43,30 +42,30 @@ pub struct Next(BTreeMap<String, u64>);
 pub struct Changes {
     /// The partitions that changed.
     pub changed: Vec<ChangedPartition>,
-    /// Since when to ask the next time, so that no change is missed and none comes twice.
+    /// The point to pass next time, so that no change is missed or repeated.
     pub next: Next,
 }
 
-/// A partition that changed. The counts are those of all commits together, none where one of them is
-/// not known to have counted: an object may have been recovered after a kill.
+/// A partition that changed. The counts add up all commits; they are absent if the counts of any
+/// commit are unknown, such as for an object recovered after a kill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangedPartition {
     /// Its table.
     pub endpoint: String,
     /// Its value of `dt`.
     pub dt: String,
-    /// Rows that were not there before.
+    /// Rows that are new.
     pub inserted: Option<u64>,
-    /// Rows that were there and are replaced.
+    /// Rows that were replaced.
     pub updated: Option<u64>,
-    /// Rows that are there no more, or marked as deleted.
+    /// Rows that were removed or marked as deleted.
     pub deleted: Option<u64>,
 }
 
-/// What changed in a lake since a point, by the manifests of all its tables.
+/// What changed in a lake since a point, according to the manifests of all its tables.
 ///
 /// # Errors
-/// `Config` when the lake has no such run; `Newer` when it is from a newer version; when the store
+/// `Config` when the lake has no such run; `Newer` when a newer version wrote it; when the store
 /// fails.
 pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
     let mut next = Next::default();
@@ -113,7 +112,7 @@ impl Point {
         }
     }
 
-    /// A run by its name, which says when it began.
+    /// Finds a run by its name, which contains when it began.
     #[must_use]
     pub fn run(name: &str) -> Option<Self> {
         let began_at = NaiveDateTime::parse_from_str(name.get(..16)?, "%Y%m%dT%H%M%SZ").ok()?;

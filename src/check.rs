@@ -1,33 +1,33 @@
-//! Checks: what was looked at, and how it was found.
+//! Checks: what was checked, and the result.
 //!
-//! Enters: nothing. Leaves: the words of `doctor`. Never here: a secret, or how a check is made.
+//! The vocabulary of `doctor`. How each check is made is elsewhere.
 
 use serde::Serialize;
 
 use crate::error::Error;
 
-/// How something was found.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// As it should be.
     Good,
-    /// Right, and worth knowing.
+    /// Fine, but worth knowing.
     Note,
-    /// It may be better later, without anything being changed.
+    /// May improve later without any change.
     Unavailable,
-    /// It must be mended.
+    /// Must be fixed.
     Bad,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub subject: String,
-    /// How it was found.
+    /// The result.
     pub verdict: Verdict,
-    /// In words.
+    /// The result in words.
     pub message: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// A check without advice.
+    /// A check without a hint.
     pub fn new(subject: &str, verdict: Verdict, message: impl Into<String>) -> Self {
         Self { subject: subject.to_owned(), verdict, message: message.into(), hint: None }
     }
@@ -55,7 +55,7 @@ impl Check {
         Self { hint, ..Self::new(subject, verdict, message) }
     }
 
-    /// The same check with advice.
+    /// The same check with a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

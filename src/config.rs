@@ -1,7 +1,7 @@
 //! The configuration file, `clari-lake.toml`: everything that is not a secret.
 //!
-//! Enters: TOML. Leaves: a [`Config`] that is right by construction, each key given or not. Never
-//! here: a file, the environment, a default, or what a key does.
+//! Parses TOML into a [`Config`] that is valid by construction, whether or not each key is given.
+//! Reading the file, the environment and the defaults happen elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +21,13 @@ use crate::span::Span;
 pub struct Config {
     /// The lake: a folder or a store's URL.
     pub lake: Option<String>,
-    /// Where the API is.
+    /// The URL of the API.
     pub base_url: Option<String>,
     /// Requests a second, at most.
     pub rate: Option<Rate>,
     /// Requests under way at once, at most.
     pub concurrency: Option<Concurrency>,
-    /// Requests a week, at most, of all that use the key pair.
+    /// Requests a week, at most, across everything that uses the key pair.
     pub weekly_quota: Option<u64>,
     /// How much of the week's quota a backfill may use.
     pub quota_share: Option<Share>,
@@ -39,15 +39,15 @@ pub struct Config {
     pub include_private: Option<bool>,
     /// How much time a partition of a new table holds.
     pub partition_by: Option<Granularity>,
-    /// What becomes of rows whose records are gone.
+    /// What happens to rows whose records are gone.
     pub deletes: Option<Deletes>,
-    /// Whether an export ends by bringing tables to a wider schema.
+    /// Whether an export widens table schemas at its end.
     pub evolve: Option<bool>,
     /// How often everything is listed again.
     pub full_relist: Option<FullRelist>,
-    /// Whether what people really said never reaches the lake.
+    /// Whether spoken words are kept out of the lake.
     pub no_transcripts: Option<bool>,
-    /// What becomes of columns, in all endpoints that have them.
+    /// Column rules for all endpoints that have these columns.
     #[serde(default, rename = "columns")]
     pub rules: ColumnRules,
     /// Where the user's own endpoint files are.
@@ -55,10 +55,10 @@ pub struct Config {
     /// How the lake's store is used.
     #[serde(default)]
     pub store: StoreConfig,
-    /// What is said of single endpoints.
+    /// Settings of single endpoints.
     #[serde(default)]
     pub endpoint: BTreeMap<String, Overrides>,
-    /// The text, for the places of mistakes that only the catalogue shows.
+    /// The text, to locate mistakes that only the catalogue can detect.
     #[serde(skip)]
     source: Source,
 }
@@ -67,24 +67,24 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
-    /// Which conditional writes the store honours.
+    /// Which conditional writes the store honors.
     pub conditional: Option<Conditional>,
 }
 
-/// Which conditional writes a store honours.
+/// Which conditional writes a store honors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conditional {
-    /// An object is created if absent, and replaced if it is still the one that was read.
+    /// An object is created if absent, and replaced if it is still the version that was read.
     #[default]
     Etag,
     /// An object is created if absent; nothing else is conditional.
     CreateOnly,
-    /// Nothing is conditional: one writer at a time is the user's to ensure.
+    /// Nothing is conditional: the user must ensure a single writer.
     None,
 }
 
-/// What becomes of rows whose records are gone.
+/// What happens to rows whose records are gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -92,7 +92,7 @@ pub enum Deletes {
     /// They stay, with the time in `deleted_at`.
     #[default]
     Mark,
-    /// They are taken out.
+    /// They are removed.
     Drop,
 }
 
@@ -107,7 +107,7 @@ pub enum FullRelist {
     Never,
 }
 
-/// Requests a second; 0 for as fast as they go.
+/// Requests a second; 0 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(try_from = "f64")]
 pub struct Rate(pub f64);
@@ -122,7 +122,7 @@ pub struct Concurrency(pub u16);
 #[serde(try_from = "f64")]
 pub struct Share(pub f64);
 
-/// Where a configuration came from.
+/// The source of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Source {
     name: String,
@@ -130,7 +130,7 @@ struct Source {
 }
 
 impl Config {
-    /// Reads a configuration file; `name` is what errors call it.
+    /// Reads a configuration file; `name` identifies it in errors.
     ///
     /// # Errors
     /// `Config`, naming the line and column.
@@ -142,7 +142,7 @@ impl Config {
         }
     }
 
-    /// What the file says of single endpoints, as it says it: name, key and value.
+    /// The settings of single endpoints as written: name, key and value.
     #[must_use]
     pub fn endpoint_entries(&self) -> Vec<(String, String, toml::Value)> {
         let table: toml::Table = toml::from_str(&self.source.text).unwrap_or_default();
@@ -161,7 +161,7 @@ impl Config {
         entries.flatten().collect()
     }
 
-    /// What the file says of columns in all endpoints, as it says it: column and rule.
+    /// The column rules for all endpoints as written: column and rule.
     #[must_use]
     pub fn column_entries(&self) -> Vec<(String, toml::Value)> {
         let table: toml::Table = toml::from_str(&self.source.text).unwrap_or_default();
@@ -175,7 +175,7 @@ impl Config {
     }
 }
 
-/// The values below a key that are no tables, each by its whole path.
+/// The values below a key that are not tables, each with its whole path.
 fn leaves(path: &str, value: &toml::Value) -> Vec<(String, toml::Value)> {
     match value {
         toml::Value::Table(members) => members

@@ -1,7 +1,7 @@
-//! The doctor: whether an export can work here, tried out.
+//! The doctor: tests whether an export can work here.
 //!
-//! Enters: a client, the catalogue, a store. Leaves: checks, one line each. Never here: a record's
-//! value, a secret, or anything left in the store.
+//! Tests a client, the catalogue and a store, and yields one check per line. It shows no record
+//! values or secrets, and leaves nothing in the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::lake::Store;
 use crate::retry::Failure;
 use crate::window::day_of;
 
-/// By how much this machine's clock and the API's may differ.
+/// How far this machine's clock and the API's may differ.
 const SKEW: TimeDelta = TimeDelta::seconds(60);
 
-/// Tries out the API: credentials, the clock, and each endpoint with one small request.
+/// Tests the API: credentials, the clock, and each endpoint with one small request.
 pub async fn api(client: &Client, catalogue: &Catalogue, clock: &Clock) -> Vec<Check> {
     let mut visit = Visit { client, clock, checks: Vec::new(), ids: HashMap::new(), date: None };
     let (chained, independent): (Vec<_>, Vec<_>) = catalogue
@@ -39,25 +39,25 @@ pub async fn api(client: &Client, catalogue: &Catalogue, clock: &Clock) -> Vec<C
     checks
 }
 
-/// Tries out the store; it waits for the store's answers.
+/// Tests the store, waiting for its answers.
 #[must_use]
 pub fn store(store: &Store) -> Vec<Check> {
     store.examine()
 }
 
-/// What is known of the API so far.
+/// What is known about the API so far.
 struct Visit<'a> {
     client: &'a Client,
     clock: &'a Clock,
     checks: Vec<Check>,
     /// One id of each endpoint that had one.
     ids: HashMap<&'a str, Box<str>>,
-    /// The API's clock and ours, at one reply.
+    /// The API's clock and this machine's, at one reply.
     date: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 impl<'a> Visit<'a> {
-    /// Asks for one record of an endpoint; a break when no other will fare better.
+    /// Requests one record of an endpoint; breaks when no other endpoint can do better.
     async fn ask(&mut self, endpoint: &'a Endpoint) -> std::ops::ControlFlow<()> {
         let id = endpoint.parent.as_ref().map(|parent| self.ids.get(parent.endpoint.as_str()));
         let id = match id {
@@ -107,7 +107,7 @@ impl<'a> Visit<'a> {
         std::ops::ControlFlow::Continue(())
     }
 
-    /// Credentials are good when any endpoint answered.
+    /// Credentials are good if any endpoint answered.
     fn credentials(&self) -> Check {
         let answered = |check: &Check| matches!(check.verdict, Verdict::Good | Verdict::Note);
         if self.checks.iter().any(answered) && self.date.is_some() {
@@ -138,7 +138,7 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// The smallest request that shows whether an endpoint is there.
+/// The smallest request that shows whether an endpoint exists.
 fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
     let paging = endpoint.paging.at_most(1);
     let parent = parent.map(Driver::of);
@@ -186,7 +186,7 @@ fn found(endpoint: &Endpoint, decoded: &Decoded) -> Check {
     Check::new(&endpoint.name, Verdict::Note, message)
 }
 
-/// What it means that an endpoint did not answer.
+/// What it means when an endpoint did not answer.
 fn refused(endpoint: &Endpoint, failure: Failure, error: &Error) -> Check {
     let name = &endpoint.name;
     let may_be_absent = endpoint.experimental;

@@ -1,8 +1,8 @@
-//! What can go wrong, told so that the reader knows what to do next.
+//! Errors, worded so that the reader knows what to do next.
 //!
-//! Enters: whatever a room met. Leaves: one [`Error`] with a coarse [`ErrorKind`], a message, the
-//! endpoint and window it concerns, and its source. Never here: record values, credentials, URLs
-//! with a query, or an expected outcome (a lost commit race, an absent record), which is a value.
+//! Each failure is one [`Error`] with a coarse [`ErrorKind`], a message, the endpoint and window it
+//! concerns, and its source. It never holds record values, credentials or URLs with a query.
+//! Expected outcomes (a lost commit race, an absent record) are values, not errors.
 
 use std::fmt;
 
@@ -17,26 +17,26 @@ pub enum ErrorKind {
     Config,
     /// Credentials or rights are missing or refused.
     Denied,
-    /// The API or the store did not answer usefully within its retries: run again later.
+    /// The API or the store gave no useful answer within its retries: run again later.
     Unavailable,
-    /// The week's quota is spent: run again when it is renewed.
+    /// The week's quota is spent: run again when it renews.
     Exhausted,
-    /// The API answered something that cannot be understood as its records.
+    /// The API's answer cannot be read as its records.
     Data,
-    /// Another writer was faster, more often than is reasonable: run again.
+    /// Lost too many commit races to other writers: run again.
     Conflict,
-    /// Something in the lake is not what its manifest says.
+    /// Something in the lake does not match its manifest.
     Corrupt,
-    /// The lake was written by a newer version of this tool.
+    /// A newer version of this tool wrote the lake.
     Newer,
-    /// The run was asked to stop.
+    /// The run was stopped on request.
     Interrupted,
     /// A bug.
     Internal,
 }
 
 impl ErrorKind {
-    /// Whether running the same command again, later, can succeed without changing anything.
+    /// Whether running the same command again later can succeed without any change.
     #[must_use]
     pub fn retryable(self) -> bool {
         matches!(
@@ -45,7 +45,7 @@ impl ErrorKind {
         )
     }
 
-    /// One line of advice, where there is any that holds for the whole kind.
+    /// One line of advice, if any applies to the whole kind.
     #[must_use]
     pub fn hint(self) -> Option<&'static str> {
         match self {
@@ -72,7 +72,7 @@ impl ErrorKind {
     }
 }
 
-/// An error with what it concerns and what caused it.
+/// An error with what it concerns and its cause.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -83,7 +83,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind`; `message` is lower case and has no full stop.
+    /// An error of `kind`; `message` is in lower case, without a period.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), context: None, hint: None, source: None }
     }
@@ -95,14 +95,14 @@ impl Error {
         self
     }
 
-    /// The same error with advice more precise than its kind's.
+    /// The same error with more specific advice than its kind's.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error with what caused it.
+    /// The same error with its cause.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -124,7 +124,7 @@ impl Error {
         &self.message
     }
 
-    /// Advice: the error's own, else its kind's.
+    /// The advice: the error's own, or else its kind's.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref().or_else(|| self.kind.hint())
@@ -167,7 +167,7 @@ impl From<parquet::errors::ParquetError> for Error {
     }
 }
 
-/// Whether writing failed because the disk is full, which says nothing of what is there already.
+/// Whether writing failed because the disk is full, which says nothing about existing files.
 fn is_out_of_room(error: &parquet::errors::ParquetError) -> bool {
     use std::io::{Error, ErrorKind};
     let parquet::errors::ParquetError::External(source) = error else { return false };

@@ -1,8 +1,7 @@
-//! Evolving: every file of a table gets a wider schema.
+//! Evolving: rewrites every file of a table to a wider schema.
 //!
-//! Enters: a store, endpoints, and what is told. Leaves: tables whose objects all have their wider
-//! schema, and what changed. Never here: a request, or a value lost: what `extra_json` held moves
-//! into columns.
+//! Rewrites objects from the lake alone, without requests. No value is lost: what `extra_json` held
+//! moves into columns.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::error::Result;
 use crate::lake::{Lake, Snapshot, Store, Wanted, clear_forgotten, unique_name};
 use crate::schema::Difference;
 
-/// What became of one table.
+/// The outcome for one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evolution {
     /// The table.
@@ -23,17 +22,17 @@ pub struct Evolution {
     pub changes: Vec<Difference>,
     /// How many partitions were rewritten.
     pub rewritten: u64,
-    /// How many are still to be rewritten.
+    /// How many remain to be rewritten.
     pub outdated: u64,
 }
 
-/// Evolves the tables of these endpoints, one after the other; a table that the lake lacks stays
-/// absent. With `dry_run` nothing is written.
+/// Evolves the tables of these endpoints, one after the other; tables that the lake lacks are
+/// skipped. With `dry_run` nothing is written.
 ///
 /// # Errors
-/// `Config` when no lake is there or a column cannot have the wanted type, `Newer` or `Corrupt` when the lake
-/// cannot be read, or when the store fails. What was rewritten before stays so, and the next run
-/// goes on.
+/// `Config` when there is no lake or a column cannot have the wanted type, `Newer` or `Corrupt`
+/// when the lake cannot be read, or when the store fails. Partitions already rewritten stay
+/// rewritten, and the next run continues.
 pub fn evolve(
     store: &Arc<Store>,
     catalogue: &Catalogue,

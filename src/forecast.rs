@@ -1,7 +1,7 @@
-//! The forecast: what a run would ask for, what that takes of the quota, and how long.
+//! The forecast: what a run would request, what that costs of the quota, and how long it takes.
 //!
-//! Enters: a store, endpoints, a run's settings and limits, and how many records the API counted,
-//! where it was asked. Leaves: a [`Forecast`]. Never here: a request, or anything written.
+//! Computed from a store, endpoints, a run's settings and limits, and the record counts of the API
+//! where they were requested. It sends no requests and writes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::plan::{self, Planned, RunSettings, Task};
 use crate::quota::{self, Block, Limits};
 use crate::window::{Coverage, Window};
 
-/// What a run would ask for.
+/// What a run would request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
     /// The instant from which its windows count.
@@ -28,56 +28,55 @@ pub struct Forecast {
     pub endpoints: Vec<EndpointForecast>,
     /// All requests.
     pub requests: u64,
-    /// Those of them that the backfill's share pays for.
+    /// The part of them that the backfill's share pays for.
     pub requests_for_backfill: u64,
-    /// What the week may still take.
+    /// How many more requests the week allows.
     pub week_left: u64,
-    /// What backfills may still take this week.
+    /// How many more requests backfills may send this week.
     pub week_left_for_backfill: u64,
-    /// What a whole week may take, and backfills of it.
+    /// The whole week's quota.
     pub weekly_quota: u64,
-    /// The backfills' share of it.
+    /// The part of it that backfills may use.
     pub weekly_quota_for_backfill: u64,
-    /// How long the requests take at the rate, in seconds, if no quota stopped them.
+    /// How long the requests take at the rate, in seconds, ignoring quotas.
     pub seconds: u64,
-    /// When all would be in, with what each week allows.
+    /// When everything would be in the lake, given what each week allows.
     pub complete_at: DateTime<Utc>,
-    /// How many bytes the tables would gain, as far as their present rows tell.
+    /// How many bytes the tables would gain, estimated from their present rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Whether the number of records in some window could only be guessed from others, or not even
-    /// that.
+    /// Whether the number of records in some window was estimated from others, or is unknown.
     pub is_guess: bool,
 }
 
-/// What a run would ask of one endpoint.
+/// What a run would request from one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EndpointForecast {
     /// Its name.
     pub endpoint: String,
     /// The windows that would be listed, newest first.
     pub windows: Vec<Window>,
-    /// How many records they hold, as counted or guessed; for chained endpoints, how many are due.
+    /// How many records they hold, counted or estimated; for child endpoints, how many are due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<u64>,
     /// How many requests that takes.
     pub requests: u64,
-    /// Those of them that the backfill's share pays for.
+    /// The part of them that the backfill's share pays for.
     pub requests_for_backfill: u64,
     /// How many bytes its table would gain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Whether `records` is a guess, or missing.
+    /// Whether `records` is an estimate, or missing.
     pub is_guess: bool,
 }
 
-/// How many records the API says that an endpoint's windows hold.
+/// How many records an endpoint's windows hold, according to the API.
 pub type Counted = BTreeMap<String, u64>;
 
-/// How much of the calls of a workspace has details, where the lake cannot tell.
+/// The fraction of a workspace's calls that has details, when the lake cannot tell.
 const READY: f64 = 1.0;
 
-/// What a run of these endpoints would ask for.
+/// What a run of these endpoints would request.
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read, or when the store fails.
@@ -107,7 +106,7 @@ pub fn forecast(
     Ok(total(forecasts, settings.now, limits, last.as_ref()))
 }
 
-/// The windows that a run would list of an endpoint; what it holds can be counted by the API.
+/// The windows of an endpoint that a run would list, whose records the API can count.
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read, or when the store fails.
@@ -123,7 +122,7 @@ pub fn windows(
     Ok(planned.iter().filter_map(|planned| planned.task.covers()).collect())
 }
 
-/// What listing an endpoint takes.
+/// What listing an endpoint costs.
 fn listed(
     endpoint: &Endpoint,
     manifest: &Manifest,
@@ -160,7 +159,7 @@ fn listed(
     }
 }
 
-/// What one task takes, if its window holds so many records.
+/// What one task costs if its window holds this many records.
 fn requests_of(endpoint: &Endpoint, task: &Task, rows: Option<u64>, manifest: &Manifest) -> u64 {
     let Some(page_size) = endpoint.paging.page_size() else { return 1 };
     let rows = match task {
@@ -173,8 +172,8 @@ fn requests_of(endpoint: &Endpoint, task: &Task, rows: Option<u64>, manifest: &M
     rows.div_ceil(u64::from(page_size.max(2) - 1)).max(1)
 }
 
-/// What asking for records one by one takes: those that are due by the parents in the lake, and
-/// those whose parents the run would bring.
+/// What look-ups cost: those due for the parents in the lake, and those for the parents that the
+/// run would add.
 fn looked_up(
     endpoint: &Endpoint,
     rule: &Parent,
@@ -209,7 +208,7 @@ fn looked_up(
     })
 }
 
-/// How many records are due, at whose expense: the nights', the backfills'.
+/// How many records are due, and who pays: incremental runs, backfills.
 fn pending(children: &Children<'_>, now: i64) -> Result<(u64, u64)> {
     let mut due = (0, 0);
     for partition in children.open(now) {
@@ -260,7 +259,7 @@ fn total(
     }
 }
 
-/// When all requests would be answered: what a week does not allow waits for the next.
+/// When all requests would be answered: what exceeds a week's quota waits for the next week.
 fn complete_at(
     now: DateTime<Utc>,
     limits: &Limits,
@@ -295,7 +294,7 @@ fn complete_at(
     begin.checked_add_signed(rest).unwrap_or(never)
 }
 
-/// How long so many requests take at the rate.
+/// How long this many requests take at the rate.
 fn seconds(limits: &Limits, requests: u64) -> u64 {
     let spacing = limits.spacing().num_microseconds().unwrap_or_default();
     u64::try_from(spacing).unwrap_or_default().saturating_mul(requests) / 1_000_000
@@ -308,7 +307,7 @@ struct Density<'m> {
 }
 
 impl<'m> Density<'m> {
-    /// The density of a table, as far as it has partitions with a date.
+    /// The row density of a table, from its dated partitions.
     fn of(manifest: &'m Manifest) -> Option<Self> {
         let days: i64 =
             manifest.coverage.windows().iter().map(|it| (it.to - it.from).num_days().max(1)).sum();
@@ -317,7 +316,7 @@ impl<'m> Density<'m> {
         is_known.then(|| Self { manifest, mean: ratio(rows, days.unsigned_abs()) })
     }
 
-    /// How many rows windows hold: those that are there, and where none are, as many as on average.
+    /// How many rows windows hold: existing rows where there are any, else the average.
     fn rows_in(&self, windows: &[Window]) -> u64 {
         let mut rows = 0;
         for window in windows {
@@ -402,8 +401,8 @@ mod tests {
         total(vec![endpoint], at("2026-11-22T00:00:00Z"), &Limits::default(), None)
     }
 
-    /// The vendor's limits by the letter: 300,000 calls at the default share take four weeks and
-    /// some hours of the fifth.
+    /// The vendor's limits, literally: 300,000 calls at the default share take four weeks and some
+    /// hours of the fifth.
     #[test]
     fn a_history_of_years_takes_weeks() {
         let forecast = of(303_030, 303_030);

@@ -1,7 +1,7 @@
-//! Forgetting: calls and people are taken out of a lake, and kept out of it.
+//! Forgetting: removes calls and people from a lake, and keeps them out.
 //!
-//! Enters: ids of calls, e-mail addresses, a store and the catalogue. Leaves: a longer list of the
-//! forgotten, tables without them, and what that took. Never here: a request, or a name kept.
+//! Adds ids of calls and e-mail addresses to the list of the forgotten and removes them from every
+//! table. It sends no requests and keeps no names.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::forgotten::{Forgotten, Kind};
 use crate::lake::{Cleared, Lake, Store, clear_forgotten, unique_name};
 use crate::secret::Salt;
 
-/// Who is to be forgotten.
+/// The subjects to forget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subjects {
     /// Calls, by their ids.
@@ -24,25 +24,25 @@ pub struct Subjects {
     pub people: Vec<String>,
 }
 
-/// What became of a lake.
+/// The outcome for a lake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Oblivion {
-    /// Whether anybody was put on the list who was not on it.
+    /// Whether the list gained a subject.
     pub is_new: bool,
-    /// The tables that were looked at.
+    /// The tables that were searched.
     pub tables: Vec<Cleared>,
-    /// Those of the subjects that nothing in the lake matches, for whatever reason.
+    /// The subjects that nothing in the lake matches.
     pub unmatched: Vec<String>,
-    /// Tables that no endpoint describes, which were not looked at.
+    /// Tables that no endpoint describes, which were not searched.
     pub unknown: Vec<String>,
 }
 
-/// Puts calls and people on the list of the forgotten, and takes them out of every table. Where
-/// columns are hashed, `salt` is what they are hashed with, so that hashes of addresses are found.
+/// Adds calls and people to the list of the forgotten, and removes them from every table. Where
+/// columns are hashed, `salt` is the salt of the hashes, so that hashed addresses are found.
 ///
 /// # Errors
-/// `Config` when no lake is there, `Newer` or `Corrupt` when it cannot be read, or when the store
-/// fails. What was done before stays so, and the next call or export goes on.
+/// `Config` when there is no lake, `Newer` or `Corrupt` when it cannot be read, or when the store
+/// fails. Work already done is kept, and the next call or export continues.
 pub fn forget(
     store: &Arc<Store>,
     catalogue: &Catalogue,
@@ -71,7 +71,7 @@ pub fn forget(
     Ok(Oblivion { is_new, tables, unmatched, unknown })
 }
 
-/// What [`forget`] would take out of every table; nothing is written.
+/// What [`forget`] would remove from every table; nothing is written.
 ///
 /// # Errors
 /// As for [`forget`].
@@ -97,7 +97,7 @@ pub fn preview(
     Ok(Oblivion { is_new: true, tables, unmatched, unknown: unknown(catalogue, present) })
 }
 
-/// The subjects that nothing in the lake matches, each looked for by itself.
+/// The subjects that nothing in the lake matches, each searched for separately.
 fn unmatched(
     store: &Arc<Store>,
     catalogue: &Catalogue,
@@ -133,7 +133,7 @@ fn unmatched(
     Ok(lists.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Everything that people are known by: their addresses, the hashes of these, and their ids.
+/// Every identifier of these people: their addresses, the hashes of these, and their ids.
 fn people(
     store: &Arc<Store>,
     catalogue: &Catalogue,
@@ -152,7 +152,7 @@ fn unknown(catalogue: &Catalogue, present: BTreeSet<String>) -> Vec<String> {
     present.into_iter().filter(|name| catalogue.find(name).is_err()).collect()
 }
 
-/// The ids of the users who have these addresses: other tables know them by those alone.
+/// The ids of the users with these addresses: other tables identify them by id alone.
 fn ids_of(
     store: &Arc<Store>,
     catalogue: &Catalogue,

@@ -1,8 +1,7 @@
-//! The forgotten: calls and people whose data a lake must not hold any more.
+//! The forgotten: calls and people whose data a lake must no longer hold.
 //!
-//! Enters: ids and addresses, once, and whatever may be one of them. Leaves: a list of digests,
-//! and whether something is on it. Never here: an id or an address kept in clear; whoever has the
-//! list can test a guess, and no more.
+//! A list of digests of ids and addresses, and whether a value is on it. No id or address is stored
+//! in clear text; a reader of the list can only test guesses.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -18,11 +17,11 @@ const HASH_DIGITS: usize = 64;
 /// The calls and people of a lake that are forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgotten {
-    /// Its number; 0 when nothing was ever forgotten.
+    /// Its number; 0 if nothing was ever forgotten.
     #[serde(skip)]
     pub version: u64,
-    /// What its digests are made with. It is no secret: it stands beside them, so that another
-    /// lake's digests differ.
+    /// The salt of its digests. It is not secret: it is stored beside them, so that digests differ
+    /// between lakes.
     salt: String,
     entries: Vec<Entry>,
     #[serde(skip)]
@@ -37,7 +36,7 @@ struct Entry {
     digests: Vec<String>,
 }
 
-/// What is forgotten.
+/// One subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -54,7 +53,7 @@ impl Forgotten {
         Self { salt, ..Self::default() }
     }
 
-    /// The list as the lake keeps it; `None` when the text is none.
+    /// Parses the list as the lake stores it; `None` when the text is not one.
     #[must_use]
     pub fn from_json(version: u64, text: &[u8]) -> Option<Self> {
         let read: Self = serde_json::from_slice(text).ok()?;
@@ -62,7 +61,7 @@ impl Forgotten {
         Some(Self { version, digests, ..read })
     }
 
-    /// It as the lake keeps it.
+    /// The list as the lake stores it.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).unwrap_or_default()
@@ -74,7 +73,7 @@ impl Forgotten {
         self.digests.is_empty()
     }
 
-    /// The list with these on it, and whether any of them is new.
+    /// The list with these added, and whether any of them is new.
     #[must_use]
     pub fn with(&self, kind: Kind, names: &[String], at: DateTime<Utc>) -> (Self, bool) {
         let digests: Vec<String> = names.iter().map(|name| self.digest(kind, name)).collect();
@@ -87,26 +86,26 @@ impl Forgotten {
         (longer, is_new)
     }
 
-    /// Whether a call of this id is forgotten.
+    /// Whether the call with this id is forgotten.
     #[must_use]
     pub fn is_call(&self, id: &str) -> bool {
         !self.is_empty() && self.digests.contains(&self.digest(Kind::Call, id))
     }
 
-    /// Whether this is an address of a forgotten person, its hash, or the person's id as a user.
+    /// Whether this is the address of a forgotten person, its hash, or the person's user id.
     #[must_use]
     pub fn is_person(&self, text: &str) -> bool {
         !self.is_empty() && self.digests.contains(&self.digest(Kind::Person, text))
     }
 
-    /// Whether this text as a whole is an address of a forgotten person, or the hash of one.
+    /// Whether the whole text is the address of a forgotten person, or its hash.
     #[must_use]
     pub fn is_address(&self, text: &str) -> bool {
         let is_hash = text.len() == HASH_DIGITS && text.bytes().all(|it| it.is_ascii_hexdigit());
         (is_hash || text.contains('@')) && self.is_person(text)
     }
 
-    /// Where addresses of forgotten people stand in a text.
+    /// The positions of forgotten people's addresses in a text.
     #[must_use]
     pub fn addresses(&self, text: &str) -> Vec<Range<usize>> {
         let found = text.match_indices('@').filter_map(|(at, _)| {
@@ -122,10 +121,11 @@ impl Forgotten {
         found.collect()
     }
 
-    /// The address within these bounds: what may belong to its name need not.
+    /// The forgotten address within these bounds, which may include characters that are not part of
+    /// it.
     fn narrowed(&self, text: &str, begin: usize, at: usize, end: usize) -> Option<Range<usize>> {
         let begins = text[begin..at].char_indices().map(|(offset, _)| begin + offset);
-        // What is part of other people's names, as a dot is, is no edge.
+        // A character that occurs in other people's names, such as a dot, does not end an address.
         let is_edge = |from: &usize| match text[begin..*from].chars().next_back() {
             None => true,
             Some('\'') => *from == begin + 1,
@@ -135,7 +135,7 @@ impl Forgotten {
         begins.find(|from| self.is_person(&text[*from..end])).map(|from| from..end)
     }
 
-    /// A text with its addresses of forgotten people replaced; `None` when there is none.
+    /// A text with the addresses of forgotten people replaced; `None` when it has none.
     #[must_use]
     pub fn without_addresses(&self, text: &str, instead: &str) -> Option<String> {
         let found = self.addresses(text);

@@ -1,7 +1,6 @@
-//! The manifest: an endpoint's numbered, immutable record of truth.
+//! The manifest: an endpoint's numbered, immutable record of what its table holds.
 //!
-//! Enters: nothing. Leaves: what a commit says, and what the index says of each key. Never here:
-//! how either is stored, or a secret.
+//! What a commit records, and what the index records of each key. How they are stored is elsewhere.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,21 +13,22 @@ use crate::row::Selectors;
 use crate::schema::Schema;
 use crate::window::{Coverage, Window};
 
-/// The format of the manifests that this version writes; it reads all up to it.
+/// The manifest format that this version writes; it reads all earlier ones too.
 ///
-/// Format 4 keeps every field by which child endpoints select a parent, the row's own time, what is
-/// known of parents apart from rows, and how lists and losses ended. Format 3 keeps what it says of most partitions of a large table in a base, and says itself only
-/// what differs. Format 2 said all of it each time. Format 1 had one index for the whole table, which
-/// is taken over by the first commit; since then it is in pieces, one per partition.
+/// Format 4 keeps every field by which child endpoints select a parent, each row's own time, what
+/// is known of parents apart from rows, and how lists and losses ended. Format 3 keeps most
+/// partitions of a large table in a base, and records only what differs from it. Format 2 recorded
+/// every partition each time. Format 1 had one index for the whole table, which the first commit
+/// converts; since format 2 the index is sharded, one shard per partition.
 pub const FORMAT: u32 = 4;
 
-/// How far apart two clocks may be that are both right. An instant that lies further in the future
-/// was noted by a clock that is wrong.
+/// How far apart two correct clocks may be. An instant further in the future was recorded by a
+/// wrong clock.
 pub const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
-/// How much is looked at again where nothing else tells when a wrong clock noted its instants.
+/// How far back to list again when a wrong clock recorded the instants and nothing else tells.
 const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::days(30);
-/// How far apart the instants of statements may be that were corrected by the server's `Date`, which
-/// says no more than the second, in microseconds.
+/// How far apart, in microseconds, the instants of statements may be that were corrected by the
+/// server's `Date` header, which has a resolution of one second.
 const STATEMENTS_APART: i64 = 2_000_000;
 
 /// Whether one statement about a record was requested later than another, as seen at `now`, all in
@@ -52,20 +52,20 @@ pub enum Granularity {
     Month,
 }
 
-/// What requests are for.
+/// The purpose of requests.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// What changed, and what was never seen: all of the week's quota may be spent on it.
+    /// New and changed records: may spend the whole week's quota.
     #[default]
     Nightly,
-    /// Years of history, which take no more than their share.
+    /// Years of history: limited to the backfills' share.
     Backfill,
 }
 
-/// What one commit says of a table.
+/// What one commit records about a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format of this file.
@@ -78,70 +78,73 @@ pub struct Manifest {
     pub run: String,
     /// The version of the tool that committed it.
     pub tool: String,
-    /// When.
+    /// When it was committed.
     pub committed_at: DateTime<Utc>,
     /// How much time a partition holds.
     pub granularity: Granularity,
-    /// Up to where changes are complete.
+    /// The instant up to which changes are complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
-    /// When the first listing began. Until there is a watermark, changes are looked for from there.
+    /// When the first listing began. Until there is a watermark, changes are requested from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun_at: Option<DateTime<Utc>>,
-    /// What was asked for, whether or not it is complete.
+    /// What was requested, whether or not it is complete.
     #[serde(default)]
     pub goal: Coverage,
-    /// What is completely in the lake.
+    /// What is complete in the lake.
     #[serde(default)]
     pub coverage: Coverage,
-    /// Whether all that is covered was listed with private records.
+    /// Whether everything covered was listed with private records.
     #[serde(default)]
     pub private: bool,
-    /// When everything that is covered was last listed anew.
+    /// When everything covered was last listed again in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relisted_at: Option<DateTime<Utc>>,
     /// The columns.
     pub schema: Schema,
-    /// Whether the first export is complete, so that only `evolve` changes the schema.
+    /// Whether the schema is frozen: the first export is complete, so that only `evolve` changes
+    /// it.
     pub settled: bool,
-    /// Where this manifest need not be written whole: what it is written as the difference from.
+    /// The base from which this manifest is written as a difference, if it need not be written
+    /// whole.
     #[serde(skip)]
     pub base: Option<Arc<Base>>,
     /// The partitions by their value of `dt`.
     pub partitions: BTreeMap<String, PartitionEntry>,
-    /// The index: of each partition, by its value of `dt`, what is known of its keys.
+    /// The index shards: what is known of each partition's keys, by its value of `dt`.
     #[serde(default)]
     pub index: BTreeMap<String, IndexFile>,
-    /// In which partition each key is: a base first, then deltas, which override what is before.
+    /// The partition of each key: a base first, then deltas, which override what comes before.
     #[serde(default)]
     pub keys: Vec<IndexFile>,
-    /// The fields of which every index shard says what the records have there: those by which child
+    /// The fields whose values every index shard keeps for its records: those by which child
     /// endpoints select their parents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selectors: Vec<String>,
-    /// Of a child table that is read parent by parent: the file that says how each of them answered.
+    /// For a child table read by listing: the file that records how each parent's list ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parents: Option<IndexFile>,
     /// When the last complete list of a day was requested, microseconds since 1970, by the day as
-    /// `YYYY-MM-DD`; of a snapshot table, that of a partition; of a table of ranges, that of a range. What an older reply says comes too
-    /// late. Kept for a week.
+    /// `YYYY-MM-DD`; for a snapshot table, that of a partition; for a table of ranges, that of a
+    /// range. Older replies are ignored. Kept for a week.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listed: BTreeMap<String, i64>,
     /// The partitions whose objects are lost, by their value of `dt`, until their rows are back or
     /// the loss is accepted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, LostPartition>,
-    /// Of a child table: the parents' partitions whose ids need not be looked at one by one.
+    /// For a child table: the parents' partitions whose ids need not be checked one by one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub checked: BTreeMap<String, Checked>,
-    /// What backfills were asked for: what is missing there is paid from their share of the quota.
+    /// The ranges that backfills requested: what is missing there is paid from their share of the
+    /// quota.
     #[serde(default, skip_serializing_if = "Coverage::is_empty")]
     pub backfill: Coverage,
     /// The partitions that this commit changed, by their value of `dt`; none in manifests of older
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<BTreeMap<String, Option<RowCounts>>>,
-    /// How far the table has come with the list of the forgotten.
+    /// How far the table has applied the list of the forgotten.
     #[serde(default, skip_serializing_if = "Clearance::is_none")]
     pub clearance: Clearance,
     /// The files of a format 1 index, the base first.
@@ -149,15 +152,15 @@ pub struct Manifest {
     pub flat_index: Vec<IndexFile>,
 }
 
-/// What a commit did to the rows of one partition. It is not known of objects that were written by
-/// a killed run and recovered, or put into their place from outside.
+/// What a commit did to the rows of one partition. It is unknown for objects that a killed run
+/// wrote and that were recovered, and for objects put in place from outside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
-    /// Rows that were not there before.
+    /// Rows that are new.
     pub inserted: u64,
-    /// Rows that were there and are replaced.
+    /// Rows that were replaced.
     pub updated: u64,
-    /// Rows that are there no more, or marked as deleted.
+    /// Rows that were removed or marked as deleted.
     pub deleted: u64,
 }
 
@@ -169,8 +172,9 @@ impl std::ops::AddAssign for RowCounts {
     }
 }
 
-/// What most partitions of a large table are like. It is written once, never changed, and named by
-/// the manifests that differ little from it, so that what a commit writes follows what changed.
+/// The state of most partitions of a large table. It is written once, never changed, and referenced
+/// by the manifests that differ little from it, so that the size of a commit is proportional to the
+/// change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// Its path below the lake.
@@ -184,27 +188,27 @@ pub struct Base {
     pub checked: BTreeMap<String, Checked>,
 }
 
-/// What a base has and a manifest has not.
+/// What a base has and a manifest lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Absent {
-    /// Of the partitions.
+    /// Partitions.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub partitions: BTreeSet<String>,
-    /// Of the index.
+    /// Index shards.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub index: BTreeSet<String>,
-    /// Of what was checked.
+    /// Checked partitions of parents.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub checked: BTreeSet<String>,
 }
 
-/// How far a table has come with the list of the forgotten, by the list's number.
+/// How far a table has applied the list of the forgotten, by the list's number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clearance {
-    /// Whatever is committed from now on was held against the list up to here.
+    /// All later commits are checked against the list up to this number.
     pub known: u64,
-    /// The table's rows, index and quarantine were, too.
+    /// The table's existing rows, index and quarantine were checked up to this number.
     pub cleared: u64,
 }
 
@@ -223,7 +227,7 @@ pub struct PartitionEntry {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
-    /// What the store calls this very version of it.
+    /// The store's identifier of this version of it.
     pub etag: String,
     /// The SHA-256 of its bytes, hexadecimal.
     pub sha256: String,
@@ -238,14 +242,14 @@ pub struct LostPartition {
     pub rows: u64,
     /// When a run found it missing.
     pub found_at: DateTime<Utc>,
-    /// Whether a run has asked the API for these rows again.
+    /// Whether a run has requested these rows from the API again.
     pub requested: bool,
-    /// Whether an older object is in its place, so that the number of rows says nothing.
+    /// Whether an older object is in its place, so that the row count cannot be trusted.
     #[serde(default)]
     pub replaced: bool,
 }
 
-/// One file of the index.
+/// One index shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexFile {
     /// Its path below the lake.
@@ -254,34 +258,34 @@ pub struct IndexFile {
     pub entries: u64,
 }
 
-/// What was found when the ids of one of the parents' partitions were held against a chained table,
-/// and nothing was to be asked for at once. It holds as long as the parents' index of that partition
-/// is the same file.
+/// The result of checking a child table against the ids of one of the parents' partitions, when
+/// nothing had to be requested at once. It is valid as long as that partition has the same index
+/// shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
-    /// The file of the parents' index, and what rule the parents were chosen by.
+    /// The parents' index shard, and the rule that selected the parents.
     pub parents: String,
-    /// How far the records had come.
+    /// The progress of the records.
     #[serde(flatten)]
     pub queue: Queue,
-    /// When the first of the parked ones is to be asked for, microseconds since 1970.
+    /// When the first parked record is due, microseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<i64>,
 }
 
-/// How far records have come that are asked for key by key.
+/// The progress of records that are looked up one by one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Queue {
-    /// Keys whose record is in the lake as it should be.
+    /// Keys whose record is complete in the lake.
     pub settled: u64,
-    /// Keys that were not asked for yet, or failed in passing.
+    /// Keys not requested yet, or whose request failed temporarily.
     pub pending: u64,
-    /// Keys that had nothing, or nothing whole yet; they are asked for again later.
+    /// Keys whose record was absent or incomplete; they are requested again later.
     pub parked: u64,
-    /// Keys that had nothing for so long that they are not asked for any more.
+    /// Keys whose record was absent for so long that they are no longer requested.
     pub unavailable: u64,
-    /// Those of the parked ones that have no row at all.
+    /// The parked ones that have no row at all.
     #[serde(default)]
     pub missing: u64,
 }
@@ -296,33 +300,33 @@ impl std::ops::AddAssign for Queue {
     }
 }
 
-/// What the index says of one key.
+/// The index entry of one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexEntry {
-    /// Whether the table has a row of this key; if not, it is known only by `attempt`.
+    /// Whether the table has a row with this key; if not, only `attempt` is known.
     pub in_lake: bool,
     /// The day that dates the row, days since 1970.
     pub day: Option<i32>,
-    /// The record's own time, microseconds since 1970, where it has one that can be read.
+    /// The record's own time, microseconds since 1970, if it has a readable one.
     pub time: Option<i64>,
     /// The content hash of the row's version.
     pub hash: u128,
-    /// When that version was requested, microseconds since 1970; of a row that was removed, when
-    /// it was found gone.
+    /// When that version was requested, microseconds since 1970; for a removed row, when it was
+    /// found gone.
     pub fetched_at: i64,
     /// The fields by which child endpoints select parents, in the order of
     /// [`Manifest::selectors`].
     pub selectors: Selectors,
-    /// The key of the parent that the row was requested by, where the row itself does not say.
+    /// The key of the parent by which the row was requested, if the row itself does not say.
     pub parent: Option<Box<str>>,
-    /// Since when the record is known to be gone, microseconds since 1970.
+    /// When the record was found gone, microseconds since 1970.
     pub deleted_at: Option<i64>,
-    /// What the last request by this key found, for endpoints that are asked key by key.
+    /// The outcome of the last request by this key, for endpoints that are looked up by key.
     pub attempt: Option<Attempt>,
 }
 
 impl IndexEntry {
-    /// Whether the row was taken out because its record is gone, or has not begun any more.
+    /// Whether the row was removed because its record is gone, or no longer counts as started.
     #[must_use]
     pub fn is_removed(&self) -> bool {
         !self.in_lake && self.deleted_at.is_some()
@@ -339,33 +343,33 @@ impl IndexEntry {
 /// The version of a parent for which a child was requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ParentVersion {
-    /// Not known: a run was killed before it could say.
+    /// Unknown: the run was killed before recording it.
     #[default]
     Unknown,
-    /// None: the child is to be requested again, whatever its parent says.
+    /// None: the child must be requested again, whatever its parent's version.
     Refetch,
     /// The parent with this content hash.
     Content(u128),
 }
 
-/// How the last request by a parent's key ended.
+/// The outcome of the last request by a parent's key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempt {
     /// The version of the parent for which it was made.
     pub parent: ParentVersion,
-    /// Why there is nothing, or nothing whole; none when it is settled.
+    /// Why the record is absent or incomplete; none when the look-up is done.
     pub reason: Option<Box<str>>,
-    /// How many requests found nothing whole, in a row.
+    /// How many requests in a row found it absent or incomplete.
     pub failures: u32,
     /// When the first of them was made, microseconds since 1970.
     pub first_failed_at: i64,
-    /// When to ask again, microseconds since 1970.
+    /// When to request it again, microseconds since 1970.
     pub next_try_at: i64,
 }
 
 impl Manifest {
-    /// The partitions, by their value of `dt`, that a later manifest has otherwise, or only one of
-    /// the two.
+    /// The partitions, by their value of `dt`, that differ in a later manifest, or that only one of
+    /// the two has.
     pub fn changed_partitions<'m>(&'m self, later: &'m Self) -> impl Iterator<Item = &'m str> {
         let is_other = |(name, entry): &(&String, _)| self.partitions.get(*name) != Some(*entry);
         let gone = self.partitions.keys().filter(|name| !later.partitions.contains_key(*name));
@@ -408,7 +412,8 @@ impl Manifest {
         }
     }
 
-    /// The manifest as it is written beside its base: what differs from that, and what is absent.
+    /// The manifest as it is written beside its base: differences from the base, and what is
+    /// absent.
     #[must_use]
     pub fn beyond_base(&self) -> (Self, Absent) {
         let mut beyond = self.clone();
@@ -421,7 +426,7 @@ impl Manifest {
         (beyond, absent)
     }
 
-    /// The whole manifest again, of what [`Self::beyond_base`] left of it.
+    /// Restores the whole manifest from what [`Self::beyond_base`] left of it.
     #[must_use]
     pub fn over(mut self, base: Arc<Base>, absent: &Absent) -> Self {
         add(&mut self.partitions, &base.partitions, &absent.partitions);
@@ -431,7 +436,7 @@ impl Manifest {
         self
     }
 
-    /// A base that says all that this manifest says of its partitions.
+    /// A base with everything this manifest records of its partitions.
     #[must_use]
     pub fn to_base(&self, object: String) -> Base {
         Base {
@@ -442,9 +447,9 @@ impl Manifest {
         }
     }
 
-    /// What may be believed of the manifest at `now`. An instant that lies in the future was noted
-    /// by a clock that was wrong: what ends there is believed as far as changes are known, or else up
-    /// to a month ago. The rest is asked for again.
+    /// The manifest corrected for a wrong clock, as of `now`. An instant that lies in the future
+    /// was recorded by a wrong clock: coverage that ends there is trusted as far as changes are
+    /// known, else up to a month ago. The rest is requested again.
     #[must_use]
     pub fn as_of(&self, now: DateTime<Utc>) -> Cow<'_, Self> {
         let latest = now + CLOCKS_APART;
@@ -466,13 +471,13 @@ impl Manifest {
         Cow::Owned(believed)
     }
 
-    /// How much it says of single partitions.
+    /// How many entries it has about single partitions.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.partitions.len() + self.index.len() + self.checked.len()
     }
 
-    /// The files of the index, of whatever format.
+    /// The index files, in any format.
     pub fn index_files(&self) -> impl Iterator<Item = &IndexFile> {
         let shards = self.index.values().chain(&self.keys);
         shards.chain(&self.parents).chain(&self.flat_index)
@@ -491,14 +496,14 @@ impl Manifest {
     }
 }
 
-/// Takes out of a coverage that ends in the future what is beyond `to`.
+/// Removes from a coverage that ends in the future what is beyond `to`.
 fn cut(coverage: &mut Coverage, to: DateTime<Utc>, latest: DateTime<Utc>) {
     if let Some(end) = coverage.end().filter(|end| *end > latest) {
         coverage.remove(Window::new(to, end));
     }
 }
 
-/// Leaves of `map` what `base` does not say; the names that only `base` has.
+/// Keeps only the entries of `map` that differ from `base`; returns the names that only `base` has.
 fn subtract<V: PartialEq>(
     map: &mut BTreeMap<String, V>,
     base: &BTreeMap<String, V>,
@@ -508,7 +513,7 @@ fn subtract<V: PartialEq>(
     absent
 }
 
-/// Adds to `map` what `base` says beside it, but for what is absent.
+/// Adds the entries of `base` that `map` lacks, except those in `absent`.
 fn add<V: Clone>(
     map: &mut BTreeMap<String, V>,
     base: &BTreeMap<String, V>,
@@ -551,7 +556,7 @@ mod tests {
         }
     }
 
-    /// A14: what a clock that was ahead has noted is not believed, and what was noted at the right
+    /// A14: what a clock that was ahead recorded is not trusted, and what was recorded at the right
     /// time is.
     #[test]
     fn what_lies_in_the_future_is_not_believed() {

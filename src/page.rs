@@ -1,46 +1,46 @@
-//! A page: one response of a list, as far as paging goes on it.
+//! A page: what pagination needs from one response of a list.
 //!
-//! Enters: nothing. Leaves: the words between decoding and paging. Never here: record values.
+//! The interface between decoding and paging. It holds no record values.
 
 /// What paging needs to know of one response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The records in the order in which they came, those in quarantine included.
+    /// The records in order of arrival, including those in quarantine.
     pub entries: Vec<PageEntry>,
     /// Whether null came in place of the list.
     pub is_null: bool,
-    /// Whether the server says that there is more, where it says anything.
+    /// Whether the server says that there is more, if it says so.
     pub has_more: Option<bool>,
-    /// How many records the list has in all, where the server says so. It may count records that
-    /// it does not show.
+    /// The total number of records in the list, if the server gives it. It may count records that
+    /// the server does not return.
     pub total: Option<u64>,
-    /// Something less plain says that there is more: a count larger than the page, or more pages.
+    /// A weaker hint that there is more: a count larger than the page, or several pages.
     pub hints_more: bool,
-    /// What asks for the next page, where the endpoint says that it is: a cursor, or a link.
+    /// The next page's cursor or link, as configured by the endpoint.
     pub next: Option<Box<str>>,
-    /// What seems to ask for the next page, whatever the endpoint says.
+    /// What looks like a reference to the next page, regardless of the endpoint's configuration.
     pub pointer: Option<Pointer>,
 }
 
-/// What seems to ask for the next page.
+/// What looks like a reference to the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {
     /// Where it is: a path in the reply, or the `Link` header.
     pub at: Box<str>,
-    /// How it asks.
+    /// How it refers to the next page.
     pub kind: PointerKind,
     /// The cursor or the link itself.
     pub value: Box<str>,
 }
 
-/// How something asks for the next page.
+/// How a reply refers to the next page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PointerKind {
-    /// A text that a query parameter takes.
+    /// A text for a query parameter.
     Cursor,
-    /// The address of the next page, in the reply.
+    /// The next page's address, in the reply.
     Link,
-    /// The address of the next page, in the reply's `Link` header.
+    /// The next page's address, in the reply's `Link` header.
     LinkHeader,
     /// The number of records to skip.
     Skip,
@@ -51,14 +51,14 @@ pub enum PointerKind {
 /// One record of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageEntry {
-    /// The record's key; a digest of its content when it has none that is usable.
+    /// The record's key; a digest of its content when it has no usable one.
     pub key: Box<str>,
-    /// Its date field, microseconds since 1970, where it has one that can be read.
+    /// Its date field, microseconds since 1970, if readable.
     pub time: Option<i64>,
 }
 
 impl Pointer {
-    /// What the lines of an endpoint file are that follow it.
+    /// The lines of an endpoint file that follow this reference.
     #[must_use]
     pub fn paging(&self) -> String {
         match self.kind {

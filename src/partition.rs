@@ -1,7 +1,6 @@
 //! Partitions: which Hive folder a row belongs to.
 //!
-//! Enters: days and a granularity. Leaves: partitions and their folder names. Never here: rows,
-//! or paths beyond the folder.
+//! Computes partitions and their folder names from days and a granularity.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,7 +63,7 @@ mod tests {
     use crate::window::day_of;
 
     proptest! {
-        /// P6: every folder's name is read back as the partition it stands for.
+        /// P6: every folder name is read back as the partition it names.
         #[test]
         fn names_are_read_back(day in prop::option::of(-700_000i32..3_000_000)) {
             for granularity in [Granularity::Day, Granularity::Month] {

@@ -1,7 +1,6 @@
-//! Places in a TOML text: where a key stands, for errors that serde cannot know.
+//! Places in a TOML text: where a key is, for errors that serde cannot detect.
 //!
-//! Enters: a TOML text and the path of a key. Leaves: a line and a column, or a whole message in
-//! the form of the TOML parser's own. Never here: what the keys mean.
+//! Turns a key's path into a line and column, or a whole message in the TOML parser's own format.
 
 use std::ops::Range;
 
@@ -11,9 +10,9 @@ use toml::de::{DeTable, DeValue};
 /// A mistake at a key: the path to it, and what is wrong there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// The names from the root to the key; of a list, the item's number.
+    /// The names from the root to the key; for a list, the item's number.
     pub path: Vec<String>,
-    /// What is wrong, in lower case and without a full stop.
+    /// What is wrong, in lower case and without a period.
     pub message: String,
 }
 
@@ -23,15 +22,15 @@ impl Mistake {
         Self { path: path.map(str::to_owned).to_vec(), message: message.into() }
     }
 
-    /// The same mistake, of a table that is itself below these names.
+    /// The same mistake, inside a table that is itself below these names.
     #[must_use]
     pub fn below<const N: usize>(mut self, path: [&str; N]) -> Self {
         self.path.splice(0..0, path.map(str::to_owned));
         self
     }
 
-    /// The mistake as the TOML parser tells its own: line, column, the line itself. A key that is
-    /// not there is shown at the nearest table that is.
+    /// The mistake in the TOML parser's format: line, column, and the line itself. A missing key is
+    /// shown at the nearest table that exists.
     #[must_use]
     pub fn shown_in(&self, text: &str) -> String {
         let at = span(text, &self.path).map_or(0, |span| span.start);
@@ -50,7 +49,7 @@ impl Mistake {
     }
 }
 
-/// Where the key with this path stands, or the last of its tables that exists.
+/// The position of the key with this path, or of its last table that exists.
 fn span(text: &str, path: &[String]) -> Option<Range<usize>> {
     let table = DeTable::parse(text).ok()?;
     let mut span = table.span();

@@ -1,8 +1,8 @@
-//! What to make of a failed request: again, smaller, or never; and when failures are an outage.
+//! What to do after a failed request: retry, request less, or give up; and when failures are an
+//! outage.
 //!
-//! Enters: a status and the beginning of its body, the number of the attempt, a random number, how
-//! long the client has been at work. Leaves: a verdict and a delay. Never here: a clock, waiting, or
-//! the request itself.
+//! Pure decisions: verdicts and delays from a status, the beginning of a body, the attempt's
+//! number, a random number and the time elapsed. No clock is read and nothing waits here.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ pub enum Failure {
     QuotaSpent,
     /// 401: the credentials are missing.
     Unauthorized,
-    /// 403: the credentials are wrong, or have no right to this.
+    /// 403: the credentials are wrong, or lack permission.
     Forbidden,
-    /// 403 `Missing Authentication Token`, which is how the gateway says that a path is none.
+    /// 403 `Missing Authentication Token`, which is the gateway's answer for an unknown path.
     NoSuchPath,
-    /// 404: there is no such thing.
+    /// 404: not found.
     NotFound,
-    /// 400 and the like: the request is wrong, and will be wrong again.
+    /// 400 and the like: the request is wrong, and a retry would be too.
     Refused(u16),
-    /// 502, 504 or no answer in time, as for a reply that grew too large.
+    /// 502, 504 or no answer in time, as when a reply is too large.
     TooLarge,
-    /// Not sent: what pays for it is used up for now.
+    /// Not sent: the budget that pays for it is exhausted for now.
     Deferred,
-    /// 200, with something else than what was asked for: an error, an empty body, a page for people.
+    /// 200 with unexpected content: an error, an empty body, or an HTML page.
     NoList,
-    /// The same body came twice, and is not JSON: a record in it is broken.
+    /// The same body came twice and is not JSON: a record in it is broken.
     Garbled,
     /// The host's name does not resolve, or its certificate does not verify.
     Unreachable,
-    /// The server failed, the connection broke, or the body was no JSON.
+    /// The server failed, the connection broke, or the body was not JSON.
     Broken,
 }
 
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// Whether the same request may succeed in a moment.
+    /// Whether the same request may soon succeed.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(
@@ -65,12 +65,12 @@ impl Failure {
         )
     }
 
-    /// Whether the answer settles the request, so that the API is at work: 2xx, or 4xx other than
-    /// 408 and 429. A redirect or a body that cannot be read settles nothing.
+    /// Whether the answer settles the request and shows that the API works: 2xx, or 4xx other than
+    /// 408 and 429. A redirect or an unreadable body settles nothing.
     #[must_use]
     pub fn settles(self) -> bool {
         match self {
-            // Of the last two, the server is at work; only what it says is of no use.
+            // In the last two cases the server works, but its answer is of no use.
             Self::Unauthorized
             | Self::Forbidden
             | Self::NoSuchPath
@@ -88,23 +88,23 @@ impl Failure {
     }
 }
 
-/// No wait that a server asks for is kept longer.
+/// The longest server-requested wait that is honored.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
-/// Nor are all waits of a run together.
+/// The longest total of such waits in a run.
 pub const MOST_WAITING: Duration = Duration::from_secs(60 * 60);
 
-/// The waits that a server asked for in a run.
+/// The waits that a server requested during a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// Until when nothing is sent, as how long the client has been at work.
+    /// Until when nothing is sent, measured from the client's start.
     until: Duration,
-    /// How long all waits were, each moment once.
+    /// The total of all waits, counting each moment once.
     waited: Duration,
 }
 
 impl Waits {
-    /// Notes that the server asks at `now` to be left alone for so long, of a run that has `left` to
-    /// go on; false when that is too long to wait for.
+    /// Records that at `now` the server requested a wait of this length, in a run with `left` to
+    /// go; false when that is too long to wait.
     pub fn ask(&mut self, now: Duration, wait: Duration, left: Option<Duration>) -> bool {
         let until = now.saturating_add(wait);
         let more = until.saturating_sub(self.until.max(now));
@@ -120,29 +120,29 @@ impl Waits {
 
 /// How many requests in a row may each be too large to be answered.
 const MOST_TOO_LARGE: u32 = 3;
-/// The same of pages, which are passed over: so many records side by side may each be too large.
+/// The same for pages, which are skipped: this many adjacent records may each be too large.
 const MOST_TOO_LARGE_IN_LISTS: u32 = 12;
 
-/// Whether the API answers, as far as requests have shown. Instants are given as how long the client
-/// has been at work.
+/// Whether the API answers, judging by the requests so far. Instants are measured from the client's
+/// start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
     /// When an answer last settled a request.
     settled_at: Option<Duration>,
     /// When the first request failed since.
     failing_since: Option<Duration>,
-    /// How many requests in a row were given up since because their replies seemed too large.
+    /// How many requests in a row were given up since then because their replies seemed too large.
     too_large: u32,
 }
 
 impl Health {
-    /// Notes an answer that settles its request, whatever it says.
+    /// Records an answer that settles its request, whatever it says.
     pub fn settle(&mut self, now: Duration) {
         *self = Self { settled_at: Some(now), ..Self::default() };
     }
 
-    /// Notes a failed attempt. Only what time may mend counts, from its first failure on: waiting
-    /// for a slot is no failure.
+    /// Records a failed attempt. Only transient failures count, starting with the first one:
+    /// waiting for a slot is not a failure.
     pub fn fail(&mut self, failure: Failure, now: Duration) {
         if failure.settles() {
             self.settle(now);
@@ -157,18 +157,19 @@ impl Health {
         self.settled_at.is_some()
     }
 
-    /// Whether requests have failed for so long, and no answer has settled one, that the run ends.
+    /// Whether requests have failed for long enough, with no answer settling one, that the run
+    /// ends.
     #[must_use]
     pub fn is_out(&self, now: Duration, limit: Duration) -> bool {
         self.failing_since.is_some_and(|since| now.saturating_sub(since) >= limit)
     }
 
-    /// Whether a request that was begun at `begun` and has no attempts left is tried on, because
-    /// nothing else was answered since either. One reply may be too large for ever; several in a row
-    /// are an outage, and so is the first of all.
+    /// Whether a request that began at `begun` and has no attempts left is still retried, because
+    /// nothing else has been answered since either. A single reply may always be too large; several
+    /// in a row are an outage, and so is the very first.
     ///
-    /// Of a list, the page that cannot be sent is passed over, so that more of them are given up
-    /// before that counts as an outage, also before anything was answered.
+    /// In a list, a page that cannot be sent is skipped, so more of them are given up before that
+    /// counts as an outage, even before anything was answered.
     pub fn tries_on(&mut self, failure: Failure, is_page: bool, begun: Duration) -> bool {
         let most = match (is_page, self.settled_at) {
             (true, Some(_)) => MOST_TOO_LARGE_IN_LISTS,
@@ -184,20 +185,20 @@ impl Health {
     }
 }
 
-/// How long and how often to try.
+/// How long and how often to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The delay before the second attempt; it doubles from there.
     pub first: Duration,
-    /// No delay is longer.
+    /// The longest delay.
     pub longest: Duration,
     /// How many attempts one request gets.
     pub attempts: u32,
-    /// How many it gets when its reply seems too large, which time does not mend.
+    /// How many it gets when its reply seems too large, which does not improve with time.
     pub attempts_too_large: u32,
-    /// How many it gets when its reply is whole and holds something else, which time hardly mends.
+    /// How many it gets when its reply is whole but unexpected, which rarely improves with time.
     pub attempts_no_list: u32,
-    /// How many it gets when its server was never reached and most likely never will be.
+    /// How many it gets when its server was never reached and probably never will be.
     pub attempts_unreachable: u32,
 }
 
@@ -216,8 +217,8 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The delay after failed attempt number `attempt` (the first is 1), or `None` when there
-    /// should be no other. `random` in `[0, 1)` takes up to half of the delay away, so that
-    /// clients that failed together do not come back together.
+    /// should be no other. `random` in `[0, 1)` takes off up to half of the delay, so that clients
+    /// that failed together do not retry together.
     #[must_use]
     pub fn delay(&self, failure: Failure, attempt: u32, random: f64) -> Option<Duration> {
         let attempts = match failure {
@@ -262,8 +263,8 @@ mod tests {
         );
     }
 
-    /// Design 6.3: what ends a run as an outage is that nothing settles a request, whatever the
-    /// answers say; every status is one or the other.
+    /// Design 6.3: a run ends as an outage when nothing settles a request, whatever the answers
+    /// say; every status either settles or does not.
     #[test]
     fn only_what_settles_no_request_is_an_outage() {
         let limit = Duration::from_secs(120);
@@ -300,8 +301,8 @@ mod tests {
         assert!(health.is_out(limit * 2, limit));
     }
 
-    /// Design 6.3: 15 minutes a wait, an hour a run, and what is left of it; waits that overlap count
-    /// once.
+    /// Design 6.3: 15 minutes a wait, an hour a run, and the time the run has left; overlapping
+    /// waits count once.
     #[test]
     fn waits_are_kept_within_their_bounds() {
         let seconds = Duration::from_secs;
@@ -316,8 +317,8 @@ mod tests {
         assert!(!waits.ask(seconds(3_600), seconds(1), None), "an hour is over");
     }
 
-    /// A request is tried beyond its attempts only while nothing is answered; a reply too large for
-    /// ever is given up, unless it is one of many.
+    /// A request is retried beyond its attempts only while nothing is answered; a reply that is
+    /// always too large is given up, unless it is one of many.
     #[test]
     fn what_is_tried_beyond_its_attempts_is_what_may_be_an_outage() {
         let (begun, later) = (Duration::from_secs(1), Duration::from_secs(2));

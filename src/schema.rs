@@ -1,10 +1,11 @@
 //! Columns and their types: declared by an endpoint, inferred from its data, written to Parquet.
 //!
-//! Enters: type names as endpoint files and manifests spell them. Leaves: a [`Schema`] and its
-//! Arrow form. Never here: values.
+//! Builds a [`Schema`] and its Arrow form from type names as spelled in endpoint files and
+//! manifests.
 //!
-//! All files of a table have one schema, so the types are few and every engine reads each alike:
-//! no Arrow `Null`, no empty struct, list items called `element`, instants in microseconds `UTC`.
+//! All files of a table have one schema, so the types are few and every engine reads them the same
+//! way: no Arrow `Null`, no empty struct, list items called `element`, instants in microseconds
+//! `UTC`.
 
 mod diff;
 mod told;
@@ -44,8 +45,8 @@ pub enum ColumnType {
 pub enum Written {
     /// As ISO 8601. Equal instants are equal, however they are spelled.
     Iso,
-    /// As a text that `evolve` promoted. Its spelling is kept, in `extra_json` unless it is the one
-    /// that the instant gives back.
+    /// As a text that `evolve` promoted. Its spelling is kept in `extra_json`, unless the instant
+    /// formats back to it.
     Spelled,
     /// As seconds since 1970.
     EpochSeconds,
@@ -54,7 +55,7 @@ pub enum Written {
 }
 
 impl Written {
-    /// How many microseconds the unit has in which instants are counted, if they are.
+    /// How many microseconds one counted unit has, if instants are counted.
     #[must_use]
     pub fn unit(self) -> Option<i64> {
         match self {
@@ -64,7 +65,7 @@ impl Written {
         }
     }
 
-    /// The name of a type whose instants are written so.
+    /// The type name for instants written this way.
     fn type_name(self) -> &'static str {
         match self {
             Self::Iso => "timestamp",
@@ -83,17 +84,17 @@ pub struct Column {
     pub name: String,
     /// What it holds.
     pub column_type: ColumnType,
-    /// What it means, where somebody has said so.
+    /// Its description, if there is one.
     pub description: Option<String>,
-    /// Whether a scalar of another type is also shown in this column, where that loses nothing;
-    /// the original stands in `extra_json` beside it.
+    /// Whether a scalar of another type is also shown in this column if that is lossless; the
+    /// original is kept in `extra_json`.
     pub convert: bool,
     /// Whether URLs in it never reach the lake (they are signed).
     pub never_stored: bool,
 }
 
 impl Column {
-    /// A column without description that takes just its own type.
+    /// A column without description that accepts only its own type.
     pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
         Self {
             name: name.into(),
@@ -127,7 +128,7 @@ impl ColumnType {
     }
 }
 
-/// The Arrow type of every instant in the lake.
+/// The Arrow type of all instants in the lake.
 #[must_use]
 pub fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -152,7 +153,7 @@ impl fmt::Display for ColumnType {
             Self::Int64 => f.write_str("int64"),
             Self::Double => f.write_str("double"),
             Self::String => f.write_str("string"),
-            // People take a promoted one for any other.
+            // Promoted timestamps look like any other timestamp to users.
             Self::Timestamp(Written::Spelled) => f.write_str(Written::Iso.type_name()),
             Self::Timestamp(written) => f.write_str(written.type_name()),
             Self::List(element) => write!(f, "list<{element}>"),
@@ -168,25 +169,25 @@ impl fmt::Display for ColumnType {
     }
 }
 
-/// The name of the column that holds what fits no other.
+/// The name of the column that holds what fits no other column.
 pub const EXTRA_JSON: &str = "extra_json";
-/// The name of the column that says when a row's version was fetched.
+/// The name of the column for when a row's version was fetched.
 pub const EXPORTED_AT: &str = "exported_at";
-/// The name of the column that says since when a record is known to be gone.
+/// The name of the column for when a record was found gone.
 pub const DELETED_AT: &str = "deleted_at";
 /// The name of the column that dates rows whose own record has no date.
 pub const DAY: &str = "day";
 
-/// The name of the column by which rows are told apart whose records have no key.
+/// The name of the column that identifies rows whose records have no key.
 pub const CONTENT_KEY: &str = "content_key";
 
-/// The columns that this tool adds to those of the records.
+/// The columns that this tool adds to the records' own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedColumns {
-    /// The column that carries the parent's key, in chained tables.
+    /// The column that carries the parent's key, in child tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Whether rows are told apart by their content, hence carry `content_key`.
+    /// Whether rows are identified by their content, hence carry `content_key`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_key: bool,
     /// Whether rows are dated by window or run, hence carry `day`.
@@ -225,9 +226,9 @@ impl Schema {
         Arc::new(arrow::datatypes::Schema::new(fields))
     }
 
-    /// The same schema with the record columns that a file of the table has: declared ones as
-    /// they are declared where the types agree, others by their type alone. `None` when the file
-    /// holds a type that this tool never writes.
+    /// The same schema with the record columns of one of the table's files: declared ones as
+    /// declared where the types agree, others by their type alone. `None` when the file has a type
+    /// that this tool never writes.
     #[must_use]
     pub fn of_file(&self, file: &arrow::datatypes::Schema) -> Option<Self> {
         let records = file.fields().iter().filter(|field| !self.reserves(field.name()));
@@ -239,19 +240,20 @@ impl Schema {
         Some(Self { columns, added: self.added.clone() })
     }
 
-    /// Sixteen hexadecimal digits that differ when any name or type differs.
+    /// Sixteen hexadecimal digits that change with any name or type.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.arrow())
     }
 
-    /// Whether a column of this name is this tool's, not the record's.
+    /// Whether a column with this name is added by this tool rather than part of the record.
     #[must_use]
     pub fn reserves(&self, name: &str) -> bool {
         self.reserved().any(|ours| ours == name)
     }
 
-    /// Whether an engine that folds case would take a column of this name for one of this tool's.
+    /// Whether an engine that folds case would confuse a column of this name with one of this
+    /// tool's.
     #[must_use]
     pub fn collides(&self, name: &str) -> bool {
         self.reserved().any(|ours| ours.eq_ignore_ascii_case(name))
@@ -265,7 +267,7 @@ impl Schema {
     }
 }
 
-/// Sixteen hexadecimal digits that differ when any name or type of a file's columns differs.
+/// Sixteen hexadecimal digits that change with any name or type of a file's columns.
 #[must_use]
 pub fn fingerprint(file: &arrow::datatypes::Schema) -> String {
     let mut text = String::new();
@@ -275,7 +277,7 @@ pub fn fingerprint(file: &arrow::datatypes::Schema) -> String {
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
-/// The column that a file's field stands for; what is declared of it, or of its fields, is kept.
+/// The column for a file's field; declarations of it, or of its fields, are kept.
 fn column_of<'c>(field: &Field, declared: impl Iterator<Item = &'c Column>) -> Option<Column> {
     let mut declared = declared.filter(|it| it.name == *field.name());
     let declared = declared.next();
@@ -315,7 +317,7 @@ fn type_of(data_type: &DataType, declared: Option<&ColumnType>) -> Option<Column
     })
 }
 
-/// A column as endpoint files and manifests spell it.
+/// A column as spelled in endpoint files and manifests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ColumnText {
@@ -426,7 +428,7 @@ mod tests {
         assert_eq!(read.fingerprint(), schema.fingerprint());
     }
 
-    /// P13: a lake whose manifests are lost still says what its columns are.
+    /// P13: a lake whose manifests are lost can still tell what its columns are.
     #[test]
     fn a_file_says_its_schema() {
         let mut convert = Column::new("id", ColumnType::String);

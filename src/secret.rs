@@ -1,7 +1,7 @@
 //! Secrets: the workspace's one key pair, and the salt of hashes.
 //!
-//! Enters: text from the environment or a file. Leaves: header values, marked sensitive, and
-//! hashes. Never here: a way to print a secret; `Debug` shows nothing.
+//! Secrets come from the environment or a file, and leave as header values marked sensitive, or as
+//! hashes. A secret cannot be printed; `Debug` shows nothing.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A shorter salt could be found by trying.
+/// A shorter salt could be found by brute force.
 const SHORTEST_SALT: usize = 16;
 
 /// The two headers that every request carries.
@@ -21,8 +21,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Takes the pair as the user gave it. One trailing newline, as editors and `kubectl` leave
-    /// it in a file, is cut off; anything else that a header cannot carry is refused.
+    /// Takes the pair as the user gave it. One trailing newline, as editors and `kubectl` leave it
+    /// in a file, is cut off; anything else that a header cannot carry is refused.
     ///
     /// # Errors
     /// `Config` when either is empty or holds a character that no header can carry.
@@ -54,12 +54,12 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// One more value that only a request may carry: that of a header of the user's.
+/// The value of a user's header, which only a request may carry.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a value as the user gave it; `name` is what errors call it.
+    /// Takes a value as the user gave it; `name` identifies it in errors.
     ///
     /// # Errors
     /// `Config` when it is empty or holds a character that no header can carry.
@@ -88,12 +88,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// What hashes are made with, so that nobody without it can tell which value a hash stands for.
+/// The salt of hashes: without it, a hash cannot be matched to its value.
 #[derive(Clone)]
 pub struct Salt(SecretString);
 
 impl Salt {
-    /// Takes a salt as the user gave it, but for one newline at its end.
+    /// Takes a salt as the user gave it, minus one trailing newline.
     ///
     /// # Errors
     /// `Config` when it is too short to hide anything.
@@ -107,8 +107,8 @@ impl Salt {
         Ok(Self(text.to_owned().into()))
     }
 
-    /// The HMAC-SHA256 of a text, in hexadecimal digits. An e-mail address is hashed in lower case
-    /// and without space around it, so that it joins however it was spelt.
+    /// The HMAC-SHA256 of a text, in hexadecimal digits. E-mail addresses are lowercased and
+    /// trimmed first, so that they join however they were spelled.
     #[must_use]
     pub fn hash(&self, text: &str) -> String {
         let address = text.contains('@').then(|| text.trim().to_lowercase());
@@ -128,10 +128,10 @@ impl std::fmt::Debug for Salt {
     }
 }
 
-/// The HMAC-SHA256 of a text by a key, in hexadecimal digits.
+/// The HMAC-SHA256 of a text with a key, in hexadecimal digits.
 #[must_use]
 pub fn keyed_hash(key: &[u8], text: &str) -> String {
-    // A key of any length is one, so there is no other way.
+    // HMAC accepts keys of any length, so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
     mac.update(text.as_bytes());
     let bytes = mac.finalize().into_bytes();

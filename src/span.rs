@@ -1,6 +1,6 @@
 //! Lengths of time, as flags and files spell them: `90m`, `12h`, `7d`, `4w`.
 //!
-//! Enters: text. Leaves: a [`Span`] of whole minutes. Never here: an instant, or a calendar.
+//! Parses text into a [`Span`] of whole minutes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,18 +13,18 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct Span(TimeDelta);
 
-/// The units in minutes: those that a span is spelt in, the longest first, then the others.
+/// The units in minutes: those used for output, longest first, then the others.
 const UNITS: [(char, i64); 4] = [('d', 24 * 60), ('h', 60), ('m', 1), ('w', 7 * 24 * 60)];
 const CENTURY: i64 = 60 * 24 * 36_525;
 
 impl Span {
-    /// So many days.
+    /// This many days.
     #[must_use]
     pub fn days(days: u16) -> Self {
         Self(TimeDelta::days(i64::from(days)))
     }
 
-    /// The same length for arithmetic.
+    /// The same length as a `TimeDelta`, for arithmetic.
     #[must_use]
     pub fn delta(self) -> TimeDelta {
         self.0

@@ -1,7 +1,7 @@
-//! Verification: every promise that can be checked from the lake.
+//! Verification: every promise that can be checked from the lake alone.
 //!
-//! Enters: a store and the catalogue. Leaves: a [`Verification`]. Never here: a request, or
-//! anything written, but for the manifests that `rebuild` makes anew.
+//! Checks a store against the catalogue and yields a [`Verification`]. It sends no requests and
+//! writes nothing, except the manifests that `rebuild` rebuilds.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::lake::{Children, Finding, Lake, Ledger, Store, audit, clear_forgotten
 use crate::manifest::{Granularity, LostPartition, Manifest};
 use crate::plan::queue;
 
-/// How a lake was found.
+/// The result for a lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// Table by table.
     pub tables: Vec<VerifiedTable>,
-    /// What is not as it should be.
+    /// What is wrong.
     pub findings: Vec<Finding>,
 }
 
-/// What was looked at.
+/// What was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifiedTable {
     /// The table.
@@ -60,7 +60,7 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
             findings.extend(lost(endpoint, manifest));
             findings.extend(uncleared(endpoint, manifest, forgotten));
         }
-        // An index that is torn is a finding of its own.
+        // A torn index is a finding of its own.
         findings.extend(unread(&lake, endpoint).ok().flatten());
         verification.tables.push(VerifiedTable {
             endpoint: endpoint.name.clone(),
@@ -79,11 +79,11 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
     Ok(verification)
 }
 
-/// Makes the manifests anew that are lost or cannot be read: objects, keys and details that are
-/// there are known again; coverage is empty, so that ranges are listed again.
+/// Rebuilds manifests that are lost or unreadable: existing objects, keys and details are found
+/// again; coverage is empty, so that ranges are listed again.
 ///
 /// # Errors
-/// `Config` when no lake is there; when the store fails, or an object cannot be read.
+/// `Config` when there is no lake; when the store fails, or an object cannot be read.
 pub fn rebuild(
     store: &Arc<Store>,
     catalogue: &Catalogue,
@@ -103,7 +103,7 @@ pub fn rebuild(
     Ok(())
 }
 
-/// Whether somebody who is forgotten may still be in a table.
+/// Whether a forgotten subject may still be in a table.
 fn uncleared(endpoint: &Endpoint, manifest: &Manifest, forgotten: u64) -> Option<Finding> {
     let message = "somebody who is forgotten may still be in it; the next `forget` or export goes \
                    on with taking them out";
@@ -148,7 +148,7 @@ pub fn accept_loss(
     Err(Error::new(ErrorKind::Config, format!("{place} is not lost")).with_hint(hint))
 }
 
-/// What was asked for and is not completely there.
+/// What was requested and is not complete.
 fn gaps(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
     let goals = manifest.goal.windows().iter();
     goals
@@ -162,14 +162,14 @@ fn gaps(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
         .collect()
 }
 
-/// Whose record could be had and is not there.
+/// Records that could have been requested but are missing from the lake.
 fn unread(lake: &Lake, endpoint: &Endpoint) -> Result<Option<Finding>> {
     let Some(parent) = endpoint.parent.as_ref().filter(|parent| parent.settled_by.is_some()) else {
         return Ok(None);
     };
     let parents = lake.table(&parent.endpoint)?.snapshot()?;
     let own = lake.table(&endpoint.name)?.snapshot()?;
-    // The next run brings an index of an older format up to date, and requests what is missing.
+    // The next run updates an index of an older format, and requests what is missing.
     if !own.manifest().flat_index.is_empty() || !parents.is_up_to_date() {
         return Ok(None);
     }

@@ -1,7 +1,6 @@
 //! Half-open ranges of time, and sets of them.
 //!
-//! Enters: instants. Leaves: windows and their arithmetic. Never here: the present time, or how
-//! an API is asked for a window.
+//! Pure arithmetic on instants; it never reads the present time.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ impl Window {
         Self { from, to }
     }
 
-    /// Whether nothing can be inside.
+    /// Whether it contains nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.to <= self.from
@@ -45,7 +44,7 @@ impl std::fmt::Display for Window {
     }
 }
 
-/// A set of instants, kept as the fewest windows that describe it, oldest first.
+/// A set of instants, stored as the fewest windows that describe it, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Coverage(Vec<Window>);
@@ -87,7 +86,7 @@ impl Coverage {
         self.0.insert(at, merged);
     }
 
-    /// Takes a window out.
+    /// Removes a window.
     pub fn remove(&mut self, window: Window) {
         if window.is_empty() {
             return;
@@ -100,7 +99,7 @@ impl Coverage {
         self.0 = parts.filter(|part| !part.is_empty()).collect();
     }
 
-    /// What of `window` is not in the set, oldest first.
+    /// The parts of `window` that are not in the set, oldest first.
     #[must_use]
     pub fn gaps(&self, window: Window) -> Vec<Window> {
         let mut gaps = Vec::new();
@@ -120,7 +119,7 @@ impl Coverage {
         gaps
     }
 
-    /// What of `window` is in the set, oldest first.
+    /// The parts of `window` that are in the set, oldest first.
     #[must_use]
     pub fn common(&self, window: Window) -> Vec<Window> {
         let cut = |own: &Window| Window::new(own.from.max(window.from), own.to.min(window.to));
@@ -142,7 +141,7 @@ impl FromIterator<Window> for Coverage {
     }
 }
 
-/// The date of a day, given in days since 1970; none beyond the years that a folder can name.
+/// The date of a day, given in days since 1970; none outside the years that a folder can name.
 #[must_use]
 pub fn date_of(day: i32) -> Option<NaiveDate> {
     let date = DateTime::from_timestamp(i64::from(day) * 86_400, 0)?.date_naive();
@@ -167,13 +166,13 @@ mod tests {
     }
 
     proptest! {
-        /// Days and dates agree both ways.
+        /// Days and dates convert both ways.
         #[test]
         fn days_are_dates(day in -700_000i32..2_900_000) {
             prop_assert_eq!(day_of(date_of(day).unwrap()), day);
         }
 
-        /// P3: coverage claims an instant exactly if a window that was added holds it.
+        /// P3: coverage contains an instant exactly if an added window contains it.
         #[test]
         fn coverage_is_the_union_of_what_was_added(
             windows in prop::collection::vec((0i64..60, 0i64..20), 0..12),
@@ -188,7 +187,8 @@ mod tests {
             }
         }
 
-        /// P1: gaps and coverage together tile the window, so nothing is asked twice or never.
+        /// P1: gaps and coverage together tile the window, so nothing is requested twice or
+        /// skipped.
         #[test]
         fn gaps_are_what_is_missing(
             windows in prop::collection::vec((0i64..60, 1i64..20), 0..12),

@@ -1,4 +1,4 @@
-//! `changes`: which partitions changed, for whatever runs downstream.
+//! `changes`: which partitions changed, for downstream jobs.
 
 use anyhow::Result;
 

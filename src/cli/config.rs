@@ -1,4 +1,4 @@
-//! `config`: whether the files are right, and every setting with where it came from.
+//! `config`: whether the files are valid, and every setting with its source.
 
 use std::fmt::Display;
 
@@ -60,7 +60,7 @@ fn show(args: &ConfigShowArgs, printer: Printer) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// One setting, as it is shown.
+/// One setting as displayed.
 struct Line {
     key: String,
     value: Value,
@@ -94,7 +94,7 @@ fn lines(settings: &Settings) -> Vec<Line> {
     ]
 }
 
-/// What the configuration file says of columns and of single endpoints.
+/// The configuration file's settings of columns and of single endpoints.
 fn endpoint_lines(settings: &Settings) -> Result<Vec<Line>> {
     let origin = Origin::File(settings.file.clone().unwrap_or_default());
     let columns = settings.config.column_entries().into_iter();
@@ -121,7 +121,7 @@ fn spell(value: impl Display) -> String {
     value.to_string()
 }
 
-/// Whether a secret is there, and what names it; never the secret.
+/// Whether a secret is set, and its source; never the secret.
 fn secret_line(name: &str) -> Line {
     let file = format!("{name}_FILE");
     let is_set = |name: &str| std::env::var_os(name).is_some();
@@ -133,8 +133,7 @@ fn secret_line(name: &str) -> Line {
     line(name, value, &origin)
 }
 
-/// An address without what may be secret in it: a name and password before the host, and the
-/// values of its query.
+/// A URL without its secrets: a name and password before the host, and the values of its query.
 fn masked(address: &str) -> String {
     let (address, query) = match address.split_once('?') {
         Some((address, _)) => (address, "?***"),

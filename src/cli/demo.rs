@@ -1,4 +1,4 @@
-//! `demo`: the whole job without credentials, in seconds.
+//! `demo`: the whole workflow without credentials, in seconds.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
         .ok_or_else(|| Error::new(ErrorKind::Config, "the folder's name is not UTF-8"))?;
     let (store, catalogue) = (Store::open(dir)?, Catalogue::built_in()?);
     store.check_place(&catalogue)?;
-    // Within an hour the same workspace comes out, so that a second demo finds nothing new.
+    // Within an hour the workspace is the same, so that a second demo finds nothing new.
     let now = clock::now().duration_trunc(TimeDelta::hours(1))?;
     let begun = Instant::now();
     printer.note(&format!("simulating a workspace of {} calls …", number(args.calls as u64)));

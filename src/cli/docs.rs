@@ -1,6 +1,6 @@
-//! The pages and examples, held against the command line that they tell of.
+//! Checks the pages and examples against the command line they describe.
 //!
-//! Enters: Markdown and example files. Leaves: what in them would not work. Never here: running it.
+//! Finds what would not work in Markdown and example files, without running it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The lines of a page's shell blocks, and its code within lines.
+/// The lines of a page's shell blocks, and its inline code.
 fn shell(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block = None;
@@ -35,7 +35,7 @@ fn shell(page: &str) -> Vec<String> {
             (Some(_), Some(_)) => block = None,
             (Some("sh"), None) => found.push(line.to_owned()),
             (Some(_), None) => {}
-            // Every second piece between backticks is code; `a|b` stands for either.
+            // Every second part between backticks is code; `a|b` means either.
             (None, None) => found.extend(line.split('`').skip(1).step_by(2).map(either)),
         }
     }
@@ -48,7 +48,7 @@ fn either(code: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The calls of the program in a line of shell, each as its words.
+/// The program's invocations in a line of shell, each split into words.
 fn calls(line: &str) -> Vec<Vec<String>> {
     let line = line.split(" # ").next().unwrap_or(line);
     let line = line.split("   #").next().unwrap_or(line).replace(" 2>", " >");
@@ -61,7 +61,7 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     commands.map(words).collect()
 }
 
-/// The words of a command, without their quotes.
+/// The words of a command, without quotes.
 fn words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
@@ -96,13 +96,13 @@ fn every_command_in_the_pages_is_one() {
     assert!(count > 30, "only {count} commands were found");
 }
 
-/// Where a page's links lead that stay in the repository.
+/// The targets of a page's links within the repository.
 fn links(page: &str) -> Vec<&str> {
     let targets = page.split("](").skip(1).filter_map(|it| it.split(')').next());
     targets.filter(|it| !it.contains("://") && !it.contains(' ')).collect()
 }
 
-/// The names of a page's headings, as links call them.
+/// The anchors of a page's headings.
 fn anchors(page: &str) -> Vec<String> {
     let slug = |heading: &str| {
         let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");

@@ -1,4 +1,4 @@
-//! `doctor`: credentials, what this workspace offers, and what the store really guarantees.
+//! `doctor`: credentials, what this workspace offers, and what the store actually guarantees.
 
 use std::sync::Arc;
 
@@ -60,8 +60,8 @@ fn api_checks(settings: &Settings, store: &[Check]) -> Result<Vec<Check>> {
     })
 }
 
-/// The ledger of a lake that is there and can be written to. Of another the doctor asks all the
-/// same: it is to say what is wrong.
+/// The ledger of a lake that exists and is writable. Otherwise the doctor still sends its requests:
+/// its job is to say what is wrong.
 fn ledger(
     settings: &Settings,
     catalogue: &Catalogue,
@@ -73,8 +73,8 @@ fn ledger(
     Some(Ledger::new(Arc::clone(&lake), &run_name(now)))
 }
 
-/// What the store does, where a lake is or may be made. Another place is refused at once: to try it
-/// out would write to what is none of ours.
+/// What the store does, where a lake exists or may be created. Any other place is refused at once:
+/// a test would write to something that is not ours.
 fn store_checks(settings: &Settings, catalogue: &Catalogue) -> Result<Vec<Check>> {
     if settings.lake().is_err() {
         return Ok(Vec::new());

@@ -1,18 +1,17 @@
-//! What is shown: text without what a terminal would obey.
+//! Escapes what is printed: text without characters that control a terminal.
 //!
-//! Enters: all that goes to stdout, stderr and the log. Leaves: the same, control and direction
-//! characters written as `\u001b`, which JSON reads as the very character. Never here: where a text
-//! came from; the API's own words pass here as all others do.
+//! Everything for stdout, stderr and the log passes here, whatever its source. Control and
+//! direction characters are written as `\u001b`, which JSON reads as the original character.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with control and direction characters escaped, but for line breaks and tabs.
+/// The text with control and direction characters escaped, except line breaks and tabs.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     escape(text, |_| false)
 }
 
-/// The same of a line that has colours of ours.
+/// The same for a line that contains our own colors.
 pub(super) fn shown_with_colours(text: &str) -> Cow<'_, str> {
     escape(text, |rest| {
         let code = rest.strip_prefix("\u{1b}[");
@@ -38,8 +37,8 @@ fn escape(text: &str, is_kept: impl Fn(&str) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a terminal, or whoever lays out text, takes a character for a command: control
-/// characters, and those that say in which direction or line what follows stands.
+/// Whether a terminal or text renderer treats a character as a command: control characters, and
+/// those that change the direction or line of the following text.
 fn obeys(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,

@@ -1,4 +1,4 @@
-//! `evolve`: columns for what has gathered in `extra_json`.
+//! `evolve`: columns for fields collected in `extra_json`.
 
 use anyhow::Result;
 use serde_json::json;

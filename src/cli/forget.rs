@@ -1,4 +1,4 @@
-//! `forget`: calls and people taken out, and kept out.
+//! `forget`: removes calls and people, and keeps them out.
 
 use anyhow::Result;
 
@@ -79,13 +79,13 @@ fn tell(oblivion: &Oblivion, dry_run: bool, printer: Printer) {
     });
 }
 
-/// An id of a call, or an address, without the space that a paste leaves around it.
+/// A call id or an address, without surrounding whitespace from pasting.
 pub(super) fn name(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// The same of what must be an e-mail address.
+/// The same, where only an e-mail address is allowed.
 pub(super) fn address(text: &str) -> Result<String, String> {
     let text = name(text)?;
     let is_address = text.split_once('@').is_some_and(|(name, host)| {

@@ -1,7 +1,7 @@
 //! The log: what happens during a run, on stderr, as text or as one JSON object a line.
 //!
-//! Only this program's own events are written: those of libraries below may name addresses, and an
-//! address may hold a signature.
+//! Only this program's own events are written: those of underlying libraries may contain URLs, and
+//! a URL may contain a signature.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -15,7 +15,7 @@ use super::args::{LogFormat, Verbosity};
 use super::escape::{shown, shown_with_colours};
 use super::output::write_stderr;
 
-/// Begins to write the log.
+/// Starts the log.
 pub(super) fn start(verbosity: &Verbosity) {
     let own = Targets::new().with_target("clari_lake", level(verbosity));
     let registry = tracing_subscriber::registry();
@@ -39,12 +39,12 @@ pub(super) fn start(verbosity: &Verbosity) {
             registry.with(layer.with_filter(own)).try_init()
         }
     };
-    // A second start in one process keeps the first.
+    // A second start in the same process keeps the first log.
     drop(begun);
 }
 
-/// What is said: text for people tells little unless it is asked to, since progress and problems
-/// are shown anyway; a log for machines tells how the run goes.
+/// What is logged: text for people is brief by default, since progress and problems are shown
+/// anyway; a log for machines covers the course of the run.
 fn level(verbosity: &Verbosity) -> LevelFilter {
     let for_machines = verbosity.log_format == LogFormat::Json;
     match verbosity.verbose {
@@ -56,7 +56,7 @@ fn level(verbosity: &Verbosity) -> LevelFilter {
     }
 }
 
-/// One line of the log, which the progress display makes room for.
+/// One line of the log, printed above the progress display.
 struct Line {
     has_colours: bool,
 }

@@ -1,7 +1,7 @@
-//! The street door: flags, environment, terminal and exit codes.
+//! The cli: flags, environment, terminal and exit codes.
 //!
-//! Enters: what the user typed. Leaves: calls into the library, and their outcome in words. Never
-//! here: anything that somebody who uses the library would miss.
+//! Turns what the user typed into calls to the library, and their outcome into words. Anything a
+//! user of the library would need belongs in the library.
 
 #![expect(clippy::disallowed_methods, reason = "settings and credentials are read here")]
 
@@ -37,21 +37,21 @@ use self::args::{Args, Command};
 use self::output::Printer;
 use crate::error::{Error, ErrorKind};
 
-/// What the process ends with.
+/// The process's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything is in.
+    /// Everything is in the lake.
     Complete,
-    /// Something is missing, and another run will get it.
+    /// Something is missing, and another run will fetch it.
     Incomplete,
     /// Something must be fixed first.
     Fix,
-    /// A signal ended it, by its number.
+    /// A signal ended it; the signal's number.
     Signal(u8),
 }
 
 impl Exit {
-    /// What an error means.
+    /// The outcome for an error.
     fn of(error: &anyhow::Error) -> Self {
         match error.downcast_ref::<Error>().map(Error::kind) {
             Some(ErrorKind::Interrupted) => Self::Signal(2),
@@ -60,7 +60,7 @@ impl Exit {
         }
     }
 
-    /// The number that the process ends with.
+    /// The process's exit code.
     fn code(self) -> u8 {
         match self {
             Self::Complete => 0,

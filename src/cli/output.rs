@@ -18,12 +18,12 @@ use crate::report::{EndpointReport, Outcome, Report};
 /// Why data could not be written to stdout.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
-/// Where words go.
+/// Where output goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Printer {
     quiet: bool,
     pub(super) verbose: bool,
-    /// Whether everything on stderr is one JSON object a line.
+    /// Whether everything on stderr is one JSON object per line.
     json: bool,
 }
 
@@ -41,18 +41,18 @@ impl Printer {
         !self.quiet
     }
 
-    /// Whether somebody is looking.
+    /// Whether stderr is a terminal and shows text.
     pub(super) fn is_terminal(self) -> bool {
         std::io::stderr().is_terminal() && !self.json
     }
 
-    /// Whether people read stderr.
+    /// Whether stderr is for people.
     pub(super) fn is_for_people(self) -> bool {
         !self.json
     }
 
-    /// Data. A reader that went away is no error; what else keeps it from being written is one, once
-    /// the command is done.
+    /// Prints data. A reader that closed the pipe is not an error; any other failure to write is
+    /// reported as one when the command has finished.
     pub(super) fn data(self, text: &str) {
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{}", shown(text)).and_then(|()| stdout.flush());
@@ -63,7 +63,7 @@ impl Printer {
         }
     }
 
-    /// Why data could not be written to stdout, if so.
+    /// Why data could not be written to stdout, if it failed.
     pub(super) fn lost() -> Option<anyhow::Error> {
         let why = LOST.get()?.to_string();
         let error = Error::new(ErrorKind::Config, "cannot write to stdout").with_source(why);
@@ -79,7 +79,7 @@ impl Printer {
         }
     }
 
-    /// What the user must know, however quiet.
+    /// What the user must know, even in quiet mode.
     pub(super) fn warn(self, text: &str) {
         if self.json {
             tracing::error!("{text}");
@@ -88,7 +88,7 @@ impl Printer {
         }
     }
 
-    /// An error with its causes and advice, and the exit code that it means.
+    /// Prints an error with its causes and hint, and returns its exit code.
     pub(super) fn error(self, error: &anyhow::Error) -> Exit {
         if self.json {
             let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
@@ -101,15 +101,14 @@ impl Printer {
     }
 }
 
-/// Writes to stderr, where the progress display makes room for it. A reader that went away is no
-/// error.
+/// Writes to stderr above the progress display. A reader that closed the pipe is not an error.
 pub(super) fn write_stderr(bytes: &[u8]) {
     super::progress::beside_bars(|| {
         let _ = io::stderr().lock().write_all(bytes);
     });
 }
 
-/// An error as the user reads it.
+/// An error as shown to the user.
 fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
     for cause in error.chain().skip(1) {
@@ -121,7 +120,7 @@ fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// An empty table, as wide as the terminal allows; of any width where there is none.
+/// An empty table as wide as the terminal; of any width where there is none.
 pub(super) fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
@@ -134,14 +133,14 @@ pub(super) fn table() -> Table {
     table
 }
 
-/// Keeps the names in the first column in one piece, however narrow the terminal is.
+/// Keeps the names in the first column unwrapped, however narrow the terminal is.
 pub(super) fn keep_names(table: &mut Table) {
     if let Some(names) = table.column_mut(0) {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
 }
 
-/// The run as a table, and below it what there is to say of single endpoints.
+/// The run as a table, followed by remarks on single endpoints.
 pub(super) fn summary(report: &Report) -> String {
     let mut table = table();
     table.set_header(["endpoint", "partitions", "rows", "size", "requests", "new", "changed"]);
@@ -201,7 +200,7 @@ fn remark(endpoint: &EndpointReport) -> String {
     remarks.join(", ")
 }
 
-/// Puts a file in the place of what is there, whole or not at all, so that nobody reads half of it.
+/// Replaces a file atomically, so that no reader sees half of it.
 ///
 /// # Errors
 /// `Config` when it cannot be written there.
@@ -235,13 +234,13 @@ pub(super) fn number(number: u64) -> String {
     text
 }
 
-/// A number of things, of which one is called `thing`.
+/// A count with its noun, whose singular is `thing`.
 pub(super) fn counted(count: u64, thing: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{} {thing}{ending}", number(count))
 }
 
-/// Bytes in the unit that a person would use.
+/// Bytes in a readable unit.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) fn size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];

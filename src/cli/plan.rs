@@ -1,4 +1,4 @@
-//! `plan`: what a run would ask for, before it does.
+//! `plan`: what a run would request, before it does.
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ fn weeks(seconds: i64) -> f64 {
     seconds as f64 / 604_800.0
 }
 
-/// Asks the API how many records the windows hold, where it can tell by one small request.
+/// Requests from the API how many records the windows hold, where one small request tells.
 fn count(
     settings: &Settings,
     store: &Arc<Store>,
@@ -124,7 +124,7 @@ fn count(
 ) -> Result<Counted> {
     let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     let mut export = settings.export(run.clone(), "plan", &chosen)?;
-    // Without a lake there is no ledger to pay from, and a plan makes neither.
+    // Without a lake there is no ledger to pay from, and a plan creates neither.
     if store.is_empty()? {
         export.limits = None;
     }

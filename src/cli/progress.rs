@@ -1,4 +1,4 @@
-//! Progress: a line for each endpoint on a terminal, a line a minute without one.
+//! Progress: a line for each endpoint on a terminal, a line per minute without one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use super::output::{Printer, number};
 use crate::fetch::Client;
 use crate::report::{Live, Progress};
 
-/// How often the display is drawn, and how often a line is said.
+/// How often the display is drawn, and how often a line is printed.
 const TICK: Duration = Duration::from_millis(200);
 const MINUTE: Duration = Duration::from_secs(60);
-/// Over how long the rate of requests is taken.
+/// The period over which the request rate is measured.
 const RATE_TIME: Duration = Duration::from_secs(20);
 
-/// The bars of this process, for whoever else writes to stderr.
+/// The bars of this process, for other code that writes to stderr.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
-/// Writes to stderr while the bars, if there are any, make room.
+/// Writes to stderr above the bars, if there are any.
 pub(super) fn beside_bars(write: impl FnOnce()) {
     match BARS.get() {
         Some(bars) => bars.suspend(write),
@@ -29,12 +29,12 @@ pub(super) fn beside_bars(write: impl FnOnce()) {
     }
 }
 
-/// What a run may take, for the time that is left.
+/// The run's limits, to estimate the remaining time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// Requests a second, at most; 0 for as fast as they go.
+    /// Requests a second, at most; 0 for no limit.
     pub(super) rate: f64,
-    /// Requests that the week may still take when the run begins, if that is counted.
+    /// Requests left in the week when the run begins, if they are counted.
     pub(super) week_left: Option<u64>,
 }
 
@@ -70,17 +70,17 @@ impl Drop for Display {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A display that failed is no reason to fail.
+            // A failing display is no reason to fail the run.
             let _ = thread.join();
         }
     }
 }
 
-/// How the run goes, over all endpoints.
+/// The run's progress over all endpoints.
 struct Course {
     pace: Pace,
     begun: Instant,
-    /// How many requests had been answered, at times of the last seconds.
+    /// How many requests had been answered, at moments of the last seconds.
     answered: Vec<(Instant, u64)>,
 }
 
@@ -90,12 +90,12 @@ impl Course {
         Self { pace, begun, answered: vec![(begun, 0)] }
     }
 
-    /// Takes in the numbers of now.
+    /// Records the current numbers.
     fn note(&mut self, live: &BTreeMap<String, Live>, now: Instant) {
         self.answered.push((now, live.values().map(|live| live.requests).sum()));
         let is_old = |(at, _): &(Instant, u64)| now.duration_since(*at) > RATE_TIME;
         let old = self.answered.iter().take_while(|it| is_old(it)).count();
-        // One that is older is kept, so that the time between is never short.
+        // One older sample is kept, so that the interval is never too short.
         self.answered.drain(..old.saturating_sub(1));
     }
 
@@ -103,7 +103,7 @@ impl Course {
         self.answered.last().map_or(0, |last| last.1)
     }
 
-    /// Requests a second, of late.
+    /// The recent rate, in requests a second.
     fn rate(&self) -> f64 {
         let (Some(first), Some(last)) = (self.answered.first(), self.answered.last()) else {
             return 0.0;
@@ -112,8 +112,8 @@ impl Course {
         if seconds < 0.5 { 0.0 } else { count(last.1 - first.1) / seconds }
     }
 
-    /// How long the rest takes: as many requests as it needs by what was needed so far, at the rate
-    /// of late, but never faster than is allowed.
+    /// The remaining time: the requests still needed, extrapolated from those so far, at the recent
+    /// rate, but never faster than allowed.
     fn left(&self, live: &BTreeMap<String, Live>) -> Option<Duration> {
         let requests: f64 = live.values().filter(|live| !live.ended).map(requests_left).sum();
         let mut rate = self.rate();
@@ -136,7 +136,7 @@ impl Course {
             parts.push(format!("{} left this week", number(left)));
         }
         if let Some(left) = self.left(live) {
-            // What has not begun is not planned yet.
+            // Endpoints that have not begun are not planned yet.
             let is_all = live.values().all(|live| live.ended || live.planned > 0);
             let about = if is_all { "about" } else { "at least" };
             parts.push(format!("{about} {} to go", span(left)));
@@ -145,7 +145,7 @@ impl Course {
     }
 }
 
-/// How many requests an endpoint still needs, if each thing takes as many as those that are done.
+/// How many requests an endpoint still needs, if each remaining item takes as many as those done.
 fn requests_left(live: &Live) -> f64 {
     let left = count(live.planned.saturating_sub(live.done));
     let each = if live.done == 0 { 1.0 } else { count(live.requests) / count(live.done) };
@@ -184,7 +184,7 @@ fn bars(progress: &Progress, client: &Client, pace: Pace, ended: &AtomicBool) {
     let _ = all.clear();
 }
 
-/// A bar that is drawn in the terminal's own colours.
+/// A bar in the terminal's own colors.
 fn line(template: &str) -> ProgressBar {
     let bar = ProgressBar::new(1);
     match ProgressStyle::with_template(template) {
@@ -193,14 +193,14 @@ fn line(template: &str) -> ProgressBar {
     }
 }
 
-/// What an endpoint has so far; what is asked for one by one is decoded many at once.
+/// An endpoint's numbers so far; look-ups are decoded in batches.
 fn counts(live: Live) -> String {
     let rows = format!(", {} rows", number(live.records));
     let rows = if live.records > 0 { rows } else { String::new() };
     format!("{} pages{rows}", number(live.pages))
 }
 
-/// A line, and what is being waited for.
+/// A line with what the run is waiting for.
 fn with_waiting(line: String, client: &Client) -> String {
     match client.waiting() {
         Some(waiting) => format!("{line}; {waiting}"),
@@ -229,7 +229,7 @@ fn lines(
     }
 }
 
-/// What a minute's line says: the run as a whole, and what is under way.
+/// The text of a minute's line: the run as a whole, and the active endpoints.
 fn minute(course: &Course, live: &BTreeMap<String, Live>) -> String {
     let under_way = live.iter().filter(|(_, live)| !live.ended && live.planned > 0);
     let under_way: Vec<_> = under_way

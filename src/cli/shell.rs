@@ -1,7 +1,6 @@
-//! `completions` and `man`: what a shell and its manual are told of the commands and flags.
+//! `completions` and `man`: shell completions and man pages, generated from the parser.
 //!
-//! Enters: the parser. Leaves: a script on stdout, or pages in a folder. Never here: a word that
-//! `--help` does not say.
+//! Their texts are those of `--help`.
 
 use std::path::Path;
 

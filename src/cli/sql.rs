@@ -22,7 +22,7 @@ pub(super) fn run(args: &SqlArgs, printer: Printer) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// Where the engine finds the lake: where it is, unless told otherwise.
+/// Where the engine finds the lake: its location, unless `--location` overrides it.
 fn location(args: &SqlArgs, store: &Store) -> Result<String, Error> {
     let location = args.location.clone().unwrap_or_else(|| store.location());
     if location.contains("://") {
@@ -39,7 +39,7 @@ fn location(args: &SqlArgs, store: &Store) -> Result<String, Error> {
     Ok(absolute.display().to_string())
 }
 
-/// The tables of the catalogue, with or without rows, then those that only the lake knows.
+/// The catalogue's tables, with or without rows, then those that only the lake has.
 fn known_tables(store: &Store, catalogue: &Catalogue) -> Result<Vec<LakeTable>, Error> {
     let mut known = Vec::new();
     for endpoint in catalogue.endpoints() {

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::manifest::Granularity;
 use crate::verify::{accept_loss, rebuild, verify};
 
-/// How many findings are told one by one.
+/// How many findings are listed one by one.
 const TOLD: usize = 50;
 
 pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {

@@ -1,13 +1,13 @@
-//! The clock: who says what time it is.
+//! The clock: the source of the current time.
 //!
-//! Enters: nothing, or the instant that a test decides on; what replies say of the server's clock.
-//! Leaves: instants. Never here: a decision that depends on them; the run's `now` is taken once, by
-//! the command line, and passed on.
+//! Tests can set it. It makes no decisions that depend on the time; the command line takes the
+//! run's `now` once and passes it on.
 //!
-//! A machine's clock may be wrong. Replies say what time it is at the server, to the second. What a
-//! run states of records is dated by that ([`Clock::server_now`], [`Clock::asked_at`]), as exactly as
-//! the replies allow. All else, such as slots of the rate, goes by [`Clock::now`], which is corrected
-//! only when the machine's clock is off by more than [`TOLERANCE`], and then once.
+//! A machine's clock may be wrong. Replies include the server's time, to the second. What a run
+//! states about records is dated by the server's time ([`Clock::server_now`], [`Clock::asked_at`]),
+//! as exactly as the replies allow. Everything else, such as slots of the rate, uses
+//! [`Clock::now`], which is corrected only if the machine's clock is off by more than
+//! [`TOLERANCE`], and only once.
 
 mod offset;
 
@@ -21,14 +21,14 @@ use tokio::time::Instant;
 pub use self::offset::{Offset, Sighting};
 use crate::manifest::CLOCKS_APART;
 
-/// The present instant, for the command line. All other code asks the [`Clock`] that it was given.
+/// The current time, for the command line. All other code uses the [`Clock`] passed to it.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where it is asked")]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Says what time it is. A clone is the same clock.
+/// Tells the current time. A clone is the same clock.
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta};
@@ -45,10 +45,10 @@ pub struct Clock {
     replies: Arc<Mutex<Replies>>,
 }
 
-/// By how much a clock may be off before it is corrected.
+/// How far a clock may be off before it is corrected.
 pub const TOLERANCE: TimeDelta = CLOCKS_APART;
 
-/// A wrong clock in words, by how many seconds it is ahead of the API's (negative: behind).
+/// A message about a wrong clock, which is this many seconds ahead of the API's (negative: behind).
 pub(crate) fn describe_offset(ahead: i64) -> String {
     let (seconds, direction) = (ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
     format!(
@@ -57,11 +57,11 @@ pub(crate) fn describe_offset(ahead: i64) -> String {
     )
 }
 
-/// What replies have shown, shared by the clones of a clock.
+/// What replies have shown, shared between the clones of a clock.
 #[derive(Debug, Default)]
 struct Replies {
     offset: Offset,
-    /// What is added to the source since the clock was found to be off, in microseconds.
+    /// The correction added to the source once the clock was found to be off, in microseconds.
     correction: i64,
 }
 
@@ -69,9 +69,9 @@ struct Replies {
 enum Source {
     #[default]
     System,
-    /// Microseconds since 1970, which only `set` moves.
+    /// Microseconds since 1970, changed only by `set`.
     Stopped(Arc<AtomicI64>),
-    /// What it was when tokio's clock said this.
+    /// The time that corresponds to this instant of tokio's clock.
     Running(DateTime<Utc>, Instant),
 }
 
@@ -88,7 +88,7 @@ impl Clock {
         Self::of(Source::Stopped(Arc::new(AtomicI64::new(now.timestamp_micros()))))
     }
 
-    /// A clock that says `now` now and goes on with tokio's, which a test can pause and advance.
+    /// A clock that starts at `now` and follows tokio's clock, which a test can pause and advance.
     #[must_use]
     pub fn running_from(now: DateTime<Utc>) -> Self {
         Self::of(Source::Running(now, Instant::now()))
@@ -98,39 +98,39 @@ impl Clock {
         Self { source, replies: Arc::default() }
     }
 
-    /// Sets a stopped clock. Any other clock is left alone.
+    /// Sets a stopped clock. Has no effect on any other clock.
     pub fn set(&self, now: DateTime<Utc>) {
         if let Source::Stopped(micros) = &self.source {
             micros.store(now.timestamp_micros(), Ordering::SeqCst);
         }
     }
 
-    /// The present instant, corrected if the clock was found to be off.
+    /// The current time, corrected if the clock was found to be off.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.uncorrected() + TimeDelta::microseconds(self.replies().correction)
     }
 
-    /// The present instant in microseconds since 1970.
+    /// The current time in microseconds since 1970.
     #[must_use]
     pub fn now_micros(&self) -> i64 {
         self.now().timestamp_micros()
     }
 
-    /// The present instant by the server's clock, as far as its replies have shown.
+    /// The current time by the server's clock, as far as its replies have shown.
     #[must_use]
     pub fn server_now(&self) -> DateTime<Utc> {
         self.uncorrected() + TimeDelta::microseconds(self.replies().offset.correction())
     }
 
-    /// The instant by the server's clock that was so long ago, in microseconds since 1970.
+    /// The time by the server's clock this long ago, in microseconds since 1970.
     #[must_use]
     pub fn asked_at(&self, age: Duration) -> i64 {
         self.server_now().timestamp_micros().saturating_sub(micros(age))
     }
 
-    /// Takes in the `Date` of a reply that has just come, so long after its request was sent. By how
-    /// much the clock is ahead, if that is found now; from here on it is corrected.
+    /// Takes in the `Date` of a reply that has just arrived, this long after its request was sent.
+    /// Returns how far the clock is ahead, if that is detected now; from now on it is corrected.
     pub fn observe(&self, date: DateTime<Utc>, age: Duration) -> Option<TimeDelta> {
         let received = self.uncorrected().timestamp_micros();
         let sent = received.saturating_sub(micros(age));
@@ -146,7 +146,7 @@ impl Clock {
         })
     }
 
-    /// By how much the clock was found to be ahead of the server's, and is corrected.
+    /// How far the clock was found to be ahead of the server's; it has been corrected by that.
     #[must_use]
     pub fn ahead(&self) -> Option<TimeDelta> {
         let correction = self.replies().correction;
@@ -182,8 +182,8 @@ fn micros_of(time: TimeDelta) -> i64 {
 mod tests {
     use super::*;
 
-    /// A clock that is off by no more than the tolerance goes on as it is, and what a run states is
-    /// dated by the server all the same; one that is further off is corrected, for all its clones.
+    /// A clock that is off by no more than the tolerance is not corrected, but what a run states is
+    /// still dated by the server; one that is further off is corrected, including all its clones.
     #[test]
     fn a_clock_is_corrected_when_it_is_off_by_more_than_the_tolerance() {
         let real = DateTime::UNIX_EPOCH + TimeDelta::days(400);

@@ -1,23 +1,24 @@
-//! By how much a clock differs from the server's, as far as its replies have shown.
+//! The offset between a clock and the server's, as far as the server's replies have shown.
 
-/// How long the bounds of a reply must be confirmed before they replace others that they contradict,
-/// in microseconds. A `Date` that does not move, or of a reply that was kept somewhere, never is.
+/// How long a reply's bounds must be confirmed before they replace bounds that they contradict, in
+/// microseconds. A `Date` that does not advance, or that belongs to a cached reply, is never
+/// confirmed.
 const CONFIRMED: i64 = 5_000_000;
-/// A `Date` says no more than the second.
+/// A `Date` has a resolution of one second.
 const SECOND: i64 = 1_000_000;
 
-/// What a reply says of the server's clock. Instants are microseconds since 1970.
+/// What a reply shows about the server's clock. Times are microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
     /// When the request was sent, by this machine's clock.
     pub sent: i64,
-    /// When the reply was there, by the same clock.
+    /// When the reply arrived, by the same clock.
     pub received: i64,
     /// The reply's `Date`.
     pub date: i64,
 }
 
-/// Between what the server's clock is ahead of this machine's, in microseconds.
+/// The bounds on how far the server's clock is ahead of this machine's, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bounds {
     least: i64,
@@ -37,17 +38,17 @@ impl Bounds {
     }
 }
 
-/// By how much a clock differs from the server's: each reply narrows it down.
+/// The offset between a clock and the server's: each reply narrows it down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Offset {
     bounds: Option<Bounds>,
-    /// Bounds that contradict those, and since when replies confirm them.
+    /// Bounds that contradict the current ones, and since when replies have confirmed them.
     rival: Option<(Bounds, i64)>,
 }
 
 impl Offset {
-    /// Takes in what a reply says. One that contradicts those before counts once others confirm it
-    /// for a while: then this machine's clock was set meanwhile.
+    /// Takes in a reply. If it contradicts the earlier ones, it counts only once others have
+    /// confirmed it for a while: then this machine's clock was set in the meantime.
     pub fn observe(&mut self, sighting: Sighting) {
         let seen = Bounds::of(sighting);
         let Some(bounds) = self.bounds else {
@@ -67,15 +68,15 @@ impl Offset {
         }
     }
 
-    /// What to add to this machine's clock so that it is surely not ahead of the server's, in
-    /// microseconds: what a run counts from must not lie in the future.
+    /// What to add to this machine's clock so that it is certainly not ahead of the server's, in
+    /// microseconds: a run's reference time must not be in the future.
     #[must_use]
     pub fn least(&self) -> i64 {
         self.bounds.map_or(0, |bounds| bounds.least)
     }
 
-    /// What to add to this machine's clock, in microseconds: none while it agrees with the replies,
-    /// else the least that makes it agree.
+    /// What to add to this machine's clock, in microseconds: zero while it agrees with the replies,
+    /// otherwise the smallest correction that makes it agree.
     #[must_use]
     pub fn correction(&self) -> i64 {
         self.bounds.map_or(0, |bounds| 0.clamp(bounds.least, bounds.most))
@@ -88,14 +89,15 @@ mod tests {
 
     use super::*;
 
-    /// A reply to a request of `sent`, which took `took`, of a server that is ahead by `offset`.
+    /// A reply to a request that was sent at `sent` and took `took`, from a server that is ahead by
+    /// `offset`.
     fn reply(sent: i64, took: i64, offset: i64) -> Sighting {
         let date = (sent + took / 2 + offset).div_euclid(SECOND) * SECOND;
         Sighting { sent, received: sent + took, date }
     }
 
-    /// P10: a clock that is right is left alone; one that is wrong is corrected to within a second,
-    /// and better with each reply.
+    /// P10: a correct clock is left alone; a wrong one is corrected to within a second, and more
+    /// precisely with each reply.
     #[test]
     fn a_clock_is_corrected_as_far_as_replies_contradict_it() {
         let mut right = Offset::default();
@@ -110,7 +112,8 @@ mod tests {
         }
     }
 
-    /// A `Date` that never changes, or that belongs to an old reply, corrects nothing after the first.
+    /// A `Date` that never changes, or that belongs to an old reply, corrects nothing after the
+    /// first time.
     #[test]
     fn a_date_that_does_not_move_is_not_followed() {
         let mut offset = Offset::default();
@@ -122,7 +125,7 @@ mod tests {
         assert_eq!(offset.correction(), 0);
     }
 
-    /// A clock that is set while a run is under way is followed, once several replies say so.
+    /// If a clock is set during a run, the offset follows once several replies agree.
     #[test]
     fn a_clock_that_is_set_meanwhile_is_followed() {
         let mut offset = Offset::default();
@@ -135,8 +138,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the round trips, the corrected instant of a request is within what the reply's
-        /// `Date` allows: from the round trip before it to the second after it.
+        /// Whatever the round trips, the corrected time of a request is within what the reply's
+        /// `Date` allows: from one round trip before it to one second after it.
         #[test]
         fn a_corrected_request_is_within_what_its_date_allows(
             offset in -1_000_000_000_000i64..1_000_000_000_000,

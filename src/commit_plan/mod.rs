@@ -1,12 +1,12 @@
-//! The commit plan: what a change makes of a table, decided before anything is written.
+//! The commit plan: how a change affects a table, decided before anything is written.
 //!
 //! ```text
 //! needs(manifest, rules, statements)        -> which index entries the plan has to know
 //! plan(manifest, rules, known, change)      -> partition rewrites, index delta, next manifest
 //! ```
 //!
-//! Both are pure. P2, P4, P10, P11 and P14 are laws of [`plan`], which the property tests hold
-//! against a model of a few lines: a map from key to the statement that was requested last.
+//! Both are pure. P2, P4, P10, P11, and P14 are laws of [`plan`], which the property tests check
+//! against a model of a few lines: a map from key to the most recently requested statement.
 
 mod progress;
 mod records;
@@ -25,78 +25,78 @@ use crate::manifest::{Granularity, IndexEntry, Manifest};
 use crate::partition::Partition;
 use crate::row::RowFacts;
 
-/// What an index shard says of its keys.
+/// The entries of an index shard, by key.
 pub type Entries = HashMap<Box<str>, IndexEntry>;
 
-/// How a change leaves one key in an index shard: with this entry, or out of it.
+/// How a change affects one key in an index shard: it sets this entry, or removes the key.
 pub type ShardDelta = BTreeMap<Box<str>, Option<IndexEntry>>;
 
-/// For how long the instant of a complete list is remembered, in microseconds. A reply that is older
-/// than that when it is committed would have been held by a process that slept for a week.
+/// How long the time of a complete list is remembered, in microseconds. Only a process that was
+/// suspended for a week could commit an older reply.
 const REMEMBERED: i64 = 7 * 86_400_000_000;
 
-/// What a plan has to know of the index.
+/// The parts of the index that a plan needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Keys, each with the partition where it is likely to be.
     pub keys: Vec<(Box<str>, Partition)>,
-    /// Partitions of which every key has to be known.
+    /// Partitions whose keys must all be known.
     pub shards: BTreeSet<Partition>,
-    /// Whether it has to be known how parents answered before.
+    /// Whether the parents' previous answers must be known.
     pub parents: bool,
 }
 
-/// What a plan knows of the index.
+/// What a plan knows about the index.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// Entries by key, each with the partition whose shard has it.
     pub entries: HashMap<Box<str>, (Partition, IndexEntry)>,
     /// Whole shards.
     pub shards: BTreeMap<Partition, Entries>,
-    /// How parents answered before, by their keys.
+    /// The parents' previous answers, by key.
     pub parents: Entries,
 }
 
-/// What is to become of one partition.
+/// What to do with one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionRewrite {
-    /// The snapshot that a new one begins as a copy of, and the day that its rows get.
+    /// The snapshot that a new one is copied from, and the day that the copied rows get.
     pub copied: Option<(Partition, Option<i32>)>,
-    /// The rows to put in, as batch and row of [`CommitPlan::rows`].
+    /// The rows to insert, as batch and row of [`CommitPlan::rows`].
     pub rows: Vec<(usize, usize)>,
-    /// The keys whose rows are taken out, besides those that are put in.
+    /// The keys of rows to remove, besides those that are replaced.
     pub removed: HashSet<Box<str>>,
-    /// The keys whose records are gone since an instant, or there after all.
+    /// The keys whose records are gone since an instant, or exist after all (`None`).
     pub marked: HashMap<Box<str>, Option<i64>>,
     /// Rows that were not in the partition before.
     pub inserted: u64,
-    /// Rows that were there, and are replaced.
+    /// Rows that existed and are replaced.
     pub updated: u64,
-    /// Rows that are there no more, or marked as deleted.
+    /// Rows that are removed or marked as deleted.
     pub deleted: u64,
 }
 
-/// What a change makes of a table.
+/// How a change affects a table.
 #[derive(Debug, Clone)]
 pub struct CommitPlan {
     /// The rows of each batch, with the days that date them.
     pub rows: Vec<Vec<RowFacts>>,
-    /// What is to be written, by partition.
+    /// What to write, by partition.
     pub rewrites: BTreeMap<Partition, PartitionRewrite>,
     /// What changes in the index, by partition.
     pub index: BTreeMap<Partition, ShardDelta>,
-    /// The snapshot whose index shard another one's begins as a copy of.
+    /// The snapshot whose index shard is copied for a new snapshot.
     pub copied_shards: BTreeMap<Partition, Entries>,
-    /// The keys that are in another partition than before, or new.
+    /// The keys that are new or in a different partition than before.
     pub moved: Vec<(Box<str>, Partition)>,
-    /// What changes of how parents answered.
+    /// The changes to the parents' answers.
     pub parents: ShardDelta,
-    /// The next manifest, but for the objects that are yet to be written.
+    /// The next manifest, without the objects that are yet to be written.
     pub next: Manifest,
 }
 
 impl CommitPlan {
-    /// A plan that changes nothing but the manifest.
+    /// A plan that changes only the manifest.
     #[must_use]
     pub fn of(next: Manifest) -> Self {
         Self {
@@ -110,8 +110,8 @@ impl CommitPlan {
         }
     }
 
-    /// Notes what the index is to say of a key: in another partition than `before`, it leaves that
-    /// one's shard.
+    /// Records what the index will say about a key. If the partition differs from `before`, the key
+    /// is removed from the shard of that one.
     pub fn note(
         &mut self,
         key: Box<str>,
@@ -131,7 +131,7 @@ impl CommitPlan {
     }
 }
 
-/// Which part of the index a plan for these statements has to know.
+/// The part of the index that a plan for these statements needs to know.
 #[must_use]
 pub fn needs(manifest: &Manifest, rules: &Rules, statements: &Statements) -> Needs {
     let mut needs = Needs { parents: rules.is_child, ..Needs::default() };
@@ -148,7 +148,7 @@ pub fn needs(manifest: &Manifest, rules: &Rules, statements: &Statements) -> Nee
     needs
 }
 
-/// What these statements, and what the run has completed, make of a table.
+/// How these statements, and what the run has completed, affect a table.
 #[must_use]
 pub fn plan(
     manifest: &Manifest,
@@ -167,7 +167,7 @@ pub fn plan(
     plan
 }
 
-/// Notes how parents answered; of two answers the one that was asked for later counts.
+/// Records the parents' answers; of two answers, the one requested later wins.
 fn plan_parents(plan: &mut CommitPlan, rules: &Rules, known: &Known, statements: &Statements) {
     for answer in &statements.answers {
         let before = known.parents.get(&answer.id);
@@ -193,13 +193,13 @@ fn plan_parents(plan: &mut CommitPlan, rules: &Rules, known: &Known, statements:
     }
 }
 
-/// When a complete list of a day, or of the month that a snapshot is of, was requested last,
+/// When a complete list of a day, or of the month of a snapshot, was last requested, in
 /// microseconds since 1970.
 fn listed_at(manifest: &Manifest, scope: &str) -> Option<i64> {
     manifest.listed.get(scope).copied()
 }
 
-/// Notes when a complete list was requested; false where a later one is known already.
+/// Records when a complete list was requested; `false` if a later one is already recorded.
 fn note_listing(next: &mut Manifest, rules: &Rules, scope: &str, requested_at: i64) -> bool {
     if listed_at(next, scope).is_some_and(|known| rules.is_later(known, requested_at)) {
         return false;
@@ -209,7 +209,7 @@ fn note_listing(next: &mut Manifest, rules: &Rules, scope: &str, requested_at: i
     true
 }
 
-/// What a list of one day is noted under, in lakes of months too.
+/// The scope under which a list of one day is recorded, also in lakes with monthly partitions.
 fn day_scope(day: i32) -> String {
     Partition::of(Some(day), Granularity::Day).to_string()
 }

@@ -1,4 +1,4 @@
-//! Progress: what a run has completed, and what that makes of the manifest.
+//! Progress: what a run has completed, and how that changes the manifest.
 
 use chrono::{DateTime, Utc};
 
@@ -6,43 +6,43 @@ use super::Rules;
 use crate::manifest::{Checked, Manifest};
 use crate::window::Window;
 
-/// What a run has completed, or is to complete.
+/// What a run has completed, or intends to complete.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// Windows that are complete with these statements and those before.
+    /// Windows that are complete with these statements and the earlier ones.
     pub coverage: Vec<Window>,
-    /// Windows that are not complete, though they may have counted as such: they hold something
-    /// that cannot be read.
+    /// Windows that are not complete, although they may have counted as complete: they contain
+    /// something that cannot be read.
     pub not_covered: Vec<Window>,
-    /// What the run is to complete.
+    /// What the run intends to complete.
     pub goal: Vec<Window>,
-    /// What a backfill is to complete.
+    /// What a backfill intends to complete.
     pub backfill: Vec<Window>,
-    /// Up to where changes are complete with these statements and those before.
+    /// The time up to which changes are complete with these statements and the earlier ones.
     pub watermark: Option<DateTime<Utc>>,
-    /// Whether all that is covered is listed with private records from now on.
+    /// Whether everything covered is listed with private records from now on.
     pub private: Option<bool>,
-    /// When everything that is covered was listed anew.
+    /// When everything covered was last listed again.
     pub relisted_at: Option<DateTime<Utc>>,
-    /// When the listing began of which this is the first commit.
+    /// When the listing began; set in its first commit.
     pub begun_at: Option<DateTime<Utc>>,
-    /// Of a child table, the parents' partitions that were compared with it; `None` for those whose
-    /// keys are to be looked at again.
+    /// For a child table, the parents' partitions that were compared with it; `None` for those
+    /// whose keys must be compared again.
     pub checked: Vec<(String, Option<Checked>)>,
     /// Whether the table's first export is complete, which freezes its schema.
     pub freeze: bool,
-    /// Whether the run has requested again all that the API has of lost partitions.
+    /// Whether the run has requested again everything that the API has of lost partitions.
     pub requested_lost: bool,
 }
 
 impl Progress {
-    /// Says that a window is not complete, and is to be completed.
+    /// Marks a window as incomplete, and as part of the goal.
     pub fn uncover(&mut self, window: Window) {
         self.not_covered.push(window);
         self.goal.push(window);
     }
 
-    /// The manifest with this progress. What a wrong clock has noted in it is corrected on the way.
+    /// The manifest with this progress. Values recorded with a wrong clock are corrected as well.
     #[must_use]
     pub(super) fn applied(&self, manifest: &Manifest, rules: &Rules) -> Manifest {
         let now = DateTime::from_timestamp_micros(rules.now).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Tables of records that are dated by their own time or by a window: one row per key, in the
-//! partition of its day.
+//! Tables of records dated by their own time or by a window: one row per key, in the partition of
+//! its day.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -57,7 +57,7 @@ struct Records<'a> {
     rules: &'a Rules,
     known: &'a Known,
     plan: &'a mut CommitPlan,
-    /// What the statements make of the keys that they change.
+    /// The new entries of the keys that the statements change.
     touched: BTreeMap<Box<str>, IndexEntry>,
 }
 
@@ -66,11 +66,11 @@ impl Records<'_> {
         self.known.entries.get(key).map(|(_, entry)| entry)
     }
 
-    /// Takes in a row, unless the lake has it or knows a later statement about its key.
+    /// Adds a row, unless the lake has it or knows a later statement about its key.
     fn take(&mut self, facts: &mut RowFacts, at: (usize, usize)) {
         let old = self.entry(&facts.key).cloned();
         let listed_at = facts.day.and_then(|day| listed_at(self.manifest, &day_scope(day)));
-        // Rows of a range are listed by their range.
+        // The rows of a range are listed together with their range.
         let range = facts.parent.as_deref().filter(|_| self.rules.has_parent_column);
         let listed_at = listed_at.max(range.and_then(|it| self::listed_at(self.manifest, it)));
         let mut stated = old.as_ref().map(IndexEntry::stated_at).into_iter().chain(listed_at);
@@ -98,7 +98,7 @@ impl Records<'_> {
         self.touched.insert(facts.key.clone(), entry);
     }
 
-    /// Takes out what a complete list of a day does not hold, unless something later is known.
+    /// Removes what a complete list of a day does not contain, unless something later is known.
     fn remove_unlisted(&mut self, day: i32, requested_at: i64, is_listed: impl Fn(&str) -> bool) {
         if !note_listing(&mut self.plan.next, self.rules, &day_scope(day), requested_at) {
             return;
@@ -116,7 +116,7 @@ impl Records<'_> {
         }
     }
 
-    /// Takes out what a complete list of a range does not hold, and remembers that it is gone.
+    /// Removes what a complete list of a range does not contain, and records that it is gone.
     fn remove_unlisted_of(&mut self, range: &str, day: i32, listing: &Listing) {
         let partition = self.rules.partition(Some(day));
         let at = listing.requested_at;
@@ -133,7 +133,7 @@ impl Records<'_> {
         }
     }
 
-    /// Marks a row whose record is gone, or there after all.
+    /// Marks a row whose record is gone, or exists after all.
     fn mark(&mut self, Mark { key, deleted_at, .. }: Mark) {
         let Some(entry) = self.entry(&key).filter(|entry| entry.in_lake) else { return };
         let is_news = entry.deleted_at.is_some() != deleted_at.is_some();
@@ -147,7 +147,7 @@ impl Records<'_> {
         }
     }
 
-    /// Takes out a row, and remembers that it is gone.
+    /// Removes a row, and records that it is gone.
     fn remove(&mut self, Removal { key, at, .. }: Removal) {
         let Some(entry) = self.entry(&key).filter(|entry| entry.in_lake) else { return };
         if self.is_newer(entry, Some(at)) || self.touched.contains_key(&key) {
@@ -171,14 +171,16 @@ impl Records<'_> {
         self.touched.insert(key, removed);
     }
 
-    /// Whether a row was requested after its record was found gone: the run that found it committed
-    /// late. A child only follows its parent, which was compared already.
+    /// Whether a row was requested after its record was found to be gone, which happens when the
+    /// run that found it commits late. A child only follows its parent, which has already been
+    /// compared.
     fn is_newer(&self, entry: &IndexEntry, gone_at: Option<i64>) -> bool {
         let is_later = |gone_at| self.rules.is_later(entry.fetched_at, gone_at);
         !self.rules.is_child && gone_at.is_some_and(is_later)
     }
 
-    /// Notes how a look-up ended. What another run found complete meanwhile stays complete.
+    /// Records the outcome of a look-up. What another run has completed in the meantime stays
+    /// complete.
     fn note_look_up(&mut self, LookUp { key, day, attempt }: LookUp) {
         let before = self.touched.get(&key).or_else(|| self.entry(&key));
         let mut entry = before.cloned().unwrap_or_default();
@@ -207,7 +209,7 @@ impl Records<'_> {
     }
 }
 
-/// Of each key, the place of the row that was requested last.
+/// The position of the most recently requested row for each key.
 fn last_of_each(batches: &[Vec<RowFacts>], rules: &Rules) -> HashMap<Box<str>, (usize, usize)> {
     let mut last: HashMap<Box<str>, (usize, usize)> = HashMap::new();
     for (batch, rows) in batches.iter().enumerate() {
@@ -221,7 +223,7 @@ fn last_of_each(batches: &[Vec<RowFacts>], rules: &Rules) -> HashMap<Box<str>, (
     last
 }
 
-/// A record that was found in the windows of two days belongs to the first.
+/// A record found in the windows of two days belongs to the first one.
 fn keep_first_day(batches: &mut [Vec<RowFacts>]) {
     let mut first: HashMap<Box<str>, i32> = HashMap::new();
     let days = batches.iter().flatten();

@@ -1,25 +1,25 @@
-//! Rules: how a table places, keeps and compares its rows.
+//! Rules: how a table places, keeps, and compares its rows.
 
 use crate::endpoint::{Dated, Endpoint};
 use crate::manifest::{Granularity, IndexEntry, is_later};
 use crate::partition::Partition;
 use crate::row::{KEY_SEPARATOR, RowFacts};
 
-/// How a table places, keeps and compares its rows, at an instant.
+/// How a table places, keeps, and compares its rows, at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub struct Rules {
-    /// How much time one partition holds.
+    /// The length of a partition.
     pub granularity: Granularity,
-    /// Whether a partition is a snapshot: all there is, as of a day.
+    /// Whether a partition is a snapshot: everything that exists as of a day.
     pub is_snapshot: bool,
-    /// Whether a row keeps the first of several windows in which it is found.
+    /// Whether a row found in several windows stays in the first.
     pub keeps_first_day: bool,
-    /// Whether its rows are another table's children, which go and come back with their parents.
+    /// Whether its rows are children of another table, removed and restored with their parents.
     pub is_child: bool,
-    /// Whether the key begins with the parent's.
+    /// Whether the key begins with the parent's key.
     pub has_parent_column: bool,
-    /// The instant of the commit, microseconds since 1970.
+    /// The time of the commit, microseconds since 1970.
     pub now: i64,
 }
 
@@ -38,20 +38,20 @@ impl Rules {
         }
     }
 
-    /// The partition of a day, days since 1970.
+    /// The partition of a day, which is in days since 1970.
     #[must_use]
     pub fn partition(&self, day: Option<i32>) -> Partition {
         Partition::of(day, self.granularity)
     }
 
-    /// Whether one statement was requested later than another, both microseconds since 1970. One
-    /// that lies in the future was dated by a wrong clock, and loses.
+    /// Whether one statement was requested later than another, both in microseconds since 1970. A
+    /// statement with a future time was dated by a wrong clock, and loses.
     pub(super) fn is_later(&self, one: i64, other: i64) -> bool {
         is_later(one, other, self.now)
     }
 
-    /// The day that dates a row. A record whose own time cannot be read keeps the day it has in
-    /// the lake; a new one gets the day on which it was found.
+    /// The day that dates a row. A record whose own time cannot be read keeps its day in the lake;
+    /// a new one gets the day on which it was found.
     #[must_use]
     pub fn day(&self, facts: &RowFacts, known: Option<&IndexEntry>) -> Option<i32> {
         let known = known.filter(|known| known.in_lake);
@@ -65,25 +65,25 @@ impl Rules {
         }
     }
 
-    /// Whether the lake has a row as these facts say.
+    /// Whether the lake has a row with these facts.
     #[must_use]
     pub fn is_same(&self, known: &IndexEntry, facts: &RowFacts) -> bool {
         let is_same_content = facts.has_content(known.hash) && known.deleted_at == facts.deleted_at;
         known.in_lake && is_same_content && self.is_in_place(known, facts)
     }
 
-    /// Whether a known row is where its new version would be.
+    /// Whether a known row is in the place of its new version.
     fn is_in_place(&self, known: &IndexEntry, facts: &RowFacts) -> bool {
         if self.is_snapshot && self.granularity == Granularity::Day {
-            // A day's snapshot says of each row when it was last read; one that was carried over
-            // was read on an earlier day.
+            // In a day's snapshot, each row has the day on which it was last read; a row that was
+            // carried over was read on an earlier day.
             return day_of(known.fetched_at) >= facts.day;
         }
         self.is_snapshot
             || self.partition(known.day) == self.partition(self.day(facts, Some(known)))
     }
 
-    /// The key of the parent that a row belongs to.
+    /// The key of a row's parent.
     #[must_use]
     pub fn owner<'a>(&self, key: &'a str, entry: &'a IndexEntry) -> &'a str {
         match entry.parent.as_deref() {
@@ -93,7 +93,8 @@ impl Rules {
         }
     }
 
-    /// What the index keeps of a row's parent: its key, where the row's own does not hold it.
+    /// What the index stores about a row's parent: its key, if the row's own key does not contain
+    /// it.
     #[must_use]
     pub fn parent(&self, facts: &RowFacts) -> Option<Box<str>> {
         let is_needed = self.is_snapshot && !self.has_parent_column;
@@ -101,7 +102,7 @@ impl Rules {
         parent.map(Into::into)
     }
 
-    /// What the index says of a row.
+    /// The index entry of a row.
     #[must_use]
     pub fn entry(&self, facts: &RowFacts) -> IndexEntry {
         IndexEntry {

@@ -1,8 +1,8 @@
-//! Snapshot tables: a partition is all there is, as of a day.
+//! Snapshot tables: a partition is everything that exists as of a day.
 //!
 //! A new snapshot begins as a copy of the newest one before it. Rows are replaced as they are read,
 //! and removed only by a list that was read to its end, so a snapshot never lacks a row because
-//! something failed (P14). A month keeps one snapshot, the newest.
+//! something failed (P14). A month has one snapshot, the newest.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::manifest::{Granularity, IndexEntry, Manifest};
 use crate::partition::Partition;
 use crate::row::RowFacts;
 
-/// The snapshots that the statements are about, each with its day; of several days of one month
-/// the last.
+/// The snapshots that the statements concern, each with its day; for several days of one month, the
+/// last one.
 pub(super) fn partitions(rules: &Rules, statements: &Statements) -> BTreeMap<Partition, i32> {
     let rows = statements.rows.iter().flatten().filter_map(|facts| facts.day);
     let listings = statements.listings.iter().map(|listing| listing.scope.day());
@@ -26,8 +26,8 @@ pub(super) fn partitions(rules: &Rules, statements: &Statements) -> BTreeMap<Par
     partitions
 }
 
-/// The snapshot whose rows are known in `partition`'s place: its own, or the newest one before it,
-/// of which it begins as a copy.
+/// The snapshot whose rows are known for `partition`: its own, or the newest one before it, which
+/// it is copied from.
 pub(super) fn origin(manifest: &Manifest, partition: Partition) -> Option<Partition> {
     let name = partition.to_string();
     let newest = manifest.partitions.range(..=name).next_back();
@@ -70,7 +70,7 @@ pub(super) fn plan(
                 continue;
             }
             if let Scope::Day(_) = listing.scope {
-                // All there is has been read: a snapshot that was lost is whole again.
+                // Everything that exists has been read, so a lost snapshot is whole again.
                 plan.next.lost.remove(&name);
             }
             snapshot.remove(listing.requested_at, |key, entry| match &listing.scope {
@@ -86,19 +86,19 @@ pub(super) fn plan(
     plan.rows = statements.rows;
 }
 
-/// One snapshot as it will be.
+/// One snapshot in its new state.
 struct Snapshot<'a> {
     rules: &'a Rules,
     partition: Partition,
-    /// When a complete list of it was requested last.
+    /// When a complete list of it was last requested.
     listed_at: Option<i64>,
-    /// Whether the lake has it already.
+    /// Whether the lake already has it.
     is_there: bool,
-    /// What is known of its rows, or of those that it begins as a copy of.
+    /// What is known about its rows, or about those that it is copied from.
     known: Entries,
-    /// What the statements make of it.
+    /// The changes that the statements make.
     changed: BTreeMap<Box<str>, Option<IndexEntry>>,
-    /// Where the rows are that are put in, by key.
+    /// The positions of the rows to insert, by key.
     rows: BTreeMap<Box<str>, (usize, usize)>,
     rewrite: PartitionRewrite,
 }
@@ -117,7 +117,8 @@ impl<'a> Snapshot<'a> {
         let mut rewrite = PartitionRewrite::default();
         if !is_there {
             entries.retain(|_, entry| entry.in_lake);
-            // The rows of a day's snapshot are dated by it. A month's say when they were first read.
+            // The rows of a day's snapshot are dated by it. Those of a month's have the day they
+            // were first read.
             let dated = (rules.granularity == Granularity::Day).then_some(day);
             if let Some(day) = dated {
                 for entry in entries.values_mut() {
@@ -140,7 +141,7 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// What is known of a key, these statements included.
+    /// What is known about a key, including these statements.
     fn entry(&self, key: &str) -> Option<&IndexEntry> {
         match self.changed.get(key) {
             Some(changed) => changed.as_ref(),
@@ -148,7 +149,7 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Takes in a row, unless the snapshot has it or knows a later statement about its key.
+    /// Adds a row, unless the snapshot has it or knows a later statement about its key.
     fn take(&mut self, facts: &mut RowFacts, at: (usize, usize), known: &Known) {
         let old = self.entry(&facts.key);
         let parent = facts.parent.as_deref().unwrap_or(&facts.key);
@@ -170,7 +171,7 @@ impl<'a> Snapshot<'a> {
         self.rows.insert(facts.key.clone(), at);
     }
 
-    /// Takes out the rows that a complete list does not hold, unless something later is known.
+    /// Removes the rows that a complete list does not contain, unless something later is known.
     fn remove(&mut self, requested_at: i64, is_gone: impl Fn(&str, &IndexEntry) -> bool) {
         let mut gone: Vec<Box<str>> = Vec::new();
         let changed = self.changed.iter().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
@@ -201,7 +202,7 @@ impl<'a> Snapshot<'a> {
         rewrite.rows = rows.into_values().collect();
         rewrite.rows.sort_unstable();
         let is_changed = !rewrite.rows.is_empty() || !rewrite.removed.is_empty();
-        // A snapshot of nothing is an object too.
+        // An empty snapshot is an object too.
         if is_changed || !is_there {
             plan.rewrites.insert(partition, rewrite);
         }

@@ -1,32 +1,32 @@
-//! Statements: what a run says of a table's records, each with the instant it was requested.
+//! Statements: what a run says about a table's records, each with the time it was requested.
 
 use std::collections::HashSet;
 
 use crate::manifest::Attempt;
 use crate::row::RowFacts;
 
-/// What one commit says of records. Of two statements about one key, the one that was requested
-/// later wins, whichever is committed first (P10).
+/// What one commit says about records. Of two statements about one key, the one requested later
+/// wins, whichever is committed first (P10).
 #[derive(Debug, Clone, Default)]
 pub struct Statements {
     /// "This key has this content": the rows of each batch, in the order they were read.
     pub rows: Vec<Vec<RowFacts>>,
-    /// The day whose snapshot is to exist, days since 1970, even if no row was read.
+    /// The day whose snapshot must exist, in days since 1970, even if no row was read.
     pub snapshot: Option<i32>,
     /// "These keys, and no others, in this scope".
     pub listings: Vec<Listing>,
-    /// "This record is gone", or "it is there after all", of rows that stay.
+    /// "This record is gone", or "it exists after all", about rows that stay.
     pub marks: Vec<Mark>,
-    /// "This record is gone", of rows that are taken out.
+    /// "This record is gone", about rows that are removed.
     pub removals: Vec<Removal>,
-    /// How look-ups by a parent's key ended that left no row, or not yet a complete one.
+    /// Outcomes of look-ups by a parent's key that returned no row, or not yet a complete one.
     pub look_ups: Vec<LookUp>,
-    /// How parents answered whose children are read parent by parent.
+    /// The answers of parents whose children are read by listing.
     pub answers: Vec<ParentAnswer>,
 }
 
 impl Statements {
-    /// Whether they say nothing of any record.
+    /// Whether they say nothing about any record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.iter().all(Vec::is_empty)
@@ -38,7 +38,7 @@ impl Statements {
             && self.answers.is_empty()
     }
 
-    /// The keys that they name, each with the day that is likely to date its row.
+    /// The keys in the statements, each with the likely day of its row.
     pub fn keys(&self) -> impl Iterator<Item = (&str, Option<i32>)> {
         let rows = self.rows.iter().flatten();
         let rows = rows.map(|facts| (&*facts.key, facts.day.or(facts.found_on)));
@@ -49,37 +49,39 @@ impl Statements {
     }
 }
 
-/// A list that was read to its end: what it does not hold is not there.
+/// A list that was read to its end: what it does not contain does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// What it was a list of.
+    /// The scope of the list.
     pub scope: Scope,
-    /// All that it holds: keys of rows, or of parents where the scope is that of all parents.
+    /// All keys in the list: of rows, or of parents if the scope is all parents.
     pub keys: HashSet<Box<str>>,
-    /// When its first page was requested, microseconds since 1970; where its window ended before
-    /// that and before the day did, when its window ended: it says nothing of what came after.
+    /// When its first page was requested, in microseconds since 1970. If its window ended before
+    /// that, and before the day did, the end of the window: the list says nothing about later
+    /// records.
     pub requested_at: i64,
 }
 
-/// What a complete list speaks for.
+/// The scope of a complete list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything of a day, days since 1970: of a snapshot, or of a table whose key holds the day.
+    /// All records of a day, in days since 1970: of a snapshot, or of a table whose key contains
+    /// the day.
     Day(i32),
     /// The children of one parent, in the snapshot of a day; or the rows of one range.
     Parent {
         /// The parent's key, or the range.
         id: Box<str>,
-        /// The day of the snapshot, or the first of the range, days since 1970.
+        /// The day of the snapshot, or the first day of the range, in days since 1970.
         day: i32,
     },
-    /// All parents there are, in the snapshot of a day, days since 1970: what belongs to no other
-    /// parent goes.
+    /// All existing parents, in the snapshot of a day, in days since 1970: rows of any other parent
+    /// are removed.
     Parents(i32),
 }
 
 impl Scope {
-    /// The day that it is about, days since 1970.
+    /// The day that it concerns, in days since 1970.
     #[must_use]
     pub fn day(&self) -> i32 {
         match self {
@@ -88,46 +90,46 @@ impl Scope {
     }
 }
 
-/// A record that is known to be gone, or to be there after all, whose row stays.
+/// A record that is known to be gone, or to exist after all, and whose row stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// Its key.
     pub key: Box<str>,
     /// The day that dated its row when it was last seen, days since 1970.
     pub day: Option<i32>,
-    /// When it was found gone, microseconds since 1970; `None` when it is there.
+    /// When it was found to be gone, in microseconds since 1970; `None` if it exists.
     pub deleted_at: Option<i64>,
 }
 
-/// A record whose row is to be taken out.
+/// A record whose row is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
     /// Its key.
     pub key: Box<str>,
     /// The day that dates its row, days since 1970.
     pub day: Option<i32>,
-    /// When it was found that the row does not belong there, microseconds since 1970.
+    /// When the row was found not to belong there, in microseconds since 1970.
     pub at: i64,
 }
 
-/// A look-up by a parent's key, and how it ended.
+/// A look-up by a parent's key, and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookUp {
     /// The key.
     pub key: Box<str>,
-    /// The day that dates the row, or, if there is none, the parent's row; days since 1970.
+    /// The day that dates the row, or the parent's row if there is none; in days since 1970.
     pub day: Option<i32>,
-    /// How it ended.
+    /// The outcome.
     pub attempt: Attempt,
 }
 
-/// How a parent answered when its children were asked for: completely, or that it has none.
+/// A parent's answer to a request for its children: a complete list, or that it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentAnswer {
     /// The parent's key.
     pub id: Box<str>,
-    /// When it was asked, microseconds since 1970.
+    /// When it was requested, in microseconds since 1970.
     pub answered_at: i64,
-    /// How it ended, and until when that is good.
+    /// The outcome, and until when it is valid.
     pub attempt: Attempt,
 }

@@ -1,5 +1,5 @@
-//! The laws of a commit plan, held against a model of a few lines: a map from key to the statement
-//! that was requested last.
+//! The laws of a commit plan, checked against a model of a few lines: a map from key to the most
+//! recently requested statement.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,20 +9,20 @@ use super::*;
 use crate::manifest::{Granularity, PartitionEntry};
 use crate::schema::{AddedColumns, Schema};
 
-/// After every statement, so that none lies in the future.
+/// After every statement, so that none is in the future.
 const NOW: i64 = 20_002 * 86_400_000_000;
 /// The day of the first statements, days since 1970.
 const TODAY: i32 = 20_000;
 
-/// A table in memory: what its manifest and index say, and which rows its objects have. A plan is
-/// carried out without an object being written.
+/// A table in memory: its manifest and index, and the rows of its objects. A plan is applied
+/// without writing an object.
 #[derive(Clone)]
 struct Table {
     rules: Rules,
     manifest: Manifest,
     index: BTreeMap<Partition, Entries>,
     parents: Entries,
-    /// Of each partition, its rows: the content and the instant of each key.
+    /// The rows of each partition: the content and the request time of each key.
     rows: BTreeMap<Partition, BTreeMap<Box<str>, (u128, i64)>>,
 }
 
@@ -49,7 +49,7 @@ impl Table {
         known
     }
 
-    /// Commits statements; how many partitions were written.
+    /// Commits statements; returns how many partitions were written.
     fn commit(&mut self, statements: Statements) -> usize {
         let needs = needs(&self.manifest, &self.rules, &statements);
         let known = self.known(&needs);
@@ -97,7 +97,7 @@ impl Table {
         written
     }
 
-    /// The content of each key, which is in one partition of those that count.
+    /// The content of each key, which is in exactly one of the partitions that count.
     fn content(&self, newest_only: bool) -> BTreeMap<Box<str>, u128> {
         let mut content = BTreeMap::new();
         let skipped = if newest_only { self.rows.len().saturating_sub(1) } else { 0 };
@@ -107,7 +107,7 @@ impl Table {
         content
     }
 
-    /// The index says the same as the rows.
+    /// The index agrees with the rows.
     fn assert_index(&self) {
         for (partition, shard) in &self.index {
             let there = shard.iter().filter(|(_, entry)| entry.in_lake);
@@ -151,7 +151,7 @@ fn listing(scope: Scope, keys: &BTreeSet<u8>, minute: u16) -> Listing {
     Listing { scope, keys, requested_at: at(minute) }
 }
 
-/// What one reply says, and when it was requested.
+/// What one reply says, with the time of its request.
 #[derive(Debug, Clone)]
 enum Said {
     /// A key has this content, on this day.
@@ -160,7 +160,7 @@ enum Said {
     Gone { key: u8 },
 }
 
-/// Statements with instants of their own, in the order of committing.
+/// Statements with distinct times, in commit order.
 fn said() -> impl Strategy<Value = Vec<(u16, Said)>> {
     let content =
         (0u8..4, 1u8..4, 0u8..3).prop_map(|(key, hash, day)| Said::Content { key, hash, day });
@@ -175,13 +175,13 @@ fn said() -> impl Strategy<Value = Vec<(u16, Said)>> {
 }
 
 proptest! {
-    /// P2, P10: of all statements about a record the one that was requested last holds, in whichever
+    /// P2, P10: of all statements about a record, the most recently requested one wins, in whatever
     /// order they are committed, and no key is in two partitions.
     #[test]
     fn the_statement_that_was_requested_last_holds(said in said(), monthly in any::<bool>()) {
         let granularity = if monthly { Granularity::Month } else { Granularity::Day };
         let mut table = Table::new(rules(false, granularity));
-        // What was never there cannot be found gone: a removal needs a row to be about.
+        // What never existed cannot be found to be gone: a removal requires a row.
         let mut last: HashMap<u8, (u16, Option<(u8, u8)>)> = HashMap::new();
         for (minute, said) in said {
             let mut statements = Statements::default();
@@ -200,8 +200,8 @@ proptest! {
             let known = last.get(&key).copied();
             let is_late = known.is_some_and(|(other, _)| other > minute);
             let is_about_nothing = content.is_none() && known.is_none_or(|known| known.1.is_none());
-            // A row that says what is there already leaves the instant of the first: then what was
-            // requested between the two is not told from what is later than both.
+            // A row identical to the existing one leaves the time of the first in place. Then a
+            // statement requested between the two cannot be told from one later than both.
             let stays = known.is_some_and(|known| known.1 == content && content.is_some());
             if !is_late && !is_about_nothing && !stays {
                 last.insert(key, (minute, content));
@@ -216,7 +216,7 @@ proptest! {
         prop_assert_eq!(table.content(false), expected);
     }
 
-    /// P4: what was committed and is said again, at any later time, writes nothing.
+    /// P4: committing the same statements again, at any later time, writes nothing.
     #[test]
     fn what_is_said_again_writes_nothing(
         keys in prop::collection::btree_set(0u8..20, 0..12),
@@ -234,8 +234,8 @@ proptest! {
         table.assert_index();
     }
 
-    /// P10: two complete lists of a snapshot, and the rows of either, hold by when they were requested,
-    /// in both orders of committing.
+    /// P10: for two complete lists of a snapshot, and the rows of either, the one requested later
+    /// wins, in either order of committing.
     #[test]
     fn of_two_lists_of_a_snapshot_the_later_requested_holds(
         before in prop::collection::btree_set(0u8..6, 0..6),
@@ -268,8 +268,8 @@ proptest! {
         }
     }
 
-    /// P14: a snapshot of which a part could not be read has every row of the one before, replaced
-    /// where it was read; carried rows keep their instants.
+    /// P14: a snapshot that could be read only in part has every row of the one before, replaced
+    /// where it was read; carried rows keep their times.
     #[test]
     fn a_snapshot_that_was_read_in_part_lacks_nothing(
         before in prop::collection::btree_map(0u8..10, 1u8..4, 0..10),
@@ -303,8 +303,8 @@ proptest! {
         prop_assert_eq!(table.commit(tomorrow), 0, "P4: it is read again");
     }
 
-    /// P2, P10: of two readings of one range the later requested holds, in both orders of committing,
-    /// and another range of the same day stays as it is.
+    /// P2, P10: of two readings of one range, the one requested later wins, in either order of
+    /// committing, and another range of the same day is unaffected.
     #[test]
     fn of_two_readings_of_a_range_the_later_requested_holds(
         before in prop::collection::btree_set(0u8..6, 0..6),
@@ -354,8 +354,8 @@ proptest! {
         }
     }
 
-    /// P10, P14: of children by parent, a parent's complete list replaces what that parent had, and no
-    /// other's; children of a parent that is gone go.
+    /// P10, P14: for children by parent, a parent's complete list replaces what that parent had,
+    /// and no other parent's rows; children of a parent that is gone are removed.
     #[test]
     fn a_parents_list_speaks_for_its_own_children_alone(
         before in prop::collection::btree_set((0u8..3, 0u8..4), 0..10),
@@ -398,7 +398,7 @@ proptest! {
         });
         table.assert_index();
         let stays = before.iter().filter(|it| !read.contains(&it.0) && there.contains(&it.0));
-        // Unchanged rows of the second list were requested before it was known which parents are there.
+        // Unchanged rows of the second list were requested before it was known which parents exist.
         let listed = after.iter().filter(|it| {
             read.contains(&it.0) && (there.contains(&it.0) || !before.contains(it))
         });
@@ -407,8 +407,8 @@ proptest! {
     }
 }
 
-/// P10: a row that a late reply brings does not undo a later delete mark, and a late mark does not
-/// delete what was seen since.
+/// P10: a row from a late reply does not undo a later delete mark, and a late mark does not delete
+/// what was read since.
 #[test]
 fn marks_hold_by_their_instants() {
     let mut table = Table::new(rules(false, Granularity::Day));
@@ -427,7 +427,7 @@ fn marks_hold_by_their_instants() {
     assert_eq!(table.commit(mark(25)), 0, "found gone before it was back");
 }
 
-/// A record whose own time cannot be read is dated by where it was found, once.
+/// A record whose own time cannot be read is dated once, by where it was found.
 #[test]
 fn a_row_without_a_time_of_its_own_keeps_the_day_on_which_it_was_found() {
     let mut table = Table::new(rules(false, Granularity::Day));

@@ -1,7 +1,7 @@
-//! Cleansing: rows of the lake held against the list of the forgotten.
+//! Cleansing: checks rows of the lake against the list of the forgotten.
 //!
-//! Enters: rows in the table's schema, or a quarantined record. Leaves: which of them go, and what
-//! is left of others. Never here: a row that mentions nobody on the list.
+//! Finds the rows to remove or blank among rows in the table's schema and quarantined records. Rows
+//! that mention no forgotten subject stay unchanged.
 
 use std::sync::Arc;
 
@@ -14,35 +14,35 @@ use super::{Origin, RecordDecoder, Rows, hash, json, rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 
-/// Rows of the lake, held against the list of the forgotten.
+/// The result of checking rows of the lake against the list of the forgotten.
 #[derive(Debug)]
 pub struct Cleansed {
-    /// The places of rows that go.
+    /// The positions of rows to remove.
     pub gone: Vec<usize>,
-    /// The places of rows of which something goes.
+    /// The positions of rows with values to remove.
     pub changed: Vec<usize>,
-    /// These, as they are without it; in the decoder's schema.
+    /// These rows without those values, in the decoder's schema.
     pub rows: Rows,
-    /// How many values went.
+    /// How many values are removed.
     pub values: u64,
 }
 
 impl RecordDecoder {
-    /// The list of the forgotten that records are held against.
+    /// The list of the forgotten that records are checked against.
     #[must_use]
     pub fn forgotten(&self) -> &Arc<Forgotten> {
         &self.shape.forgotten
     }
 
-    /// Holds records against this list from now on.
+    /// Checks records against this list from now on.
     pub fn set_forgotten(&mut self, forgotten: Arc<Forgotten>) {
         self.shape.forgotten = forgotten;
     }
 
-    /// Holds rows against the list of the forgotten.
+    /// Checks rows against the list of the forgotten.
     ///
     /// # Errors
-    /// `Corrupt` when the rows are none that this tool wrote.
+    /// `Corrupt` when this tool did not write the rows.
     pub fn cleanse(&mut self, batch: &RecordBatch, added: &[Origin]) -> Result<Cleansed> {
         let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
         let text = rows::to_json(batch, &self.shape.schema, &mut self.reader)?;
@@ -64,11 +64,11 @@ impl RecordDecoder {
         Ok(Cleansed { gone, changed, rows, values })
     }
 
-    /// A record without a key, as JSON text, held against the list of the forgotten: the same when
-    /// nothing goes, none when all of it does.
+    /// Checks a record without a key, as JSON text, against the list of the forgotten: returns it
+    /// unchanged when nothing must be removed, none when all of it must.
     ///
     /// # Errors
-    /// `Corrupt` when the text is no JSON.
+    /// `Corrupt` when the text is not JSON.
     pub fn cleanse_text(&mut self, record: &str) -> Result<Option<(String, u128)>> {
         let shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| shape.cleansed_text(tape, root);
@@ -80,11 +80,10 @@ impl RecordDecoder {
         Ok(Some((text, hash.map_err(|why| Error::new(ErrorKind::Corrupt, why))?)))
     }
 
-    /// The ids and addresses by which people's own records among these rows name them, of those who
-    /// are on the list.
+    /// The ids and addresses of forgotten people, taken from their own records among these rows.
     ///
     /// # Errors
-    /// `Corrupt` when the rows are none that this tool wrote.
+    /// `Corrupt` when this tool did not write the rows.
     pub fn people(&mut self, batch: &RecordBatch) -> Result<Vec<String>> {
         let text = rows::to_json(batch, &self.shape.schema, &mut self.reader)?;
         let shape = self.shape.clone();
@@ -94,17 +93,17 @@ impl RecordDecoder {
     }
 }
 
-/// The rows that mention somebody who is forgotten, by their places.
+/// The positions of rows that mention a forgotten subject.
 #[derive(Debug, Default)]
 struct Found {
     gone: Vec<usize>,
     changed: Vec<usize>,
-    /// How many values go.
+    /// How many values are removed.
     values: u64,
 }
 
 impl RecordShape {
-    /// Which of the records of a list mention somebody who is forgotten, and those that are left of
+    /// Finds the records of a list that mention a forgotten subject, and returns what remains of
     /// them as JSON text.
     fn cleanse(&self, tape: &Tape<'_>, root: u32, origins: &[Origin]) -> (Found, String) {
         let forgetting = self.forgetting();
@@ -130,7 +129,7 @@ impl RecordShape {
         (found, out + "]")
     }
 
-    /// A record without a key, without whoever is forgotten; none if it is theirs.
+    /// A record without a key, with forgotten subjects removed; none if the whole record is theirs.
     fn cleansed_text(&self, tape: &Tape<'_>, at: u32) -> Option<String> {
         let forgetting = self.forgetting();
         if forgetting.is_gone(tape, at, None) || forgetting.is_anywhere(tape, at) {
@@ -143,7 +142,7 @@ impl RecordShape {
         Some(out)
     }
 
-    /// How people's own records in a list name them, of those who are forgotten.
+    /// The ids and addresses of forgotten people, taken from their own records in a list.
     fn people(&self, tape: &Tape<'_>, root: u32) -> Vec<String> {
         let forgetting = self.forgetting();
         let gone = json::items(tape, root).filter(|at| forgetting.is_gone(tape, *at, None));

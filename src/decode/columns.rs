@@ -1,11 +1,11 @@
 //! Columns from the tape.
 //!
-//! Enters: positions of values on the tape, one per row, and the schema. Leaves: Arrow arrays,
-//! and the positions of the values that they do not hold. Never here: a lost value; what does not
-//! fit, is unknown or was converted is noted, so that `extra_json` can keep it.
+//! Builds Arrow arrays from the positions of values on the tape, one per row, and the schema. No
+//! value is lost: values that do not fit, are unknown or were converted are noted, so that
+//! `extra_json` can keep it.
 //!
-//! arrow-json's own decoders are not used below the root: they change values without a word (1.5
-//! into an integer, text into numbers, unknown fields dropped).
+//! arrow-json's own decoders are used only at the root: they silently change values (1.5 into an
+//! integer, text into numbers, unknown fields dropped).
 
 use std::sync::Arc;
 
@@ -21,15 +21,15 @@ use super::json;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Column, ColumnType, element_field, fields_of};
 
-/// The position of a value that is not there: the tape's first element is always null.
+/// The position of an absent value: the tape's first element is always null.
 pub(super) const ABSENT: u32 = 0;
 
 /// Builds arrays from one tape.
 pub(super) struct ColumnBuilder<'a, 't> {
     tape: &'a Tape<'t>,
-    /// Where values stand that the columns do not hold as they are, in any order.
+    /// The positions of values that the columns do not hold as they are, in any order.
     pub(super) misfits: Vec<u32>,
-    /// How many members stood in an object that has another of the same name further on.
+    /// How many members were superseded by a later member of the same name in their object.
     pub(super) duplicates: u64,
 }
 
@@ -44,7 +44,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         self.arrays(columns, rows.len(), &positions)
     }
 
-    /// Where the members of each row stand, column by column.
+    /// The positions of each row's members, column by column.
     fn positions(&mut self, columns: &[Column], rows: &[u32]) -> Vec<u32> {
         let mut positions = vec![ABSENT; columns.len() * rows.len()];
         for (row, at) in rows.iter().enumerate() {
@@ -66,7 +66,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         arrays.map(|(at, column)| self.array(column, &positions[of_column(at)])).collect()
     }
 
-    /// The arrays of records, of which bare values are held by the first column.
+    /// The arrays of records; bare values go into the first column.
     pub(super) fn records(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut positions = self.positions(columns, rows);
         for (row, at) in rows.iter().enumerate().filter(|_| !columns.is_empty()) {
@@ -77,7 +77,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         self.arrays(columns, rows.len(), &positions)
     }
 
-    /// Notes where the members of one object stand.
+    /// Records the positions of one object's members.
     fn place(
         &mut self,
         columns: &[Column],
@@ -86,7 +86,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         row: usize,
         (at, end): (u32, u32),
     ) {
-        // Records list their members in much the same order as the schema does.
+        // Records usually list their members in the schema's order.
         let mut expected = 0;
         for (name, member) in json::members(self.tape, at, end) {
             let is_it = |at: &usize| columns[*at].name == name;

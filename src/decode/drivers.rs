@@ -1,7 +1,8 @@
-//! Drivers: the ids that drive a chain, in records of the lake, and what else of them is named.
+//! Parents: the ids in parents' records by which child records are requested, and the other fields
+//! that the requests name.
 //!
-//! Enters: rows of the parents' table, of which some columns may be left out. Leaves: ids, each
-//! with the fields that requests name. Never here: which of several parents counts.
+//! Reads them from rows of the parents' table, which may lack some columns. Choosing between
+//! several parents with one id happens elsewhere.
 
 use std::sync::Arc;
 
@@ -16,11 +17,11 @@ use crate::endpoint::{Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 
 impl RecordDecoder {
-    /// The ids that drive a chain, in rows of the lake, of which some columns may be left out; with
-    /// each the fields of its record.
+    /// The ids by which child records are requested, from rows of the lake that may lack some
+    /// columns, each with the fields of its record.
     ///
     /// # Errors
-    /// `Corrupt` when the rows are none that this tool wrote.
+    /// `Corrupt` when this tool did not write the rows.
     pub fn drivers(
         &mut self,
         batch: &RecordBatch,
@@ -57,7 +58,7 @@ impl RecordDecoder {
         drivers.map_err(|why| Error::new(ErrorKind::Corrupt, why))
     }
 
-    /// The ids that drove the rows themselves, and the name of their column.
+    /// The ids of the parents by which these rows were requested, and the name of their column.
     fn grandparents(&self, batch: &RecordBatch) -> Option<(String, Vec<Option<String>>)> {
         let name = self.shape.schema.added.parent.clone()?;
         let ids = batch.column_by_name(&name)?.as_string_opt::<i32>()?;
@@ -66,7 +67,7 @@ impl RecordDecoder {
     }
 }
 
-/// Whether a parent's record is one of those that are asked for.
+/// Whether a parent's record is selected by the rule.
 fn is_chosen(tape: &Tape<'_>, record: u32, rule: &Parent) -> bool {
     rule.when.iter().all(|(field, values)| {
         match json::member(tape, record, field).map(|at| tape.get(at)) {
@@ -78,7 +79,7 @@ fn is_chosen(tape: &Tape<'_>, record: u32, rule: &Parent) -> bool {
     })
 }
 
-/// A field of a record as a request holds it; none where there is nothing to write.
+/// A field of a record as it is written in a request; none when there is nothing to write.
 fn field_of(tape: &Tape<'_>, record: u32, field: &ParentField) -> Option<Box<str>> {
     let at = field.names().try_fold(record, |at, name| json::member(tape, at, name))?;
     let text = match tape.get(at) {
@@ -95,7 +96,7 @@ fn field_of(tape: &Tape<'_>, record: u32, field: &ParentField) -> Option<Box<str
     is_usable(&text).then_some(text)
 }
 
-/// Whether a text can stand in a request: nothing, and what a path takes for a way, cannot.
+/// Whether a text can be part of a request: not if it is empty, or a relative path segment.
 pub fn is_usable(text: &str) -> bool {
     !matches!(text, "" | "." | "..")
 }

@@ -1,21 +1,21 @@
-//! The envelope: what a reply says beside its records.
+//! The envelope: what a reply says besides its records.
 //!
-//! Enters: a tape, and where the records are. Leaves: whether there is more, how many there are,
-//! what asks for the next page, and an error in place of a list, in any usual spelling. Never
-//! here: anything inside a record.
+//! Determines, in any usual spelling, whether there is more, how many records there are, what
+//! refers to the next page, and whether the reply is an error instead of a list. It never looks
+//! inside records.
 //!
 //! Names are compared without case and punctuation, so that `hasMore`, `has_more` and `HAS-MORE`
-//! are one. A name that says little (`next`, `total`, `more`) counts only at the root or in an
-//! object that is about paging: elsewhere it may be anything.
+//! are the same. An ambiguous name (`next`, `total`, `more`) counts only at the root or in an
+//! object that is about paging.
 
 use arrow::json::reader::{Tape, TapeElement};
 
 use super::json;
 use crate::page::{Pointer, PointerKind};
 
-/// How deep objects are looked into.
+/// How deep objects are searched.
 const DEPTH: usize = 3;
-/// How much of the server's words is passed on.
+/// How much of the server's message is passed on.
 const MOST_WORDS: usize = 200;
 
 /// Objects that are about paging.
@@ -97,7 +97,7 @@ const ERRORS: [&str; 6] =
 const WORDS: [&str; 8] =
     ["message", "detail", "details", "error", "errormessage", "description", "title", "reason"];
 
-/// What a reply says beside its records.
+/// What a reply says besides its records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
     pub(super) has_more: Option<bool>,
@@ -106,12 +106,12 @@ pub(super) struct Envelope {
     pages: Option<u64>,
     page: Option<u64>,
     pub(super) pointer: Option<Pointer>,
-    /// The server's words, where the reply says that something failed.
+    /// The server's message, if the reply reports a failure.
     pub(super) error: Option<String>,
 }
 
 impl Envelope {
-    /// What the reply at `root` says beside its records.
+    /// What the reply at `root` says besides its records.
     pub(super) fn of(tape: &Tape<'_>, root: u32, records: &[u32]) -> Self {
         let mut envelope = Self::default();
         // A record that is the whole reply says nothing about paging.
@@ -122,7 +122,7 @@ impl Envelope {
         envelope
     }
 
-    /// Whether a count or a number of pages hints at more than these records.
+    /// Whether a count or a number of pages suggests that there are more records than these.
     pub(super) fn hints_more(&self, records: usize) -> bool {
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         let counts_more = self.count.is_some_and(|count| count > records);
@@ -134,13 +134,13 @@ impl Envelope {
         counts_more || self.pages.is_some_and(is_before)
     }
 
-    /// Whether it tells of several pages without saying which this is.
+    /// Whether the reply mentions several pages without saying which one it is.
     pub(super) fn has_pages(&self) -> bool {
         self.page.is_none() && self.pages.is_some_and(|pages| pages > 1)
     }
 }
 
-/// What a reply without records says went wrong, if it says anything.
+/// The error message of a reply without records, if there is one.
 pub(super) fn words(tape: &Tape<'_>, root: u32) -> Option<String> {
     let TapeElement::StartObject(end) = tape.get(root) else { return None };
     let found = json::members(tape, root, end).find_map(|(name, at)| {
@@ -151,7 +151,7 @@ pub(super) fn words(tape: &Tape<'_>, root: u32) -> Option<String> {
     found.map(|words| shown(&words))
 }
 
-/// What of the server's words is shown: one line, and no address, which may be signed.
+/// The part of the server's message that is shown: one line, without URLs, which may be signed.
 fn shown(words: &str) -> String {
     if words.contains("://") {
         return "it names an address, which is not shown".to_owned();
@@ -225,7 +225,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// What a member named like one that asks for the next page asks for.
+/// How a member refers to the next page, judging by its name.
 fn next(tape: &Tape<'_>, at: u32, name: &str, path: &str) -> Option<Pointer> {
     match tape.get(at) {
         TapeElement::String(index) => text_pointer(path, tape.get_string(index)),
@@ -265,7 +265,7 @@ fn plain(name: &str) -> String {
     name.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// A member as a path has it.
+/// A member as written in a path.
 fn step(name: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || it == '_';
     if !name.is_empty() && name.chars().all(is_plain) {
@@ -306,7 +306,7 @@ pub(super) fn number(tape: &Tape<'_>, at: u32) -> Option<u64> {
     }
 }
 
-/// What an error says; none where it says that there is none.
+/// The message of an error; none if the value says that there is no error.
 fn said(tape: &Tape<'_>, at: u32, depth: usize) -> Option<String> {
     match tape.get(at) {
         TapeElement::String(index) => {
@@ -350,7 +350,7 @@ mod tests {
         TapeReader::default().read(text.as_bytes(), visit).unwrap()
     }
 
-    /// P1: whether there is more is understood in any spelling.
+    /// P1: every spelling of whether there is more is understood.
     #[test]
     fn more_is_understood_in_any_spelling() {
         for (text, more) in [
@@ -369,7 +369,7 @@ mod tests {
         }
     }
 
-    /// P1: what asks for the next page is found where it usually is, and nowhere else.
+    /// P1: references to the next page are found in the usual places, and nowhere else.
     #[test]
     fn what_asks_for_the_next_page_is_found() {
         use PointerKind::{Cursor, Link, Number, Skip};
@@ -400,7 +400,7 @@ mod tests {
         assert!(!envelope(r#"{"page": 3, "total_pages": 3, "count": 25}"#).hints_more(25));
     }
 
-    /// P1: an error is not a list, and its words are passed on.
+    /// P1: an error is not a list, and its message is passed on.
     #[test]
     fn an_error_is_recognised_by_what_it_says() {
         for (text, words) in [

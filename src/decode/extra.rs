@@ -1,11 +1,10 @@
 //! `extra_json`: what the columns of a row do not hold.
 //!
-//! Enters: a record on the tape and the schema. Leaves: one JSON object shaped like the record,
-//! holding just the values that have no column, do not fit their column, or stand converted in
-//! it. Lists keep their length, and `null` in one means that nothing is to be added there. Of an
-//! object that has columns the members are in the order of their names, so that it does not show
-//! whether a row came from the API or from before the schema grew. Never here: a value that the
-//! columns already hold.
+//! Writes one JSON object shaped like the record, with just the values that have no column, do not
+//! fit their column, or were converted for it. Lists keep their length, and `null` in a list means
+//! that there is nothing to add at that position. Members of an object that has columns are sorted
+//! by name, so that the text does not depend on whether the row came from the API or predates a
+//! wider schema.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +17,12 @@ use crate::schema::{Column, ColumnType};
 /// How many values of each column did not fit, by path (`metrics.call_duration`).
 pub type MisfitCounts = BTreeMap<String, u64>;
 
-/// Writes what the columns do not hold of one record.
+/// Writes the parts of one record that the columns do not hold.
 pub(super) struct ExtraWriter<'a, 't> {
     tape: &'a Tape<'t>,
     counts: &'a mut MisfitCounts,
     path: Vec<String>,
-    /// How many members were left out of values without a column, since another of the same name
+    /// How many members were dropped from values without a column, because another of the same name
     /// follows in the same object.
     pub(super) duplicates: u64,
 }
@@ -54,7 +53,7 @@ impl<'a, 't> ExtraWriter<'a, 't> {
         written.then_some(out)
     }
 
-    /// Writes an object of what is missing; whether anything was.
+    /// Writes an object of what the columns lack; returns whether there was anything.
     fn members(&mut self, columns: &[Column], at: u32, out: &mut String) -> bool {
         let TapeElement::StartObject(end) = self.tape.get(at) else { return false };
         let start = out.len();

@@ -1,7 +1,7 @@
-//! Whether a value fits its column: the one place that decides it, for columns and `extra_json`.
+//! Whether a value fits its column: the single decision for columns and `extra_json`.
 //!
-//! Enters: a value on the tape and a column's type. Leaves: the value as the column holds it, and
-//! whether the original must be kept beside it. Never here: a value changed in passing.
+//! Given a value on the tape and a column's type, determines the value as the column holds it, and
+//! whether the original must be kept. No value is changed silently.
 
 use arrow::json::reader::{Tape, TapeElement};
 
@@ -9,7 +9,7 @@ use super::number::Number;
 use super::{instant, json};
 use crate::schema::Written;
 
-/// What becomes of a value in a column of type `T`.
+/// How a value fits a column of type `T`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fit<T> {
     /// Null or absent.
@@ -69,8 +69,8 @@ pub(super) fn double(tape: &Tape<'_>, at: u32, convert: bool) -> Fit<f64> {
     }
 }
 
-/// An instant, as microseconds since 1970. Of a text less than a microsecond may be left out, or the
-/// time of day, beside the original.
+/// An instant, as microseconds since 1970. Fractions below a microsecond may be cut off, and the
+/// time of day may be missing, if the original is kept.
 pub(super) fn timestamp(tape: &Tape<'_>, at: u32, written: Written, convert: bool) -> Fit<i64> {
     match (json::element(tape, at), written.unit()) {
         (TapeElement::Null, _) => Fit::Null,
@@ -96,7 +96,7 @@ pub(super) fn timestamp(tape: &Tape<'_>, at: u32, written: Written, convert: boo
     }
 }
 
-/// The instant that a number in these units is, and whether the number is whole.
+/// The instant that a number in these units denotes, and whether the number is whole.
 fn count(text: &str, unit: i64) -> Option<(i64, bool)> {
     instant::of_count(&Number::parse(text)?, unit)
 }

@@ -1,13 +1,13 @@
-//! Forgetting: which records are those of a forgotten call or person, and what of others is.
+//! Forgetting: which records belong to a forgotten call or person, and what to remove from others.
 //!
-//! Enters: records on the tape and the list of the forgotten. Leaves: whether a record goes as a
-//! whole, and which values of it do. Never here: a reply or row touched that mentions nobody on
-//! the list.
+//! Checks records on the tape against the list of the forgotten: whether a record is removed whole,
+//! and which values of others are. Replies and rows that mention no forgotten subject stay
+//! untouched.
 //!
-//! A person is found by the address. The object that holds it is a person's entry, as in `users`
-//! or `externalParticipants`: its texts go. So do those of entries with the same `personId`, and
-//! every other value of the record that is just the person's name, number or id; in longer texts
-//! the address itself is replaced. What somebody said is not searched for names.
+//! A person is found by address. The object that holds the address is the person's entry, as in
+//! `users` or `externalParticipants`: its texts are removed. So are those of entries with the same
+//! `personId`, and every other value of the record that is just the person's name, number or id; in
+//! longer texts, the address itself is replaced. Spoken words are not searched for names.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -18,9 +18,9 @@ use super::redact::{Changes, MASK};
 use crate::endpoint::Endpoint;
 use crate::forgotten::Forgotten;
 
-/// What numbers a speaker within a call.
+/// The fields that number a speaker within a call.
 const SPEAKER: &str = "personId";
-/// What an entry of a person says of who it is.
+/// The fields of a person's entry that identify the person.
 const IDENTITY: [&str; 9] = [
     "name",
     "email",
@@ -32,7 +32,7 @@ const IDENTITY: [&str; 9] = [
     "last_name",
     "full_name",
 ];
-/// The members that hold what somebody said or wrote: who is named in one need not be its speaker.
+/// The members that hold spoken or written words: a person named in one need not be its speaker.
 const SPEECH: [&str; 10] = [
     "text",
     "phrase",
@@ -48,15 +48,15 @@ const SPEECH: [&str; 10] = [
 /// The members that hold a user's id.
 const USER_IDS: [&str; 2] = ["userId", "user_id"];
 
-/// The list of the forgotten, as one endpoint's records meet it.
+/// The list of the forgotten, applied to one endpoint's records.
 pub(super) struct Forgetting<'a> {
     pub(super) forgotten: &'a Forgotten,
     pub(super) endpoint: &'a Endpoint,
 }
 
 impl Forgetting<'_> {
-    /// Whether the value at `at` mentions anybody on the list, as far as a look along the tape can
-    /// tell; it may, wherever this is true, and cannot, wherever it is false.
+    /// Whether the value at `at` may mention a forgotten subject, from a scan of the tape; if
+    /// false, it certainly does not.
     pub(super) fn may_mention(&self, tape: &Tape<'_>, at: u32, parent: Option<&str>) -> bool {
         if self.forgotten.is_empty() {
             return false;
@@ -88,7 +88,7 @@ impl Forgetting<'_> {
         ids.any(|id| self.forgotten.is_call(id))
     }
 
-    /// Whether the record at `at` is all of somebody on the list.
+    /// Whether the whole record at `at` belongs to a forgotten subject.
     pub(super) fn is_gone(&self, tape: &Tape<'_>, at: u32, parent: Option<&str>) -> bool {
         let about = &self.endpoint.about;
         let member = |name: &str| match tape.get(at) {
@@ -115,13 +115,13 @@ impl Forgetting<'_> {
                 .any(|at| any_text(tape, at, &is_address))
     }
 
-    /// Whether a forgotten call's id stands anywhere in the value at `at`, or an id of a person
-    /// where such ids stand: for records that have no key.
+    /// Whether a forgotten call's id is anywhere in the value at `at`, or a person's id where such
+    /// ids occur: for records that have no key.
     pub(super) fn is_anywhere(&self, tape: &Tape<'_>, at: u32) -> bool {
         any_text(tape, at, &|text| self.forgotten.is_call(text))
     }
 
-    /// What goes of the record at `at`.
+    /// The changes to the record at `at`.
     pub(super) fn blank(&self, tape: &Tape<'_>, at: u32, changes: &mut Changes) {
         let mut person = Person::default();
         let objects = objects(tape, at);
@@ -135,7 +135,8 @@ impl Forgetting<'_> {
         self.replace(tape, at, changes);
     }
 
-    /// Takes the texts out of an object that holds an address; of the record itself only that.
+    /// Removes the texts of an object that holds an address; in the record itself, only the
+    /// address.
     fn find(
         &self,
         tape: &Tape<'_>,
@@ -166,7 +167,7 @@ impl Forgetting<'_> {
         }
     }
 
-    /// Takes out what is nothing but a name, number or id of the person.
+    /// Removes values that are nothing but a name, number or id of the person.
     fn leave_out_aliases(&self, tape: &Tape<'_>, at: u32, person: &Person, changes: &mut Changes) {
         let time = self.endpoint.time_field();
         let is_fixed =
@@ -181,7 +182,8 @@ impl Forgetting<'_> {
         }
     }
 
-    /// Replaces addresses: items that are one go, in longer texts something else stands there.
+    /// Replaces addresses: a list item that is one is removed, and in longer texts a placeholder is
+    /// written.
     fn replace(&self, tape: &Tape<'_>, at: u32, changes: &mut Changes) {
         for (at, _, _) in values(tape, at) {
             let TapeElement::String(index) = tape.get(at) else { continue };
@@ -195,7 +197,7 @@ impl Forgetting<'_> {
     }
 }
 
-/// What is known of the forgotten people of one record.
+/// What is known of the forgotten people in one record.
 #[derive(Default)]
 struct Person {
     speakers: BTreeSet<String>,
@@ -203,7 +205,7 @@ struct Person {
 }
 
 impl Person {
-    /// Takes one member out of a person's entry, and remembers what it said.
+    /// Removes one member from a person's entry, and remembers its value.
     fn take(&mut self, tape: &Tape<'_>, name: &str, member: u32, changes: &mut Changes) {
         match tape.get(member) {
             TapeElement::String(index) | TapeElement::Number(index) if name == SPEAKER => {
@@ -221,7 +223,7 @@ impl Person {
         }
     }
 
-    /// Takes the identity out of other entries of the same speaker.
+    /// Removes the identity from other entries of the same speaker.
     fn follow(&mut self, tape: &Tape<'_>, (object, end): (u32, u32), changes: &mut Changes) {
         let speaker = json::member(tape, object, SPEAKER).map(|at| tape.get(at));
         let is_same = match speaker {
@@ -245,7 +247,7 @@ fn alias(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Whether a text or number that stands anywhere in the value at `at` is one of these.
+/// Whether a text or number anywhere in the value at `at` is one of these.
 fn any_text(tape: &Tape<'_>, at: u32, is_one: &dyn Fn(&str) -> bool) -> bool {
     values(tape, at).into_iter().any(|(at, _, _)| match tape.get(at) {
         TapeElement::String(index) | TapeElement::Number(index) => is_one(tape.get_string(index)),
@@ -253,7 +255,7 @@ fn any_text(tape: &Tape<'_>, at: u32, is_one: &dyn Fn(&str) -> bool) -> bool {
     })
 }
 
-/// The objects in the value at `at`, itself included.
+/// The objects in the value at `at`, including itself.
 fn objects(tape: &Tape<'_>, at: u32) -> Vec<(u32, u32)> {
     let object = |at: u32| match tape.get(at) {
         TapeElement::StartObject(end) => Some((at, end)),
@@ -262,7 +264,7 @@ fn objects(tape: &Tape<'_>, at: u32) -> Vec<(u32, u32)> {
     (at..json::next(tape, at)).filter_map(object).collect()
 }
 
-/// The scalars in the value at `at`, each with its name, where it has one, and its depth.
+/// The scalars in the value at `at`, each with its name, if it has one, and its depth.
 fn values<'t>(tape: &'t Tape<'_>, at: u32) -> Vec<(u32, Option<&'t str>, usize)> {
     let mut found = Vec::new();
     let mut open = vec![(at, None, 0)];

@@ -1,32 +1,32 @@
-//! Formats: what a body is that is not one JSON value.
+//! Formats: identifies a body that is not one JSON value.
 //!
-//! Enters: a body that does not parse. Leaves: a JSON list of its lines if each is JSON (NDJSON), or
-//! the name of the format that it is in. Never here: a record, or a guess at what is missing.
+//! Turns a body that does not parse into a JSON list of its lines if each is JSON (NDJSON), or
+//! names its format. It never guesses at what is missing.
 
 use std::fmt;
 
 use serde::de::IgnoredAny;
 
-/// How much of a body is looked at to name its format.
+/// How much of a body is examined to identify its format.
 const LOOKED_AT: usize = 4096;
 
-/// What a body is that holds no JSON at all.
+/// The format of a body that holds no JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotJson {
     /// Nothing.
     Empty,
-    /// A page for people: of a proxy, of a login, or of a server at work.
+    /// An HTML page: from a proxy, a login, or a server under maintenance.
     Html,
     /// XML.
     Xml,
-    /// Comma-separated values, or values separated otherwise.
+    /// Comma-separated values, or values with another separator.
     Csv,
-    /// Another text.
+    /// Other text.
     Text,
 }
 
 impl NotJson {
-    /// What a body is, if it is no JSON by the looks of it. One that begins like JSON may have been
+    /// The format of a body that does not look like JSON. One that begins like JSON may have been
     /// cut off.
     #[must_use]
     pub fn of(body: &[u8]) -> Option<Self> {
@@ -43,7 +43,7 @@ impl NotJson {
         }
     }
 
-    /// Whether it will be the same next time: no server sends such a thing because it is at work.
+    /// Whether a retry would return the same: no server sends this because of a temporary problem.
     #[must_use]
     pub fn is_lasting(self) -> bool {
         matches!(self, Self::Xml | Self::Csv)
@@ -77,8 +77,8 @@ fn is_csv(head: &str) -> bool {
     })
 }
 
-/// The lines of a body as one JSON list, if each is an object or a list by the letter of JSON: what
-/// is called NDJSON or JSON Lines.
+/// The lines of a body as one JSON list, if each is strictly a JSON object or list: NDJSON, or JSON
+/// Lines.
 #[must_use]
 pub fn lines_as_list(body: &[u8]) -> Option<Vec<u8>> {
     let lines = super::without_bom(body).split(|byte| *byte == b'\n');

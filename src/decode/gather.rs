@@ -1,7 +1,7 @@
-//! Gathering: what columns `extra_json` asks for, over all rows of a table.
+//! Gathering: which columns the `extra_json` of a table's rows would fill.
 //!
-//! Enters: texts of `extra_json` and a settled schema. Leaves: a wider schema. Never here: a
-//! declared column changed, or a type that most of a field's values do not have.
+//! Collects the contents of `extra_json` for a frozen schema, and yields a wider one. Declared
+//! columns never change, and no field gets a type that most of its values do not have.
 
 use arrow::json::reader::{Tape, TapeElement};
 
@@ -13,12 +13,12 @@ use super::tape::TapeReader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Column, ColumnType, Schema};
 
-/// How many different names below one object are looked at: beyond, they are data.
+/// How many different names below one object are collected: beyond that, they are data.
 const MAX_NAMES: usize = 2 * MAX_FIELDS;
-/// How many are looked at in all.
+/// How many are collected in total.
 const MAX_NODES: usize = 20_000;
 
-/// What stands in the `extra_json` of a table's rows.
+/// The contents of the `extra_json` of a table's rows.
 #[derive(Debug, Default)]
 pub struct Gathered {
     root: Node,
@@ -27,7 +27,7 @@ pub struct Gathered {
     reader: TapeReader,
 }
 
-/// What stands at one path: how many values of each kind.
+/// The values at one path: how many of each kind.
 #[derive(Debug, Default)]
 struct Node {
     booleans: u64,
@@ -36,17 +36,17 @@ struct Node {
     texts: u64,
     lists: u64,
     objects: u64,
-    /// Numbers that no column holds.
+    /// Numbers that fit no column.
     others: u64,
-    /// Members whose names are not looked at.
+    /// Members whose names are not collected.
     unnamed: u64,
-    /// By name, in the order in which they came.
+    /// By name, in order of appearance.
     members: Vec<(String, Node)>,
     items: Option<Box<Node>>,
 }
 
 impl Gathered {
-    /// Takes in the `extra_json` of some rows.
+    /// Collects the `extra_json` of some rows.
     ///
     /// # Errors
     /// `Corrupt` when one of them is not JSON.
@@ -63,14 +63,14 @@ impl Gathered {
         Ok(())
     }
 
-    /// The schema with columns for what was gathered. Columns in `declared` keep their types.
+    /// The schema with columns for what was collected. Columns in `declared` keep their types.
     #[must_use]
     pub fn widened(&self, schema: &Schema, declared: &[Column]) -> Schema {
         self.widen(schema, declared).0
     }
 
-    /// The objects that get no columns: their names look like data, or the table would have too many
-    /// columns.
+    /// The objects that get no columns: their names look like data, or the table would have too
+    /// many columns.
     #[must_use]
     pub fn too_wide(&self, schema: &Schema) -> Vec<String> {
         self.widen(schema, &schema.columns).1
@@ -85,8 +85,8 @@ impl Gathered {
         (wider, widening.too_wide)
     }
 
-    /// How many values are in `extra_json`, by path, where the table has these columns. What has no
-    /// column counts as one.
+    /// How many values are in `extra_json`, by path, for a table with these columns. A value
+    /// without a column counts as one.
     #[must_use]
     pub fn counts(&self, columns: &[Column]) -> MisfitCounts {
         let mut counts = MisfitCounts::new();
@@ -140,7 +140,7 @@ impl Node {
         Some(&mut self.members[at].1)
     }
 
-    /// Counts the members of objects of which these columns hold some.
+    /// Counts the members of objects for which only some columns exist.
     fn count_members(&self, columns: &[Column], path: &mut Vec<String>, counts: &mut MisfitCounts) {
         for (name, node) in &self.members {
             let column = columns.iter().find(|column| column.name == *name);
@@ -182,7 +182,7 @@ impl Node {
         }
     }
 
-    /// The type that most of the values have, if it is one that a column can have.
+    /// The type of most of the values, if it is one that a column can have.
     fn column_type(&self, depth: usize) -> Option<ColumnType> {
         let numbers = self.integers + self.doubles;
         let kinds = [self.texts, numbers, self.booleans, self.lists, self.objects];
@@ -219,7 +219,7 @@ impl Node {
 struct Widening {
     /// How many more columns the table may have.
     room: usize,
-    /// The objects that get none.
+    /// The objects that get no columns.
     too_wide: Vec<String>,
     path: Vec<String>,
 }

@@ -1,10 +1,9 @@
-//! The content hash: what tells a changed record from an unchanged one.
+//! The content hash: distinguishes a changed record from an unchanged one.
 //!
-//! Enters: a record on the tape, and which columns hold instants. Leaves: 128 bits that are equal
-//! for equal content. Never here: anything that inference or evolution could change, so that
-//! neither makes a record look changed: members count in any order, nulls count as absent, equal
-//! numbers are equal however they were written, and so are equal instants where the column is a
-//! timestamp, which keeps no spelling. Elsewhere a text is a text.
+//! 128 bits that are equal for equal content. They do not depend on anything that inference or
+//! evolution can change: members count in any order, nulls count as absent, equal numbers are equal
+//! however they are written, and so are equal instants in timestamp columns, which do not keep the
+//! spelling. Any other text is compared as text.
 
 use std::cell::Cell;
 
@@ -15,7 +14,7 @@ use super::number::Number;
 use super::{instant, json};
 use crate::schema::{Column, ColumnType, Written};
 
-/// Deeper values are hashed as text: the stack is finite, and no honest record is so deep.
+/// Deeper values are hashed as text: the stack is finite, and real records are not that deep.
 const MAX_DEPTH: usize = 200;
 
 const INTEGER: u64 = 1;
@@ -27,17 +26,17 @@ const OBJECT: u64 = 6;
 const MEMBER: u64 = 7;
 const DEEP: u64 = 8;
 
-/// What two readings of a record must agree in to be of the same content.
+/// The hashes by which two readings of a record have the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content {
-    /// The hash that the index keeps.
+    /// The current hash, as kept in the index.
     pub(super) hash: u128,
-    /// What an older index keeps in its place, where that is another: it took equal instants for
+    /// The hash that an older index keeps instead, if it differs: it treated equal instants as
     /// equal in text columns too.
     pub(super) older: Option<u128>,
 }
 
-/// The content of the record at `at`, its top-level members named in `leave_out` not counted.
+/// The content hash of the record at `at`, without the top-level members named in `leave_out`.
 pub(super) fn content(
     tape: &Tape<'_>,
     at: u32,
@@ -53,13 +52,13 @@ pub(super) fn content(
     Content { hash: new, older: differs.then(|| hash(true).0) }
 }
 
-/// A digest of the value at `at`, of whatever table it is.
+/// A digest of the value at `at`, independent of the table.
 pub(super) fn digest(tape: &Tape<'_>, at: u32) -> u128 {
     let hasher = Hasher { tape, is_older: true, differs: Cell::new(false) };
     hasher.record(at, &[], None)
 }
 
-/// The content of a bare value, as that of the object whose one member, `name`, it is.
+/// The content of a bare value, hashed like an object with the single member `name`.
 pub(super) fn scalar(tape: &Tape<'_>, at: u32, name: &str, instants: &Instants) -> Content {
     let hash = |is_older| {
         let hasher = Hasher { tape, is_older, differs: Cell::new(false) };
@@ -70,7 +69,7 @@ pub(super) fn scalar(tape: &Tape<'_>, at: u32, name: &str, instants: &Instants) 
     Content { hash: new, older: differs.then(|| hash(true).0) }
 }
 
-/// Where a table's columns hold instants that are written as texts; all other texts are texts.
+/// Which of a table's columns hold instants written as texts; all other texts are plain texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Instants {
     Instant,
@@ -79,7 +78,7 @@ pub(super) enum Instants {
 }
 
 impl Instants {
-    /// Those of a table with these columns.
+    /// For a table with these columns.
     pub(super) fn of(columns: &[Column]) -> Self {
         let below = columns.iter().filter_map(|column| {
             let below = Self::of_type(&column.column_type)?;
@@ -114,7 +113,7 @@ struct Hasher<'a, 't> {
     tape: &'a Tape<'t>,
     /// Whether hashes are those of an older index.
     is_older: bool,
-    /// Whether they would be others.
+    /// Whether the older hashes would differ.
     differs: Cell<bool>,
 }
 

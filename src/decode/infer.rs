@@ -1,8 +1,8 @@
-//! Inference: columns for fields that nobody declared.
+//! Inference: columns for undeclared fields.
 //!
-//! Enters: records on the tape and the columns so far. Leaves: wider columns. Never here: a type
-//! guessed from nothing (`null`, `[]`, `{}` and mixed values wait in `extra_json`), a declared
-//! column changed, or a text column turned into anything else.
+//! Widens the columns by the fields of records on the tape. It never guesses a type from nothing
+//! (`null`, `[]`, `{}` and mixed values wait in `extra_json`), never changes a declared column, and
+//! never turns a text column into anything else.
 
 use arrow::json::reader::{Tape, TapeElement};
 
@@ -14,7 +14,7 @@ use crate::schema::{Column, ColumnType, is_plain_name};
 pub(super) const MAX_DEPTH: usize = 16;
 /// An object with more members than this has keys that are data, not names.
 pub(super) const MAX_FIELDS: usize = 200;
-/// So has one with more members than this that are objects themselves.
+/// So does one with more members than this that are themselves objects.
 pub(super) const MAX_OBJECTS: usize = 50;
 /// A table has no more columns than this, those of structs counted one by one: each costs bytes in
 /// every file, and memory in every reader and writer.
@@ -37,7 +37,7 @@ fn leaves_of(column_type: &ColumnType) -> usize {
     }
 }
 
-/// Gives a column to `columns` if there is room for its leaves, and `columns` are not names that are
+/// Adds a column to `columns` if there is room for its leaves and the names of `columns` are not
 /// data.
 pub(super) fn push(columns: &mut Vec<Column>, column: Column, room: &mut usize) -> bool {
     let leaves = leaves_of(&column.column_type);
@@ -52,14 +52,14 @@ pub(super) fn push(columns: &mut Vec<Column>, column: Column, room: &mut usize) 
     true
 }
 
-/// Whether the fields of an object are names, and not data.
+/// Whether the fields of an object are names rather than data.
 fn are_names(fields: &[Column]) -> bool {
     let is_struct = |it: &&Column| matches!(it.column_type, ColumnType::Struct(_));
     let objects = fields.iter().filter(is_struct).count();
     !fields.is_empty() && fields.len() < MAX_FIELDS && objects <= MAX_OBJECTS
 }
 
-/// Widens `columns` by what the object at `at` has beyond them; whether anything changed.
+/// Widens `columns` by what the object at `at` has beyond them; returns whether anything changed.
 /// `declared` columns keep their scalar types; a name for which `refuse` holds gets no column.
 pub(super) fn widen(
     tape: &Tape<'_>,
@@ -143,15 +143,15 @@ impl Widening<'_, '_> {
     }
 }
 
-/// Whether a new column may have this name: one that every engine takes, and no twin of another
-/// but for case.
+/// Whether a new column may have this name: valid in every engine, and not equal to another name
+/// except for case.
 pub(super) fn admits(columns: &[Column], name: &str) -> bool {
     is_plain_name(name)
         && columns.len() < MAX_FIELDS
         && !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))
 }
 
-/// The type of one value, if it has one yet.
+/// The type of one value, if it can be determined yet.
 fn infer(tape: &Tape<'_>, at: u32, depth: usize) -> Option<ColumnType> {
     if depth > MAX_DEPTH {
         return None;
@@ -187,7 +187,7 @@ fn infer(tape: &Tape<'_>, at: u32, depth: usize) -> Option<ColumnType> {
     }
 }
 
-/// The one type that holds both, if there is one.
+/// The type that holds both, if there is one.
 fn unify(a: ColumnType, b: ColumnType) -> Option<ColumnType> {
     match (a, b) {
         (ColumnType::Int64, ColumnType::Double) | (ColumnType::Double, ColumnType::Int64) => {

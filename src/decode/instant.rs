@@ -1,7 +1,7 @@
 //! Instants, exactly.
 //!
-//! Enters: text or a number. Leaves: microseconds since 1970, if it is an instant that they hold
-//! without loss. Never here: a guess at a missing zone, or rounding.
+//! Reads text or a number as microseconds since 1970, if that loses nothing. It never guesses a
+//! missing zone, and never rounds.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
 use super::number::Number;
 
 const DAY_MICROS: i64 = 86_400_000_000;
-/// The years that every engine reads alike. Before 1900 Spark 3 refuses the whole file, since
-/// another calendar might be meant; beyond 9999 most have no date.
+/// The years that every engine reads the same way. Spark 3 refuses files with dates before 1900,
+/// because they might mean another calendar; most engines have no dates after 9999.
 const READABLE: Range<i64> = -2_208_988_800_000_000..253_402_300_800_000_000;
 
 /// Reads an ISO 8601 instant with a zone (`Z`, `+00:00`, `+0000`): `2025-06-11T14:25:00.000Z`.
@@ -20,14 +20,14 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     read(text).filter(|instant| instant.is_exact).map(|instant| instant.micros)
 }
 
-/// Reads an instant or a date, down to the microsecond before it: what dates a record.
+/// Reads an instant or a date, rounded down to the microsecond: used to date a record.
 pub(crate) fn parse_down(text: &str) -> Option<i64> {
     let date = || parse_date(text).filter(|micros| READABLE.contains(micros));
     read(text).map(|instant| instant.micros).or_else(date)
 }
 
-/// Reads an instant that is counted in units of so many microseconds since 1970, down to the
-/// microsecond before it; and whether the number is whole, so that the instant gives it back.
+/// Reads an instant counted in units of this many microseconds since 1970, rounded down to the
+/// microsecond; and whether the number is whole, so that the instant converts back to it.
 pub(crate) fn of_count(number: &Number, unit: i64) -> Option<(i64, bool)> {
     let (micros, is_whole) = match number {
         Number::Int(count) => (count.checked_mul(unit)?, true),
@@ -39,7 +39,7 @@ pub(crate) fn of_count(number: &Number, unit: i64) -> Option<(i64, bool)> {
     READABLE.contains(&micros).then_some((micros, is_whole))
 }
 
-/// An instant as a timestamp column gives it back.
+/// An instant as a timestamp column returns it.
 pub(crate) fn spell(micros: i64) -> Option<String> {
     let instant = DateTime::from_timestamp_micros(micros)?;
     Some(instant.to_rfc3339_opts(SecondsFormat::AutoSi, true))
@@ -47,7 +47,7 @@ pub(crate) fn spell(micros: i64) -> Option<String> {
 
 struct Instant {
     micros: i64,
-    /// Whether no digit was left out.
+    /// Whether no digit was dropped.
     is_exact: bool,
 }
 

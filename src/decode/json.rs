@@ -1,7 +1,7 @@
 //! Reading the tape: the flat form of a JSON text that arrow-json's parser makes.
 //!
-//! Enters: JSON text. Leaves: positions on the tape, and JSON text again. Never here: a tree of
-//! values, or recursion over the data's depth.
+//! Reads positions on the tape, and writes JSON text from them. It builds no tree of values, and
+//! does not recurse over the data's depth.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,8 +12,8 @@ use super::number::is_number;
 /// Up to this many members, comparing each with each is cheaper than a map.
 const FEW: usize = 24;
 
-/// What stands at `at`. The parser takes tokens such as `007` and `5-3` for numbers: what is no
-/// number by JSON's grammar is a text, so that nothing that is written as JSON is not.
+/// The element at `at`. The parser accepts tokens such as `007` and `5-3` as numbers: anything that
+/// is not a number in JSON's grammar is treated as text, so that invalid JSON is never written.
 pub(super) fn element(tape: &Tape<'_>, at: u32) -> TapeElement {
     match tape.get(at) {
         TapeElement::Number(index) if !is_number(tape.get_string(index)) => {
@@ -56,7 +56,7 @@ pub(super) fn member(tape: &Tape<'_>, at: u32, name: &str) -> Option<u32> {
     members(tape, at, end).filter(|(it, _)| *it == name).last().map(|(_, member)| member)
 }
 
-/// The members of the object between `at` and `end`, of several of one name only the last.
+/// The members of the object between `at` and `end`; for duplicate names, only the last.
 pub(super) fn distinct_members<'t>(tape: &'t Tape<'_>, at: u32, end: u32) -> Vec<(&'t str, u32)> {
     let mut all: Vec<_> = members(tape, at, end).collect();
     if all.len() <= FEW {
@@ -71,7 +71,7 @@ pub(super) fn distinct_members<'t>(tape: &'t Tape<'_>, at: u32, end: u32) -> Vec
     all
 }
 
-/// The items of the list at `at`; none when it is no list.
+/// The items of the list at `at`; none when it is not a list.
 pub(super) fn items(tape: &Tape<'_>, at: u32) -> impl Iterator<Item = u32> {
     let (mut at, end) = match tape.get(at) {
         TapeElement::StartList(end) => (at + 1, end),
@@ -84,7 +84,7 @@ pub(super) fn items(tape: &Tape<'_>, at: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Whether a URL stands anywhere in the value at `at`.
+/// Whether there is a URL anywhere in the value at `at`.
 pub(super) fn has_link(tape: &Tape<'_>, at: u32) -> bool {
     (at..next(tape, at)).any(|at| match tape.get(at) {
         TapeElement::String(index) => tape.get_string(index).contains("://"),
@@ -92,7 +92,8 @@ pub(super) fn has_link(tape: &Tape<'_>, at: u32) -> bool {
     })
 }
 
-/// The members within the value at `at` that another of the same name in the same object follows.
+/// The members within the value at `at` that a later one of the same name in the same object
+/// supersedes.
 pub(super) fn superseded(tape: &Tape<'_>, at: u32) -> HashSet<u32> {
     let mut superseded = HashSet::new();
     for at in at..next(tape, at) {
@@ -108,11 +109,11 @@ pub(super) fn superseded(tape: &Tape<'_>, at: u32) -> HashSet<u32> {
     superseded
 }
 
-/// What becomes of a value when it is written.
+/// How a value is changed when it is written.
 pub(super) enum Change<'c> {
-    /// A member is not written, an item becomes null.
+    /// A member is omitted, an item becomes null.
     LeftOut,
-    /// This text stands in its place.
+    /// This text is written instead.
     Text(&'c str),
 }
 
@@ -134,13 +135,13 @@ pub(super) fn write_changed<'c>(
     change: impl Fn(u32) -> Option<Change<'c>>,
     out: &mut String,
 ) {
-    // The open containers: whether each is an object, and how many names and values it has yet.
+    // The open containers: whether each is an object, and how many names and values it has so far.
     let mut open: Vec<(bool, usize)> = Vec::new();
     let end = next(tape, at);
     let mut here = at;
     while here < end {
         let at = here;
-        // A name stands right before its value.
+        // A name comes right before its value.
         if is_name(&open) && matches!(change(at + 1), Some(Change::LeftOut)) {
             here = next(tape, at + 1);
             continue;
@@ -202,6 +203,6 @@ fn separate(open: &mut [(bool, usize)], out: &mut String) {
 
 /// Writes a JSON string.
 pub(super) fn write_text(text: &str, out: &mut String) {
-    // Text always serialises; the empty default is never seen.
+    // Serializing text cannot fail; the empty default is never used.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }

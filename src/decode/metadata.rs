@@ -1,8 +1,7 @@
-//! Metadata: what a reply says beside its records, added to every one of them.
+//! Metadata: what a reply says besides its records, added to each of them.
 //!
-//! Enters: a reply's tape. Leaves: its records as JSON text, each with one member more, and all
-//! without what rules take out. Never here: a record that has a member of that name already and
-//! would lose it.
+//! Writes a reply's records as JSON text, each with one more member and without what the rules
+//! remove. A record that already has a member of that name is an error.
 
 use arrow::json::reader::{Tape, TapeElement};
 
@@ -13,7 +12,7 @@ use super::redact::Changes;
 use crate::endpoint::{Endpoint, RecordPath, Rule, RuleNode};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The records at these places as a JSON list, each with what stands at the metadata path.
+/// The records at these places as a JSON list, each with the value at the metadata path.
 pub(super) fn splice(
     tape: &Tape<'_>,
     root: u32,
@@ -52,7 +51,7 @@ pub(super) fn splice(
                     out.push('}');
                 }
             }
-            // A bare value is a record of one column, its key.
+            // A bare value is a record with one column, its key.
             (TapeElement::String(_) | TapeElement::Number(_), Some(name)) if addition.is_some() => {
                 out.push('{');
                 json::write_text(name, &mut out);
@@ -71,8 +70,8 @@ pub(super) fn splice(
     Ok(out)
 }
 
-/// The list that completes a record, where the reply has it beside the record and not in it: its name
-/// and place.
+/// The list that completes a record, if the reply has it beside the record rather than in it: its
+/// name and position.
 pub(super) fn beside<'e>(
     endpoint: &'e Endpoint,
     tape: &Tape<'_>,
@@ -86,7 +85,7 @@ pub(super) fn beside<'e>(
     is_absent.then_some((name, list))
 }
 
-/// A member of the reply as one of the record, without what goes of it.
+/// A member of the reply as a member of the record, without forgotten values.
 fn member(tape: &Tape<'_>, name: &str, at: u32, forgetting: &Forgetting<'_>) -> Option<String> {
     let rules = &forgetting.endpoint.rules;
     let node = rules.tree().below.get(name);
@@ -107,7 +106,7 @@ fn member(tape: &Tape<'_>, name: &str, at: u32, forgetting: &Forgetting<'_>) -> 
     Some(out)
 }
 
-/// The member to add: an object as it is, anything else by its name in an object.
+/// The member to add: an object as it is, anything else wrapped in an object under its name.
 fn addition(
     tape: &Tape<'_>,
     root: u32,

@@ -1,10 +1,11 @@
 //! JSON in, columns out, nothing lost.
 //!
-//! Enters: the bytes of one reply, and where they came from. Leaves: [`Rows`] in the table's
-//! schema, records for quarantine, the [`Page`] for the paginator, and a wider schema while the
-//! table's is not settled. Never here: a clock, a request, a file, or a record dropped.
+//! Decodes the bytes of one reply into [`Rows`] in the table's schema, records for quarantine, the
+//! [`Page`] for the paginator, and, until the table's schema is frozen, a wider schema. It never
+//! drops a record.
 //!
-//! One parse: arrow-json's parser makes a flat tape, and a decoder of ours at its root walks it.
+//! Each text is parsed once: arrow-json's parser makes a flat tape, which our own root decoder
+//! walks.
 
 mod cleanse;
 mod columns;
@@ -54,7 +55,7 @@ use crate::report::Noted;
 use crate::row::RowFacts;
 use crate::schema::Schema;
 
-/// Where a reply came from.
+/// The origin of a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// When it was fetched, microseconds since 1970.
@@ -68,7 +69,7 @@ pub struct Origin {
     pub found_on: Option<i32>,
 }
 
-/// Why a record is quarantined whose key another has.
+/// Why a record with the same key as another is quarantined.
 pub const SAME_KEY: &str = "another record of the same reply has its key";
 
 /// A record that has no usable key.
@@ -76,25 +77,25 @@ pub const SAME_KEY: &str = "another record of the same reply has its key";
 pub struct Quarantined {
     /// The record as JSON text.
     pub record: String,
-    /// Why it cannot have a row.
+    /// Why it cannot be a row.
     pub reason: String,
     /// A digest of its content.
     pub hash: u128,
 }
 
-/// What was surprising in a reply, counted.
+/// Counts of irregularities in a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surprises {
     /// Values that no column holds as they are, by path; they are in `extra_json`.
     pub misfits: MisfitCounts,
     /// Members superseded by another of the same name in the same object.
     pub duplicate_members: u64,
-    /// Halves of surrogate pairs, replaced.
+    /// Lone surrogates, replaced.
     pub lone_surrogates: u64,
     /// Records whose own date cannot be read.
     pub undated: Noted,
-    /// Records that have the key of another of the same reply and differ from it; all but the last
-    /// of a key are quarantined.
+    /// Records with the same key as another in the reply and different content; all but the last
+    /// with a key are quarantined.
     pub same_key: Noted,
 }
 
@@ -107,21 +108,21 @@ pub struct Decoded {
     pub quarantined: Vec<Quarantined>,
     /// What paging needs to know.
     pub page: Page,
-    /// What was surprising.
+    /// Its irregularities.
     pub surprises: Surprises,
 }
 
 /// Several replies, decoded together.
 #[derive(Debug)]
 pub struct DecodedMany {
-    /// What they hold, in order.
+    /// Their contents, in order.
     pub decoded: Decoded,
     /// How many records each of them holds.
     pub counts: Vec<usize>,
 }
 
-/// Whether a body is one whole JSON value by the looks of it: it ends with the bracket that it
-/// begins with. One that was cut off does so by chance; decoding it tells, and so does [`is_json`].
+/// Whether a body looks like one whole JSON value: it ends with the bracket that matches its first.
+/// A body that was cut off rarely does; decoding it, or [`is_json`], tells for sure.
 #[must_use]
 pub fn looks_whole(body: &[u8]) -> bool {
     let ends = match without_bom(body).trim_ascii() {
@@ -131,20 +132,20 @@ pub fn looks_whole(body: &[u8]) -> bool {
     matches!(ends, (b'{', b'}') | (b'[', b']')) || is_json(body)
 }
 
-/// Whether a body is one whole JSON value: whether it can be decoded.
+/// Whether a body is one whole JSON value that can be decoded.
 #[must_use]
 pub fn is_json(body: &[u8]) -> bool {
     let (body, _) = surrogates::replace_lone(without_bom(body));
     TapeReader::default().read(&body, |_, _| ()).is_ok()
 }
 
-/// Whether a text is JSON by the letter, of any depth.
+/// Whether a text is strict JSON, of any depth.
 #[must_use]
 pub fn is_strict_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Why a body cannot be decoded that holds no JSON and never will.
+/// Why a body that holds no JSON cannot be decoded, and a retry would not help.
 #[must_use]
 pub fn refused(format: NotJson) -> Error {
     let hint = match format {
@@ -167,13 +168,13 @@ fn without_bom(body: &[u8]) -> &[u8] {
 /// Why a reply could not be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum Undecodable {
-    /// The body ended early or is not JSON: worth asking again.
+    /// The body ended early or is not JSON: worth a retry.
     #[error("the reply is not JSON: {0}")]
     NotJson(String),
     /// The body is JSON without the records' path.
     #[error("the reply has nothing at {0}")]
     NoRecords(String),
-    /// The body is JSON and says that something failed, in place of records or beside them.
+    /// The body is JSON and reports a failure, instead of records or besides them.
     #[error("the reply is an error: {0}")]
     IsError(String),
     /// Anything else.
@@ -204,7 +205,7 @@ impl RecordDecoder {
         Self { reader: TapeReader::default(), shape }
     }
 
-    /// The schema, as wide as the records seen so far made it.
+    /// The schema, widened by the records seen so far.
     #[must_use]
     pub fn schema(&self) -> &Arc<Schema> {
         &self.shape.schema
@@ -216,15 +217,15 @@ impl RecordDecoder {
         Self { reader: TapeReader::default(), shape: self.shape.clone() }
     }
 
-    /// Takes over a schema that another writer has committed.
+    /// Adopts a schema that another writer has committed.
     pub fn set_schema(&mut self, schema: Arc<Schema>, settled: bool) {
-        // Inference adds no instants.
+        // Inference never adds instants.
         self.shape.instants = Arc::new(Instants::of(&schema.columns));
         self.shape.schema = schema;
         self.shape.settled = settled;
     }
 
-    /// Decodes one reply: a JSON value, or lines of which each is one.
+    /// Decodes one reply: a JSON value, or one JSON value per line.
     ///
     /// # Errors
     /// When the body is neither, or has no records where the endpoint says they are.
@@ -251,7 +252,7 @@ impl RecordDecoder {
         Ok(decoded)
     }
 
-    /// Decodes a reply as it came; `None` when something is to be taken out of it.
+    /// Decodes a reply unchanged; `None` when something must be removed from it.
     fn decode_reply(
         &mut self,
         body: &[u8],
@@ -270,7 +271,7 @@ impl RecordDecoder {
     }
 
     /// Decodes a reply whose records are changed first, which takes a second parse: its metadata is
-    /// added to them, or something is taken out of them.
+    /// added to them, or something is removed from them.
     fn decode_spliced(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
         let Spliced { text, settled, taken_out, page } = self.splice(body, origin)?;
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
@@ -296,13 +297,13 @@ impl RecordDecoder {
         self.reader.read(body, visit).map_err(Undecodable::NotJson)?
     }
 
-    /// Where the paths lead to that are not plain; nothing is parsed where all of them are.
+    /// The targets of the paths that are not plain; nothing is parsed if all are plain.
     fn select(&self, body: &[u8]) -> Result<Selections, Undecodable> {
         Selections::of(body, self.shape.paths()).map_err(Undecodable::NotJson)
     }
 
     /// Decodes several replies at once, which is much cheaper than one by one when each holds a
-    /// single record: columns of one row cost more than their values.
+    /// single record: the cost of one-row columns exceeds that of their values.
     ///
     /// # Errors
     /// When one of the bodies is not JSON. One that has no records counts as holding none.
@@ -316,8 +317,8 @@ impl RecordDecoder {
         decoded.ok_or_else(|| Error::new(ErrorKind::Internal, "replies were not decoded").into())
     }
 
-    /// Decodes several replies as one list, as they came or changed first; `None` when they are to
-    /// be changed.
+    /// Decodes several replies as one list, unchanged or changed first; `None` when they must be
+    /// changed.
     fn decode_joined(
         &mut self,
         bodies: &[(Bytes, Origin)],
@@ -364,10 +365,10 @@ impl RecordDecoder {
         }))
     }
 
-    /// Brings rows that were decoded before the schema grew into the schema as it is.
+    /// Converts rows that were decoded before the schema grew to the current schema.
     ///
     /// # Errors
-    /// `Corrupt` when the rows are none that this tool made.
+    /// `Corrupt` when this tool did not make the rows.
     pub fn widen(&mut self, rows: Rows) -> Result<Rows> {
         if rows.schema == self.shape.schema {
             return Ok(rows);
@@ -383,12 +384,12 @@ impl RecordDecoder {
         Ok(Rows { facts: rows.facts, forgotten: rows.forgotten, ..widened })
     }
 
-    /// Decodes rows of the lake anew, into this decoder's schema: what `extra_json` held moves
-    /// into columns that now exist. Their facts follow from the rows, and `added` gives what the
+    /// Decodes rows of the lake again, into this decoder's schema: values from `extra_json` move
+    /// into columns that now exist. Their facts follow from the rows, and `added` supplies what the
     /// record itself does not say.
     ///
     /// # Errors
-    /// `Corrupt` when the rows are none that this tool wrote.
+    /// `Corrupt` when this tool did not write the rows.
     pub fn decode_rows(&mut self, batch: &RecordBatch, added: Vec<Origin>) -> Result<Rows> {
         let corrupt = |why: String| Error::new(ErrorKind::Corrupt, why);
         let text = rows::to_json(batch, &self.shape.schema, &mut self.reader)?;
@@ -408,7 +409,7 @@ impl RecordDecoder {
     }
 }
 
-/// What came, those records included that were taken out.
+/// All records of the reply, including those that were removed.
 fn whole_page(
     taken_out: Vec<Option<PageEntry>>,
     mut left: impl Iterator<Item = PageEntry>,

@@ -1,9 +1,9 @@
 //! JSON numbers, exactly.
 //!
-//! Enters: a number as it was written. Leaves: the number it is, in the smallest form that holds
-//! it without loss. Never here: rounding, or a zero that loses its sign.
+//! Reads a number as written into the smallest form that holds it without loss. It never rounds,
+//! and a zero keeps its sign.
 
-/// Whether a text is a number by JSON's grammar.
+/// Whether a text is a number in JSON's grammar.
 pub(super) fn is_number(text: &str) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|it| it.is_ascii_digit()).count();
     let bytes = text.strip_prefix('-').unwrap_or(text).as_bytes();
@@ -39,10 +39,10 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// Reads a number; `None` when the text is not one by JSON's grammar.
+    /// Reads a number; `None` when the text is not one in JSON's grammar.
     ///
-    /// A number that is written with a fraction or an exponent means the double that prints as
-    /// it; one that is written as an integer means that very integer.
+    /// A number written with a fraction or an exponent means the double that prints as it; one
+    /// written as an integer means that exact integer.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         short(text).or_else(|| any(text))
     }
@@ -66,10 +66,10 @@ impl Number {
     }
 }
 
-/// Doubles hold every whole number up to here.
+/// Doubles represent every whole number up to this one.
 const EXACT: u64 = 1 << 53;
 
-/// What all but few numbers are: too few digits to overflow or to be rounded, and no exponent.
+/// The fast path for nearly all numbers: too few digits to overflow or be rounded, and no exponent.
 fn short(text: &str) -> Option<Number> {
     let bytes = text.as_bytes();
     let (sign, digits) = match bytes {
@@ -94,7 +94,7 @@ fn short(text: &str) -> Option<Number> {
         let is_negative_zero = value == 0 && sign < 0;
         return (!is_negative_zero).then_some(Number::Int(sign * value));
     };
-    // Both are whole and below 2^53, so that their quotient is the double nearest to the text.
+    // Both are whole and below 2^53, so their quotient is the double nearest to the text.
     let scale = *SCALES.get(fraction).filter(|_| fraction > 0 && digits.len() <= 16)?;
     #[expect(clippy::cast_precision_loss, reason = "doubles hold all of these")]
     let quotient = || (sign * value) as f64 / scale as f64;
@@ -186,7 +186,7 @@ impl Parts {
         format!("{sign}{}{}", self.digits, "0".repeat(zeros)).parse().ok()
     }
 
-    /// Whether the shortest text that denotes `double` is this very decimal.
+    /// Whether the shortest text that denotes `double` is exactly this decimal.
     fn prints_as(&self, double: f64) -> bool {
         if self.digits.len() <= 15 && self.exponent.abs() < 290 {
             return true;
@@ -195,13 +195,13 @@ impl Parts {
         double.is_finite() && Self::parse(&format!("{double:e}")).is_some_and(is_this)
     }
 
-    /// Whether `double` lies in the very middle between this decimal and the one that we would print:
-    /// of two shortest texts that are equally near, one writer takes the upper, another the lower.
+    /// Whether `double` lies exactly midway between this decimal and the one that we would print:
+    /// of two equally near shortest texts, some writers choose the upper and some the lower.
     fn is_other_half(&self, shortest: &Self, double: f64) -> bool {
         let is_beside = self.negative == shortest.negative
             && self.exponent == shortest.exponent
             && self.digits.len() == shortest.digits.len();
-        // No double has more digits than that.
+        // No double has more digits than this.
         let exact = Self::parse(&format!("{double:.780e}")).map(|it| it.digits);
         let lower = exact.as_deref().and_then(|digits| digits.strip_suffix('5'));
         let value = |digits: &str| digits.parse::<u64>().ok();
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(double("9007199254740992"), Some(9_007_199_254_740_992.0));
         assert_eq!(double("0.30000000000000004"), Some(0.1 + 0.2));
         assert_eq!(double("0.300000000000000041"), None);
-        // Exactly …312.5: ours prints the even one, others the upper one.
+        // Exactly …312.5: we print the even one, others the upper one.
         assert_eq!(double("11149858913130.313"), Some(11_149_858_913_130.312));
         assert_eq!(double("11149858913130.3121"), None);
         assert_eq!(double("1e400"), None);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     proptest! {
-        /// P5: a double that was written by any JSON writer comes back as the same double.
+        /// P5: a double comes back as the same double, whichever JSON writer wrote it.
         #[test]
         fn doubles_come_back(double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
             let text = serde_json::to_string(&double).unwrap();
@@ -287,7 +287,7 @@ mod tests {
             prop_assert!(is_number(&text));
         }
 
-        /// The short way and the long one come to the same.
+        /// The fast and the slow path agree.
         #[test]
         fn short_numbers_are_what_any_number_is(text in r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,16})?") {
             if let Some(number) = short(&text) {
@@ -295,7 +295,7 @@ mod tests {
             }
         }
 
-        /// P5: an integer comes back as itself, whatever it is.
+        /// P5: every integer comes back as itself.
         #[test]
         fn integers_come_back(int: i64) {
             prop_assert_eq!(Number::parse(&int.to_string()).unwrap().as_i64(), Some(int));

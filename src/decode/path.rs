@@ -1,8 +1,8 @@
-//! Paths: where in a reply something stands.
+//! Paths: where something is in a reply.
 //!
-//! Enters: a `JSONPath` and a tape. Leaves: positions and values. Never here: a value that is not
-//! the tape's own. A plain path is followed on the tape itself; for any other, a library says on a
-//! tree of values where things stand, and they are taken from the tape.
+//! Resolves a `JSONPath` to positions and values on a tape. A plain path is followed on the tape
+//! itself; for any other, a library finds the locations in a tree of values, and the values are
+//! taken from the tape.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use serde_json_path::PathElement;
 use super::{envelope, json};
 use crate::endpoint::{RecordPath, Step};
 
-/// Where the paths that are not plain lead to in one reply, by the path's text.
+/// The targets in one reply of the paths that are not plain, by the path's text.
 #[derive(Debug, Default)]
 pub(super) struct Selections(HashMap<String, Vec<Location>>);
 
-/// The way from the root to a value.
+/// The path from the root to a value.
 type Location = Vec<Place>;
 
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ enum Place {
 }
 
 impl Selections {
-    /// Asks the library, where there is a path that is not plain.
+    /// Calls the library if a path is not plain.
     pub(super) fn of<'p>(
         body: &[u8],
         paths: impl Iterator<Item = &'p RecordPath>,
@@ -61,7 +61,7 @@ fn locations(path: &RecordPath, value: &Value) -> Vec<Location> {
     located.locations().map(|location| location.iter().map(place).collect()).collect()
 }
 
-/// Walks a tape along locations; the items of a list are counted once.
+/// Walks a tape along locations, counting the items of each list only once.
 struct Walker<'t> {
     tape: &'t Tape<'t>,
     items: HashMap<u32, Vec<u32>>,
@@ -79,7 +79,7 @@ impl Walker<'_> {
     }
 }
 
-/// The positions of the records at `path`; `None` when the reply has no such place.
+/// The positions of the records at `path`; `None` when the reply has no such path.
 pub(super) fn locate(
     tape: &Tape<'_>,
     root: u32,
@@ -126,7 +126,7 @@ fn return_items(tape: &Tape<'_>, lists: &[u32]) -> Vec<u32> {
     lists.iter().flat_map(|list| json::items(tape, *list)).collect()
 }
 
-/// What stands at `path`, be it a list or not, by the name that each goes by.
+/// The values at `path`, whether or not it is a list, each with its name.
 pub(super) fn named(
     tape: &Tape<'_>,
     root: u32,
@@ -159,7 +159,7 @@ pub(super) fn is_null(tape: &Tape<'_>, root: u32, path: &RecordPath) -> bool {
     path.query().is_none() && !places.is_empty() && places.iter().all(is_null)
 }
 
-/// Yes or no at `path`, in any spelling.
+/// The boolean at `path`, in any spelling.
 pub(super) fn truth_at(
     tape: &Tape<'_>,
     root: u32,
@@ -181,11 +181,11 @@ pub(super) fn number_at(
     envelope::number(tape, at)
 }
 
-/// What asks for the next page, where the reply has it: a text that is not empty, a number, or an
-/// object with a link in it; none where it says that there is none.
+/// The reference to the next page, if the reply has one: a nonempty text, a number, or an object
+/// with a link in it; none if the reply says that there is none.
 ///
 /// # Errors
-/// What it is, where it is none of these.
+/// What the value is, if it is none of these.
 pub(super) fn next_page(
     tape: &Tape<'_>,
     root: u32,
@@ -214,8 +214,8 @@ pub(super) fn next_page(
     }
 }
 
-/// The texts and numbers at `path` in a record, which is `value` where the path is not plain; one
-/// that stands where a list is expected counts as the list's only item.
+/// The texts and numbers at `path` in a record, which is `value` if the path is not plain; a single
+/// value where a list is expected counts as the list's only item.
 pub(super) fn values_at(
     tape: &Tape<'_>,
     record: u32,
@@ -241,7 +241,7 @@ pub(super) fn values_at(
     places.filter_map(text).map(str::to_owned).collect()
 }
 
-/// A number as an address has it: a column of doubles holds 20 as 20.0.
+/// A number as written in a URL: a column of doubles holds 20 as 20.0.
 pub(super) fn whole(number: &str) -> &str {
     number.strip_suffix(".0").unwrap_or(number)
 }

@@ -1,9 +1,8 @@
-//! Redaction: what of a record is left out or replaced before anything else sees it.
+//! Redaction: removes or replaces values of a record before anything else sees it.
 //!
-//! Enters: records on the tape and the rules of their endpoint. Leaves: which values go, and what
-//! stands in the place of others; JSON text is written by them and decoded in place of the reply,
-//! so that no column, `extra_json`, quarantine or message can hold what was taken out. Never here:
-//! a reply touched where there are no rules.
+//! Applies an endpoint's rules to records on the tape. The resulting JSON text is decoded instead
+//! of the reply, so that no column, `extra_json`, quarantine or message can hold what was removed.
+//! Without rules a reply stays untouched.
 
 use std::collections::HashMap;
 
@@ -12,10 +11,10 @@ use arrow::json::reader::{Tape, TapeElement};
 use super::json::{self, Change};
 use crate::endpoint::{ColumnRules, Rule, RuleNode};
 
-/// What stands in the place of a masked value.
+/// The replacement for a masked value.
 pub(super) const MASK: &str = "***";
 
-/// What becomes of values, by their place on the tape.
+/// The changes to values, by their position on the tape.
 #[derive(Debug, Default)]
 pub(super) struct Changes(HashMap<u32, Option<String>>);
 
@@ -25,7 +24,7 @@ impl Changes {
         self.0.insert(at, None);
     }
 
-    /// Puts a text in the place of the value at `at`, unless that is left out.
+    /// Replaces the value at `at` with a text, unless it is left out.
     pub(super) fn replace(&mut self, at: u32, text: String) {
         let known = self.0.entry(at).or_insert_with(|| Some(String::new()));
         if let Some(known) = known {
@@ -78,7 +77,7 @@ impl Changes {
             _ => return,
         };
         match rule {
-            // Without a salt nothing is hashed; that there is one is seen to before any request.
+            // Nothing is hashed without a salt; its presence is checked before any request.
             Some(Rule::Hash) => match rules.salt() {
                 Some(salt) => self.replace(at, salt.hash(text)),
                 None => self.leave_out(at),
@@ -89,7 +88,7 @@ impl Changes {
         }
     }
 
-    /// Writes the value at `at` as JSON text, as it is with the changes.
+    /// Writes the value at `at` as JSON text, with the changes applied.
     pub(super) fn write(&self, tape: &Tape<'_>, at: u32, out: &mut String) {
         let change = |at| {
             let change = self.0.get(&at)?;

@@ -1,10 +1,10 @@
-//! Repair: a body that is almost JSON, made JSON.
+//! Repair: turns a body that is almost JSON into JSON.
 //!
-//! Enters: bytes that came twice and do not parse. Leaves: JSON text in which what was broken is
-//! text: a cut character is U+FFFD, a bare `NaN` or a number that is none is a string. Never here:
-//! a guess at what is missing, so that a body that was cut off stays broken.
+//! For bytes that came twice and do not parse. Broken parts become text: a cut character is U+FFFD,
+//! and a bare `NaN` or an invalid number is a string. It never guesses at what is missing, so a
+//! body that was cut off stays broken.
 
-/// The body with what is broken as text; `None` when nothing in it can be repaired.
+/// The body with broken parts as text; `None` when nothing can be repaired.
 #[must_use]
 pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(body);
@@ -24,7 +24,7 @@ pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
         if is_separator(bytes[at]) || bytes[at] == b'"' || is_value(token) {
             repaired.push_str(token);
         } else {
-            // Text always serialises; the empty default is never seen.
+            // Serializing text cannot fail; the empty default is never used.
             repaired.push_str(&serde_json::to_string(token).unwrap_or_default());
         }
         at = end;
@@ -42,7 +42,7 @@ fn is_value(token: &str) -> bool {
         || serde_json::from_str::<serde_json::Number>(token).is_ok()
 }
 
-/// The position behind the string that begins at `at`.
+/// The position after the string that begins at `at`.
 fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while at < bytes.len() {
@@ -63,7 +63,7 @@ mod tests {
         serde_json::from_slice(&repair(body)?).ok()
     }
 
-    /// C6: what is broken becomes text, and all around it stays as it is.
+    /// C6: broken parts become text, and everything around them stays as it is.
     #[test]
     fn what_is_broken_becomes_text() {
         for (body, expected) in [

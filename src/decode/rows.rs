@@ -1,7 +1,7 @@
-//! Rows: decoded records with what is known of each, and the way back to JSON.
+//! Rows: decoded records with the facts of each, and the conversion back to JSON.
 //!
-//! Enters: batches. Leaves: batches in the table's schema, or the records' JSON again. Never
-//! here: a value changed on either way (P5: columns and `extra_json` together are the record).
+//! Converts batches to the table's schema, or back to the records' JSON. Neither way changes a
+//! value (P5: columns and `extra_json` together are the record).
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// One entry per row.
     pub facts: Vec<RowFacts>,
-    /// The number of the list of the forgotten that they were held against.
+    /// The number of the list of the forgotten that they were checked against.
     pub forgotten: u64,
 }
 
@@ -40,16 +40,16 @@ impl Rows {
         self.facts.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.facts.is_empty()
     }
 
-    /// The rows at these places, in this order.
+    /// The rows at these positions, in this order.
     ///
     /// # Errors
-    /// `Internal` when a place is out of bounds.
+    /// `Internal` when a position is out of bounds.
     pub fn take(&self, places: &[u32]) -> Result<Self> {
         let batch = take_record_batch(&self.batch, &UInt32Array::from(places.to_vec()))?;
         let facts = places.iter().map(|place| self.facts[*place as usize].clone()).collect();
@@ -131,8 +131,8 @@ fn write_lines(batch: &RecordBatch, columns: &[Column]) -> Result<String> {
         .map_err(|error| Error::new(ErrorKind::Internal, "rows are not text").with_source(error))
 }
 
-/// The same values as the API writes them: instants as counts where it counts them. Elsewhere UTC is
-/// called `+00:00`, since arrow-json knows no zone by name without a database of them.
+/// The same values as the API writes them: instants as numbers where the API counts them. Elsewhere
+/// UTC is written as `+00:00`, since arrow-json needs a time zone database for any named zone.
 fn as_written(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
     let file = batch.schema();
     let fields = file.fields().iter().zip(batch.columns());
@@ -143,7 +143,7 @@ fn as_written(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) =
         written.collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let schema = arrow::datatypes::Schema::new(fields);
-    // Of rows whose columns were left out, or that have none, there are as many all the same.
+    // Rows whose columns were all left out, or that have none, still count.
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)?)
 }
@@ -197,8 +197,8 @@ fn merge_texts(columns: &str, extra: &str, reader: &mut TapeReader) -> Result<St
     merged.map_err(|why| Error::new(ErrorKind::Corrupt, format!("an extra_json is no JSON: {why}")))
 }
 
-/// Writes what the columns and `extra_json` say together: objects are joined member by member,
-/// lists of one length item by item, and anything else in `extra_json` stands for itself.
+/// Writes the merged columns and `extra_json`: objects are merged member by member, lists of equal
+/// length item by item, and anything else in `extra_json` takes precedence.
 fn merge(tape: &Tape<'_>, columns: u32, extra: u32, out: &mut String) {
     match (tape.get(columns), tape.get(extra)) {
         (_, TapeElement::Null) => json::write(tape, columns, out),
@@ -251,7 +251,7 @@ fn write_name(name: &str, start: usize, out: &mut String) {
 mod tests {
     use super::*;
 
-    /// P5: rows of which no column was read are records all the same, such as those of `extra_json` alone.
+    /// P5: rows of which no column was read are still records, such as those of `extra_json` alone.
     #[test]
     fn rows_without_columns_are_records() {
         let schema = arrow::datatypes::Schema::empty();

@@ -1,7 +1,7 @@
 //! A record's shape: where its key, time and status are, and which columns it fills.
 //!
-//! Enters: records on the tape. Leaves: rows with their facts, records for quarantine, and a wider
-//! schema while the table's is not settled. Never here: JSON text that still has to be parsed.
+//! Turns records on the tape into rows with their facts, records for quarantine, and, until the
+//! table's schema is frozen, a wider schema. No JSON text is parsed here.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,37 +32,37 @@ use crate::schema::{Column, ColumnType, EXTRA_JSON, Schema, Written};
 /// How many characters of a value are shown.
 const MOST_SHOWN: usize = 40;
 
-/// What a record of the endpoint looks like, as far as is known.
+/// The known shape of an endpoint's records.
 #[derive(Debug, Clone)]
 pub(super) struct RecordShape {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) schema: Arc<Schema>,
-    /// Whether the schema may no longer grow.
+    /// Whether the schema is frozen.
     pub(super) settled: bool,
-    /// Where the schema has instants that are written as texts.
+    /// Where the schema has instants written as texts.
     pub(super) instants: Arc<Instants>,
     /// The fields kept as [`RowFacts::selectors`].
     pub(super) selectors: Arc<[String]>,
-    /// Whose records and values are left out.
+    /// The subjects whose records and values are left out.
     pub(super) forgotten: Arc<Forgotten>,
 }
 
-/// A reply's records, changed as they are to be decoded, and how the reply goes on.
+/// A reply's records, changed for decoding, and how the reply continues.
 #[derive(Debug)]
 pub(super) struct Spliced {
     /// A JSON list.
     pub(super) text: String,
-    /// Of each record whether it was settled as it came, whatever was taken out of it.
+    /// For each record, whether it was complete as it came, whatever was removed from it.
     pub(super) settled: Vec<bool>,
-    /// Of each record that came, in order, what paging needs to know if it was taken out whole.
+    /// For each record that came, in order, what paging needs to know if it was removed whole.
     pub(super) taken_out: Vec<Option<PageEntry>>,
-    /// What the reply says beside its records.
+    /// What the reply says besides its records.
     pub(super) page: Page,
 }
 
 impl RecordShape {
-    /// Decodes a reply; `None` when it may mention somebody who is forgotten, so that its records
-    /// are to be changed first.
+    /// Decodes a reply; `None` when it may mention a forgotten subject, so that its records must be
+    /// changed first.
     pub(super) fn reply(
         &mut self,
         tape: &Tape<'_>,
@@ -83,8 +83,8 @@ impl RecordShape {
         Ok(Some(decoded))
     }
 
-    /// The records of a reply as JSON text, each with the reply's metadata and without what rules
-    /// take out; the rest of the reply is needed no more.
+    /// The records of a reply as JSON text, each with the reply's metadata and without what the
+    /// rules remove; the rest of the reply is no longer needed.
     pub(super) fn spliced(
         &self,
         tape: &Tape<'_>,
@@ -112,7 +112,7 @@ impl RecordShape {
         Forgetting { forgotten: &self.forgotten, endpoint: &self.endpoint }
     }
 
-    /// What paging needs to know of a record that is taken out whole; none if it is not.
+    /// What paging needs to know of a record that is removed whole; none if it is not.
     fn taken_out(&self, tape: &Tape<'_>, at: u32, origin: &Origin) -> Option<PageEntry> {
         if !self.forgetting().is_gone(tape, at, origin.parent.as_deref()) {
             return None;
@@ -136,7 +136,7 @@ impl RecordShape {
         })
     }
 
-    /// The records of a list's reply, and what it says beside them. An error is not a list, and
+    /// The records of a list's reply, and what it says besides them. An error is not a list, and
     /// null is not an empty one.
     fn list(
         &self,
@@ -173,7 +173,7 @@ impl RecordShape {
                 .map_err(|what| Undecodable::Other(next_is_none(path, what)))?,
             None => None,
         };
-        // Where the endpoint says what asks for the next page, nothing else does.
+        // If the endpoint says where the reference to the next page is, no other place counts.
         let hints_more = envelope.hints_more(records.len()) || envelope.has_pages();
         let pointer = envelope.pointer.filter(|_| paging.next().is_none());
         let page = Page { is_null, has_more, total, hints_more, next, pointer, ..Page::default() };
@@ -181,7 +181,7 @@ impl RecordShape {
     }
 
     /// Decodes the items of the list at `root`, each of which is one reply, or the list of its
-    /// records where they were changed first. `None` when they are to be.
+    /// records if they were changed first. `None` when they must be.
     pub(super) fn replies(
         &mut self,
         tape: &Tape<'_>,
@@ -202,7 +202,7 @@ impl RecordShape {
             } else {
                 json::items(tape, at).collect()
             };
-            // Null in the place of a record is none.
+            // Null in place of a record is not a record.
             found.retain(|record| tape.get(*record) != TapeElement::Null);
             let is_scattered = |it: &u32| metadata::beside(&self.endpoint, tape, at, *it).is_some();
             if is_plain && found.iter().any(is_scattered) {
@@ -232,15 +232,15 @@ impl RecordShape {
         self.endpoint.metadata.is_some() || !self.endpoint.rules.is_empty()
     }
 
-    /// The paths by which something is looked for in a reply.
+    /// The paths that are looked up in a reply.
     pub(super) fn paths(&self) -> impl Iterator<Item = &RecordPath> {
         let Endpoint { records, metadata, paging, .. } = &*self.endpoint;
         let paging = [paging.has_more(), paging.next(), paging.total()].into_iter().flatten();
         records.all().iter().chain(metadata).chain(paging)
     }
 
-    /// Decodes records, of which `settled` says what they themselves may say no more. `reply_of`
-    /// says which reply each is of; rows of the lake are of none.
+    /// Decodes records; `settled` says which are complete when the records no longer say so
+    /// themselves. `reply_of` says which reply each belongs to; rows of the lake belong to none.
     pub(super) fn records<'o>(
         &mut self,
         tape: &Tape<'_>,
@@ -286,8 +286,8 @@ impl RecordShape {
         Ok(Decoded { rows, quarantined, page: Page { entries, ..Page::default() }, surprises })
     }
 
-    /// Counts a record whose own date cannot be read. What is there in its place is described, not
-    /// quoted: a report is kept for long.
+    /// Counts a record whose own date cannot be read. The value found there is described, not
+    /// quoted: reports are kept for a long time.
     fn note_undated(&self, tape: &Tape<'_>, at: u32, undated: &mut Noted) {
         let Some(field) = self.endpoint.time_field() else { return };
         let value = json::member(tape, at, field).map(|at| json::element(tape, at));
@@ -305,7 +305,7 @@ impl RecordShape {
         });
     }
 
-    /// The record columns and `extra_json`, in a schema that holds all that can be inferred.
+    /// The record columns and `extra_json`, in a schema that holds everything that can be inferred.
     fn batch(
         &mut self,
         tape: &Tape<'_>,
@@ -391,7 +391,7 @@ impl RecordShape {
         })
     }
 
-    /// The instant in a field, as the endpoint's column says that it is written.
+    /// The instant in a field, in the format of the endpoint's column.
     fn instant(&self, tape: &Tape<'_>, at: u32, field: &str) -> Option<i64> {
         let at = json::member(tape, at, field)?;
         let column = self.endpoint.columns.iter().find(|column| column.name == field);
@@ -409,8 +409,8 @@ impl RecordShape {
         })
     }
 
-    /// Whether the field that settles a record never reaches the table, so that its rows count as
-    /// settled.
+    /// Whether the field that completes a record never reaches the table, so that its rows count as
+    /// complete.
     fn is_settled_unseen(&self) -> bool {
         let settled_by = self.endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
         settled_by.is_some_and(|field| {
@@ -458,7 +458,7 @@ impl RecordShape {
         Ok(key.into())
     }
 
-    /// One field of a key, as the row's column gives it back.
+    /// One field of a key, as the row's column returns it.
     fn key_part<'t>(
         &self,
         tape: &'t Tape<'_>,
@@ -481,14 +481,14 @@ impl RecordShape {
         }
     }
 
-    /// The content, in which a bare value counts as its one-column record.
+    /// The content hash, for which a bare value counts as its one-column record.
     fn content(&self, tape: &Tape<'_>, at: u32) -> Content {
         let columns = self.endpoint.columns.iter().filter(|column| column.never_stored);
         let mut leave_out: Vec<&str> = columns
             .map(|column| column.name.as_str())
             .filter(|name| json::member(tape, at, name).is_some_and(|it| json::has_link(tape, it)))
             .collect();
-        // What the reply says beside its records is no change of theirs.
+        // What the reply says besides its records is not a change to them.
         let metadata = &self.endpoint.metadata;
         leave_out.extend(metadata.as_ref().map(|_| self.endpoint.metadata_column.as_str()));
         match (tape.get(at), self.endpoint.bare_column()) {
@@ -506,7 +506,8 @@ impl RecordShape {
     }
 }
 
-/// The rows, in order, that another of the same reply follows with the same key and another content.
+/// The rows, in order, that are followed by another with the same key and other content in the same
+/// reply.
 fn superseded(facts: &[RowFacts], replies: &[usize]) -> Vec<usize> {
     let mut last: HashMap<(usize, &str), usize> = HashMap::with_capacity(replies.len());
     let mut superseded = Vec::new();
@@ -518,7 +519,7 @@ fn superseded(facts: &[RowFacts], replies: &[usize]) -> Vec<usize> {
     superseded
 }
 
-/// How a text is built: its letters and digits do not show.
+/// The outline of a text: its letters and digits are hidden.
 fn outline(text: &str) -> String {
     let outlined = text.chars().take(MOST_SHOWN).map(|letter| match letter {
         letter if letter.is_ascii_digit() => '9',
@@ -528,7 +529,7 @@ fn outline(text: &str) -> String {
     outlined.collect()
 }
 
-/// That what should ask for the next page cannot.
+/// The error for a value at the next-page path that cannot be one.
 fn next_is_none(path: &RecordPath, what: &str) -> Error {
     let message = format!("{path} should ask for the next page, and is {what}");
     Error::new(ErrorKind::Data, message)
@@ -547,7 +548,7 @@ fn day_of(micros: i64) -> Option<i32> {
     i32::try_from(micros.div_euclid(86_400_000_000)).ok()
 }
 
-/// Whether one of the `misfits`, which are sorted, stands within the record at `at`.
+/// Whether one of the `misfits`, which are sorted, is within the record at `at`.
 fn has_misfit(tape: &Tape<'_>, at: u32, misfits: &[u32]) -> bool {
     let first = misfits.partition_point(|misfit| *misfit < at);
     misfits.get(first).is_some_and(|misfit| *misfit < json::next(tape, at) && *misfit != ABSENT)

@@ -1,7 +1,7 @@
 //! Lone surrogates: escapes such as `\ud83d` without their other half, which no UTF-8 text holds.
 //!
-//! Enters: a reply's bytes. Leaves: the same bytes, each lone surrogate replaced by `\ufffd`, and
-//! how many there were. Never here: any other change.
+//! Replaces each lone surrogate in a reply's bytes by `\ufffd`, and counts them. Nothing else is
+//! changed.
 
 use std::borrow::Cow;
 

@@ -1,10 +1,9 @@
 //! The bridge into arrow-json's parser.
 //!
-//! Enters: JSON text and what to do with its tape. Leaves: what that returned. Never here: any
-//! knowledge of records.
+//! Calls back with the tape of a JSON text. It knows nothing about records.
 //!
-//! arrow-json hands its tape to root decoders alone, so the root decoder here does nothing but
-//! call back. The call happens within [`TapeReader::read`], on the same thread.
+//! arrow-json passes its tape only to root decoders, so the root decoder here just calls back. The
+//! call happens within [`TapeReader::read`], on the same thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,11 +29,11 @@ impl std::fmt::Debug for TapeReader {
 }
 
 impl TapeReader {
-    /// Parses `text` and returns what `visit` makes of its tape and the position of its root.
-    /// What `visit` needs is moved into it, since arrow-json takes no borrowing decoder.
+    /// Parses `text` and returns the result of `visit` on its tape and the position of its root.
+    /// `visit` must own its captures, since arrow-json accepts no borrowing decoder.
     ///
     /// # Errors
-    /// The parser's words, when `text` is not one whole JSON value.
+    /// The parser's message, when `text` is not one whole JSON value.
     pub(super) fn read<T: Send + 'static>(
         &mut self,
         text: &[u8],
@@ -43,7 +42,7 @@ impl TapeReader {
         self.read_parts([text], visit)
     }
 
-    /// The same of a text that is in several parts, which are not copied together.
+    /// The same for a text in several parts, which are not concatenated.
     pub(super) fn read_parts<'p, T: Send + 'static>(
         &mut self,
         parts: impl IntoIterator<Item = &'p [u8]>,
@@ -58,7 +57,7 @@ impl TapeReader {
             None => self.build()?,
         };
         parse(&mut decoder, parts.into_iter())?;
-        // A decoder that met an error is not used again: it holds half a record.
+        // A decoder that failed is not reused: it holds half a record.
         self.decoder = Some(decoder);
         let visited = lock(&visited).take();
         visited.ok_or_else(|| "it is empty".to_owned())

@@ -1,4 +1,4 @@
-//! Tests of decoding: what comes back of what came.
+//! Tests of decoding: that records come back unchanged.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -51,14 +51,14 @@ fn decode(decoder: &mut RecordDecoder, records: &Value) -> Decoded {
     decoder.decode(body.as_bytes(), &Origin::default()).unwrap()
 }
 
-/// What the lake says: columns and `extra_json` merged, by this module's own way back.
+/// The lake's record: columns and `extra_json` merged, by this module's own way back.
 fn read_back(rows: &Rows) -> Vec<Value> {
     let text =
         rows::to_json(&rows.to_table().unwrap(), &rows.schema, &mut TapeReader::default()).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
-/// Null and absent are one, and so are 1 and 1.0.
+/// Null and absent are the same, and so are 1 and 1.0.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Number(number) => match Number::parse(&number.to_string()).unwrap() {
@@ -106,7 +106,7 @@ fn what_does_not_fit_is_kept_in_the_shape_of_the_record() {
     assert_eq!(count.value(0), 12);
 }
 
-/// P5: whatever stands twice under one name, its last value counts, wherever it stands.
+/// P5: of duplicate names, the last value counts, wherever they occur.
 #[test]
 fn of_members_of_one_name_the_last_is_kept_and_the_others_are_counted() {
     let body = br#"{"xs": [{"id": "a", "count": 1, "count": 2, "new": {"x": 1, "x": {"y": 2}},
@@ -123,7 +123,7 @@ fn of_members_of_one_name_the_last_is_kept_and_the_others_are_counted() {
     assert_eq!(decoded.surprises.duplicate_members, 3);
 }
 
-/// P5: a list may hold names, numbers and objects at once.
+/// P5: a list may mix names, numbers and objects.
 #[test]
 fn bare_values_and_records_come_back_from_one_list() {
     let text = "description = \"d\"\npath = \"/x\"\nrecords = \"$.xs[*]\"\nkey = [\"topic\"]\n\
@@ -139,7 +139,7 @@ fn bare_values_and_records_come_back_from_one_list() {
     assert_eq!(topics.iter().flatten().collect::<Vec<_>>(), ["a", "5", "b"]);
 }
 
-/// A column is at most so deep, whatever gathers below it, and the stack holds any depth.
+/// Column depth is limited, however deep the data is, and the stack handles any depth.
 #[test]
 fn depth_neither_grows_the_schema_nor_overflows_the_stack() {
     let mut decoder = decoder(false);
@@ -158,7 +158,7 @@ fn depth_neither_grows_the_schema_nor_overflows_the_stack() {
     assert!(deepest <= 20, "{deepest}");
 }
 
-/// A record of very many members takes no longer than its size.
+/// A record with very many members takes time linear in its size.
 #[test]
 fn a_record_of_many_members_is_decoded_in_time() {
     let members: Vec<String> = (0..200_000).map(|at| format!("\"{at}\":{at}")).collect();
@@ -213,7 +213,7 @@ fn a_reply_that_is_not_json_is_told_from_one_without_records() {
     assert_eq!(kind(" {\"xs\":[{\"id\":\"a\"}]}\n").unwrap().rows.len(), 1);
 }
 
-/// P1: what passes for JSON can be decoded, so that no reply keeps those beside it away.
+/// P1: whatever is accepted as JSON can be decoded, so that no reply blocks those next to it.
 #[test]
 fn a_body_is_json_if_it_can_be_decoded() {
     let bom = b"\xef\xbb\xbf{\"xs\":[]}";
@@ -274,8 +274,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// P5: whatever the API sends comes back, through a settled schema, a growing one, and
-    /// the way from the first to the second; and the row still hashes as the record did.
+    /// P5: whatever the API sends comes back, through a frozen schema, a growing one, and from the
+    /// first to the second; and the row still hashes like the record.
     #[test]
     fn any_record_comes_back(
         records in prop::collection::vec(
@@ -299,7 +299,7 @@ proptest! {
         }
         let hashes = |rows: &Rows| rows.facts.iter().map(|it| it.hash).collect::<Vec<_>>();
         prop_assert_eq!(hashes(&settled.rows), hashes(&again));
-        // What stood beside a misfit may get its column only the second time.
+        // A value next to a misfit may get its column only the second time.
         if grown.rows.schema == again.schema {
             let extra = |rows: &Rows| rows.batch.column_by_name(EXTRA_JSON).unwrap().to_data();
             prop_assert_eq!(extra(&grown.rows), extra(&again), "to the letter, either way");
@@ -307,8 +307,8 @@ proptest! {
     }
 }
 
-/// C9: a text is a text, and a zero has its sign; where an index was written by an older version,
-/// what it took for the same is still no change.
+/// C9: a text is a text, and a zero keeps its sign; where an older version wrote the index, values
+/// that it treated as equal still do not count as changed.
 #[test]
 fn instants_are_instants_only_in_columns_of_them() {
     let facts = |record: &str| {
@@ -335,7 +335,7 @@ fn instants_are_instants_only_in_columns_of_them() {
     assert_eq!(plain.older_hash, None);
 }
 
-/// B3: two records of one reply with one key are both kept, one of them in quarantine.
+/// B3: two records of one reply with the same key are both kept, one of them in quarantine.
 #[test]
 fn records_of_one_key_are_named() {
     let records = json!([{"id": "a", "x": 1}, {"id": "a", "x": 2}, {"id": "b"}, {"id": "b"}]);
@@ -347,7 +347,7 @@ fn records_of_one_key_are_named() {
     assert_eq!(decoded.surprises.same_key.example, "id = a");
 }
 
-/// B5: what dates no record is described, not quoted.
+/// B5: a value that dates no record is described, not quoted.
 #[test]
 fn records_without_a_date_are_counted() {
     let undated = |time: &Value| {

@@ -1,4 +1,4 @@
-//! The catalogue: all endpoints there are.
+//! The catalogue: all endpoints.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::place::Mistake;
 use crate::schema::Schema;
 use crate::secret::Salt;
 
-/// Endpoints by name, parents before the endpoints that they drive.
+/// Endpoints by name, parents before their children.
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue(Vec<Endpoint>);
 
@@ -29,7 +29,7 @@ impl Catalogue {
             let name = file.path().to_str()?.strip_suffix(".toml")?;
             Some((name, file.contents_utf8()?))
         });
-        // What is like another comes after it.
+        // Endpoints that are `like` another come after it.
         let (like, whole): (Vec<_>, Vec<_>) =
             files.partition(|(_, text)| text.contains("\nlike = "));
         for (name, text) in whole.into_iter().chain(like) {
@@ -39,8 +39,8 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// A catalogue of these endpoints: those that are on first, parents before the endpoints that
-    /// they drive, documented ones before experimental ones, by name.
+    /// A catalogue of these endpoints: those on by default first, parents before their children,
+    /// documented ones before experimental ones, by name.
     #[must_use]
     pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort_by(|a, b| a.name.cmp(&b.name));
@@ -54,7 +54,7 @@ impl Catalogue {
         catalogue
     }
 
-    /// Notes whose parents' ids are their whole keys.
+    /// Marks the endpoints whose parents' ids are the parents' whole keys.
     fn note_keys(&mut self) {
         let is_by_key = |endpoint: &Endpoint| {
             let rule = endpoint.parent.as_ref()?;
@@ -70,7 +70,8 @@ impl Catalogue {
         }
     }
 
-    /// Notes whose parents' ids are those of calls; what is looked up by one is about it.
+    /// Marks the endpoints whose parents' ids are those of calls; a record looked up by such an id
+    /// is about that call.
     fn note_calls(&mut self) {
         let ids: Vec<(String, String)> = self
             .0
@@ -90,10 +91,9 @@ impl Catalogue {
         }
     }
 
-    /// The same endpoints and one more, or one changed, as a file of the user's says. A file with
-    /// `like` makes another endpoint of an existing one. One with a `description` is a whole
-    /// endpoint, and takes the place of a built-in one of its name; any other changes the endpoint
-    /// of its name.
+    /// The same endpoints with one added or changed, according to a user's file. A file with `like`
+    /// makes another endpoint from an existing one. One with a `description` is a whole endpoint,
+    /// and replaces a built-in one of its name; any other changes the endpoint of its name.
     ///
     /// # Errors
     /// `Config`, naming the line and column.
@@ -130,7 +130,8 @@ impl Catalogue {
         })
     }
 
-    /// The same endpoints and one more, which is like one of them but for what its file says.
+    /// The same endpoints and one more, which is like an existing one except for what its file
+    /// says.
     fn with_another(self, name: &str, text: &str, mut overrides: Overrides) -> Result<Self> {
         let wrong = |mistake: Mistake| {
             Error::new(ErrorKind::Config, mistake.shown_in(text))
@@ -152,7 +153,8 @@ impl Catalogue {
         Ok(Self::new(endpoints))
     }
 
-    /// What only the whole catalogue shows: every parent exists, and no chain bites its tail.
+    /// Checks that only the whole catalogue allows: every parent exists, and no endpoint is its own
+    /// ancestor.
     ///
     /// # Errors
     /// `Config`, naming the endpoint.
@@ -167,7 +169,8 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Whether an endpoint's parent is there, is above it, and is not asked for without end.
+    /// Checks that an endpoint's parent exists and is not its descendant, and that lists by the
+    /// parent's ids are not requested again in every run.
     fn check_chain(&self, endpoint: &Endpoint) -> Result<(), Mistake> {
         let Some(parent) = &endpoint.parent else { return Ok(()) };
         let at_parent = |message| Err(Mistake::at(["parent", "endpoint"], message));
@@ -187,8 +190,8 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Whether what an endpoint's requests name of its parent's records is there. Of a built-in
-    /// parent that is documented all columns are declared; any other may have more.
+    /// Whether the parent's fields that an endpoint's requests name exist. A documented built-in
+    /// parent declares all its columns; any other may have more.
     fn check_fields(&self, endpoint: &Endpoint, rule: &Parent) -> Result<(), Mistake> {
         let Ok(parent) = self.find(&rule.endpoint) else { return Ok(()) };
         let schema = Schema { columns: parent.columns.clone(), ..parent.schema() };
@@ -219,8 +222,8 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Whether an endpoint's records are looked up one by one, by the keys of its parent's rows,
-    /// whenever those change; else the lists of its parents' ids are read.
+    /// Whether an endpoint is read by look-up: one by one by the keys of its parent's rows,
+    /// whenever those change. Otherwise the lists of its parents' ids are read.
     #[must_use]
     pub fn looks_up(&self, endpoint: &Endpoint) -> bool {
         let Some(rule) = &endpoint.parent else { return false };
@@ -230,17 +233,17 @@ impl Catalogue {
         endpoint.time_field().is_some() && rule.column.is_none() && is_whole && by_key
     }
 
-    /// How many parents stand above an endpoint; `None` when they form a circle.
+    /// How many ancestors an endpoint has; `None` when they form a cycle.
     #[must_use]
     pub fn depth(&self, endpoint: &Endpoint) -> Option<usize> {
         depth(&self.0, endpoint)
     }
 
-    /// The same endpoints, one of them changed by what the user says of it.
+    /// The same endpoints, with the user's changes to one of them.
     ///
     /// # Errors
-    /// When no endpoint has this name, or what results is none; the mistake is at the name, or at
-    /// one of the keys below it.
+    /// When no endpoint has this name, or the result is not an endpoint; the mistake is at the
+    /// name, or at one of the keys below it.
     pub fn with_overrides(self, name: &str, overrides: &Overrides) -> Result<Self, Mistake> {
         let Self(mut endpoints) = self;
         let Some(endpoint) = endpoints.iter_mut().find(|endpoint| endpoint.name == name) else {
@@ -250,12 +253,12 @@ impl Catalogue {
         Ok(Self::new(endpoints))
     }
 
-    /// The same endpoints, ready to request the chosen ones: headers have their values, and hashes
-    /// their salt.
+    /// The same endpoints, the chosen ones ready for requests: headers have their values, and
+    /// hashes their salt.
     ///
     /// # Errors
-    /// `Config` when a rule changes what a chosen endpoint is requested by, or when the variable of
-    /// a header or the salt is not set.
+    /// `Config` when a rule changes a field by which a chosen endpoint is requested, or when the
+    /// variable of a header or the salt is not set.
     pub fn ready(
         self,
         chosen: &[String],
@@ -270,7 +273,7 @@ impl Catalogue {
     /// The same endpoints, with the values of those headers that the environment holds.
     ///
     /// # Errors
-    /// `Config` when a variable is not set that one of the `chosen` endpoints needs.
+    /// `Config` when a variable that one of the `chosen` endpoints needs is not set.
     pub fn with_headers(
         mut self,
         chosen: &[String],
@@ -289,10 +292,10 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// The same endpoints, those of the chosen ones that have pages with pages of this size.
+    /// The same endpoints, with this page size for the chosen ones that have pages.
     ///
     /// # Errors
-    /// `Config` when one of them has no pages of such a size, or none has pages at all.
+    /// `Config` when one of them does not support this page size, or none has pages at all.
     pub fn with_page_size(mut self, chosen: &[String], size: u32) -> Result<Self> {
         let wrong = |message: String| Error::new(ErrorKind::Config, message);
         let mut has_pages = false;
@@ -306,11 +309,11 @@ impl Catalogue {
         if has_pages { Ok(self) } else { Err(wrong(format!("{} has no pages", chosen.join(", ")))) }
     }
 
-    /// The same endpoints with these rules for all of them that have such columns; what is said of
-    /// an endpoint by name goes before.
+    /// The same endpoints with these rules for all that have such columns; rules for a single
+    /// endpoint take precedence.
     ///
     /// # Errors
-    /// When a rule is about no column of any endpoint, or about one that names or dates rows.
+    /// When a rule matches no column of any endpoint, or one that identifies or dates rows.
     pub fn with_rules(mut self, rules: &ColumnRules) -> Result<Self, Mistake> {
         rules.check_any(&self.0)?;
         for endpoint in &mut self.0 {
@@ -322,7 +325,7 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// The same endpoints without what people really said.
+    /// The same endpoints without spoken words.
     #[must_use]
     pub fn without_verbatim(mut self) -> Self {
         for endpoint in &mut self.0 {
@@ -351,7 +354,8 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// Whether the ids and choices that drive the chosen endpoints stay as they are.
+    /// Checks that rules leave alone the ids and selection fields by which the chosen endpoints are
+    /// requested.
     ///
     /// # Errors
     /// `Config`, naming the rule that changes them.
@@ -380,7 +384,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// The same endpoints, all of which list again as far back as the run says.
+    /// The same endpoints, all with the run's lookback.
     #[must_use]
     pub fn without_lookbacks(mut self) -> Self {
         self.0.iter_mut().for_each(|endpoint| endpoint.lookback = None);
@@ -409,8 +413,8 @@ impl Catalogue {
         })
     }
 
-    /// The fields by which the children of `name` select their parents: of every child, every field
-    /// of its `when`, each once and in order.
+    /// The fields by which the children of `name` select their parents: every field of every
+    /// child's `when`, once each and in order.
     #[must_use]
     pub fn selectors(&self, name: &str) -> Vec<String> {
         let children = self.0.iter().filter_map(|it| it.parent.as_ref());
@@ -419,8 +423,8 @@ impl Catalogue {
         fields.into_iter().cloned().collect()
     }
 
-    /// The names, and those of whatever drives the endpoints that they name, since it may be asked
-    /// for with them; no names where none are given.
+    /// The names and those of their ancestors, which may have to be requested too; no names if none
+    /// are given.
     #[must_use]
     pub fn with_ancestors(&self, names: &[String]) -> Vec<String> {
         let mut all = names.to_vec();
@@ -435,7 +439,7 @@ impl Catalogue {
         all
     }
 
-    /// The endpoints to export: the named ones, or all that are on.
+    /// The endpoints to export: the named ones, or all that are on by default.
     ///
     /// # Errors
     /// `Config` when a name is unknown.
@@ -445,7 +449,7 @@ impl Catalogue {
     }
 }
 
-/// How many parents stand above an endpoint; `None` when they form a circle.
+/// How many ancestors an endpoint has; `None` when they form a cycle.
 fn depth(endpoints: &[Endpoint], endpoint: &Endpoint) -> Option<usize> {
     let above = |endpoint: &&Endpoint| {
         let parent = endpoint.parent.as_ref()?;

@@ -1,4 +1,4 @@
-//! What no type of an endpoint rules out: keys that contradict each other.
+//! Checks that types cannot express: keys that contradict each other.
 
 use super::{ColumnRules, Dated, Endpoint, OneOrMany, Paging, Piece, Template, WindowParameters};
 use crate::calendar::TimeUnit;
@@ -6,7 +6,7 @@ use crate::place::Mistake;
 use crate::schema::{Column, ColumnType};
 
 impl Endpoint {
-    /// The first thing that makes this no endpoint.
+    /// The first mistake that makes this endpoint invalid.
     pub(super) fn check(&self) -> Result<(), Mistake> {
         check_path(&self.path)?;
         self.check_records()?;
@@ -22,7 +22,7 @@ impl Endpoint {
         check_names(&self.columns, &["column".to_owned()])
     }
 
-    /// Every rule is about a column, and none about one that names or dates rows.
+    /// Every rule is about a column, and none about one that identifies or dates rows.
     fn check_rules(&self) -> Result<(), Mistake> {
         let mut fixed: Vec<(&str, &str)> =
             self.key.iter().map(|key| (key.as_str(), "is part of the key")).collect();
@@ -46,7 +46,7 @@ impl Endpoint {
     }
 
     fn check_key(&self) -> Result<(), Mistake> {
-        // A range's only record needs no other key.
+        // A range has a single record, which needs no other key.
         if self.key.is_empty() && !self.is_of_ranges() {
             return Err(Mistake::at(["key"], "`key` needs at least one field"));
         }
@@ -132,7 +132,7 @@ impl Endpoint {
         }
     }
 
-    /// The rows of a whole range are those of one request.
+    /// The rows of a whole range come from one request.
     fn check_range(&self, window: &WindowParameters) -> Result<(), Mistake> {
         let Some(name) = &window.range_column else { return Ok(()) };
         let wrong = |message: String| Err(Mistake::at(["window", "range_column"], message));
@@ -153,7 +153,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Every macro stands for something.
+    /// Every macro has a meaning.
     fn check_macros(&self) -> Result<(), Mistake> {
         for (path, template) in self.templates() {
             let wrong = |message: String| Err(Mistake { path: path.clone(), message });
@@ -167,7 +167,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// No query parameter is said twice.
+    /// No query parameter is set twice.
     fn check_query(&self) -> Result<(), Mistake> {
         let mut set = self.paging.parameters();
         let window = self.window.iter().flat_map(|it| [it.from.as_deref(), it.to.as_deref()]);
@@ -228,7 +228,7 @@ impl Endpoint {
     }
 }
 
-/// A path below the base URL, and nothing that would lead elsewhere.
+/// A path below the base URL, which cannot lead elsewhere.
 fn check_path(path: &Template) -> Result<(), Mistake> {
     let text = path.as_str();
     let why = if !text.starts_with('/') || text.starts_with("//") {
@@ -245,7 +245,7 @@ fn check_path(path: &Template) -> Result<(), Mistake> {
     Err(Mistake::at(["path"], format!("a path {why}")))
 }
 
-/// No two names that differ only in case, at any depth: engines that fold case would mix them up.
+/// No two names differ only in case, at any depth: engines that fold case would confuse them.
 fn check_names(columns: &[Column], path: &[String]) -> Result<(), Mistake> {
     for (at, column) in columns.iter().enumerate() {
         let place = |name: &str| [path, &[at.to_string(), name.to_owned()]].concat();

@@ -1,4 +1,4 @@
-//! Date formats: how an instant is written in a request, in the patterns that Java has made known.
+//! Date formats: how an instant is written in a request, in Java's patterns.
 
 use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ enum Part {
     EpochMillis,
 }
 
-/// Whole seconds in UTC, as the API wants them.
+/// Whole seconds in UTC, as the API expects them.
 const INSTANT: &str = "yyyy-MM-dd'T'HH:mm:ss'Z'";
 const DAY: &str = "yyyy-MM-dd";
 
@@ -75,7 +75,7 @@ impl DateFormat {
         self.parts.iter().map(|part| spell(part, instant)).collect()
     }
 
-    /// It as it was written.
+    /// The format as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -86,7 +86,7 @@ impl DateFormat {
         self.text == "day"
     }
 
-    /// The shortest unit of time that the format tells apart.
+    /// The shortest unit of time that the format distinguishes.
     #[must_use]
     pub fn resolution(&self) -> TimeUnit {
         let unit = |part: &Part| match part {
@@ -121,7 +121,7 @@ fn parse(pattern: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-/// A text in quotes, of which two in a row stand for one; with its length in the pattern.
+/// A quoted text, in which two quotes in a row mean one; with its length in the pattern.
 fn quoted(pattern: &str, rest: &str) -> Result<(Part, usize), String> {
     if rest.starts_with("''") {
         return Ok((Part::Literal("'".to_owned()), 2));

@@ -1,19 +1,19 @@
-//! Drivers: what of a parent's record the requests of a chain name.
+//! Parents of requests: the fields of a parent's record that a child's requests name.
 //!
-//! Enters: the texts of an endpoint and the columns of its parent. Leaves: the fields that the
-//! texts name beside the id, and what each of them is. Never here: a record.
+//! Finds the fields besides the id that an endpoint's texts name, and checks them against the
+//! columns of its parent.
 
 use super::{DateFormat, Endpoint, Parent, Piece};
 use crate::schema::{Column, ColumnType, Schema};
 
-/// What a request names of a parent's record beside the id, in the order of
+/// The values of a parent's record that a request names besides the id, in the order of
 /// [`Endpoint::parent_fields`]; none where the record has no such value.
 pub type Named = Box<[Option<Box<str>>]>;
 
-/// What drives a request: a parent's id, and what else of its record the request names.
+/// The parent of a request: its id, and the other fields of its record that the request names.
 #[derive(Debug, Clone, Copy)]
 pub struct Driver<'a> {
-    /// What tells its list apart from those of other parents: [`Parent::key_of`].
+    /// Distinguishes its list from those of other parents: [`Parent::key_of`].
     pub key: &'a str,
     /// The id.
     pub id: &'a str,
@@ -21,19 +21,19 @@ pub struct Driver<'a> {
     pub named: &'a [Option<Box<str>>],
 }
 
-/// A field of a parent's record that requests name.
+/// A field of a parent's record that is named in requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentField {
     /// As the endpoint spells it: `owner.id`.
     pub name: String,
-    /// How it is written, if it is an instant.
+    /// Its format, if it is an instant.
     pub format: Option<DateFormat>,
-    /// Whether the table has a column for it; else its values are in `extra_json`, if anywhere.
+    /// Whether the table has a column for it; otherwise its values can only be in `extra_json`.
     pub is_known: bool,
 }
 
-/// Whether a record with this id is the one that was asked for. The ids of one CRM record have 15
-/// characters or, with three that make up for case, 18: both are one.
+/// Whether a record with this id is the requested one. A CRM record's id has 15 characters, or 18
+/// with three that encode its case: both are the same record.
 #[must_use]
 pub fn is_same_id(asked: &str, came: &str) -> bool {
     let is_crm = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -49,7 +49,7 @@ impl<'a> Driver<'a> {
         Self { key: id, id, named: &[] }
     }
 
-    /// The first of the endpoint's fields that its record has no value for.
+    /// The first of the endpoint's fields for which its record has no value.
     #[must_use]
     pub fn lacks<'f>(&self, fields: &[&'f str]) -> Option<&'f str> {
         let has = |at: usize| self.named.get(at).is_some_and(Option::is_some);
@@ -58,12 +58,12 @@ impl<'a> Driver<'a> {
 }
 
 impl ParentField {
-    /// The names that lead to it.
+    /// The names along its path.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.name.split('.')
     }
 
-    /// The column that it stands in.
+    /// The column that contains it.
     #[must_use]
     pub fn root(&self) -> &str {
         self.names().next().unwrap_or_default()
@@ -71,22 +71,23 @@ impl ParentField {
 }
 
 impl Parent {
-    /// Whether a macro's field is the id: it is called `id`, or as the path of the ids is.
+    /// Whether a macro's field is the id: it is named `id`, or like the path of the ids.
     #[must_use]
     pub fn is_id(&self, field: &str) -> bool {
         let is_path = || self.id.query().is_none() && self.id.names().eq(field.split('.'));
         field == "id" || self.id.last_name() == Some(field) || is_path()
     }
 
-    /// What tells a parent apart from the others: its id, and with it what else of its record the
-    /// requests name, unless the id is its whole key. The child table's parent column holds it.
+    /// The key of a parent: its id, together with the other fields of its record that the requests
+    /// name, unless the id is its whole key. The child table's parent column holds it.
     #[must_use]
     pub fn key_of(&self, id: &str, named: &[Option<Box<str>>]) -> String {
         let others = named.iter().flatten().filter(|_| !self.by_key).map(AsRef::as_ref);
         std::iter::once(id).chain(others).collect::<Vec<_>>().join("/")
     }
 
-    /// The ids that a parent's key may be of: it, and what is before each of its slashes.
+    /// The ids that a parent's key may contain: the whole key, and what precedes each of its
+    /// slashes.
     pub(crate) fn ids_in<'k>(&self, key: &'k str) -> impl Iterator<Item = &'k str> {
         let slashes = key.match_indices('/').filter(|_| !self.by_key);
         slashes.map(|(at, _)| &key[..at]).chain([key])
@@ -94,7 +95,7 @@ impl Parent {
 }
 
 impl Endpoint {
-    /// What its requests name of a parent's record beside the id, each once.
+    /// The fields besides the id that its requests name, once each.
     #[must_use]
     pub fn parent_fields(&self) -> Vec<&str> {
         let Some(parent) = &self.parent else { return Vec::new() };
@@ -112,16 +113,16 @@ impl Endpoint {
         fields
     }
 
-    /// What its parent fields are in a parent's table of this schema.
+    /// The parent fields as columns of a parent's table with this schema.
     ///
     /// # Errors
-    /// The message of the first field that leads to nothing a request can hold.
+    /// The message for the first field that a request cannot hold.
     pub fn parent_fields_in(&self, schema: &Schema) -> Result<Vec<ParentField>, String> {
         let fields = self.parent_fields().into_iter();
         fields.map(|field| self.parent_field_in(field, schema)).collect()
     }
 
-    /// What one of them is.
+    /// The same for one of them.
     pub(super) fn parent_field_in(
         &self,
         field: &str,
@@ -131,7 +132,7 @@ impl Endpoint {
     }
 }
 
-/// What a field is in a table of this schema.
+/// The field in a table with this schema.
 fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField, String> {
     let told = |format, is_known| ParentField { name: field.to_owned(), format, is_known };
     if schema.added.parent.as_deref() == Some(field) {
@@ -158,7 +159,7 @@ fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField
                 return Err(format!("`{name}` is a list, and a request holds one value of it"));
             }
             (_, Some(_)) => return Err(format!("`{name}` is no object, so it has no fields")),
-            // What the API counts, a request counts too.
+            // Where the API uses counted instants, so does a request.
             (ColumnType::Timestamp(written), None) if written.unit().is_none() => {
                 return Ok(told(Some(format.clone()), true));
             }

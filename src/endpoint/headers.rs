@@ -1,4 +1,4 @@
-//! Headers of the user's: what a file may say of them, which is never a secret.
+//! User-defined headers: what a file may set, which is never a secret.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// Headers that an endpoint's requests carry beside the credentials.
+/// Headers that an endpoint's requests carry besides the credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>")]
 pub struct Headers(BTreeMap<String, HeaderText>);
 
-/// What a header says.
+/// The value of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderText {
     /// This text.
     Plain(String),
-    /// The value of this environment variable, once somebody has looked it up.
+    /// The value of this environment variable, once it has been looked up.
     Environment(String, Option<Secret>),
 }
 
-/// Headers that are the client's own, or that would change how a message is read.
+/// Headers that the client sets itself, or that would change how a message is read.
 const RESERVED: [&str; 15] = [
     "x-api-key",
     "x-api-password",
@@ -39,11 +39,11 @@ const RESERVED: [&str; 15] = [
     "proxy-authorization",
 ];
 
-/// Parts of names that say that the value is a secret.
+/// Parts of names that mark the value as a secret.
 const SECRET: [&str; 8] =
     ["auth", "cookie", "token", "secret", "key", "password", "credential", "session"];
 
-/// Whether a name says that its value is a secret.
+/// Whether a name marks its value as a secret.
 #[must_use]
 pub fn names_secret(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
@@ -51,18 +51,18 @@ pub fn names_secret(name: &str) -> bool {
 }
 
 impl Headers {
-    /// Their names, in lower case, and what they say.
+    /// Their names, in lower case, and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderText)> {
         self.0.iter().map(|(name, text)| (name.as_str(), text))
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// These, and those of another set, which win.
+    /// These, and those of another set, which take precedence.
     pub fn extend(&mut self, others: &Self) {
         self.0.extend(others.0.clone());
     }
@@ -70,7 +70,7 @@ impl Headers {
     /// Looks up the values that the environment holds.
     ///
     /// # Errors
-    /// The first variable that is not set, or that no header can carry.
+    /// The first variable that is not set, or whose value no header can carry.
     pub fn resolve(&mut self, environment: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
         for (header, text) in &mut self.0 {
             if let HeaderText::Environment(variable, value) = text {

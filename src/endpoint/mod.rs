@@ -1,7 +1,7 @@
-//! Endpoints: one kind of record and how to ask for it, as data.
+//! Endpoints: one kind of record and how to request it, as data.
 //!
-//! Enters: TOML, built in (`schemas/<name>.toml`) or the user's. Leaves: an [`Endpoint`] that is
-//! right by construction. Never here: a request, a record, or a special case for one endpoint.
+//! Reads TOML, built in (`schemas/<name>.toml`) or the user's, into an [`Endpoint`] that is valid
+//! by construction. There are no special cases for single endpoints.
 
 mod catalogue;
 mod check;
@@ -41,18 +41,18 @@ use crate::row::KEY_SEPARATOR;
 use crate::schema::{AddedColumns, CONTENT_KEY, Column, DAY, Schema};
 use crate::span::Span;
 
-/// One kind of record and how to ask for it.
+/// One kind of record and how to request it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "keys of a file are bools")]
 pub struct Endpoint {
-    /// Its name, which is its table's folder; the file's name, never written in the file.
+    /// Its name, which is its table's folder: the file's name, never written in the file.
     #[serde(skip)]
     pub name: String,
-    /// The text of its file, for the places of mistakes that only the catalogue shows.
+    /// The text of its file, to locate mistakes that only the catalogue can detect.
     #[serde(skip)]
     pub source: Arc<str>,
-    /// Whether it is one of those that this program brings.
+    /// Whether it is built in.
     #[serde(skip)]
     pub built_in: bool,
     /// What its records are.
@@ -61,34 +61,34 @@ pub struct Endpoint {
     pub path: Template,
     /// Where the records are in a reply; the first path that exists counts.
     pub records: OneOrMany<RecordPath>,
-    /// The fields that together identify a record; `day` for that of a window or run. A bare
-    /// value is its own key. Records that nothing identifies have `key = "content"`: two are the
-    /// same if all of their content is.
+    /// The fields that together identify a record; `day` for the day of a window or run. A bare
+    /// value is its own key. Records without an identity have `key = "content"`: two are the same
+    /// if all of their content is.
     #[serde(deserialize_with = "key_fields")]
     pub key: Vec<String>,
-    /// Where in a reply stands what is added to every record of it.
+    /// Where a reply has the metadata that is added to each of its records.
     #[serde(default)]
     pub metadata: Option<RecordPath>,
     /// The struct column that holds it.
     #[serde(default = "metadata_name")]
     pub metadata_column: String,
-    /// Whether it is asked for when no `--endpoint` names it.
+    /// Whether it is requested when no `--endpoint` names it.
     #[serde(default = "yes")]
     pub on: bool,
-    /// Whether the vendor's published description lacks it: a workspace that answers 403 or 404
-    /// just does not have it.
+    /// Whether it is missing from the vendor's published description: a workspace that answers 403
+    /// or 404 simply does not have it.
     #[serde(default)]
     pub experimental: bool,
-    /// Whether its records can be deleted at the source, which is found out and marked.
+    /// Whether its records can be deleted at the source, which is detected and marked.
     #[serde(default)]
     pub deletes: bool,
-    /// How far back its records are listed again, where that is not what the run says.
+    /// How far back its records are listed again, if not as far as the run says.
     #[serde(default)]
     pub lookback: Option<Span>,
     /// How the macro `{now}` is written.
     #[serde(default)]
     pub date_format: DateFormat,
-    /// How `{now-1}` is counted.
+    /// The unit in which `{now-1}` is counted.
     #[serde(default)]
     pub time_unit: TimeUnit,
     /// Query parameters of every request; values may hold macros, and a list repeats the key.
@@ -102,25 +102,25 @@ pub struct Endpoint {
     pub private: BTreeMap<String, String>,
     /// What dates a row, hence its partition.
     pub dated: Dated,
-    /// How a window of time is asked for.
+    /// How a window of time is requested.
     #[serde(default)]
     pub window: Option<WindowParameters>,
-    /// How changes are asked for.
+    /// How changes are requested.
     #[serde(default)]
     pub modified: Option<ModifiedParameters>,
-    /// How a reply goes on.
+    /// How a reply is paged.
     #[serde(default)]
     pub paging: Paging,
-    /// Whose ids drive it.
+    /// Its parent, if it is a child endpoint.
     #[serde(default)]
     pub parent: Option<Parent>,
-    /// The columns, by path, that hold what people really said.
+    /// The columns, by path, that hold spoken words.
     #[serde(default)]
     pub verbatim: Vec<String>,
-    /// Whose data a record is.
+    /// The call or person that a record belongs to.
     #[serde(default)]
     pub about: About,
-    /// What becomes of columns before anything is stored.
+    /// The rules applied to columns before anything is stored.
     #[serde(default, rename = "columns")]
     pub rules: ColumnRules,
     /// The declared columns.
@@ -128,19 +128,19 @@ pub struct Endpoint {
     pub columns: Vec<Column>,
 }
 
-/// Whose data a record is, so that it goes when they are forgotten.
+/// The call or person that a record belongs to, so that it is removed when they are forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
-    /// The field that holds the id of the call that the record is of.
+    /// The field with the id of the call that the record belongs to.
     #[serde(default)]
     pub call: Option<String>,
-    /// The fields that hold addresses, or the id, of the person that the record is of.
+    /// The fields with the addresses, or the id, of the person that the record belongs to.
     #[serde(default)]
     pub person: Vec<String>,
 }
 
-/// Whose ids drive a chained endpoint.
+/// The parent of a child endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parent {
@@ -151,31 +151,31 @@ pub struct Parent {
     /// The column of this table that carries the parent's id.
     #[serde(default)]
     pub column: Option<String>,
-    /// Only parents whose fields have one of these values are asked for.
+    /// Only parents whose fields have one of these values are requested.
     #[serde(default)]
     pub when: BTreeMap<String, Vec<String>>,
-    /// How long what was read for an id is good; without it, every run asks anew.
+    /// How long a look-up by an id stays valid; without it, every run requests it again.
     #[serde(default)]
     pub refresh: Option<Span>,
     /// A list field of the reply that may still be empty for a while after the parent is ready.
     #[serde(default)]
     pub settled_by: Option<String>,
-    /// The key field, if a record repeats in it the id that it was asked for by: then another record
+    /// The key field, if a record repeats the id by which it was requested: then any other record
     /// is refused.
     #[serde(default)]
     pub repeats: Option<String>,
-    /// Whether the ids are those of calls, as the catalogue says.
+    /// Whether the ids are those of calls, according to the catalogue.
     #[serde(skip)]
     pub of_call: bool,
-    /// Whether the ids are the whole keys of the parents, as the catalogue says: then an id alone
-    /// tells one parent from another.
+    /// Whether the ids are the parents' whole keys, according to the catalogue: then an id alone
+    /// distinguishes parents.
     #[serde(skip)]
     pub by_key: bool,
 }
 
 impl Parent {
-    /// Whether the child of this parent is to be requested; `fields` names what the index keeps of
-    /// each parent, in its order.
+    /// Whether the child of this parent must be requested; `fields` holds the values that the index
+    /// keeps of each parent, in its order.
     #[must_use]
     pub fn selects(&self, entry: &IndexEntry, fields: &[String]) -> bool {
         let has_one_of = |(field, values): (&String, &Vec<String>)| {
@@ -188,7 +188,7 @@ impl Parent {
 }
 
 impl Endpoint {
-    /// Whether a record with this key may be what was asked for by this id.
+    /// Whether a record with this key may be the one requested by this id.
     #[must_use]
     pub fn may_answer(&self, asked: &str, key: &str) -> bool {
         let repeats = self.parent.as_ref().and_then(|parent| parent.repeats.as_deref());
@@ -200,7 +200,7 @@ impl Endpoint {
     /// Reads an endpoint file.
     ///
     /// # Errors
-    /// `Config`, naming the line and column, when the text is no endpoint.
+    /// `Config`, naming the line and column, when the text is not an endpoint.
     pub fn from_toml(name: &str, text: &str) -> Result<Self> {
         let wrong = |message: String| {
             Error::new(ErrorKind::Config, message).with_context(format!("endpoint {name}"))
@@ -214,18 +214,18 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// A key must never be null, even where an id comes as a number.
+    /// A key must never be null, even if an id arrives as a number.
     fn convert_keys(&mut self) {
         let Self { columns, key, .. } = self;
         let keys = columns.iter_mut().filter(|column| key.contains(&column.name));
         keys.for_each(|column| column.convert = true);
     }
 
-    /// The same endpoint, asked for at another path with this query beside its own, but for what
-    /// paging says by itself.
+    /// The same endpoint, requested at another path with this query added to its own, minus the
+    /// parameters that paging sets.
     ///
     /// # Errors
-    /// `Config` when the path is none.
+    /// `Config` when the path is invalid.
     pub fn redirected(mut self, path: &str, query: &[(String, String)]) -> Result<Self> {
         let wrong = |message: String| {
             Error::new(ErrorKind::Config, message).with_context(format!("endpoint {}", self.name))
@@ -242,7 +242,7 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// The schema before anything was inferred.
+    /// The schema before anything is inferred.
     #[must_use]
     pub fn schema(&self) -> Schema {
         Schema {
@@ -265,7 +265,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is among the chosen endpoints; of none, whether it is on.
+    /// Whether it is among the chosen endpoints or, if none are chosen, on by default.
     #[must_use]
     pub fn is_chosen(&self, chosen: &[String]) -> bool {
         if chosen.is_empty() { self.on } else { chosen.contains(&self.name) }
@@ -277,13 +277,13 @@ impl Endpoint {
         name == DAY && self.time_field().is_none()
     }
 
-    /// Whether records are told apart by all of their content.
+    /// Whether records are identified by all of their content.
     #[must_use]
     pub fn has_content_key(&self) -> bool {
         self.key == [CONTENT_KEY]
     }
 
-    /// The column that a bare value in the place of a record is.
+    /// The column for a bare value in place of a record.
     #[must_use]
     pub fn bare_column(&self) -> Option<&str> {
         match (self.key.as_slice(), self.columns.first()) {
@@ -293,14 +293,14 @@ impl Endpoint {
         }
     }
 
-    /// Whether a partition is a snapshot: all there is, as of a day or month. Where the key holds the
+    /// Whether a partition is a snapshot: all records as of a day or month. If the key contains the
     /// day, each day has records of its own instead.
     #[must_use]
     pub fn is_snapshot(&self) -> bool {
         self.dated == Dated::Run && !self.sums_up_days()
     }
 
-    /// Whether its records say something of their day, so that a reply is all there is of it.
+    /// Whether its records are about their day, so that a reply is complete for it.
     #[must_use]
     pub fn sums_up_days(&self) -> bool {
         self.key.iter().any(|key| self.is_day(key))
@@ -313,14 +313,14 @@ impl Endpoint {
         parent.or_else(|| self.window.as_ref()?.range_column.as_deref())
     }
 
-    /// Whether one request asks for the whole range of a run, and its rows are those of the range.
+    /// Whether one request covers the whole range of a run, and its rows are those of the range.
     #[must_use]
     pub fn is_of_ranges(&self) -> bool {
         self.window.as_ref().is_some_and(|window| window.range_column.is_some())
     }
 
-    /// A row's key as people read it. An address names a person, and is not shown: reports are kept
-    /// for long.
+    /// A row's key in readable form. An address identifies a person and is not shown: reports are
+    /// kept for a long time.
     #[must_use]
     pub fn shown_key(&self, key: &str) -> String {
         let parts = self.key_columns().zip(key.split(KEY_SEPARATOR));
@@ -337,7 +337,7 @@ impl Endpoint {
     }
 }
 
-/// Reads the fields of a key; `"content"` in the place of a list is no field.
+/// Reads the fields of a key; `"content"` in place of a list means no field.
 fn key_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     match OneOrMany::deserialize(deserializer)? {
         OneOrMany::Many(fields) => Ok(fields),

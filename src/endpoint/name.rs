@@ -1,13 +1,13 @@
-//! Names: what an endpoint may be called, and what somebody means who calls it otherwise.
+//! Names: valid endpoint names, and guesses at misspelled ones.
 
-/// Folders beside those of the tables' manifests.
+/// Reserved: folders next to those of the tables' manifests.
 const RESERVED: [&str; 3] = ["quota", "runs", "forgotten"];
 
-/// Whether an endpoint may have this name: a table's folder has it, in every store and in every
-/// engine.
+/// Whether an endpoint may have this name, which its table's folder has too, in every store and in
+/// every engine.
 ///
 /// # Errors
-/// Why it may not.
+/// The reason it may not.
 pub fn check_name(name: &str) -> Result<(), String> {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
     let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
@@ -22,8 +22,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
         .to_owned())
 }
 
-/// A name as endpoints are named, if it is a name spelt in another way: `Scorecard Templates`,
-/// `call-details`, `userStats`, `/v2/topics`.
+/// The canonical form of a name that is spelled another way: `Scorecard Templates`, `call-details`,
+/// `userStats`, `/v2/topics`.
 #[must_use]
 pub fn plain_name(name: &str) -> String {
     let mut plain = String::new();

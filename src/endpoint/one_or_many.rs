@@ -1,4 +1,4 @@
-//! One text or a list of them, where a file may say either.
+//! One text or a list of them, where a file accepts either.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,8 +27,8 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// Reads one text or a list, and tells a wrong one in its own words, which serde's untagged enums
-/// do not.
+/// Reads one text or a list, and reports mistakes in our own words, since serde's untagged enums do
+/// not.
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(OneOrManyVisitor(PhantomData))

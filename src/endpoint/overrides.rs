@@ -1,4 +1,4 @@
-//! Overrides: what a user changes of an endpoint without writing all of it again.
+//! Overrides: what a user changes about an endpoint without rewriting all of it.
 
 use std::collections::BTreeMap;
 
@@ -13,47 +13,47 @@ use crate::place::Mistake;
 use crate::schema::Column;
 use crate::span::Span;
 
-/// The largest page of the vendor's lists, where their description says so, and most likely
+/// The largest page of the vendor's lists, as their description says for some, and probably
 /// everywhere else.
 const LARGEST_PAGE: u32 = 100;
 
-/// What is said of an endpoint by name; what is not said stays as it is.
+/// The overrides of one endpoint; what is not given stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
-    /// The endpoint that this one is like, of a file that makes another one of it.
+    /// The endpoint that this one is like, in a file that makes another one of it.
     pub like: Option<String>,
-    /// What its records are, of such a file.
+    /// What its records are, in such a file.
     pub description: Option<String>,
-    /// Whether it is asked for when no `--endpoint` names it.
+    /// Whether it is requested when no `--endpoint` names it.
     pub on: Option<bool>,
     /// The path below the base URL.
     pub path: Option<Template>,
     /// Where the records are in a reply.
     pub records: Option<OneOrMany<RecordPath>>,
-    /// Where in a reply stands what is added to every record of it.
+    /// Where a reply has the metadata that is added to each of its records.
     pub metadata: Option<RecordPath>,
-    /// How many records to ask for at once.
+    /// How many records to request at once.
     pub page_size: Option<u32>,
     /// How far back records are listed again.
     pub lookback: Option<Span>,
     /// How the macro `{now}` is written.
     pub date_format: Option<DateFormat>,
-    /// How `{now-1}` is counted.
+    /// The unit in which `{now-1}` is counted.
     pub time_unit: Option<TimeUnit>,
-    /// Query parameters: these beside or instead of the endpoint's own.
+    /// Query parameters: added to the endpoint's own, or replacing them.
     #[serde(default)]
     pub query: BTreeMap<String, OneOrMany<Template>>,
-    /// Headers: these beside or instead of the endpoint's own.
+    /// Headers: added to the endpoint's own, or replacing them.
     #[serde(default)]
     pub headers: Headers,
-    /// How a window of time is asked for: these keys instead of the endpoint's own.
+    /// How a window of time is requested: these keys replace the endpoint's own.
     pub window: Option<WindowOverrides>,
     /// The fields that together identify a record.
     pub key: Option<Vec<String>>,
     /// The struct column that holds the metadata.
     pub metadata_column: Option<String>,
-    /// Whether a workspace that answers 403 or 404 just does not have it.
+    /// Whether a workspace that answers 403 or 404 simply does not have it.
     pub experimental: Option<bool>,
     /// Whether its records can be deleted at the source.
     pub deletes: Option<bool>,
@@ -61,47 +61,47 @@ pub struct Overrides {
     pub private: Option<BTreeMap<String, String>>,
     /// What dates a row.
     pub dated: Option<Dated>,
-    /// How changes are asked for.
+    /// How changes are requested.
     pub modified: Option<ModifiedParameters>,
-    /// How a reply goes on.
+    /// How a reply is paged.
     pub paging: Option<Paging>,
-    /// Whose ids drive it.
+    /// Its parent.
     pub parent: Option<Parent>,
-    /// The columns, by path, that hold what people really said.
+    /// The columns, by path, that hold spoken words.
     pub verbatim: Option<Vec<String>>,
-    /// Whose data a record is.
+    /// The call or person that a record belongs to.
     pub about: Option<About>,
-    /// What becomes of columns before anything is stored: these rules beside or instead of others.
+    /// The rules applied to columns before anything is stored: added to others, or replacing them.
     #[serde(default, rename = "columns")]
     pub rules: ColumnRules,
-    /// Declared columns: each in the place of the one of its name, or beside the others.
+    /// Declared columns: each replaces the one of its name, or is added.
     #[serde(default, rename = "column")]
     pub columns: Vec<Column>,
 }
 
-/// What is said of an endpoint's windows.
+/// The overrides of an endpoint's windows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowOverrides {
-    /// The query parameter of its begin.
+    /// The query parameter of the window's start.
     pub from: Option<String>,
     /// The query parameter of its end.
     pub to: Option<String>,
     /// How an instant is written.
     pub format: Option<DateFormat>,
-    /// Whether the end that is written is inside.
+    /// Whether the end as written is inside the window.
     pub ends: Option<super::Ends>,
     /// How much time one window holds.
     pub step: Option<TimeUnit>,
-    /// The column that names the range that one request asks for.
+    /// The column that names the range that one request covers.
     pub range_column: Option<String>,
 }
 
 impl Overrides {
-    /// Changes `endpoint` as far as this says something.
+    /// Applies these overrides to `endpoint`.
     ///
     /// # Errors
-    /// When what results is no endpoint; the mistake is at one of the keys here.
+    /// When the result is not a valid endpoint; the mistake is at one of the keys here.
     pub fn apply(&self, endpoint: &mut Endpoint) -> Result<(), Mistake> {
         if self.like.is_some() {
             let message = "only a file of its own makes another endpoint of one";
@@ -141,7 +141,7 @@ impl Overrides {
         endpoint.check().map_err(|mistake| self.own(mistake))
     }
 
-    /// Changes what is replaced as a whole.
+    /// Applies the keys that replace a whole section.
     fn apply_parts(&self, endpoint: &mut Endpoint) {
         replace(&mut endpoint.description, self.description.as_ref());
         replace(&mut endpoint.key, self.key.as_ref());
@@ -164,7 +164,7 @@ impl Overrides {
         endpoint.convert_keys();
     }
 
-    /// A mistake of the endpoint's at the key here that brought it about.
+    /// Maps a mistake of the endpoint to the key here that caused it.
     fn own(&self, mut mistake: Mistake) -> Mistake {
         if mistake.path == ["paging", "page_size"] && self.page_size.is_some() {
             mistake.path.remove(0);

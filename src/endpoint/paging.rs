@@ -1,4 +1,4 @@
-//! Paging, as endpoint files describe it: how a reply goes on.
+//! Paging, as endpoint files describe it: how a reply is continued.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,35 @@ use serde::Deserialize;
 
 use super::RecordPath;
 
-/// How a reply goes on.
+/// How a reply is continued.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PagingText")]
 pub enum Paging {
-    /// The reply is whole. One that looks paged after all is asked once more.
+    /// The reply is whole. If it looks paged after all, one more request is made.
     #[default]
     Whole,
-    /// The reply is whole, whatever it looks like.
+    /// The reply is whole, even if it looks paged.
     None,
     /// A number of records to skip, and how many to send.
     SkipLimit(SkipLimit),
     /// The number of a page.
     PageNumber(PageNumber),
-    /// A word in the reply that asks for the next page.
+    /// A token in the reply that requests the next page.
     Cursor(Cursor),
     /// The address of the next page, in the reply.
     NextLink(NextLink),
 }
 
-/// The parameters and caps of skip and limit paging.
+/// The parameters and limits of paging by skip and limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkipLimit {
     /// The query parameter of the number of records to skip.
     pub skip: String,
     /// The query parameter of the page size.
     pub limit: String,
-    /// The page size to ask for.
+    /// The page size to request.
     pub page_size: u32,
-    /// The largest page that the API sends, where that is known.
+    /// The largest page that the API sends, if known.
     pub max_page_size: Option<u32>,
     /// `skip + limit` never passes this.
     pub reach: u32,
@@ -42,57 +42,57 @@ pub struct SkipLimit {
     pub oldest_first: BTreeMap<String, String>,
     /// The query that sorts by the date field, newest first.
     pub newest_first: BTreeMap<String, String>,
-    /// Where the reply says whether there is more, if not where the API does.
+    /// Where the reply says whether there is more, if not in the API's usual place.
     pub has_more: Option<RecordPath>,
     /// The query that makes a reply say how many records a window holds.
     pub count: BTreeMap<String, String>,
-    /// Where that number stands.
+    /// Where that number is.
     pub matched: Option<RecordPath>,
 }
 
-/// The parameters and caps of paging by number.
+/// The parameters and limits of paging by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageNumber {
     /// The query parameter of the page's number.
     pub page: String,
-    /// The query parameter of the page size, where there is one.
+    /// The query parameter of the page size, if there is one.
     pub size: Option<String>,
-    /// The page size to ask for, or to expect.
+    /// The page size to request, or to expect.
     pub page_size: u32,
     /// The number of the first page.
     pub first: u32,
-    /// No more pages than this are asked for.
+    /// The highest number of pages that are requested.
     pub most: u32,
-    /// Where the reply says whether there is more, if not where the API does.
+    /// Where the reply says whether there is more, if not in the API's usual place.
     pub has_more: Option<RecordPath>,
 }
 
-/// The parameters and caps of paging by a cursor.
+/// The parameters and limits of paging by a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// The query parameter of the cursor.
     pub parameter: String,
     /// Where the reply has the next cursor; the last page has none, null or an empty text.
     pub next: RecordPath,
-    /// The query parameter of the page size, where there is one.
+    /// The query parameter of the page size, if there is one.
     pub limit: Option<String>,
-    /// The page size to ask for.
+    /// The page size to request.
     pub page_size: u32,
-    /// No more pages than this are asked for.
+    /// The highest number of pages that are requested.
     pub most: u32,
 }
 
-/// The parameters and caps of paging by links.
+/// The parameters and limits of paging by links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextLink {
     /// Where the reply has the address of the next page; `None` for its `Link` header. The last
     /// page has none.
     pub next: Option<RecordPath>,
-    /// The query parameter of the page size, where there is one.
+    /// The query parameter of the page size, if there is one.
     pub limit: Option<String>,
-    /// The page size to ask for.
+    /// The page size to request.
     pub page_size: u32,
-    /// No more pages than this are asked for.
+    /// The highest number of pages that are requested.
     pub most: u32,
 }
 
@@ -118,7 +118,7 @@ const REACH: u32 = 10_000;
 const MOST: u32 = 10_000;
 
 impl Paging {
-    /// The page size to ask for, where there are pages of a size.
+    /// The page size to request, if pages have a size.
     #[must_use]
     pub fn page_size(&self) -> Option<u32> {
         match self {
@@ -130,7 +130,7 @@ impl Paging {
         }
     }
 
-    /// The same paging with pages of at most so many records.
+    /// The same paging with at most this many records a page.
     #[must_use]
     pub fn at_most(&self, size: u32) -> Self {
         let mut smaller = self.clone();
@@ -140,8 +140,8 @@ impl Paging {
         smaller
     }
 
-    /// Changes the page size; false when there are no pages of a size. Whoever gives a size to a
-    /// reply that is said to be whole knows that it is paged.
+    /// Changes the page size; false when pages have no size. A user who gives a size to a reply
+    /// declared whole knows that it is paged.
     pub(super) fn set_page_size(&mut self, size: u32) -> bool {
         match self {
             Self::Whole => {
@@ -156,7 +156,7 @@ impl Paging {
         true
     }
 
-    /// Where the reply says whether there is more, if the endpoint says where.
+    /// Where the reply says whether there is more, if the endpoint gives a place.
     #[must_use]
     pub fn has_more(&self) -> Option<&RecordPath> {
         match self {
@@ -166,7 +166,7 @@ impl Paging {
         }
     }
 
-    /// Where the reply says how many records the list has, if the endpoint says where.
+    /// Where the reply says how many records the list has, if the endpoint gives a place.
     #[must_use]
     pub fn total(&self) -> Option<&RecordPath> {
         match self {
@@ -175,7 +175,7 @@ impl Paging {
         }
     }
 
-    /// Where the reply says how it goes on.
+    /// Where the reply has the reference to the next page.
     #[must_use]
     pub fn next(&self) -> Option<&RecordPath> {
         match self {
@@ -204,7 +204,7 @@ impl Paging {
         }
     }
 
-    /// The caps that cannot be: the key, and what is wrong with it.
+    /// Limits that are impossible: the key, and what is wrong with it.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let size = self.page_size().unwrap_or(1);
         let (reach, most) = match self {
@@ -233,7 +233,7 @@ impl Paging {
     }
 }
 
-/// Paging as a file spells it: all keys of all styles, so that each mistake has its own place.
+/// Paging as a file spells it: all keys of all styles, so that each mistake can be located.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PagingText {
@@ -273,7 +273,7 @@ enum Style {
 }
 
 impl Style {
-    /// Its name, and the keys that it takes beside `style`.
+    /// Its name, and the keys that it takes besides `style`.
     fn keys(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Whole => ("whole", &[]),

@@ -23,19 +23,20 @@ pub enum Step {
 }
 
 impl RecordPath {
-    /// Its steps from the reply's root; of a path that is not plain, those before it stops being so.
+    /// Its steps from the reply's root; if the path is not plain, only the plain steps that it
+    /// begins with.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The whole path, where it is not plain.
+    /// The whole path, if it is not plain.
     #[must_use]
     pub fn query(&self) -> Option<&JsonPath> {
         self.query.as_ref()
     }
 
-    /// The one member of the root that the path leads into, if that can be told.
+    /// The single member of the root that the path leads into, if known.
     #[must_use]
     pub fn root(&self) -> Option<&str> {
         match self.steps.first() {
@@ -44,7 +45,7 @@ impl RecordPath {
         }
     }
 
-    /// The name that what it leads to would go by: its last one.
+    /// The last name of the path, as the name of its target.
     #[must_use]
     pub fn last_name(&self) -> Option<&str> {
         self.steps.iter().rev().find_map(|step| match step {
@@ -53,7 +54,7 @@ impl RecordPath {
         })
     }
 
-    /// The names that it leads through, as far as it is plain.
+    /// The names along the path, as far as it is plain.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter_map(|step| match step {
             Step::Member(name) => Some(name.as_str()),
@@ -61,7 +62,7 @@ impl RecordPath {
         })
     }
 
-    /// It as it was written.
+    /// The path as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -1,8 +1,8 @@
-//! Column rules: which fields of a record never reach the lake as they are.
+//! Column rules: which fields of a record never reach the lake unchanged.
 //!
-//! Enters: rules by path, as a file says them. Leaves: a tree that is walked beside a record, and
-//! the columns that are left. Never here: a value, or a rule that no field can meet unless the
-//! user says that this is meant.
+//! Builds a tree from rules by path, which is walked in parallel with a record, and determines the
+//! remaining columns. A rule that matches no field is an error, unless the user marks it as
+//! intended.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,20 +15,20 @@ use crate::place::Mistake;
 use crate::schema::{Column, ColumnType};
 use crate::secret::Salt;
 
-/// What becomes of a field's values.
+/// What happens to a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// The field is left out.
     Drop,
-    /// A salted hash of each value stands in its place.
+    /// A salted hash replaces each value.
     Hash,
-    /// `***` stands in its place.
+    /// `***` replaces the values.
     Mask,
-    /// They stay as they are, whatever a rule for more says.
+    /// They stay as they are, even if a more general rule says otherwise.
     Keep,
 }
 
-/// The rules of one endpoint, or of all.
+/// The rules for one endpoint, or for all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ColumnRules {
     told: Vec<Told>,
@@ -36,28 +36,28 @@ pub struct ColumnRules {
     salt: Option<Salt>,
 }
 
-/// What is said of one place in a record, and of the places below it.
+/// The rules for one place in a record, and for the places below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleNode {
-    /// What becomes of whatever stands here, unless more is said below.
+    /// The rule for everything here that has no rule of its own below.
     pub rule: Option<Rule>,
-    /// By name; lists are no places of their own.
+    /// By name; lists do not count as places.
     pub below: BTreeMap<String, RuleNode>,
 }
 
-/// One rule, as it was told.
+/// One rule, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Told {
     path: Vec<String>,
-    /// The keys of the file that lead to it, of which one may name several fields.
+    /// The keys of the file that lead to it; one may name several fields.
     written: Vec<String>,
     rule: Rule,
-    /// Whether it may be that there is no such field.
+    /// Whether the field may be missing.
     if_there: bool,
 }
 
 impl ColumnRules {
-    /// Rules that leave out what stands at these paths.
+    /// Rules that leave out the values at these paths.
     #[must_use]
     pub fn dropping(paths: &[String]) -> Self {
         let told = |path: &String| {
@@ -78,7 +78,7 @@ impl ColumnRules {
         Self { told, tree, salt: None }
     }
 
-    /// Whether nothing is said.
+    /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.told.is_empty()
@@ -90,13 +90,13 @@ impl ColumnRules {
         &self.tree
     }
 
-    /// What hashes are made with, once somebody has looked it up.
+    /// The salt of hashes, once it has been looked up.
     #[must_use]
     pub fn salt(&self) -> Option<&Salt> {
         self.salt.as_ref()
     }
 
-    /// Whether hashes are to be made.
+    /// Whether hashes are required.
     #[must_use]
     pub fn needs_salt(&self) -> bool {
         self.told.iter().any(|told| told.rule == Rule::Hash)
@@ -114,7 +114,7 @@ impl ColumnRules {
         self.tree.below.get(name).is_some_and(|node| node.rule == Some(Rule::Drop))
     }
 
-    /// These and others, which win where both speak of one path.
+    /// These and others, which take precedence where both have a rule for one path.
     pub fn extend(&mut self, others: &Self) {
         let mut told = std::mem::take(&mut self.told);
         told.retain(|it| others.told.iter().all(|other| other.path != it.path));
@@ -122,14 +122,14 @@ impl ColumnRules {
         *self = Self::of(told).with_salt(self.salt.take());
     }
 
-    /// Those that concern an endpoint with these columns.
+    /// The rules that concern an endpoint with these columns.
     #[must_use]
     pub fn about(&self, columns: &[Column]) -> Self {
         let concerns = |told: &&Told| told.if_there || is_declared(columns, &told.path);
         Self::of(self.told.iter().filter(concerns).cloned().collect())
     }
 
-    /// The first rule whose path or a part of it leads to, or through, the place with these names.
+    /// The first rule whose path, or a part of it, leads to or through the place with these names.
     #[must_use]
     pub fn touching(&self, place: &[&str]) -> Option<String> {
         let touches = |told: &&Told| {
@@ -138,7 +138,7 @@ impl ColumnRules {
         self.told.iter().find(touches).map(|told| told.path.join("."))
     }
 
-    /// The first rule that is about no column, or about one in `fixed`, which name and date rows.
+    /// The first rule that matches no column, or one in `fixed`, which identify and date rows.
     pub(super) fn check(
         &self,
         columns: &[Column],
@@ -160,7 +160,7 @@ impl ColumnRules {
         Ok(())
     }
 
-    /// The first rule that is about no column of any endpoint.
+    /// The first rule that matches no column of any endpoint.
     pub(super) fn check_any(&self, endpoints: &[Endpoint]) -> Result<(), Mistake> {
         for told in self.told.iter().filter(|told| !told.if_there) {
             if !endpoints.iter().any(|endpoint| is_declared(&endpoint.columns, &told.path)) {
@@ -171,7 +171,7 @@ impl ColumnRules {
         Ok(())
     }
 
-    /// The columns that are left of these, with the types that they have then.
+    /// The columns that remain of these, with their resulting types.
     #[must_use]
     pub fn applied(&self, columns: &[Column]) -> Vec<Column> {
         applied(columns, Some(&self.tree), None)
@@ -237,7 +237,7 @@ fn applied_type(
     })
 }
 
-/// What stands under one key of a file.
+/// The value of one key of a file.
 enum Entry {
     Rule { rule: Rule, if_there: bool },
     Below(BTreeMap<String, Entry>),

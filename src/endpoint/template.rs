@@ -17,37 +17,37 @@ pub struct Template {
 /// A piece of a [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Text that stands for itself.
+    /// Literal text.
     Text(String),
-    /// `{now}`, `{now-1}`, `{now+3}`: the run's frozen now, so many units later.
+    /// `{now}`, `{now-1}`, `{now+3}`: the run's frozen now, plus this many units.
     Now(i32),
-    /// `{window.from}`: the begin of the window.
+    /// `{window.from}`: the start of the window.
     WindowFrom,
     /// `{window.to}`: its end.
     WindowTo,
-    /// `{parent.FIELD}`: the id that drives the request, or a field of the record that has it.
+    /// `{parent.FIELD}`: the parent's id, or another field of its record.
     Parent(String),
 }
 
-/// What macros stand for in one request.
+/// The values of macros in one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
     /// The run's frozen now.
     pub now: DateTime<Utc>,
-    /// How `{now…}` is counted.
+    /// The unit in which `{now…}` is counted.
     pub unit: TimeUnit,
-    /// How `{now…}` is written.
+    /// The format of `{now…}`.
     pub format: &'a DateFormat,
-    /// The window's begin and end as they are written, if there is a window.
+    /// The window's start and end as written, if there is a window.
     pub window: Option<(&'a str, &'a str)>,
-    /// What drives the request, if something does.
+    /// The parent of the request, if there is one.
     pub parent: Option<Driver<'a>>,
-    /// The fields that `parent` names, in order; whatever is called otherwise is its id.
+    /// The fields of `parent`, in order; any other name is its id.
     pub fields: &'a [&'a str],
 }
 
 impl Values<'_> {
-    /// What a field of the parent's stands for.
+    /// The value of one of the parent's fields.
     fn of_parent(&self, field: &str) -> &str {
         let Some(parent) = &self.parent else { return "" };
         match self.fields.iter().position(|it| *it == field) {
@@ -58,31 +58,31 @@ impl Values<'_> {
 }
 
 impl Template {
-    /// Its pieces.
+    /// Its parts.
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
-    /// It as it was written.
+    /// The template as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it asks for a window.
+    /// Whether it needs a window.
     #[must_use]
     pub fn names_window(&self) -> bool {
         self.pieces.iter().any(|it| matches!(it, Piece::WindowFrom | Piece::WindowTo))
     }
 
-    /// Whether it asks for a parent.
+    /// Whether it needs a parent.
     #[must_use]
     pub fn names_parent(&self) -> bool {
         self.pieces.iter().any(|it| matches!(it, Piece::Parent(_)))
     }
 
-    /// The text with its macros filled in, each of which `encode` makes fit for its place.
+    /// The text with its macros filled in, each encoded for its place by `encode`.
     #[must_use]
     pub fn fill(&self, values: &Values<'_>, encode: fn(&str) -> String) -> String {
         let mut text = String::new();
@@ -196,8 +196,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any dotted name is a field of the parent's, whatever stands around it, and is filled in
-        /// there and nowhere else; what it is filled with is no macro again.
+        /// Any dotted name is a field of the parent's, whatever surrounds it, and is filled in
+        /// there and nowhere else; inserted values are not expanded again.
         #[test]
         fn any_field_of_the_parent_is_filled_in_where_it_stands(
             name in "[a-z_][A-Za-z0-9_-]{0,6}(\\.[A-Za-z0-9_é-]{1,6}){0,3}",

@@ -1,4 +1,5 @@
-//! Time, as endpoint files describe it: what dates a row, how windows and changes are asked for.
+//! Time, as endpoint files describe it: what dates a row, and how windows and changes are
+//! requested.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
@@ -16,49 +17,49 @@ pub enum Dated {
         /// A top-level timestamp field.
         field: String,
     },
-    /// The day of the window it was asked for in; a record keeps the first such day.
+    /// The day of the window in which it was listed; a record keeps the first such day.
     Window,
     /// The day of the run: one snapshot per day of export, replaced whole.
     Run,
 }
 
-/// How a window of time is asked for.
+/// How a window of time is requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowParameters {
-    /// The query parameter of its begin; without it, `{window.from}` stands somewhere.
+    /// The query parameter of its start; without it, `{window.from}` is used somewhere.
     pub from: Option<String>,
-    /// The query parameter of its end; without it, `{window.to}` stands somewhere.
+    /// The query parameter of its end; without it, `{window.to}` is used somewhere.
     pub to: Option<String>,
     /// How an instant is written.
     #[serde(default)]
     pub format: DateFormat,
-    /// Whether the end that is written is inside.
+    /// Whether the end as written is inside the window.
     pub ends: Option<Ends>,
     /// How much time one window holds; calendar units, so that a month is a month.
     pub step: Option<TimeUnit>,
-    /// The column that names the range. With it, one request asks for the whole range of a run, and
-    /// what comes replaces what the same range had before.
+    /// The column that names the range. With it, one request covers the whole range of a run, and
+    /// the reply replaces what the same range had before.
     pub range_column: Option<String>,
 }
 
-/// Whether what a window's end names is inside of it.
+/// Whether the end of a window is inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ends {
     /// It is: `2026-11-20` to `2026-11-20` is one day.
     Inclusive,
-    /// It is not, or nobody says: windows overlap, and what comes twice falls out by key.
+    /// Exclusive or unknown: windows overlap, and duplicates are removed by key.
     Exclusive,
 }
 
-/// How changes are asked for.
+/// How changes are requested.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModifiedParameters {
     /// The query parameter: modified after.
     pub from: String,
-    /// The record's field that it looks at.
+    /// The record's field that it compares.
     pub field: String,
     /// How an instant is written.
     #[serde(default)]
@@ -66,16 +67,16 @@ pub struct ModifiedParameters {
 }
 
 impl WindowParameters {
-    /// The shortest window that can be asked for.
+    /// The shortest window that can be requested.
     #[must_use]
     pub fn resolution(&self) -> TimeUnit {
         self.format.resolution()
     }
 
-    /// A window's begin and end, as they are written so that nothing inside is left out.
+    /// A window's start and end, written so that nothing inside is left out.
     ///
-    /// Nobody says whether the edges count, so a window is asked for from the moment before it;
-    /// what comes twice falls out by key. Where the end is inside, so is the begin.
+    /// Whether the edges count is undocumented, so a window is requested from the moment before it;
+    /// duplicates are removed by key. If the end is inside, so is the start.
     #[must_use]
     pub fn edges(&self, window: Window) -> (String, String) {
         let unit = self.resolution();
@@ -87,7 +88,7 @@ impl WindowParameters {
         (self.format.format(from), self.format.format(to.max(from)))
     }
 
-    /// What a range is called: its first and last instants as requests write them, as in ISO 8601.
+    /// The name of a range: its first and last instants as requests write them, in ISO 8601.
     #[must_use]
     pub fn range_name(&self, range: Window) -> String {
         let (from, to) = self.edges(range);

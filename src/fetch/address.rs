@@ -1,4 +1,4 @@
-//! The address: where requests go, and the key that opens it.
+//! The address: where requests go, and the credentials for it.
 
 use http::{HeaderMap, HeaderValue};
 use reqwest::Url;
@@ -7,13 +7,13 @@ use crate::endpoint::names_secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Credentials;
 
-/// The API as its vendor publishes it.
+/// The API's URL as published by the vendor.
 pub const BASE_URL: &str = "https://rest-api.copilot.clari.com";
 
 /// Reads a base URL.
 pub(super) fn parse_base_url(text: &str) -> Result<Url> {
     let wrong = || {
-        // What may be a password is not said again.
+        // Text that may be a password is not repeated.
         let message = if text.contains('@') {
             "a base URL has no user name and no password".to_owned()
         } else {
@@ -29,7 +29,7 @@ pub(super) fn parse_base_url(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// The address of a link, as seen from the page that gave it.
+/// The address of a link, relative to the page that gave it.
 pub(super) fn same_host(page: &Url, link: &str) -> Result<Url> {
     let wrong = |message: &str| Error::new(ErrorKind::Data, message);
     let url = page.join(link).map_err(|_| wrong("the link to the next page is no address"))?;
@@ -41,7 +41,7 @@ pub(super) fn same_host(page: &Url, link: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// A URL as it may be shown: without what its query names as secret.
+/// A URL fit for display: without the query values that are secret.
 pub(super) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
     if url.query().is_some() {
@@ -54,7 +54,7 @@ pub(super) fn shown(url: &Url) -> String {
     shown.into()
 }
 
-/// The headers that carry the credentials; nothing shows their values.
+/// The headers that carry the credentials; their values are never printed.
 pub(super) fn headers(credentials: &Credentials) -> Result<HeaderMap> {
     let sensitive = |text: &str| {
         let mut value = HeaderValue::from_str(text).map_err(|_| {

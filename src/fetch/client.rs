@@ -1,4 +1,4 @@
-//! The client: one request at a time from each caller, retried where that can help.
+//! The client: one request at a time from each caller, retried if that can help.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,21 +30,21 @@ use crate::secret::Credentials;
 /// How to reach the API, and how fast.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// Where the API is.
+    /// The base URL of the API.
     pub base_url: String,
     /// The key pair.
     pub credentials: Credentials,
-    /// Requests a second; 0 for as fast as they go.
+    /// Requests a second, at most; 0 for no limit.
     pub rate: f64,
     /// How many requests are under way at once, at most.
     pub concurrency: usize,
-    /// How often to try.
+    /// When to retry.
     pub retry: RetryPolicy,
     /// How long one request may take.
     pub timeout: Duration,
-    /// How long requests may fail, and no answer settle one, before the run ends.
+    /// How long requests may fail, with no answer settling one, before the run ends.
     pub outage: Duration,
-    /// The proxy that the environment names, for messages.
+    /// The environment's proxy, for messages.
     pub proxy: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl ClientSettings {
     }
 }
 
-/// A server as messages call it: its host, and the proxy's. Either's path and user stay unsaid.
+/// A server as named in messages: its host, and the proxy's. Neither's path nor user is shown.
 fn server_of(base_url: &Url, proxy: Option<&str>) -> String {
     let host = |url: &Url| {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -76,7 +76,7 @@ fn server_of(base_url: &Url, proxy: Option<&str>) -> String {
     format!("{}{through}", host(base_url))
 }
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 type Sent = Result<Reply, Unanswered>;
 
 /// Sends requests.
@@ -84,33 +84,33 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     headers: HeaderMap,
     base_url: Url,
-    /// The server, and the proxy before it, for messages.
+    /// The server, and the proxy in front of it, for messages.
     server: String,
     timeout: Duration,
     throttle: Mutex<Arc<Throttle>>,
-    /// The clock that replies correct.
+    /// The clock, corrected by replies.
     clock: OnceLock<Clock>,
-    /// What was sent ahead of its turn, and what came of it.
+    /// The request that was sent early, and its outcome.
     ahead: Mutex<Option<(Request, Sent)>>,
     slots: Semaphore,
     retry: RetryPolicy,
     outage: Duration,
     stop: Stop,
-    /// Requested when nothing more is to be sent, so that every wait ends.
+    /// Set when nothing more may be sent, so that every wait ends.
     halt: Stop,
     requests: AtomicU64,
     tally: Tally,
     begun: Instant,
     health: Mutex<Health>,
     waits: Mutex<Waits>,
-    /// When the run is to end.
+    /// When the run must end.
     ends_at: OnceLock<Instant>,
     halted: OnceLock<(ErrorKind, String)>,
     /// Why nothing more is sent for backfills.
     deferred: OnceLock<String>,
-    /// What the server said last.
+    /// The server's last reply.
     seen: Mutex<Option<Seen>>,
-    /// What is being waited for, while something is.
+    /// What the client is waiting for, if anything.
     waiting: Mutex<Option<String>>,
 }
 
@@ -124,7 +124,7 @@ impl Client {
     /// A client over the network that has not sent anything yet.
     ///
     /// # Errors
-    /// `Config` when the base URL is none.
+    /// `Config` when the base URL is invalid.
     pub fn new(settings: &ClientSettings, stop: Stop) -> Result<Self> {
         Self::over(Arc::new(Network::new()?), settings, stop)
     }
@@ -132,7 +132,7 @@ impl Client {
     /// A client over another transport.
     ///
     /// # Errors
-    /// `Config` when the base URL is none.
+    /// `Config` when the base URL is invalid.
     pub fn over(
         transport: Arc<dyn Transport>,
         settings: &ClientSettings,
@@ -166,13 +166,14 @@ impl Client {
         })
     }
 
-    /// From here on `allowance` says what may be sent, and when; to be said before anything is.
+    /// Sets the allowance, which decides what may be sent, and when; call it before anything is
+    /// sent.
     pub fn allow(&self, allowance: Arc<dyn Allowance>) {
         *self.lock_throttle() = Arc::new(Throttle::new(allowance));
     }
 
-    /// From here on another allowance says so, and pays again for what was sent: the one before paid
-    /// by a clock that was wrong, and takes all back.
+    /// Replaces the allowance, and pays again for what was sent: the previous one paid by a wrong
+    /// clock, and takes everything back.
     ///
     /// # Errors
     /// When either allowance fails, or nothing may be sent.
@@ -186,12 +187,12 @@ impl Client {
         Ok(())
     }
 
-    /// The run ends after this time, so that no longer wait is begun.
+    /// Ends the run after this time, so that no wait begins that lasts longer.
     pub fn end_after(&self, time: Duration) {
         let _ = self.ends_at.set(Instant::now() + time);
     }
 
-    /// From here on the `Date` of each reply corrects `clock`; to be said before anything is sent.
+    /// Lets the `Date` of each reply correct `clock`; call it before anything is sent.
     pub fn correct(&self, clock: Clock) {
         let _ = self.clock.set(clock);
     }
@@ -199,29 +200,29 @@ impl Client {
     /// Gives back what was granted and not sent.
     ///
     /// # Errors
-    /// When the allowance cannot take it.
+    /// When the allowance cannot take it back.
     pub async fn give_back(&self) -> Result<()> {
         let throttle = self.throttle();
         throttle.give_back().await
     }
 
-    /// Sends a request once, ahead of its turn. When its turn comes, what came of it is taken, and
-    /// it is not sent again.
+    /// Sends a request once, ahead of its turn. When its turn comes, the outcome is used, and the
+    /// request is not sent again.
     ///
     /// # Errors
-    /// `Failed` when it cannot be sent, `Halted` when no other can.
+    /// `Failed` when it cannot be sent, `Halted` when no other can be either.
     pub async fn send_ahead(&self, request: &Request) -> Result<(), FetchError> {
         let sent = self.send(self.get_of(request)?, request).await?;
         *self.lock_ahead() = Some((request.clone(), sent));
         Ok(())
     }
 
-    /// Drops what was sent ahead of its turn.
+    /// Drops the request that was sent early.
     pub fn forget_ahead(&self) {
         *self.lock_ahead() = None;
     }
 
-    /// Where the API is.
+    /// The base URL of the API.
     pub fn base_url(&self) -> &str {
         self.base_url.as_str().trim_end_matches('/')
     }
@@ -231,16 +232,16 @@ impl Client {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// What the requests for an endpoint came to, so far.
+    /// The outcomes of an endpoint's requests so far.
     pub fn answers(&self, endpoint: &str) -> Answers {
         self.tally.of(endpoint)
     }
 
-    /// Sends `request` until a reply can be read by `read`, or there is no point in trying again.
-    /// `attempts` counts the requests that it took.
+    /// Sends `request` until `read` accepts a reply, or retrying is pointless. `attempts` counts
+    /// the requests sent.
     ///
     /// # Errors
-    /// `Failed` for this request alone, `Halted` when no other will fare better.
+    /// `Failed` for this request alone, `Halted` when no other can succeed.
     pub async fn get<T>(
         &self,
         request: &Request,
@@ -269,7 +270,7 @@ impl Client {
                     waits += 1;
                     continue;
                 }
-                // A server that has answered before is there.
+                // A server that has answered before is reachable.
                 Err(Unanswered { failure: Failure::Unreachable, error, .. })
                     if self.health().has_answered() =>
                 {
@@ -277,16 +278,16 @@ impl Client {
                 }
                 Err(Unanswered { failure, error, .. }) => (failure, error),
             };
-            // A wait that the server asked for is no failed attempt.
+            // A wait that the server requested is not a failed attempt.
             let attempt = attempt - waits;
-            // That the quota is spent is nothing that one request is to blame for.
+            // A spent quota is not the fault of a single request.
             if failure == Failure::QuotaSpent {
                 return Err(self.halt(error));
             }
             let error = error.with_context(format!("GET {}", request.path));
             self.health().fail(failure, self.begun.elapsed());
             let shrink = request.shrinkable && failure == Failure::TooLarge;
-            // Only what seems too large again and again is taken for it.
+            // Only a reply that seems too large repeatedly is treated as too large.
             too_large += u32::from(failure == Failure::TooLarge);
             no_list += u32::from(failure == Failure::NoList);
             let tries = match failure {
@@ -309,7 +310,7 @@ impl Client {
         Err(FetchError::Halted(error))
     }
 
-    /// What to make of a reply that its caller could not read: an attempt that failed, or the end.
+    /// Handles a reply that its caller could not read: as a failed attempt, or as the end.
     fn unreadable(
         &self,
         why: Unreadable,
@@ -331,12 +332,12 @@ impl Client {
         Err(FetchError::Failed(failure, error))
     }
 
-    /// Sends nothing for as long as the server asks for: what was paid and not sent is given back.
-    /// Where that is too long, the run ends, and says when to go on.
+    /// Sends nothing for as long as the server requests: what was paid and not sent is given back.
+    /// If that is too long, the run ends, and says when to continue.
     async fn wait(&self, wait: Duration, error: Error) -> Result<(), FetchError> {
         let left = self.ends_at.get().map(|ends| ends.saturating_duration_since(Instant::now()));
         let now = self.begun.elapsed();
-        // It answers, so this is no outage.
+        // The server answers, so this is not an outage.
         self.health().settle(now);
         let fits = {
             let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -358,8 +359,8 @@ impl Client {
         given_back.map_err(|error| self.halt(error))
     }
 
-    /// Ends the run: from here on every request answers with the same error, and none waits for
-    /// anything but a reply that is under way.
+    /// Ends the run: from here on every request returns the same error, and none waits for anything
+    /// but a reply already under way.
     pub fn halt(&self, error: Error) -> FetchError {
         if self.halted.set((error.kind(), error.to_string())).is_ok() {
             tracing::warn!("nothing more is asked: {error}");
@@ -368,7 +369,7 @@ impl Client {
         FetchError::Halted(error)
     }
 
-    /// What goes over the wire: never to another host, whatever the request says.
+    /// The URL and headers to send: never to another host, whatever the request says.
     fn get_of(&self, request: &Request) -> Result<Get, FetchError> {
         let url =
             self.url(request).map_err(|error| FetchError::Failed(Failure::Refused(0), error))?;
@@ -377,7 +378,7 @@ impl Client {
         Ok(Get { url, headers })
     }
 
-    /// What came of a request that was sent ahead of its turn, if it was this one.
+    /// The outcome of the request that was sent early, if it was this one.
     fn take_ahead(&self, request: &Request) -> Option<Sent> {
         let sent = self.lock_ahead().take_if(|(ahead, _)| ahead == request);
         sent.map(|(_, sent)| sent)
@@ -409,7 +410,7 @@ impl Client {
         Ok(exchanged.map_err(|severed| failed(severed, &self.server)).and_then(judged))
     }
 
-    /// Sends nothing more for backfills, for this reason.
+    /// Stops sending for backfills, for this reason.
     pub fn defer_backfill(&self, why: &str) {
         let _ = self.deferred.set(why.to_owned());
     }
@@ -419,12 +420,12 @@ impl Client {
         self.closed(purpose).is_none()
     }
 
-    /// Why no more requests for this purpose are sent, if that is so.
+    /// Why requests for this purpose are no longer sent, if so.
     pub fn closed(&self, purpose: Purpose) -> Option<FetchError> {
         self.check().and_then(|()| self.check_purpose(purpose)).err()
     }
 
-    /// What ended a purpose is said to all later requests for it, without asking anew.
+    /// The error that ended a purpose is returned to all its later requests, without another claim.
     fn check_purpose(&self, purpose: Purpose) -> Result<(), FetchError> {
         match self.deferred.get() {
             Some(message) if purpose == Purpose::Backfill => {
@@ -445,7 +446,7 @@ impl Client {
         }
     }
 
-    /// Corrects the clock by what a reply says, and says so if it is wrong.
+    /// Corrects the clock from a reply, and logs it if it is wrong.
     fn compare_clocks(&self, date: Option<DateTime<Utc>>, asked_at: Instant) {
         let Some((clock, date)) = self.clock.get().zip(date) else { return };
         let Some(ahead) = clock.observe(date, asked_at.elapsed()) else { return };
@@ -460,7 +461,7 @@ impl Client {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the server said last, for a person to look at.
+    /// The server's last reply, for display.
     #[must_use]
     pub fn last_seen(&self) -> Option<Seen> {
         self.lock_seen().clone()
@@ -485,7 +486,7 @@ impl Client {
         }
     }
 
-    /// Where a request goes: never to another host, whatever a reply says.
+    /// The URL of a request: never on another host, whatever a reply says.
     fn url(&self, request: &Request) -> Result<Url> {
         let mut url = self.base_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();
@@ -501,7 +502,7 @@ impl Client {
     }
 
     /// How long to wait before the next attempt. While nothing at all is answered, a request is
-    /// tried beyond its attempts, until that counts as an outage.
+    /// retried beyond its attempts, until that counts as an outage.
     fn delay(
         &self,
         failure: Failure,
@@ -527,7 +528,7 @@ impl Client {
         self.unless_ended(tokio::time::sleep(delay)).await
     }
 
-    /// Waits for something, but no longer than the run goes on.
+    /// Waits for something, but no longer than the run may last.
     async fn unless_ended<T>(&self, wait: impl Future<Output = T>) -> Result<T, FetchError> {
         let waited = tokio::select! {
             biased;
@@ -543,7 +544,7 @@ impl Client {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is being waited for, while something is.
+    /// What the client is waiting for, if anything.
     #[must_use]
     pub fn waiting(&self) -> Option<String> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,7 +1,7 @@
-//! The envelope: what a reply's headers say of the list and of the next request.
+//! The envelope: what a reply's headers say about the list and the next request.
 //!
-//! Enters: headers. Leaves: the link to the next page (RFC 8288), a total, and how long to wait.
-//! Never here: a body's content.
+//! Reads the link to the next page (RFC 8288), a total, and how long to wait. Bodies are read
+//! elsewhere.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE, LINK, RETRY_AFTER};
 
 use crate::page::{Pointer, PointerKind};
 
-/// Headers that say how many records a list has.
+/// Headers with the number of records in a list.
 const TOTALS: [&str; 3] = ["x-total-count", "x-total", "total-count"];
 
-/// What asks for the next page, by the `Link` header.
+/// The reference to the next page in the `Link` header.
 pub(super) fn next_link(headers: &HeaderMap) -> Option<Pointer> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let next = values.flat_map(links).find(Link::is_next)?;
@@ -22,7 +22,7 @@ pub(super) fn next_link(headers: &HeaderMap) -> Option<Pointer> {
     Some(Pointer { at, kind, value: next.target.into() })
 }
 
-/// How many records the list has, by the headers that some servers send.
+/// The number of records in the list, from the headers that some servers send.
 pub(super) fn total(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let counted = TOTALS.iter().find_map(|name| text(name)?.trim().parse().ok());
@@ -30,14 +30,14 @@ pub(super) fn total(headers: &HeaderMap) -> Option<u64> {
     counted.or_else(ranged)
 }
 
-/// Whether the body is said to be a list of lines, each of them JSON.
+/// Whether the content type says that each line is JSON.
 pub(super) fn is_lines(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
     ["ndjson", "jsonl", "json-lines", "jsonlines"].iter().any(|it| media_type.contains(it))
 }
 
-/// For how long the server asks to be left alone: seconds, or until a date by its own clock.
+/// How long the server requests a pause: in seconds, or until a date by its own clock.
 pub(super) fn retry_after(
     headers: &HeaderMap,
     server_now: impl FnOnce() -> DateTime<Utc>,
@@ -49,7 +49,7 @@ pub(super) fn retry_after(
         let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
         (until - server_now()).to_std().ok()?
     };
-    // No time at all is no wait: what is tried again at once is tried like any failure.
+    // A pause of zero is no pause: the request is retried like after any failure.
     (!wait.is_zero()).then_some(wait)
 }
 
@@ -84,7 +84,7 @@ fn links(header: &str) -> Vec<Link<'_>> {
     found.collect()
 }
 
-/// A text split where the separator is neither quoted nor inside an address.
+/// Splits a text at separators that are neither quoted nor inside a URL.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let (mut parts, mut from, mut is_quoted, mut is_address) = (Vec::new(), 0, false, false);
     for (at, letter) in text.char_indices() {

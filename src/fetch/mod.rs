@@ -1,9 +1,8 @@
-//! Requests: GET and nothing else, at the rate that was agreed.
+//! Requests: GET only, at the agreed rate.
 //!
-//! Enters: an endpoint's words and what to fill them with, or a path and a query. Leaves: the body
-//! of a reply, read by the caller, or what is wrong. Never here: what a record is, which page or
-//! window comes next, another host than the one that was named, or a secret in anything that can
-//! be shown.
+//! Turns an endpoint's templates and their values, or a path and a query, into the body of a reply,
+//! read by the caller, or an error. Requests never go to another host than the configured one, and
+//! nothing that can be shown holds a secret.
 
 mod address;
 mod client;

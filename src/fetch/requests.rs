@@ -1,4 +1,4 @@
-//! Requests: an endpoint's words, filled in.
+//! Requests: an endpoint's templates, filled in.
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -21,18 +21,18 @@ pub struct Asked<'a> {
     pub window: Option<Window>,
     /// Only what changed since then.
     pub modified_since: Option<DateTime<Utc>>,
-    /// What drives the request.
+    /// The parent of the request.
     pub parent: Option<Driver<'a>>,
-    /// Which page, in which style.
+    /// Which page, in which paging style.
     pub get: Option<(Get, &'a Paging)>,
-    /// Whether private records are asked for too.
+    /// Whether private records are requested too.
     pub private: bool,
-    /// What the request is for.
+    /// The purpose of the request.
     pub purpose: Purpose,
 }
 
 impl Asked<'_> {
-    /// All there is, in a run that counts from `now`.
+    /// Everything, in a run that counts from `now`.
     #[must_use]
     pub fn at(now: DateTime<Utc>) -> Self {
         Self {
@@ -47,8 +47,9 @@ impl Asked<'_> {
     }
 }
 
-/// What asks for the first page of an endpoint, in pages like these. Where it takes windows: of
-/// this range; else of the last week, or of yesterday where its records are dated by windows.
+/// The request for the first page of an endpoint, with pages of this kind. If the endpoint takes
+/// windows, it is for this range; else for the last week, or for yesterday if windows date the
+/// records.
 #[must_use]
 pub fn first_page<'a>(
     endpoint: &Endpoint,
@@ -71,7 +72,7 @@ pub fn first_page<'a>(
     Asked { window, get, ..Asked::at(now) }
 }
 
-/// The request that asks `endpoint` for this.
+/// The request to `endpoint` for this.
 #[must_use]
 pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     let windowed = asked.window.zip(endpoint.window.as_ref());
@@ -102,8 +103,8 @@ pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     let mut link = None;
     if let Some((get, paging)) = &asked.get {
         if let (Get::Slice(Slice { skip: 0, .. }), Paging::SkipLimit(names)) = (get, paging) {
-            // The first page of a list says how long it is; that costs the server more, so the
-            // others do without.
+            // The first page of a list requests the total; that costs the server more, so the
+            // others do not.
             query.retain(|(name, _)| !names.count.contains_key(name));
             query.extend(names.count.clone());
         }
@@ -124,7 +125,7 @@ pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     }
 }
 
-/// A window that begins in 1970 has no begin.
+/// A window that starts in 1970 has no start.
 fn window_query(
     window: Window,
     parameters: &WindowParameters,
@@ -168,7 +169,7 @@ fn slice_query(slice: Slice, names: &SkipLimit) -> Vec<(String, String)> {
     query
 }
 
-/// An endpoint's own headers; what came from the environment is never shown.
+/// An endpoint's own headers; values from the environment are never shown.
 #[must_use]
 pub fn headers(texts: &Headers) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -190,7 +191,7 @@ pub fn headers(texts: &Headers) -> HeaderMap {
     headers
 }
 
-/// Encodes what is not unreserved, so that an id is one path segment whatever it holds.
+/// Encodes every reserved character, so that an id is one path segment whatever it contains.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());

@@ -1,10 +1,10 @@
-//! Being asked to stop.
+//! Stopping on request.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// A wish to stop, shared by all that should notice it.
+/// A stop request, shared by everything that must notice it.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<watch::Sender<bool>>);
 
@@ -15,21 +15,21 @@ impl Default for Stop {
 }
 
 impl Stop {
-    /// Asks everyone to finish what is at hand, and stop.
+    /// Requests that all work in progress finish, and the run stop.
     pub fn request(&self) {
         self.0.send_replace(true);
     }
 
-    /// Whether that was asked.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until that is asked.
+    /// Waits until a stop is requested.
     pub async fn requested(&self) {
         let mut receiver = self.0.subscribe();
-        // The sender lives as long as `self`, so this only ends when the wish is there.
+        // The sender lives as long as `self`, so this only ends when a stop is requested.
         let _ = receiver.wait_for(|requested| *requested).await;
     }
 }

@@ -1,6 +1,6 @@
-//! The tally: what the requests of each endpoint came to.
+//! The tally: the outcomes of each endpoint's requests.
 //!
-//! Enters: an endpoint's name and an exchange. Leaves: counts. Never here: a URL, or a body.
+//! Counts exchanges by endpoint and outcome; it holds no URLs or bodies.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ impl Tally {
     }
 }
 
-/// What an exchange came to: its status, or how it broke off.
+/// The outcome of an exchange: its status, or how it broke off.
 pub(super) fn answer(exchanged: Result<&Exchanged, &Severed>) -> String {
     match exchanged {
         Ok(reply) => reply.status().as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! The client over functions that answer, in paused time: minutes pass in milliseconds.
+//! The client against functions that answer, in paused time: minutes pass in milliseconds.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn an_outage_ends_the_run_after_two_minutes_and_nothing_is_sent_any_more()
     assert_eq!(client.requests(), sent);
 }
 
-/// A10, design 6.3: an API that answers 404 is at work; one whose replies cannot be read is not.
+/// A10, design 6.3: an API that answers 404 works; one whose replies cannot be read does not.
 #[tokio::test(start_paused = true)]
 async fn answers_that_settle_requests_keep_a_run_going() {
     for (status, body, is_outage) in
@@ -92,7 +92,7 @@ async fn answers_that_settle_requests_keep_a_run_going() {
     }
 }
 
-/// P8: what is shown to a person of a failed request holds no secret, though the server repeats it.
+/// P8: the display of a failed request holds no secret, even if the server repeats it.
 #[tokio::test(start_paused = true)]
 async fn what_was_seen_last_holds_no_secret() {
     let client = client(|get: Get| {
@@ -110,8 +110,8 @@ async fn what_was_seen_last_holds_no_secret() {
     assert!(seen.url.contains("since=") && !seen.url.contains("canary"), "{}", seen.url);
 }
 
-/// B12: a server that was never reached and whose name does not resolve ends the run in seconds; one
-/// that has answered is waited for as in any outage.
+/// B12: a server that was never reached and whose name does not resolve ends the run in seconds;
+/// one that has answered before is waited for as in any outage.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_does_not_resolve_ends_a_run_that_nothing_has_answered() {
     for (answers, seconds) in [(0, 0..5), (1, 120..200)] {
@@ -187,7 +187,7 @@ async fn a_link_is_followed_on_the_same_host_and_nowhere_else() {
     }
 }
 
-/// C14, P8: the server's words are shown in one line, unless they repeat what is secret.
+/// C14, P8: the server's message is shown on one line, unless it repeats a secret.
 #[tokio::test(start_paused = true)]
 async fn the_words_of_an_error_are_shown_without_secrets() {
     for (status, body, said) in [

@@ -1,7 +1,7 @@
-//! The throttle: each request waits for its place in a slot that was paid for.
+//! The throttle: each request waits for its place in a paid slot.
 //!
-//! Enters: slots. Leaves: the moment at which the next request may be sent. Never here: a request
-//! that nobody allowed, or two closer together than the rate says.
+//! Determines the moment at which the next request may be sent. No request is sent without a slot,
+//! and no two are closer together than the rate allows.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
 use crate::quota::{FreePlaces, GivenBack, MOST_IN_BLOCK, Unsent, spacing};
 
-/// Requests that are paid, and the time in which they may be sent.
+/// Requests that are paid for, and the time in which they may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// How many requests.
     pub requests: u32,
-    /// How many of them were paid before, and were not sent.
+    /// How many of them were paid earlier and not sent.
     pub carried: u32,
-    /// The week that pays for them.
+    /// The week whose quota pays for them.
     pub week: NaiveDate,
     /// When the first may be sent.
     pub from: Instant,
-    /// How much time lies between two; none where there is no rate.
+    /// The time between two requests; none if there is no rate.
     pub spacing: Duration,
-    /// When that week ends, and with it the slot; none where no week counts.
+    /// When that week, and with it the slot, ends; none if no week counts.
     pub week_ends: Option<Instant>,
 }
 
@@ -39,10 +39,10 @@ impl Slot {
         self.from + self.spacing * self.requests
     }
 
-    /// Whether a request is too late for the slot: it would crowd the next slot's first, or count in
-    /// the next week.
+    /// Whether a request is too late for the slot: it would crowd the next slot's first request, or
+    /// count in the next week.
     fn is_over(&self, at: Instant) -> bool {
-        // Where requests are seconds apart, a quarter of the time between them is more than a second
+        // If requests are seconds apart, a quarter of the time between them is longer than a second
         // has room for.
         let room = (self.spacing / 4).min(MOST_LATE);
         let is_late = !self.spacing.is_zero() && at + self.spacing > self.to() + room;
@@ -53,24 +53,25 @@ impl Slot {
 /// Why nothing may be sent.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Nothing for this purpose; for others there may be.
+    /// Nothing for this purpose; requests for others may be sent.
     Deferred(Error),
     /// Nothing at all.
     Spent(Error),
 }
 
-/// Who says what may be sent, and when.
+/// Decides what may be sent, and when.
 ///
-/// What it grants is paid: it counts as sent, whatever becomes of the process.
+/// What it grants is paid: it counts as sent, whatever happens to the process.
 pub trait Allowance: Send + Sync {
-    /// The next slot. What its week has paid of `unsent` is sent in it, and not paid again.
+    /// The next slot. The part of `unsent` that its week has paid is sent in it, and not paid
+    /// again.
     fn claim(&self, purpose: Purpose, unsent: Unsent) -> BoxFuture<'_, Result<Slot, Refusal>>;
 
     /// Takes back requests that were granted and not sent.
     fn give_back(&self, returned: GivenBack) -> BoxFuture<'_, Result<(), Error>>;
 }
 
-/// A rate, and nothing else that anybody shares.
+/// A rate that is not shared with other processes.
 #[derive(Debug)]
 pub(super) struct Rate {
     spacing: Duration,
@@ -106,9 +107,10 @@ pub(super) struct Throttle {
     allowance: Arc<dyn Allowance>,
     nightly: Lane,
     backfill: Lane,
-    /// When the last request really left: a process that was held up must not make up for it.
+    /// When the last request actually left: a process that was held up must not catch up in a
+    /// burst.
     pace: Mutex<Pace>,
-    /// Until when nothing may be sent, because the server asked for that.
+    /// Until when nothing may be sent, because the server requested a pause.
     closed_until: std::sync::Mutex<Option<Instant>>,
 }
 
@@ -116,8 +118,8 @@ pub(super) struct Throttle {
 #[derive(Default)]
 struct Pace {
     left_at: Option<Instant>,
-    /// How late they left of late. What is held up here is held up on its way to the wire as well,
-    /// where nobody sees it: a second keeps that much room.
+    /// How late recent requests left. Delays measured here also occur on the way to the wire, where
+    /// they cannot be measured: each second keeps that much room.
     lag: Duration,
 }
 
@@ -128,7 +130,7 @@ impl Pace {
         Some(self.left_at? + closest(spacing) + beyond)
     }
 
-    /// Notes that one leaves, which was to leave at `due`.
+    /// Records that a request due at `due` leaves now.
     fn leave(&mut self, due: Instant, now: Instant) {
         let late = now.saturating_duration_since(due).min(MOST_LAG);
         self.lag = late.max(self.lag * 63 / 64);
@@ -136,12 +138,12 @@ impl Pace {
     }
 }
 
-/// How late the last request of a slot may leave, so that it does not crowd the next slot's first,
-/// which may be another process's.
+/// How late the last request of a slot may leave without crowding the next slot's first, which may
+/// be another process's.
 const MOST_LATE: Duration = Duration::from_millis(25);
-/// The room that a second has in any case, since the spacing is a little wider than the rate.
+/// The room that a second always has, since the spacing is slightly wider than the rate.
 const ROOM: Duration = Duration::from_millis(20);
-/// The lag that is reckoned with at most: beyond it a machine does not lag, it was stopped.
+/// The longest lag that is allowed for: a longer one means that the machine was suspended.
 const MOST_LAG: Duration = Duration::from_millis(200);
 
 /// The slots of one purpose.
@@ -150,7 +152,7 @@ struct Lane {
     slots: Mutex<Slots>,
     /// What is paid and was not sent: its slot has passed, or the request was given up.
     unsent: std::sync::Mutex<Unsent>,
-    /// What was sent, by the week that paid for it.
+    /// The requests sent, by the week that paid for them.
     sent: std::sync::Mutex<Unsent>,
 }
 
@@ -164,7 +166,7 @@ impl Lane {
     }
 }
 
-/// The slot that is used, and the one behind it.
+/// The current slot, and the next one.
 #[derive(Default)]
 struct Slots {
     slot: Option<Slot>,
@@ -172,12 +174,12 @@ struct Slots {
     /// Whether anything was granted.
     claimed: bool,
     last: Option<Instant>,
-    /// The slot behind this one, which is claimed before it is needed.
+    /// The next slot, claimed before it is needed.
     ahead: Option<JoinHandle<Result<Slot, Refusal>>>,
 }
 
-/// One request's place in a slot. It goes back to what is unsent unless the request leaves, also
-/// when the wait for it is cut off.
+/// One request's place in a slot. Unless the request leaves, it returns to the unsent ones, even
+/// when the wait for it is canceled.
 struct Place<'t> {
     lane: &'t Lane,
     slot: Slot,
@@ -206,14 +208,14 @@ impl Throttle {
         *closed = Some(closed.map_or(until, |closed| closed.max(until)));
     }
 
-    /// Until when nothing may be sent, if that is so.
+    /// Until when nothing may be sent, if so.
     fn closed(&self) -> Option<Instant> {
         let closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
         closed.filter(|until| *until > Instant::now())
     }
 
-    /// Waits until the next request may be sent. The wait may be cut off at any time: what is paid
-    /// for it is given back in the end.
+    /// Waits until the next request may be sent. The wait may be canceled at any time: what it paid
+    /// is eventually given back.
     pub(super) async fn ready(&self, purpose: Purpose) -> Result<(), Refusal> {
         loop {
             while let Some(until) = self.closed() {
@@ -223,8 +225,8 @@ impl Throttle {
             if place.at > Instant::now() {
                 tokio::time::sleep_until(place.at).await;
             }
-            // One that comes too late for its slot is sent in a later one, and so is one that finds
-            // the gate closed meanwhile.
+            // A request that is too late for its slot is sent in a later one, and so is one that
+            // finds the gate closed meanwhile.
             place.is_used = self.leave(&place.slot, place.at).await && self.closed().is_none();
             if place.is_used {
                 place.lane.sent().add(place.slot.week, 1);
@@ -250,7 +252,8 @@ impl Throttle {
         }
     }
 
-    /// Lets a request go when it is far enough from the one before; whether its slot is not over.
+    /// Lets a request go when it is far enough from the previous one; returns false when its slot
+    /// is over.
     async fn leave(&self, slot: &Slot, planned: Instant) -> bool {
         if slot.spacing.is_zero() {
             return !slot.is_over(Instant::now());
@@ -266,8 +269,8 @@ impl Throttle {
         is_in_time
     }
 
-    /// Takes out of what is unsent what a new slot has taken over, and gives back what a week paid
-    /// that is over: it cannot be sent any more.
+    /// Removes from the unsent requests what a new slot has adopted, and gives back what a past
+    /// week paid, which can no longer be sent.
     async fn settle(&self, purpose: Purpose, slot: &Slot) -> Result<(), Refusal> {
         let unsent = {
             let mut unsent = self.lane(purpose).unsent();
@@ -307,8 +310,8 @@ impl Throttle {
         Ok(())
     }
 
-    /// Gives back all that was paid, what was sent included, because another allowance pays for it;
-    /// what each request that was sent was for.
+    /// Gives back everything paid, including what was sent, because another allowance pays for it;
+    /// returns the purpose of each request that was sent.
     pub(super) async fn take_back(&self) -> Result<Vec<Purpose>, Error> {
         let mut purposes = Vec::new();
         for purpose in [Purpose::Nightly, Purpose::Backfill] {
@@ -329,8 +332,8 @@ impl Throttle {
         }
     }
 
-    /// The slot behind the one that is used up. A claim goes on when the wait for it is cut off, and
-    /// what it brings is used by the next request, or given back.
+    /// The slot after the one that is used up. A claim continues when the wait for it is canceled,
+    /// and its slot is used by the next request, or given back.
     async fn next_slot(&self, purpose: Purpose, slots: &mut Slots) -> Result<Slot, Refusal> {
         let ahead = slots.ahead.get_or_insert_with(|| self.claim(purpose));
         let claimed = ahead.await;
@@ -348,13 +351,13 @@ impl Throttle {
     }
 }
 
-/// The slot that was claimed ahead, if any was granted.
+/// The slot that was claimed ahead, if one was granted.
 async fn join(ahead: &mut Option<JoinHandle<Result<Slot, Refusal>>>) -> Option<Slot> {
     ahead.take()?.await.ok()?.ok()
 }
 
-/// How close two requests may come: somebody who is late may catch up, but not beyond the rate that
-/// was agreed.
+/// The minimum distance between two requests: a late one may catch up, but not beyond the agreed
+/// rate.
 fn closest(spacing: Duration) -> Duration {
     spacing * 99 / 100
 }
@@ -394,7 +397,7 @@ mod tests {
         Throttle::new(Arc::new(Rate::new(rate)))
     }
 
-    /// P7: at most the rate in any second, and hardly fewer, over the seams of slots too.
+    /// P7: at most the rate in any second, and hardly fewer, across slot boundaries too.
     #[tokio::test(start_paused = true)]
     async fn requests_are_evenly_spaced() {
         let throttle = throttle(10.0);
@@ -422,13 +425,13 @@ mod tests {
             let room =
                 (0..300).map(Duration::from_millis).take_while(|it| !slot.is_over(from + *it));
             let last = room.last().unwrap();
-            // So many requests later the second must be over.
+            // After this many more requests, the second must be over.
             let span = spacing.mul_f64(f64::max(rate, 1.0)).saturating_sub(last);
             assert!(span >= Duration::from_secs(1), "{rate}: {last:?} late, {span:?} for a second");
         }
     }
 
-    /// Whoever comes late finds the slot over, and no burst makes up for it.
+    /// A late request finds the slot over, and no burst catches up.
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_not_made_up_for() {
         let throttle = throttle(10.0);
@@ -445,7 +448,7 @@ mod tests {
         }
     }
 
-    /// P7: a process that was held up sends what is due one by one, and not at once.
+    /// P7: a process that was held up sends overdue requests one by one, not all at once.
     #[tokio::test]
     async fn what_was_held_up_does_not_leave_in_a_burst() {
         let throttle = Arc::new(throttle(50.0));
@@ -467,7 +470,7 @@ mod tests {
         }
     }
 
-    /// Grants a slot of one week, and then one of the next; remembers what is given back.
+    /// Grants a slot of one week, then one of the next, and records what is given back.
     #[derive(Default)]
     struct Weeks {
         claims: std::sync::atomic::AtomicU32,
@@ -497,7 +500,7 @@ mod tests {
     }
 
     /// P7: a run that ends at the end of a week, with a slot of the next week claimed ahead, frees
-    /// none of the places of the old week in which it has sent.
+    /// none of the old week's places that it has used.
     #[tokio::test(start_paused = true)]
     async fn p7_places_are_given_back_to_the_week_of_their_slot() {
         let weeks = Arc::new(Weeks::default());
@@ -512,7 +515,7 @@ mod tests {
         assert_eq!(*free, Some(FreePlaces { week: Weeks::week(1), places: 100 }));
     }
 
-    /// P7: where a machine lags, a second keeps room for what is held up behind our back as well.
+    /// P7: if the machine lags, each second also keeps room for delays that cannot be measured.
     #[test]
     fn a_machine_that_lags_sends_a_little_more_slowly() {
         let spacing = crate::quota::spacing(10.0).to_std().unwrap();

@@ -1,7 +1,6 @@
-//! The exchange itself: a GET goes out, and a reply comes back or something broke.
+//! The exchange itself: sends a GET, and returns a reply or how it broke off.
 //!
-//! Enters: a URL and headers. Leaves: status, headers and body. Never here: another method than
-//! GET, a second attempt, a pause, or what a status means.
+//! One attempt per call: retries, pauses and the meaning of a status are decided elsewhere.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -18,12 +17,12 @@ use reqwest::{Response, Url};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// No reply is larger (the API's own cap is 6 MB): one that never ends is cut off here.
+/// The largest accepted reply (the API's own cap is 6 MB); anything longer is cut off here.
 const MAX_BODY: usize = 16 << 20;
 /// How much of a failed reply's body is read.
 const MAX_FAILURE_BODY: usize = 4 << 10;
 
-/// What is sent; it is always a GET.
+/// What is sent; always a GET.
 #[derive(Debug, Clone)]
 pub struct Get {
     /// The whole URL, query included.
@@ -32,15 +31,15 @@ pub struct Get {
     pub headers: HeaderMap,
 }
 
-/// A reply, its body decompressed and whole; of one that is not 200, the body's beginning.
+/// A reply with its whole body, decompressed; if the status is not 200, only the body's beginning.
 pub type Exchanged = http::Response<Bytes>;
 
-/// Carries a request to whoever answers. The network is one; any function that answers is another,
-/// so that a test needs no socket and no real time.
+/// Carries a request to a server. The network is one transport; any function that answers is
+/// another, so that a test needs no socket and no real time.
 ///
-/// A transport need not watch the time: its future is dropped when the client's patience ends.
+/// A transport need not watch the time: the client drops its future on a timeout.
 pub trait Transport: Send + Sync {
-    /// Sends a request, once, and brings the reply.
+    /// Sends a request once, and returns the reply.
     fn get(&self, request: Get) -> BoxFuture<'_, Result<Exchanged, Severed>>;
 }
 
@@ -61,7 +60,7 @@ pub enum Break {
     NoSuchHost,
     /// The server's certificate does not verify.
     Untrusted,
-    /// Nobody could be reached.
+    /// The server could not be reached.
     NoConnection,
     /// No answer came in time.
     NoAnswer,
@@ -84,12 +83,12 @@ impl fmt::Display for Break {
     }
 }
 
-/// An exchange that brought no reply, or not the whole of it.
+/// An exchange without a complete reply.
 #[derive(Debug)]
 pub struct Severed {
     /// How it broke off.
     pub at: Break,
-    /// What the library below says of it; no URL, which would name ids.
+    /// The underlying library's message, without the URL, which would contain ids.
     pub source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -112,7 +111,7 @@ impl From<reqwest::Error> for Severed {
     }
 }
 
-/// Why there is no connection, as far as the libraries below say so, in words only.
+/// Why there is no connection, as far as the underlying libraries say, in words only.
 fn why_unconnected(error: &reqwest::Error) -> Break {
     let mut cause: Option<&dyn StdError> = Some(error);
     while let Some(error) = cause {
@@ -133,9 +132,9 @@ fn why_unconnected(error: &reqwest::Error) -> Break {
 pub(super) struct Network(reqwest::Client);
 
 impl Network {
-    /// A transport that has no connection yet.
+    /// A transport without connections.
     pub(super) fn new() -> Result<Self> {
-        // Fails only if a provider is installed already, which is as good.
+        // Fails only if a provider is already installed, which is fine too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
@@ -143,8 +142,8 @@ impl Network {
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .tcp_nodelay(true)
-            // Bodies are unpacked here: the library's own way stops at the first of several parts,
-            // and knows one spelling of the encoding alone.
+            // Bodies are decompressed here: the library's decoder stops after the first of several
+            // members, and knows only one spelling of the encoding.
             .no_gzip()
             .build()
             .map_err(|error| {
@@ -184,7 +183,7 @@ async fn read_whole(response: &mut Response) -> Result<Bytes, Severed> {
     Ok(body.freeze())
 }
 
-/// A reply whose body is unpacked if it is packed, in one part or in several.
+/// A reply with its body decompressed if necessary, in one member or several.
 fn unpacked(mut exchanged: Exchanged) -> Result<Exchanged, Severed> {
     let encodings = exchanged.headers().get_all(CONTENT_ENCODING).iter();
     let encodings = encodings.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
@@ -203,7 +202,7 @@ fn unpacked(mut exchanged: Exchanged) -> Result<Exchanged, Severed> {
     Ok(exchanged)
 }
 
-/// What a packed body holds; of one that was cut off, as much as there is.
+/// The contents of a compressed body; if it was cut off, as much as there is.
 fn unpack(body: &[u8], is_whole: bool) -> Result<Bytes, Severed> {
     let mut unpacked = Vec::new();
     let mut reader = MultiGzDecoder::new(body).take(MAX_BODY as u64 + 1);
@@ -214,13 +213,13 @@ fn unpack(body: &[u8], is_whole: bool) -> Result<Bytes, Severed> {
     }
 }
 
-/// A text without the mark of its encoding, which some servers put before JSON.
+/// A text without the byte order mark, which some servers put before JSON.
 fn without_mark(body: Bytes) -> Bytes {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
-/// The beginning of a body, as far as it comes.
+/// The beginning of a body, as much as arrives.
 async fn read_start(response: &mut Response) -> Bytes {
     let mut start = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -236,7 +235,7 @@ async fn read_start(response: &mut Response) -> Bytes {
 mod tests {
     use super::*;
 
-    /// C7: gzip in several members, in any spelling.
+    /// C7: gzip with several members, in any spelling.
     #[test]
     fn a_packed_body_is_unpacked_in_any_spelling() {
         use std::io::Write as _;

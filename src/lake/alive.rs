@@ -1,8 +1,9 @@
-//! Runs at work: a lock of the operating system that a run holds for as long as its process lives.
+//! Detects killed runs, using an operating system lock that a run holds for as long as its process
+//! lives.
 //!
-//! Enters: a run's name. Leaves: whether the run was killed. Only a lake in a folder can tell: on an
-//! object store, and where the file system has no locks, a run counts as living until its slots are
-//! over. Nothing that the lake holds depends on it, only for how long others wait.
+//! Only a lake in a local folder can tell. On an object store, or on a file system without locks, a
+//! run counts as alive until its slots are over. This affects only how long other runs wait, never
+//! the contents of the lake.
 
 #![expect(clippy::disallowed_methods, reason = "an OS lock needs the file, which is no object")]
 
@@ -14,7 +15,8 @@ use super::store::Store;
 const FOLDER: &str = "_manifest/quota";
 const SUFFIX: &str = ".alive";
 
-/// The lock of a run at work; its file goes when the run ends, and stays when it is killed.
+/// The lock of an active run. The file is removed when the run ends and stays behind when the run
+/// is killed.
 #[derive(Debug)]
 pub(super) struct Alive {
     path: PathBuf,
@@ -22,12 +24,12 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    /// Holds the lock of a run; none where that shows no one anything.
+    /// Takes the lock of a run; `None` where locks are not supported.
     pub(super) fn hold(store: &Store, run: &str) -> Option<Self> {
         let path = path_of(store, run)?;
         fs::create_dir_all(path.parent()?).ok()?;
         let file = File::create(&path).ok()?;
-        // A file that cannot be locked would say that its run was killed.
+        // An unlocked file would wrongly mark its run as killed.
         if file.lock().is_err() {
             let _ = fs::remove_file(&path);
             return None;
@@ -38,12 +40,12 @@ impl Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        // Removed while it is locked, so that no one ever finds it free.
+        // Removed while still locked, so that no other process ever finds it unlocked.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Whether a run was killed: it left its file, and the lock went with its process.
+/// Whether a run was killed: its file is still there, but its process no longer holds the lock.
 pub(super) fn was_killed(store: &Store, run: &str) -> bool {
     path_of(store, run).is_some_and(|path| is_free(&path))
 }
@@ -60,7 +62,7 @@ pub(super) fn clear(store: &Store) {
     }
 }
 
-/// Whether a file is there that no process has locked.
+/// Whether the file exists and no process has locked it.
 fn is_free(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     match file.try_lock_shared() {
@@ -69,7 +71,7 @@ fn is_free(path: &Path) -> bool {
     }
 }
 
-/// Where the file of a run is; a run's name has only what may be in a file's.
+/// The path of a run's file. Run names contain only characters that are valid in file names.
 fn path_of(store: &Store, run: &str) -> Option<PathBuf> {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || it == '-';
     let is_name = !run.is_empty() && run.chars().all(is_plain);
@@ -91,7 +93,7 @@ mod tests {
         assert!(!was_killed(&store, "a"), "at work");
         drop(alive);
         assert!(!was_killed(&store, "a"), "ended");
-        // What a killed process leaves: the file, and no lock.
+        // A killed process leaves the file but not the lock.
         File::create(path_of(&store, "b").unwrap()).unwrap();
         assert!(was_killed(&store, "b"));
         clear(&store);

@@ -1,5 +1,5 @@
-//! Children that are looked up one by one: a child table compared with the table of its parents,
-//! partition by partition of the parents.
+//! Compares a child table with the table of its parents, partition by partition of the parents. The
+//! children are read by look-up.
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 
@@ -13,7 +13,7 @@ use crate::partition::Partition;
 use crate::plan::queue;
 use crate::window::{Window, date_of, day_of};
 
-/// A child table and the table of its parents, each as one manifest says.
+/// A child table and the table of its parents, each at one manifest.
 #[derive(Debug)]
 pub struct Children<'s> {
     /// The parents' table.
@@ -22,25 +22,25 @@ pub struct Children<'s> {
     pub own: &'s Snapshot,
     /// Which parents have children.
     pub rule: &'s Parent,
-    /// The instant by which it is judged what can have been noted, microseconds since 1970; none
-    /// where the tables are only looked into.
+    /// Notes dated after this instant (microseconds since 1970) are not trusted; `None` when the
+    /// tables are only being inspected.
     pub latest: Option<i64>,
 }
 
-/// A parent, and what is known of its child.
+/// A parent, and what is known about its child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The parent's key.
     pub id: Box<str>,
-    /// What the parents' table knows of it.
+    /// What the parents' table knows about it.
     pub parent: IndexEntry,
-    /// What the child table knows of it.
+    /// What the child table knows about it.
     pub own: Option<IndexEntry>,
 }
 
 impl Children<'_> {
-    /// The partitions of the parents that must be compared, newest first: those whose index changed
-    /// since they were, and those with children that are due.
+    /// The partitions of the parents that must be compared, newest first: those whose index has
+    /// changed since the last comparison, and those with due children.
     #[must_use]
     pub fn open(&self, now: i64) -> Vec<Partition> {
         let is_open = |partition: &Partition| {
@@ -56,8 +56,7 @@ impl Children<'_> {
         self.parents.indexed().rev().filter(is_open).collect()
     }
 
-    /// The partitions of the parents, of a day or of a month, that may hold days of a window; newest
-    /// first.
+    /// The partitions of the parents (days or months) that may overlap a window, newest first.
     #[must_use]
     pub fn within(&self, window: Window) -> Vec<Partition> {
         let touches = |partition: &Partition| {
@@ -67,7 +66,7 @@ impl Children<'_> {
         self.parents.indexed().rev().filter(touches).collect()
     }
 
-    /// How far the children of all partitions but the open ones have come.
+    /// How far the children of all partitions except the open ones have come.
     #[must_use]
     pub fn closed(&self, open: &[Partition]) -> Queue {
         let mut queue = Queue::default();
@@ -79,7 +78,8 @@ impl Children<'_> {
         queue
     }
 
-    /// How far the children of one partition have come, and what to remember of it if none is due.
+    /// How far the children of one partition have come, and the note to keep if none of them is
+    /// due.
     ///
     /// # Errors
     /// `Corrupt` when a file of an index cannot be read.
@@ -91,8 +91,8 @@ impl Children<'_> {
         Ok((queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at })))
     }
 
-    /// What pays for requesting a child: the backfill's share, if a backfill brought its parent and
-    /// the child was never requested.
+    /// What pays for requesting a child: the backfill's share if a backfill exported its parent and
+    /// the child has never been requested.
     #[must_use]
     pub fn purpose(&self, link: &Link) -> Purpose {
         let from =
@@ -112,7 +112,7 @@ impl Children<'_> {
         self.rule.selects(&link.parent, &self.parents.manifest().selectors)
     }
 
-    /// The parents of one partition, and what is known of each one's child.
+    /// The parents of one partition, each with what is known about its child.
     ///
     /// # Errors
     /// `Corrupt` when a file of an index cannot be read.
@@ -134,7 +134,7 @@ impl Children<'_> {
         Ok(links)
     }
 
-    /// Which state of the parents' partition a comparison was made with.
+    /// The state of the parents' partition that a comparison was made with.
     fn stamp(&self, partition: Partition) -> String {
         let file = self.parents.manifest().index.get(&partition.to_string());
         let object = file.and_then(|file| file.object.rsplit('/').next()).unwrap_or_default();
@@ -151,8 +151,8 @@ impl Link {
     }
 }
 
-/// The endpoints, and with them the parents of which a lake has nothing by which a child could be
-/// requested: no table, or no snapshot of the day. Parents come first.
+/// The endpoints, plus any parents that the lake cannot yet request children by because it has no
+/// table, or no snapshot of the day, for them. Parents come first.
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when a parent's manifest cannot be read, or when the store fails.

@@ -1,5 +1,5 @@
-//! Commits: a change is planned on the newest snapshot and written; where another writer was
-//! faster, its objects are recovered and the change is planned again.
+//! Commits: a change is planned on the newest snapshot and then written. If another writer commits
+//! first, its objects are recovered and the change is planned again.
 
 use std::sync::Arc;
 
@@ -16,27 +16,27 @@ use crate::manifest::{Clearance, Manifest};
 use crate::partition::Partition;
 use crate::schema::Schema;
 
-/// How often a change is planned again because another writer was faster.
+/// How often a change is planned again after losing the commit race.
 const MOST_RACES: u32 = 16;
 
 /// What a run adds to a table in one commit.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Rows to put in, in the order in which they were read; of one key the one that was requested
-    /// last counts.
+    /// Rows to insert, in the order they were read. If a key occurs more than once, the most
+    /// recently requested row wins.
     pub rows: Vec<Rows>,
-    /// What is said of records beside their rows.
+    /// Statements about records, apart from their rows.
     pub statements: Statements,
     /// What the run has completed.
     pub progress: Progress,
-    /// The schema as the records so far made it grow, while it is not frozen.
+    /// The schema as grown by the records so far, while it is not frozen.
     pub schema: Option<Arc<Schema>>,
     /// Records that cannot be rows.
     pub quarantined: Vec<Quarantined>,
 }
 
 impl Change {
-    /// Whether it says anything of single records.
+    /// Whether it says anything about individual records.
     fn has_records(&self) -> bool {
         !self.rows.is_empty() || !self.statements.is_empty() || !self.quarantined.is_empty()
     }
@@ -50,9 +50,9 @@ pub struct Committed {
 }
 
 impl Table {
-    /// The table as its newest manifest says, or a new one. Objects that a killed run wrote and
-    /// did not commit are recovered, and an index of an older format is brought up to date.
-    /// Nothing is written if there is nothing of either.
+    /// The table at its newest manifest, or a new one. Recovers objects that a killed run wrote but
+    /// did not commit, and upgrades an index of an older format. Writes nothing if there is
+    /// neither.
     ///
     /// # Errors
     /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
@@ -62,7 +62,7 @@ impl Table {
             return Ok(snapshot);
         }
         let recover = |transaction: &mut Transaction<'_>| {
-            // Objects without a manifest may be those of a writer that is about to commit.
+            // Objects without a manifest may belong to a writer that is about to commit.
             self.store().hold()?;
             transaction.refresh()?;
             recovery::recover(transaction)
@@ -73,8 +73,8 @@ impl Table {
     /// Commits a change: objects first, then the manifest that names them.
     ///
     /// # Errors
-    /// When the store fails. What was committed before stays true, and the next run repairs what
-    /// was written after.
+    /// When the store fails. Earlier commits remain valid, and the next run repairs whatever was
+    /// written after them.
     pub fn commit(
         &self,
         snapshot: &Snapshot,
@@ -86,8 +86,8 @@ impl Table {
         Ok((snapshot, Committed { changed }))
     }
 
-    /// Repairs the index so that this read succeeds, if it failed because a file cannot be read;
-    /// goes on with the newest snapshot where the one that is held is outdated.
+    /// Reads; if that fails because an index file cannot be read, repairs the index and reads
+    /// again. Continues on the newest snapshot if the held one is outdated.
     ///
     /// # Errors
     /// When the read fails for another reason, or fails again.
@@ -115,8 +115,8 @@ impl Table {
         read(snapshot)
     }
 
-    /// Accepts that the rows of a lost partition do not come back: it is not reported any more.
-    /// Whether the partition, given by its value of `dt`, was lost.
+    /// Accepts the loss of a partition's rows, so that it is no longer reported. Returns whether
+    /// the partition, given by its `dt` value, was lost.
     ///
     /// # Errors
     /// When the store fails.
@@ -132,8 +132,8 @@ impl Table {
         Ok(self.transact(&self.open(now)?, now, accept)?.value)
     }
 
-    /// Acts while no other writer does. On a conflict what the other one wrote is recovered, and
-    /// the act is done again on the newest snapshot.
+    /// Runs an action while no other writer is active. On a conflict, the other writer's objects
+    /// are recovered and the action is repeated on the newest snapshot.
     pub(super) fn transact<T>(
         &self,
         snapshot: &Snapshot,
@@ -159,19 +159,20 @@ impl Table {
     }
 }
 
-/// What a transaction came to.
+/// The outcome of a transaction.
 pub(super) struct Transacted<T> {
-    /// What the act returned.
+    /// What the action returned.
     pub(super) value: T,
-    /// What it made of the table.
+    /// The resulting snapshot of the table.
     pub(super) snapshot: Snapshot,
-    /// The partitions that it wrote.
+    /// The partitions it wrote.
     pub(super) changed: Vec<PartitionChange>,
 }
 
 fn commit_once(transaction: &mut Transaction<'_>, change: Change) -> Result<Outcome<()>> {
     let known = transaction.snapshot().manifest();
-    // One that says more of time alone needs no look: it is refused if it is not the next.
+    // A change without records needs no check for a newer manifest: it is refused if its own is not
+    // the next one.
     let is_of_time = known.version > 0 && known.settled && !change.has_records();
     if !is_of_time || !transaction.snapshot().table().store().creates_once() {
         transaction.refresh()?;
@@ -202,7 +203,7 @@ fn commit_once(transaction: &mut Transaction<'_>, change: Change) -> Result<Outc
     let manifest = Arc::clone(transaction.snapshot().manifest());
     let mut plan = commit_plan::plan(&manifest, &rules, &known, statements, &progress);
     if manifest.version == 0 {
-        // The rows of a new table were compared with the list of the forgotten all along.
+        // The rows of a new table have been compared with the list of the forgotten from the start.
         let version = transaction.decoder.forgotten().version;
         plan.next.clearance = Clearance { known: version, cleared: version };
     }
@@ -216,9 +217,9 @@ fn commit_once(transaction: &mut Transaction<'_>, change: Change) -> Result<Outc
     transaction.commit(plan, rows)
 }
 
-/// The partitions that are rewritten when the schema is frozen: those in an older schema, and at
-/// least one object, which says so. Without it, a lake that loses all manifests could not tell that
-/// the first export was complete.
+/// The partitions to rewrite when the schema is frozen: those in an older schema, and at least one
+/// object in any case, to record the freeze. Without it, a lake that loses all manifests could not
+/// tell that the first export was complete.
 fn to_freeze(manifest: &Manifest, current: &str, rewritten: &[Partition]) -> Vec<Partition> {
     let parse = |name: &String| name.parse::<Partition>().ok();
     let stale = manifest.partitions.iter().filter(|(_, entry)| entry.schema != current);

@@ -1,8 +1,8 @@
-//! Evolution: a frozen schema gets wider, and every object with it.
+//! Evolution: widens a frozen schema, and every object with it.
 //!
-//! The schema is committed first. From then on every write has it, and a partition whose entry has
-//! another fingerprint is yet to be rewritten. So a run that is killed in between leaves all that the
-//! next one needs to continue.
+//! The new schema is committed first. From then on every write uses it, and a partition whose entry
+//! has a different fingerprint still has to be rewritten. If a run is killed in between, the next
+//! one has all it needs to continue.
 
 use arrow::array::{AsArray, StringArray};
 use chrono::{DateTime, Utc};
@@ -22,12 +22,12 @@ use crate::manifest::Manifest;
 use crate::partition::Partition;
 use crate::schema::{Difference, EXTRA_JSON, Schema};
 
-/// About how much is rewritten in one commit.
+/// About how many bytes are rewritten in one commit.
 const COMMIT_BYTES: u64 = 256 << 20;
-/// And in how many partitions, at most.
+/// The maximum number of partitions in one commit.
 const COMMIT_PARTITIONS: usize = 64;
 
-/// What a wider schema is to have.
+/// What to add to the schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Columns to add: path and type.
@@ -37,7 +37,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether it names nothing, so that `extra_json` says what is wanted.
+    /// Whether it names nothing, so that the contents of `extra_json` decide.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.promote.is_empty() && self.doubles.is_empty()
@@ -53,8 +53,8 @@ impl Wanted {
 }
 
 impl Snapshot {
-    /// What evolution would change: as `wanted` says, or as `extra_json` suggests. Nothing is
-    /// written.
+    /// What evolution would change, as given by `wanted` or as suggested by `extra_json`. Nothing
+    /// is written.
     ///
     /// # Errors
     /// `Config` when a column cannot have the wanted type, `Corrupt` when an object cannot be read.
@@ -70,7 +70,7 @@ impl Snapshot {
     }
 
     /// The partitions in an older schema with their sizes, oldest first. While the schema is not
-    /// frozen, objects of several are as they should be.
+    /// frozen, objects may have different schemas.
     fn outdated_partitions(&self) -> impl Iterator<Item = (Partition, u64)> {
         let manifest = self.manifest();
         let current = manifest.schema.fingerprint();
@@ -90,7 +90,7 @@ impl Snapshot {
         })
     }
 
-    /// What is in the `extra_json` of all rows, where that says what is wanted.
+    /// The contents of all rows' `extra_json`, where they decide what to add.
     fn gather(&self, wanted: &Wanted) -> Result<Gathered> {
         if wanted.is_empty() && self.manifest().settled {
             self.gathered()
@@ -99,10 +99,10 @@ impl Snapshot {
         }
     }
 
-    /// What is in the `extra_json` of all rows.
+    /// The contents of all rows' `extra_json`.
     ///
     /// # Errors
-    /// `Corrupt` when an object cannot be read, or has an `extra_json` that is no JSON.
+    /// `Corrupt` when an object cannot be read, or its `extra_json` is not JSON.
     pub fn gathered(&self) -> Result<Gathered> {
         let mut gathered = Gathered::default();
         for entry in self.manifest().partitions.values() {
@@ -114,8 +114,8 @@ impl Snapshot {
 }
 
 impl Table {
-    /// Makes the table's schema wider: as `wanted` says, or as `extra_json` suggests. The objects
-    /// are rewritten by [`Self::rewrite_outdated`].
+    /// Widens the table's schema, as given by `wanted` or as suggested by `extra_json`.
+    /// [`Self::rewrite_outdated`] then rewrites the objects.
     ///
     /// # Errors
     /// `Config` when a column cannot have the wanted type; when the store fails.
@@ -144,11 +144,11 @@ impl Table {
         Ok((evolved.snapshot, evolved.value))
     }
 
-    /// Rewrites some partitions that are in an older schema, and commits them; none when all are
-    /// in the table's.
+    /// Rewrites some of the partitions in an older schema and commits them; none when all have the
+    /// table's schema.
     ///
     /// # Errors
-    /// When the store fails; what was rewritten before stays so.
+    /// When the store fails; what has been rewritten up to then stays.
     pub fn rewrite_outdated(
         &self,
         snapshot: &Snapshot,
@@ -176,7 +176,7 @@ impl Table {
     }
 }
 
-/// Reads the `extra_json` of an object's rows, and of that only row groups that have any.
+/// Reads the `extra_json` of an object's rows, skipping row groups that have none.
 pub(super) fn read_extra(
     object: Object,
     mut take: impl FnMut(&StringArray) -> Result<()>,

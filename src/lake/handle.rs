@@ -1,4 +1,4 @@
-//! Handles: which lake, and which table of it. They hold no state of a table.
+//! Handles that identify a lake, or a table of it. They hold no table state.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Granularity, Manifest};
 
-/// A lake: its store, the endpoints that its tables are of, and the run that reads or writes it.
+/// A lake: its store, the endpoints of its tables, and the run that reads or writes it.
 #[derive(Debug, Clone)]
 pub struct Lake {
     store: Arc<Store>,
@@ -18,7 +18,7 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// The lake in a store, as a run of this name reads and writes it.
+    /// The lake in a store, as read and written by the run of this name.
     #[must_use]
     pub fn new(store: &Arc<Store>, catalogue: &Arc<Catalogue>, run: &str) -> Self {
         Self {
@@ -29,26 +29,26 @@ impl Lake {
         }
     }
 
-    /// The lake in a store, to look into: what is opened with it is not written.
+    /// The lake in a store, opened for reading only.
     #[must_use]
     pub fn reader(store: &Arc<Store>, catalogue: &Catalogue) -> Self {
         Self::new(store, &Arc::new(catalogue.clone()), "reader")
     }
 
-    /// The same lake, whose new tables have partitions of this length.
+    /// The same lake, with this partition length for new tables.
     #[must_use]
     pub fn with_granularity(mut self, granularity: Granularity) -> Self {
         self.granularity = granularity;
         self
     }
 
-    /// Where the lake is.
+    /// The lake's store.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// The endpoints that its tables are of.
+    /// The endpoints of its tables.
     #[must_use]
     pub fn catalogue(&self) -> &Arc<Catalogue> {
         &self.catalogue
@@ -70,7 +70,7 @@ impl Lake {
 pub struct Table {
     lake: Lake,
     endpoint: Arc<Endpoint>,
-    /// The fields by which its children select their parents.
+    /// The fields by which child endpoints select its records.
     selectors: Arc<[String]>,
 }
 
@@ -89,7 +89,7 @@ impl Table {
         &self.lake.run
     }
 
-    /// The manifest of the table before its first commit.
+    /// The table's manifest before its first commit.
     pub(super) fn first_manifest(&self) -> Manifest {
         let endpoint = &self.endpoint;
         let mut first = Manifest::new(&endpoint.name, endpoint.schema(), self.lake.granularity);
@@ -97,12 +97,14 @@ impl Table {
         first
     }
 
-    /// Whether every shard of this manifest's index keeps what the table's children select by.
+    /// Whether every shard of this manifest's index keeps the fields that the table's children
+    /// select by.
     pub(super) fn has_selectors(&self, manifest: &Manifest) -> bool {
         self.selectors.iter().all(|field| manifest.selectors.contains(field))
     }
 
-    /// The fields that the index is to keep: those that it has, and those that children select by.
+    /// The fields that the index must keep: those it already has, and those that children select
+    /// by.
     pub(super) fn selectors(&self, manifest: &Manifest) -> Vec<String> {
         let all: BTreeSet<&String> = manifest.selectors.iter().chain(&*self.selectors).collect();
         all.into_iter().cloned().collect()

@@ -1,7 +1,7 @@
-//! The ledger: the weeks' spend, in numbered blocks that are created if absent.
+//! The ledger: each week's spend, in numbered blocks that are created if absent.
 //!
-//! Enters: claims of runs. Leaves: blocks, each created before its requests are sent. Never here: a
-//! block changed, the lake's lock, or whether a claim is granted; that is `quota`'s.
+//! A block is created before its requests are sent, and never changes afterwards. The ledger does
+//! not take the lake's lock. Whether a claim is granted is decided in `quota`.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,15 +18,15 @@ use crate::quota::{
 use crate::report::Week;
 
 const FOLDER: &str = "_manifest/quota";
-/// How many others may be faster before that is no coincidence.
+/// How many lost races in a row are more than coincidence.
 const MOST_RACES: u32 = 1_000;
-/// How many blocks are looked at for a slot that counts: those of one run that was killed or had a
-/// wrong clock are behind one another, and all runs at work hold fewer.
+/// How many blocks are searched for a slot that counts. Blocks of a run that was killed or had a
+/// wrong clock are consecutive, and all active runs together hold fewer than this.
 const MOST_LOOKED_AT: usize = 64;
-/// How old the leavings of a killed process are at least: no process is at work for as long.
+/// The minimum age of files left by a killed process: no process stays active this long.
 const LEFT: TimeDelta = TimeDelta::days(1);
-/// For how long a slot of the week before may count: versions before this one let slots straddle the
-/// end of the week, and queued up to an hour of them.
+/// How long a slot of the previous week may still count: older versions let slots straddle the end
+/// of the week, and queued up to an hour of them.
 const STRADDLES: TimeDelta = TimeDelta::hours(1);
 /// How many weeks are kept.
 const KEPT_WEEKS: usize = 5;
@@ -36,25 +36,25 @@ const KEPT_WEEKS: usize = 5;
 pub struct Ledger {
     store: Arc<Store>,
     run: String,
-    /// The block that was created last, and its week and number: where no one has come since, it is
-    /// still the newest, and the next is created without a look.
+    /// The block that was created last, with its week and number. Unless another run has added one
+    /// since, it is still the newest, and the next block is created without reading the ledger.
     own: Arc<Mutex<Option<(NaiveDate, u64, Block)>>>,
-    /// What shows other runs that this one is at work, from its first claim on.
+    /// Shows other runs that this one is active, from its first claim on.
     alive: Arc<OnceLock<Option<Alive>>>,
 }
 
-/// A week's ledger: what it says, and the number of its newest block.
+/// A week's ledger: its contents, and the number of its newest block.
 struct Read {
     number: u64,
     newest: Newest,
 }
 
-/// What one week's blocks say by themselves.
+/// What one week's blocks say on their own.
 #[derive(Default)]
 struct ReadBack {
     number: Option<u64>,
     last: Option<Block>,
-    /// What the newest block that counts says of the next slot.
+    /// What the newest block that counts says about the next slot.
     standing: Standing,
     backfill: Option<AtWork>,
 }
@@ -66,8 +66,8 @@ impl Ledger {
         Self { store, run: run.to_owned(), own: Arc::default(), alive: Arc::default() }
     }
 
-    /// Claims a block, and has it written before anything is sent. What was paid and not sent is not
-    /// paid again, as far as the week of the new slot paid it.
+    /// Claims a block and writes it before anything is sent. Requests that were paid for but not
+    /// sent are not paid for again, as far as the week of the new slot paid for them.
     ///
     /// # Errors
     /// When the store fails.
@@ -93,7 +93,7 @@ impl Ledger {
         }
     }
 
-    /// Gives back requests that were paid and not sent, each to the week that paid it.
+    /// Returns requests that were paid for but not sent, each to the week that paid for it.
     ///
     /// # Errors
     /// When the store fails.
@@ -106,7 +106,7 @@ impl Ledger {
         let GivenBack { purpose, ref unsent, free, ends } = *given_back;
         let this = quota::week_of(now);
         let mut returns: Vec<(NaiveDate, u32)> = unsent.iter().collect();
-        // That a backfill has ended is said in any case: exports wait for it.
+        // The end of a backfill is always recorded, since exports wait for it.
         if ends && purpose == Purpose::Backfill && unsent.of(this) == 0 {
             returns.push((this, 0));
         }
@@ -122,7 +122,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The week's newest block; `None` when nothing was spent yet.
+    /// The week's newest block; `None` when nothing has been spent yet.
     ///
     /// # Errors
     /// When the store fails.
@@ -130,7 +130,7 @@ impl Ledger {
         Ok(self.read(quota::week_of(now), limits, now)?.newest.last)
     }
 
-    /// What the week has taken so far.
+    /// What the week has spent so far.
     ///
     /// # Errors
     /// When the store fails.
@@ -147,7 +147,7 @@ impl Ledger {
         })
     }
 
-    /// Whether another run spends on a backfill at this time.
+    /// Whether another run is currently spending on a backfill.
     ///
     /// # Errors
     /// When the store fails.
@@ -157,7 +157,7 @@ impl Ledger {
         Ok(at_work.is_some_and(|it| is_other(&it) && quota::is_at_work(&it, limits, now)))
     }
 
-    /// Notes that what the week has taken is unknown, if nothing is noted.
+    /// Records that the week's spend is unknown, unless it has been recorded.
     ///
     /// # Errors
     /// When the store fails.
@@ -167,8 +167,8 @@ impl Ledger {
         })
     }
 
-    /// Creates the block that `decide` puts behind the newest one of a week, again when another
-    /// process was faster.
+    /// Creates the block that `decide` appends after the newest one of a week, and retries if
+    /// another process was faster.
     fn append<T>(
         &self,
         week: NaiveDate,
@@ -193,7 +193,7 @@ impl Ledger {
         Err(Error::new(ErrorKind::Conflict, "the week's ledger is written to by too many at once"))
     }
 
-    /// Creates a block; `false` when there is one of its number.
+    /// Creates a block; `false` if its number is already taken.
     fn create(
         &self,
         week: NaiveDate,
@@ -218,7 +218,7 @@ impl Ledger {
         Ok(true)
     }
 
-    /// The week's ledger as this run left it, where that still tells when the next slot begins.
+    /// The week's ledger as this run left it, if that still determines when the next slot begins.
     fn take_own(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Option<Read> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (_, number, block) = own.filter(|(of, ..)| *of == week)?;
@@ -231,7 +231,7 @@ impl Ledger {
         Some(Read { number, newest: Newest { week, last: Some(block), busy_until, backfill } })
     }
 
-    /// A week's ledger. Near the week's begin, the week before is looked at as well.
+    /// A week's ledger. Near the start of the week, the previous week is read as well.
     fn read(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Result<Read> {
         let mut read = self.read_back(week, limits, now)?;
         if read.standing == Standing::Skipped && now - quota::begin_of(week) < STRADDLES {
@@ -245,8 +245,8 @@ impl Ledger {
         Ok(Read { number: number.unwrap_or_default(), newest })
     }
 
-    /// A week's blocks from the newest back, as far as they matter. Those that cannot be read count
-    /// as whole ones.
+    /// A week's blocks from the newest back, as far as they matter. Unreadable blocks count as full
+    /// ones.
     fn read_back(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Result<ReadBack> {
         let numbers = self.numbers(week)?;
         let at = now.max(quota::begin_of(week));
@@ -275,7 +275,7 @@ impl Ledger {
         Ok(read)
     }
 
-    /// The numbers of a week's blocks, the newest first.
+    /// The numbers of a week's blocks, newest first.
     fn numbers(&self, week: NaiveDate) -> Result<Vec<u64>> {
         let names = self.store.names(&format!("{FOLDER}/{week}"))?;
         let numbers = names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok());
@@ -315,7 +315,7 @@ fn path(week: NaiveDate, number: u64) -> String {
 mod tests {
     use super::*;
 
-    /// P7: however many processes claim at once, all that they were granted is within the quota.
+    /// P7: however many processes claim at once, the total granted stays within the quota.
     #[test]
     fn claims_at_once_never_pass_the_quota() {
         let folder = tempfile::tempdir().unwrap();
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 1_000);
     }
 
-    /// P7: a night leaves the history to a backfill that is at work, and to nobody else.
+    /// P7: an incremental run yields to a running backfill, and to nothing else.
     #[test]
     fn a_backfill_at_work_is_known_by_its_blocks() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! The lake: tables of partitions, and the manifests that say what is true of them.
+//! The lake: tables made of partitions, and the manifests that define their contents.
 //!
-//! [`Lake`] and [`Table`] name them; a [`Snapshot`] is what one manifest says. A [`Change`] is
-//! planned by `commit_plan` and written by a transaction: Parquet objects, each replaced whole, then
-//! the manifest that names them. A cursor is never committed before its data.
+//! [`Lake`] and [`Table`] are handles; a [`Snapshot`] is a table at one manifest. `commit_plan`
+//! plans a [`Change`], and a transaction writes it: Parquet objects first, each replaced whole,
+//! then the manifest that names them. A cursor is never committed before its data.
 
 mod alive;
 mod children;

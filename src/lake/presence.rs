@@ -1,12 +1,9 @@
-//! Presence: what is at a location. A lake is what has a `_manifest` of ours, and no other place
-//! is read or written as one.
+//! Presence: determines what is at a location. Only a location with our own `_manifest` is a lake,
+//! and no other place is read or written as one. Nothing is written here, not even the lock file.
 //!
-//! Enters: a store and the catalogue. Leaves: what is there, or an error that says what was found
-//! and where a lake is next door. Never here: anything written, the lock file included.
-//!
-//! A manifest is named by its number, in a folder of its table below `_manifest`; folders alone
-//! prove nothing, as every tree of folders looks like tables. Where all manifests are lost, the
-//! objects' own footers tell ours from those of other tools that partition by `dt` as well.
+//! A manifest is named by its number, in its table's folder below `_manifest`. Folders alone prove
+//! nothing, since any folder tree can look like tables. If all manifests are lost, the objects' own
+//! footers tell our tables from those of other tools that also partition by `dt`.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,19 +14,19 @@ use super::store::{Object, Store, is_of_the_system};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What may be there besides: our own folders beside the tables, and the lake's configuration.
+/// What else a lake may contain: our own folders beside the tables, and the lake's configuration.
 const OURS: [&str; 3] = ["_staging", "_quarantine", "clari-lake.toml"];
-/// What `_manifest` holds before a first export has committed anything.
+/// What `_manifest` contains before a first export has committed anything.
 const BEGUN: [&str; 5] = ["lock", "lease", "quota", "runs", "forgotten"];
-/// How many strange names are said.
+/// How many unexpected names are shown.
 const TOLD: usize = 3;
-/// How many objects of a folder are looked at, to find one of ours.
+/// How many objects of a folder are inspected to find one of ours.
 const LOOKED_AT: usize = 10;
-/// In how many folders a lake next door is looked for.
+/// How many sibling folders are searched for a nearby lake.
 const NEIGHBOURS: usize = 100;
 
-/// Whether a folder above a lake, or its own, is called like a partition, so that readers who look at
-/// whole paths would find two dates in each.
+/// Whether the lake's folder, or one above it, is named like a partition, so that readers that
+/// parse whole paths would find two dates in each.
 fn looks_partitioned(place: &str) -> bool {
     place.split(['/', '\\']).any(|name| name.to_ascii_lowercase().starts_with("dt="))
 }
@@ -37,27 +34,27 @@ fn looks_partitioned(place: &str) -> bool {
 /// What is at a location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
-    /// Nothing that keeps a lake from being made here. An export that was killed before its first
-    /// commit leaves such a place.
+    /// Nothing that prevents creating a lake here. An export that was killed before its first
+    /// commit also leaves such a place.
     Vacant,
     /// A lake.
     Lake,
-    /// Tables of a lake whose manifests are lost.
+    /// Tables of a lake that lost its manifests.
     Objects,
-    /// Something else, by some of its names.
+    /// Something else, with some of its names.
     Foreign(Vec<String>),
 }
 
-/// The store of a lake that is there. Only this type proves that a lake exists, so code that
-/// holds one may read and write it.
+/// The store of an existing lake. Only this type proves that a lake exists, so code that holds one
+/// may read and write it.
 #[derive(Debug, Clone)]
 pub struct PresentLake(Arc<Store>);
 
 impl PresentLake {
-    /// A store, if a lake is there.
+    /// A store, if it contains a lake.
     ///
     /// # Errors
-    /// `Config` when there is none, with where one is next door; when the store fails.
+    /// `Config` if there is none (naming a nearby lake if there is one); when the store fails.
     pub fn of(store: Store, catalogue: &Catalogue) -> Result<Self> {
         let presence = store.presence(catalogue)?;
         if presence == Presence::Lake {
@@ -66,7 +63,7 @@ impl PresentLake {
         Err(store.no_lake(&presence))
     }
 
-    /// A store, if a lake is there, or tables of one whose manifests are lost.
+    /// A store, if it contains a lake, or tables of one that lost its manifests.
     ///
     /// # Errors
     /// As for [`Self::of`].
@@ -85,7 +82,7 @@ impl Deref for PresentLake {
 }
 
 impl Store {
-    /// What is here; nothing is written.
+    /// Determines what is here; nothing is written.
     ///
     /// # Errors
     /// When the store fails, or the location is a file.
@@ -111,10 +108,10 @@ impl Store {
         Ok(if foreign.is_empty() { Presence::Vacant } else { Presence::Foreign(foreign) })
     }
 
-    /// Makes sure that a lake is here, or tables of one whose manifests are lost.
+    /// Makes sure that a lake is here, or tables of one that lost its manifests.
     ///
     /// # Errors
-    /// `Config` when there is none, with where one is next door; when the store fails.
+    /// `Config` if there is none (naming a nearby lake if there is one); when the store fails.
     pub fn check_lake(&self, catalogue: &Catalogue) -> Result<()> {
         match self.presence(catalogue)? {
             Presence::Lake | Presence::Objects => Ok(()),
@@ -122,8 +119,8 @@ impl Store {
         }
     }
 
-    /// Makes sure that an export may write here: into a lake, what is left of one, or a place that
-    /// is empty and in no other lake.
+    /// Makes sure that an export may write here: into a lake, the remains of one, or an empty place
+    /// outside of any other lake.
     ///
     /// # Errors
     /// `Config` when it may not, with what was found; when the store fails.
@@ -154,7 +151,7 @@ impl Store {
         Err(Error::new(ErrorKind::Config, message).with_hint(hint))
     }
 
-    /// That no lake is here, and what is.
+    /// The error that no lake is here, with what is here instead.
     fn no_lake(&self, presence: &Presence) -> Error {
         let place = self.location();
         let mut message = format!("there is no lake at {place}");
@@ -172,7 +169,8 @@ impl Store {
         Error::new(ErrorKind::Config, message).with_hint(hint)
     }
 
-    /// Whether a table's manifest is below this folder, which ends with a slash or is the root.
+    /// Whether there is a table's manifest below this folder, which ends with a slash or is the
+    /// root.
     fn has_manifests(&self, folder: &str) -> Result<bool> {
         for table in self.folders(&format!("{folder}_manifest"))? {
             if BEGUN.contains(&table.as_str()) {
@@ -186,7 +184,7 @@ impl Store {
         Ok(false)
     }
 
-    /// What a folder holds that may be a table's.
+    /// What a folder contains, if it may be a table's.
     fn kind_of_folder(&self, name: &str, catalogue: &Catalogue) -> Result<Folder> {
         let has_dates = || self.folders(name).map(|it| it.iter().any(|it| it.starts_with("dt=")));
         if catalogue.find(name).is_err() && !has_dates()? {
@@ -207,9 +205,9 @@ impl Store {
         Ok(if is_strange { Folder::Strange } else { Folder::Empty })
     }
 
-    /// A lake in one of the folders here, or one that this place is in.
+    /// A lake in one of the folders here, or one that contains this place.
     fn lake_near(&self) -> Option<String> {
-        // To name it is a courtesy: what cannot be looked at is not named.
+        // Naming it is only a courtesy, so folders that cannot be read are skipped.
         let folders = self.folders("").unwrap_or_default();
         let mut folders = folders.into_iter().take(NEIGHBOURS);
         let below = folders.find(|it| self.has_manifests(&format!("{it}/")).unwrap_or_default());
@@ -218,7 +216,7 @@ impl Store {
         below.or_else(|| self.lake_around())
     }
 
-    /// The lake that this place is in.
+    /// The lake that contains this place.
     fn lake_around(&self) -> Option<String> {
         let is_lake = |place: &String| {
             let store = Self::open(place);
@@ -228,7 +226,7 @@ impl Store {
     }
 }
 
-/// What a folder holds that may be a table's.
+/// What a folder contains, if it may be a table's.
 enum Folder {
     /// Objects that this tool wrote.
     Table,
@@ -251,13 +249,13 @@ fn is_manifest(name: &str) -> bool {
     number.len() == 20 && number.bytes().all(|it| it.is_ascii_digit())
 }
 
-/// Whether something may be in a place where a lake is to be made.
+/// Whether something may exist in a place where a lake is to be created.
 fn is_harmless(name: &str) -> bool {
     is_of_the_system(name) || OURS.contains(&name)
 }
 
-/// Whether something in `_manifest` may be there before anything was committed: files of the index
-/// are written before the manifest that names them.
+/// Whether something in `_manifest` may exist before the first commit: index files are written
+/// before the manifest that names them.
 fn is_begun(name: &str, catalogue: &Catalogue) -> bool {
     let is_probe = name.starts_with("probe-");
     name.starts_with('.') || BEGUN.contains(&name) || is_probe || catalogue.find(name).is_ok()

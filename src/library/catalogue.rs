@@ -1,4 +1,4 @@
-//! The endpoints, as a program sees them: by name, from files that were checked.
+//! The endpoints, as a program sees them: by name, from validated files.
 
 use std::sync::Arc;
 
@@ -24,8 +24,9 @@ impl Catalogue {
         Self(catalogue.into())
     }
 
-    /// The same endpoints and one more, or one changed, as the text of an endpoint file says. A file
-    /// with a `description` is a whole endpoint; any other changes the built-in one of its name.
+    /// The same endpoints with one added or changed, according to the text of an endpoint file. A
+    /// file with a `description` is a whole endpoint; any other changes the built-in one of its
+    /// name.
     ///
     /// # Errors
     /// `Config`, with the line and column of what is wrong.
@@ -46,7 +47,8 @@ impl Catalogue {
         self.0.find(name).map(Endpoint)
     }
 
-    /// Checks what only all files together show: every parent exists, and no chain is a circle.
+    /// Checks what only all files together can show: every parent exists, and no endpoint is its
+    /// own ancestor.
     ///
     /// # Errors
     /// `Config`, naming the endpoint. [`Lake::open_with`](super::Lake::open_with) checks it too.
@@ -88,14 +90,14 @@ impl<'c> Endpoint<'c> {
         self.0.on
     }
 
-    /// Whether it comes with this library, and from no file of yours.
+    /// Whether it is built into this library rather than from a file of yours.
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         self.0.built_in
     }
 
-    /// The declared columns. A table also has those that its first export inferred; its snapshot
-    /// knows them.
+    /// The declared columns. A table also has the columns that its first export inferred; its
+    /// snapshot has them.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         self.0.schema().arrow()

@@ -1,4 +1,4 @@
-//! The client: where the API is, and how fast it may be asked.
+//! The client: where the API is, and how fast to send requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,19 +33,19 @@ impl Client {
         Self { settings: ClientSettings::new(credentials), transport: None }
     }
 
-    /// The API at another URL. A URL that is wrong is an error when the export runs.
+    /// The API at another URL. An invalid URL is an error when the export runs.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.settings.base_url = url.into();
         self
     }
 
-    /// At most so many requests a second; 0 for as many as the API answers.
+    /// At most this many requests a second; 0 for no limit.
     pub fn rate(mut self, requests_per_second: f64) -> Self {
         self.settings.rate = requests_per_second;
         self
     }
 
-    /// At most so many requests at once.
+    /// At most this many requests at once.
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.settings.concurrency = requests;
         self
@@ -57,7 +57,7 @@ impl Client {
         self
     }
 
-    /// How long requests may fail without one that succeeds before the run ends.
+    /// How long requests may fail, without one succeeding, before the run ends.
     pub fn outage(mut self, time: Duration) -> Self {
         self.settings.outage = time;
         self
@@ -80,7 +80,7 @@ impl Client {
         &self.settings
     }
 
-    /// A client that sends requests until it is asked to stop.
+    /// A client that sends requests until a stop is requested.
     pub(super) fn connect(&self, stop: &Stop) -> Result<fetch::Client> {
         match &self.transport {
             Some(transport) => {

@@ -25,7 +25,7 @@ impl Lake {
     /// tools read them.
     ///
     /// # Errors
-    /// `Config` when the location is wrong, or when something else than a lake is there;
+    /// `Config` when the location is wrong, or when something other than a lake is there;
     /// `Unavailable` or `Denied` when the store does not answer.
     pub async fn open(location: &str) -> Result<Self> {
         Self::open_with(location, Catalogue::built_in()?).await
@@ -57,7 +57,7 @@ impl Lake {
         Self { store: store.into(), catalogue: endpoints.into() }
     }
 
-    /// Where it is.
+    /// Its location.
     #[must_use]
     pub fn location(&self) -> String {
         self.store.location()

@@ -1,11 +1,10 @@
 //! The library's front: open a lake, export into it, and read its tables.
 //!
-//! Enters: a location, credentials, and settings that cannot be wrong one by one. Leaves: a lake
-//! that is further on with a [`Report`](crate::report::Report), or the rows of a snapshot. Never
-//! here: a decision, or a setting that only the command line can make.
+//! Programs use these builders, whose settings cannot be wrong one by one. The result is an updated
+//! lake with a [`Report`](crate::report::Report), or the rows of a snapshot.
 //!
-//! The command line goes through the same builders, so what a program can do and what the command
-//! line can do do not drift apart.
+//! The command line uses the same builders, so that programs and the command line can do the same
+//! things.
 
 mod catalogue;
 mod client;

@@ -1,11 +1,10 @@
-//! Ranges: the instants that a run counts from, held against the present.
+//! Ranges: checks the instants that a run counts from against the present.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The end of a run's range, in whole seconds, which is what the API can be asked for: the present
-/// if nothing else is given.
+/// The end of a run's range, in whole seconds, the API's resolution: the present by default.
 pub(crate) fn end(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     let end = to.unwrap_or(now);
     if end > now {

@@ -5,15 +5,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Credentials;
 use crate::simulator::{Options, Server, Settings, Workspace};
 
-/// A made-up workspace behind the paths of the API, on this machine, until it is dropped. It is
-/// deterministic: equal numbers of calls at equal instants are equal workspaces.
+/// A simulated workspace behind the paths of the API, on this machine, until it is dropped. It is
+/// deterministic: the same number of calls at the same instant gives the same workspace.
 pub struct Simulator {
     server: Server,
     credentials: Credentials,
 }
 
 impl Simulator {
-    /// Serves a workspace of so many calls, all of the last 30 days.
+    /// Serves a workspace with this many calls, all from the last 30 days.
     ///
     /// # Errors
     /// `Internal` when no port or no thread is left.
@@ -22,7 +22,7 @@ impl Simulator {
         Self::of(&Options { calls, now, ..Options::default() })
     }
 
-    /// Serves a workspace that is made up in this way.
+    /// Serves a workspace with these settings.
     #[doc(hidden)]
     pub fn of(options: &Options) -> Result<Self> {
         let settings = Settings::default();
@@ -34,13 +34,13 @@ impl Simulator {
         Ok(Self { server, credentials })
     }
 
-    /// Where it listens.
+    /// The URL on which it listens.
     #[must_use]
     pub fn base_url(&self) -> String {
         self.server.base_url()
     }
 
-    /// A client of it, as fast as it answers.
+    /// A client of it without a rate limit.
     pub fn client(&self) -> Client {
         Client::new(self.credentials.clone()).base_url(self.base_url()).rate(0.0)
     }

@@ -1,7 +1,7 @@
-//! Cursors and links: each page says what asks for the next one.
+//! Cursors and links: each page says how to request the next one.
 //!
-//! What a page says must be news: a cursor or link that came before leads in a circle. Nothing
-//! leads past a page that cannot be read, so the rest of the list is missing then.
+//! A cursor or link must be new: if it came before, the pages lead in a circle. There is no way
+//! past a page that cannot be read, so in that case the rest of the list is missing.
 
 use std::collections::HashSet;
 
@@ -10,9 +10,9 @@ use super::{Get, Step, Stuck};
 use crate::page::{Page, PointerKind};
 use crate::window::Window;
 
-/// How many pages without a new record are too many; a filter may leave some empty.
+/// How many pages in a row may have no new record; a filter may leave some pages empty.
 const MAX_IDLE_PAGES: u32 = 20;
-/// After how many pages in a row that were small enough a page is twice as large again.
+/// After this many small enough pages in a row, the page size doubles.
 const SMOOTH_PAGES: u32 = 4;
 
 #[derive(Debug)]
@@ -21,17 +21,17 @@ pub(super) struct Following {
     most: u32,
     pages: u32,
     idle_pages: u32,
-    /// Whether the page was asked for only to see that nothing follows.
+    /// Whether the page was requested only to confirm that nothing follows.
     is_confirming: bool,
     smooth_pages: u32,
-    /// The size of the pages at first.
+    /// The initial page size.
     size: u32,
-    /// How many records came.
+    /// How many records have come.
     position: u32,
     unread: Unread,
     seen: HashSet<Box<str>>,
     followed: HashSet<Box<str>>,
-    /// Whether the endpoint says where the next page's address is, or the reply's first one did.
+    /// Where the next page's address is, as set by the endpoint or found in the first reply.
     kind: Option<PointerKind>,
     total: Option<u64>,
     pub(super) confirmations: u32,
@@ -39,8 +39,8 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// At the first page of a list. Without a place for what asks for the next one, a pointer of
-    /// this kind does, wherever it is.
+    /// Starts at the first page of a list. If the endpoint does not say where the next page's
+    /// pointer is, any pointer of this kind is used, wherever it is.
     pub(super) fn new(first: Get, most: u32, kind: Option<PointerKind>) -> Self {
         let size = match first {
             Get::Cursor(_, size) | Get::Link(_, size) => size,
@@ -69,7 +69,7 @@ impl Following {
         self.asked.clone()
     }
 
-    /// Half the size; a link has its size in it.
+    /// Halves the size. A link cannot be changed, since it contains its size.
     pub(super) fn shrink(&mut self) -> Option<Get> {
         match &mut self.asked {
             Get::Cursor(_, size) | Get::Link(None, size) if *size > 1 => *size /= 2,
@@ -79,7 +79,7 @@ impl Following {
         Some(self.asked())
     }
 
-    /// Notes that nothing more can be read.
+    /// Records that nothing more can be read.
     pub(super) fn give_up(&mut self) {
         self.unread.miss_the_rest(Place::From(self.position));
     }
@@ -89,7 +89,7 @@ impl Following {
         self.unread.found(window)
     }
 
-    /// A cursor that was asked for less is asked for more again; a link has its size in it.
+    /// Increases the size of a cursor's pages again. A link contains its size.
     fn grow(&mut self) {
         self.smooth_pages += 1;
         if let Get::Cursor(_, size) = &mut self.asked
@@ -118,7 +118,7 @@ impl Following {
             None => page.next.as_ref(),
         };
         let Some(next) = next else { return self.end(page) };
-        // Some servers send a cursor with the last page, too: what it leads to must be empty.
+        // Some servers send a cursor even with the last page; the page it leads to must be empty.
         let is_last = page.has_more == Some(false);
         if is_last && (self.is_confirming || self.followed.contains(next)) {
             return Step::Done;
@@ -143,7 +143,7 @@ impl Following {
 }
 
 impl Following {
-    /// Nothing asks for a next page: the list ends here, unless the reply says that it does not.
+    /// There is no next page: the list ends here, unless the reply says otherwise.
     fn end(&mut self, page: &Page) -> Step {
         if page.has_more == Some(false) || (page.has_more.is_none() && page.pointer.is_none()) {
             let total = self.total.unwrap_or_default();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     /// P12: nothing leads past a page that cannot be read; smaller ones are tried first, and pages
-    /// grow back behind them.
+    /// grow back after them.
     #[test]
     fn what_is_behind_a_page_that_cannot_be_read_is_one_gap() {
         let cursor = Cursor {
@@ -202,7 +202,7 @@ mod tests {
             let Some((Get::Cursor(place, size), _)) = ask.get else { panic!() };
             let begin: u32 = place.map_or(0, |place| place.parse().unwrap());
             sizes.push(size);
-            // Five in a row are too large together, and one alone.
+            // Five in a row are too large together, and one is too large even alone.
             if (10..15).contains(&begin) && size > 1 || (begin..begin + size).contains(&90) {
                 scope.miss(Miss::TooLarge, "502");
                 continue;

@@ -1,12 +1,13 @@
 //! Paging: which page of a window comes next, and when a window is complete.
 //!
-//! Enters: the pages of one list, one by one. Leaves: the next page to ask for, and in the end an
-//! [`Extent`]: what was read, and every gap by itself. Never here: a request, a clock, or trust:
-//! that the server keeps its order, honours the position that it is asked for, or does not change
-//! meanwhile is checked on every page, as far as its style of paging lets that be seen.
+//! Pages of a list are passed in one by one. The result of each is the next page to request, and in
+//! the end an [`Extent`]: what was read, and every gap individually. The server is not trusted:
+//! whether it keeps its order, honors the requested position, and does not change in the meantime
+//! is checked on every page, as far as its style of paging allows.
 //!
 //! A [`Paginator`] reads one window and may find that it must be split. Only a [`Scope`] uses one:
-//! it reads the window and all that it falls into, so that no caller can drop a part.
+//! it reads the window and all the windows that it is split into, so that no caller can drop a
+//! part.
 
 mod follow;
 mod numbers;
@@ -26,26 +27,26 @@ use crate::endpoint::Paging;
 use crate::page::{Page, Pointer, PointerKind};
 use crate::window::Window;
 
-/// How many links are followed of which the endpoint does not speak.
+/// How many links are followed if the endpoint does not mention links.
 const MOST_FOLLOWED: u32 = 10_000;
 
 /// The order of a list by its date field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Oldest first: what arrives during the scan arrives behind it.
+    /// Oldest first: records that arrive during the scan are added at its end.
     OldestFirst,
     /// Newest first.
     NewestFirst,
 }
 
-/// One page to ask for.
+/// One page to request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Get {
-    /// So many records after so many others.
+    /// This many records after skipping this many others.
     Slice(Slice),
-    /// The page of this number, and its size.
+    /// The page with this number, and its size.
     Number(u32, u32),
-    /// The page that a word asks for, at first none, and its size.
+    /// The page for a cursor, at first none, and its size.
     Cursor(Option<Box<str>>, u32),
     /// The page at this address, at first none, and its size.
     Link(Option<Box<str>>, u32),
@@ -58,20 +59,20 @@ pub struct Slice {
     pub skip: u32,
     /// How many to send.
     pub limit: u32,
-    /// In which order.
+    /// The order.
     pub order: Order,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Ask for this page.
+    /// Request this page.
     Get(Get),
-    /// Up to the first of these windows this one is complete; they are to be read by themselves.
+    /// This window is complete up to the first of these windows, which must be read separately.
     Split(Vec<Window>),
     /// The window was read to its end.
     Done,
-    /// The window holds records that no request can reach, or the server does not page.
+    /// The window contains records that no request can reach, or the server does not page.
     Stuck(Stuck),
 }
 
@@ -81,31 +82,31 @@ pub enum Stuck {
     /// The shortest window holds more records than can be reached from both ends.
     #[error("the shortest window holds more records than skip and limit can reach")]
     Unreachable,
-    /// Page after page came without a new record.
+    /// No new record came in several pages.
     #[error("the server repeats its pages, as if it ignored the position that it is asked for")]
     Repeats,
     /// Rows vanish faster than pages can be read.
     #[error("the list changes faster than it can be read")]
     Restless,
-    /// What asks for the next page asked for an earlier one.
+    /// The pointer to the next page was one that had been used before.
     #[error("the server's pages lead in a circle: what asks for the next one has come before")]
     Circles,
-    /// Rows trade places from one reply to the next, and some of them did not come.
+    /// Rows change places between replies, and some of them did not come.
     #[error(
         "the order of the list differs from reply to reply, and some of its records never came"
     )]
     Unstable,
-    /// The reply says that there is more, and nothing that is asked for brings it.
+    /// The reply says that there is more, but no request returns it.
     #[error(
         "the reply says that there is more ({says}), which is not read; in an endpoint file: {paging}"
     )]
     More {
-        /// How it says so.
+        /// How the reply says so.
         says: Box<str>,
-        /// What an endpoint file needs that reads it.
+        /// The setting that an endpoint file needs to read it.
         paging: Box<str>,
     },
-    /// It was left before its end.
+    /// Reading stopped before the end.
     #[error("the rest of the list was not asked for")]
     Unasked,
     /// The list has more pages than the endpoint allows.
@@ -114,14 +115,14 @@ pub enum Stuck {
 }
 
 impl Stuck {
-    /// That this asks for more, and is not followed.
+    /// A reply that points to more through a pointer that is not followed.
     fn of(pointer: &Pointer) -> Self {
         Self::More { says: pointer.at.clone(), paging: pointer.paging().into() }
     }
 }
 
 impl Get {
-    /// Whether asking for less is possible.
+    /// Whether less can be requested.
     #[must_use]
     pub fn is_shrinkable(&self) -> bool {
         match self {
@@ -132,7 +133,7 @@ impl Get {
     }
 }
 
-/// Reads one window, page by page, in the style that the endpoint has.
+/// Reads one window, page by page, in the endpoint's style.
 #[derive(Debug)]
 pub struct Paginator {
     window: Window,
@@ -147,8 +148,8 @@ enum Style {
 }
 
 impl Paginator {
-    /// A paginator at the beginning of `window`, of which nothing shorter than a `unit` can be
-    /// asked for; `None` when the endpoint's replies are whole.
+    /// A paginator at the beginning of `window`, where no window shorter than a `unit` can be
+    /// requested; `None` when the endpoint's replies are complete.
     #[must_use]
     pub fn new(window: Window, unit: TimeUnit, paging: &Paging) -> Option<Self> {
         let style = match paging {
@@ -177,7 +178,7 @@ impl Paginator {
         Self { window, style: Style::Following(following) }
     }
 
-    /// The page that was asked for last; at first, the first one.
+    /// The last requested page; initially the first one.
     #[must_use]
     pub fn asked(&self) -> Get {
         match &self.style {
@@ -187,8 +188,8 @@ impl Paginator {
         }
     }
 
-    /// The page to ask for instead of the last one, which was too large to be sent; `None` when
-    /// less cannot be asked for.
+    /// The page to request instead of the last one, which was too large to be sent; `None` when
+    /// less cannot be requested.
     pub fn shrink(&mut self) -> Option<Get> {
         match &mut self.style {
             Style::Skipping(it) => it.shrink(),
@@ -197,8 +198,8 @@ impl Paginator {
         }
     }
 
-    /// The page behind a single record that cannot be read; `None` when only that record's page
-    /// says what comes behind it, or when too many in a row cannot be read.
+    /// The page after a single record that cannot be read; `None` when only that record's page says
+    /// what comes next, or when too many in a row cannot be read.
     fn pass_over(&mut self) -> Option<Step> {
         match &mut self.style {
             Style::Skipping(it) => it.pass_over(),
@@ -207,7 +208,7 @@ impl Paginator {
         }
     }
 
-    /// Notes that what was asked for last and all behind it cannot be read.
+    /// Records that the last requested page and everything after it cannot be read.
     fn give_up(&mut self) {
         match &mut self.style {
             Style::Skipping(it) => it.give_up(),
@@ -216,8 +217,8 @@ impl Paginator {
         }
     }
 
-    /// Leaves out what was passed over last, if no record behind it was read: a window that the
-    /// rest is split into holds it, too.
+    /// Discards the last skipped records if no record after them was read: they will also be in one
+    /// of the windows that the rest is split into.
     fn drop_open(&mut self) {
         if let Style::Skipping(it) = &mut self.style {
             it.drop_open();
@@ -233,16 +234,16 @@ impl Paginator {
         }
     }
 
-    /// Whether the page that was asked for last need not be there: the one before it may have
-    /// been the last, and happened to be full.
+    /// Whether the last requested page may legitimately not exist, because the one before it was
+    /// the last and happened to be full.
     #[must_use]
     pub fn is_beyond(&self) -> bool {
         matches!(&self.style, Style::Numbering(it) if it.is_beyond())
     }
 
-    /// Takes in the page that was asked for, and says what to do next.
+    /// Takes in the requested page, and returns the next step.
     ///
-    /// The largest page of the run has so many records.
+    /// `largest` is the number of records in the largest page of the run.
     pub fn next(&mut self, page: &Page, largest: usize) -> Step {
         match &mut self.style {
             Style::Skipping(it) => it.next(page, largest),
@@ -251,7 +252,7 @@ impl Paginator {
         }
     }
 
-    /// How many requests were made only to see that nothing follows.
+    /// How many requests were made only to confirm that nothing follows.
     fn confirmations(&self) -> u32 {
         match &self.style {
             Style::Skipping(it) => it.confirmations,
@@ -260,7 +261,7 @@ impl Paginator {
         }
     }
 
-    /// How many records totals count and no page shows.
+    /// How many records are counted in totals but appear on no page.
     fn hidden(&self) -> u64 {
         match &self.style {
             Style::Skipping(it) => it.hidden,

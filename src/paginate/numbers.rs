@@ -1,12 +1,11 @@
 //! Page numbers: one page after the other, until one is short.
 //!
-//! Pages of a number cannot overlap. A row that comes twice, or a total that changes, shows that the
-//! list moved, so it is read again. A row that vanishes without either hides another one until the
-//! next run: that is the limit of this style. A page that brings nothing new shows that the server ignores the
-//! number.
+//! Numbered pages cannot overlap. If a row comes twice, or a total changes, the list has moved and
+//! is read again. If a row vanishes without either, it hides another row until the next run; that
+//! is the limit of this style. A page with nothing new shows that the server ignores the number.
 //!
-//! A page that is too large is asked for in smaller ones, whose size divides its own, so that one
-//! of them begins where it began. They grow back where a page of the former size begins.
+//! A page that is too large is requested in smaller ones whose size divides its own, so that one of
+//! them begins where it began. They grow back where a page of the former size begins.
 
 use std::collections::HashSet;
 
@@ -17,7 +16,7 @@ use crate::endpoint::PageNumber;
 use crate::page::Page;
 use crate::window::Window;
 
-/// How often a list is read again that moves while it is read.
+/// How often a list is read again that moves while it is being read.
 const MOST_PASSES: u32 = 5;
 
 #[derive(Debug)]
@@ -28,20 +27,20 @@ pub(super) struct Numbering {
     seen: HashSet<Box<str>>,
     unread: Unread,
     pages: u32,
-    /// How many records a full page has, which a server may decide by itself.
+    /// How many records a full page has; the server may choose this itself.
     full: Option<usize>,
-    /// The sizes to grow back to, the next one last.
+    /// The sizes to grow back to, next one last.
     larger: Vec<u32>,
-    /// The page and size that would have been asked for, had the size not just grown.
+    /// The page and size that would have been requested if the size had not just grown.
     small: Option<(u32, u32)>,
-    /// The keys that came in this pass.
+    /// The keys seen in this pass.
     own: HashSet<Box<str>>,
-    /// How many came, each once.
+    /// How many distinct records came.
     read: u64,
-    /// How many pages brought something new.
+    /// How many pages had something new.
     distinct: u32,
     total: Option<u64>,
-    /// Whether the list moved while it was read.
+    /// Whether the list moved while it was being read.
     moves: bool,
     passes: u32,
     pub(super) confirmations: u32,
@@ -80,7 +79,7 @@ impl Numbering {
         self.pages > 0
     }
 
-    /// A size that divides the present one, so that the position is the begin of a page again.
+    /// A size that divides the current one, so that the position is the beginning of a page again.
     pub(super) fn shrink(&mut self) -> Option<Get> {
         self.paging.size.as_ref()?;
         let divisor = (2..=self.size).find(|divisor| self.size.is_multiple_of(*divisor))?;
@@ -93,15 +92,15 @@ impl Numbering {
         Some(self.asked())
     }
 
-    /// The page behind one that cannot be read; `None` when that is so of too many in a row, or
-    /// of all pages that may be asked for.
+    /// The page after one that cannot be read; `None` if too many in a row, or all pages that may
+    /// be requested, cannot be read.
     pub(super) fn pass_over(&mut self) -> Option<Step> {
         self.pages += 1;
         let goes_on = self.unread.miss(self.place()) && self.pages < self.paging.most;
         goes_on.then(|| self.go_on())
     }
 
-    /// Notes that nothing more can be read.
+    /// Records that nothing more can be read.
     pub(super) fn give_up(&mut self) {
         self.unread.miss_the_rest(self.place());
     }
@@ -111,8 +110,8 @@ impl Numbering {
         self.unread.found(window)
     }
 
-    /// Takes in the page that was asked for, and says what to do next. The largest page of the run
-    /// has so many records.
+    /// Takes in the requested page, and returns the next step. `largest` is the number of records
+    /// in the largest page of the run.
     pub(super) fn next(&mut self, page: &Page, largest: usize) -> Step {
         if self.has_grown_too_far(page) {
             return Step::Get(self.asked());
@@ -126,10 +125,10 @@ impl Numbering {
             self.unread.read(entry, is_first);
             new += usize::from(self.own.insert(entry.key.clone()));
         }
-        // A list that is counted anew has moved.
+        // If the total changes, the list has moved.
         self.moves |= !is_first && page.total.is_some() && page.total != self.total;
         self.total = page.total.or(self.total);
-        // A size that the server chose shows on the first page.
+        // The first page shows a size chosen by the server.
         let full = *self.full.get_or_insert(count);
         let is_full = if is_first && self.is_sized() {
             count >= self.size as usize
@@ -174,16 +173,16 @@ impl Numbering {
         self.go_on()
     }
 
-    /// A page that brought nothing new: where numbers were honored before, it is the last page once
-    /// more, for a number beyond the end; otherwise the server ignores the number.
+    /// A page with nothing new. If numbers were honored before, it is the last page again, returned
+    /// for a number beyond the end; otherwise the server ignores the number.
     fn repeated(&mut self, verdict: Verdict) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
         let is_last_again = self.distinct > 1 && self.total.is_none();
         if is_beyond_end || is_last_again { self.close() } else { Step::Stuck(Stuck::Repeats) }
     }
 
-    /// The list was read to its end. Records that came twice show that it moved meanwhile, so that
-    /// others may not have come: then it is read again.
+    /// The list was read to its end. If records came twice, it moved in the meantime and others may
+    /// be missing, so it is read again.
     fn close(&mut self) -> Step {
         if !self.moves || self.passes >= MOST_PASSES {
             return if self.moves { Step::Stuck(Stuck::Unstable) } else { Step::Done };
@@ -197,7 +196,7 @@ impl Numbering {
         Step::Get(self.asked())
     }
 
-    /// A server that sends fewer than it was asked for counts its pages by that number.
+    /// A server that sends fewer records than requested numbers its pages by that size.
     fn take_size(&mut self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         if self.number == self.paging.first && self.is_sized() && count < self.size && count > 0 {
@@ -206,8 +205,8 @@ impl Numbering {
         }
     }
 
-    /// Whether a larger page begins where no page of that size does: the server never sends so many.
-    /// Then the smaller one is asked for, and no larger one any more.
+    /// Whether a larger page begins where no page of that size does: the server never sends that
+    /// many. In that case the smaller page is requested, and no larger one from then on.
     fn has_grown_too_far(&mut self, page: &Page) -> bool {
         let Some((number, size)) = self.small.take() else { return false };
         let goes_back = page.entries.first().is_some_and(|it| self.seen.contains(&it.key));
@@ -225,7 +224,8 @@ impl Numbering {
         Step::Get(self.asked())
     }
 
-    /// Asks for larger pages again where one begins, and never with the one that was too large.
+    /// Requests larger pages again where one begins, but never including the part that was too
+    /// large.
     fn grow(&mut self) {
         let Some(position) = (self.number - self.paging.first).checked_mul(self.size) else {
             return;
@@ -242,7 +242,7 @@ impl Numbering {
         self.paging.size.is_some()
     }
 
-    /// What was asked for last.
+    /// The place of the last requested page.
     fn place(&self) -> Place {
         let index = self.number - self.paging.first;
         if self.is_sized() && self.size == 1 {
@@ -276,8 +276,8 @@ mod tests {
     }
 
     proptest! {
-        /// P1: a list of any length is read whole, whatever page size the server insists on, and
-        /// whatever happens to be too large for one reply.
+        /// P1: a list of any length is read completely, whatever page size the server insists on,
+        /// and whatever is too large for one reply.
         #[test]
         fn a_list_that_stands_still_is_read_completely(
             rows in 0u32..300,
@@ -314,8 +314,8 @@ mod tests {
     }
 
     proptest! {
-        /// P1, P12, P7: whatever cannot be read, the rest is, each run of unreadable records is one
-        /// gap, and pages grow back to their size.
+        /// P1, P12, P7: whatever cannot be read, everything else is; each run of unreadable records
+        /// is one gap, and pages grow back to their size.
         #[test]
         fn what_cannot_be_read_is_passed_over(
             rows in 0u32..300,
@@ -347,7 +347,7 @@ mod tests {
             let expected: BTreeSet<u32> = (0..rows).filter(|row| !lost.contains(row)).collect();
             prop_assert_eq!(keys, expected);
             let most = rows / page_size + 3 + 80 * u32::try_from(lost.len()).unwrap();
-            // A server with a size of its own shows that on its first page, which may be lost.
+            // A server with its own page size shows it on its first page, which may be lost.
             prop_assert!(cap < page_size || requests <= most, "{} of {}", requests, most);
         }
     }

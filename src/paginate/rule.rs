@@ -1,47 +1,47 @@
-//! The rule: when is a list complete?
+//! The rule: when is a list complete? It gives a [`Verdict`] on what was requested, what came, and
+//! what the replies say, independent of the style of paging.
 //!
-//! Enters: what was asked for, what came, and what the replies say. Leaves: a [`Verdict`]. Never
-//! here: how the next page is asked for, or anything that depends on the style of paging.
+//! Servers cap pages below the requested size, filter after paging, and forget to say that there is
+//! more. So a short page alone proves nothing. The evidence, strongest first:
 //!
-//! Servers cap pages below what was asked for, filter after paging, and forget to say that there is
-//! more. So a short page alone proves nothing. In the order in which they are believed:
-//!
-//! 1. **More.** `hasMore`, or something that asks for the next page, says that the list goes on. It
-//!    is followed, and where it cannot be, the list is not complete. Only both at odds (`hasMore`
-//!    false beside a cursor, as some servers send with the last page) are settled by one more
-//!    request, which must bring nothing new.
+//! 1. **More.** `hasMore`, or a pointer to the next page, says that the list continues. It is
+//!    followed, and if it cannot be followed, the list is not complete. Only if the two disagree
+//!    (`hasMore` false beside a cursor, which some servers send with the last page), one more
+//!    request decides, which must bring nothing new.
 //! 2. **The end.** `hasMore` false is believed, whatever a total says: totals may count records
 //!    that are not shown.
-//! 3. **A total.** Up to it the list goes on, from it on it is complete. A total that just equals a
-//!    full first page may be the count of that page: it is confirmed. Where the total is larger,
-//!    and a request from the last record on brings nothing, the rest is hidden, which is a remark.
-//! 4. **Silence.** A full page goes on. A short one is confirmed by one more request from the last
-//!    record on if the list has more than one page, if it holds at least half of the largest page
-//!    of this run (a cap would look like that), or if something else hints at more.
+//! 3. **A total.** The list continues up to the total, and is complete there. If a total exactly
+//!    equals a full first page, it may be the count of that page, so it is confirmed. If the total
+//!    is larger, and a request from the last record on brings nothing, the rest is hidden, which is
+//!    reported as a remark.
+//! 4. **Silence.** After a full page, the list continues. A short one is confirmed by one more
+//!    request from the last record on if the list has more than one page, if the page has at least
+//!    half as many records as the largest page of this run (a cap would look like that), or if
+//!    something else hints at more.
 //!
-//! The limit of the rule: a server that says nothing, caps its page and ignores where a page is to
-//! begin cannot be told from one whose list is whole. Nor can, without a total, one that hides a
-//! whole page of records in the middle of its list from one whose list ends there.
+//! The limit of the rule: a server that says nothing, caps its page, and ignores the requested
+//! position cannot be told from one whose list is complete. Nor, without a total, can a server that
+//! hides a whole page of records in the middle of its list be told from one whose list ends there.
 
-/// What is known once a page came.
+/// What is known after a page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a piece of evidence by itself")]
 pub(super) struct Evidence {
     /// How many records came.
     pub(super) came: usize,
-    /// How many of them had not come before.
+    /// How many of them had not come earlier.
     pub(super) new: usize,
-    /// Whether as many came as were asked for.
+    /// Whether as many came as requested.
     pub(super) is_full: bool,
-    /// Up to which position the list was read.
+    /// The position up to which the list was read.
     pub(super) end: u64,
-    /// How many pages came before.
+    /// How many pages came earlier.
     pub(super) pages_before: u32,
     /// How many records the largest page of this run has.
     pub(super) largest: usize,
-    /// Whether the page was asked for only to see that nothing follows.
+    /// Whether the page was requested only to confirm that nothing follows.
     pub(super) is_confirming: bool,
-    /// Whether the list was found to be shifted: a server that filters after paging.
+    /// Whether the list was found to be shifted, as by a server that filters after paging.
     pub(super) is_shifted: bool,
     /// What the replies say.
     pub(super) has_more: Option<bool>,
@@ -50,14 +50,14 @@ pub(super) struct Evidence {
     pub(super) points_on: bool,
 }
 
-/// What to make of it.
+/// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The list was read to its end.
     Complete,
-    /// It was, but records that its total counts are not shown: so many.
+    /// It was, but this many records counted in its total are not shown.
     Hidden(u64),
-    /// It seems so. One more request must bring nothing new.
+    /// It seems complete. One more request must bring nothing new.
     Confirm,
     /// There is more.
     More,
@@ -97,7 +97,7 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
     Verdict::Complete
 }
 
-/// The list was read to its end; what its total counts beyond that is hidden.
+/// The list was read to its end; records counted in its total beyond that are hidden.
 fn hidden(evidence: Evidence) -> Verdict {
     match evidence.total.map_or(0, |total| total.saturating_sub(evidence.end)) {
         0 => Verdict::Complete,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// P1: what says that there is more never ends as complete.
+        /// P1: a list whose reply says that there is more never counts as complete.
         #[test]
         fn more_is_never_the_end(evidence in any_evidence()) {
             if evidence.has_more == Some(true) || (evidence.points_on && evidence.has_more.is_none()) {
@@ -157,7 +157,7 @@ mod tests {
             }
         }
 
-        /// P1: below a total the list goes on until a request shows that nothing follows, unless
+        /// P1: below a total, the list continues until a request shows that nothing follows, unless
         /// the reply says that it ends.
         #[test]
         fn below_a_total_is_no_end(evidence in any_evidence()) {
@@ -168,7 +168,8 @@ mod tests {
             }
         }
 
-        /// P1: in silence a page that may be capped is no end before it is confirmed.
+        /// P1: without other evidence, a page that may be capped is not the end until that is
+        /// confirmed.
         #[test]
         fn in_silence_a_page_that_may_be_capped_is_confirmed(evidence in any_evidence()) {
             let silent = Evidence { has_more: None, total: None, points_on: false, ..evidence };
@@ -178,7 +179,7 @@ mod tests {
             }
         }
 
-        /// P7: no verdict asks for a second confirmation of what the first one confirmed.
+        /// P7: no verdict requires a second confirmation of what the first one confirmed.
         #[test]
         fn what_was_confirmed_is_not_confirmed_again(evidence in any_evidence()) {
             let confirmed = Evidence { is_confirming: true, new: 0, pages_before: 1, ..evidence };

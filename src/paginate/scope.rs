@@ -1,7 +1,7 @@
-//! A scope: one list to read to its end, with the windows that it falls into on the way.
+//! A scope: one list to read to its end, with all the windows that it is split into.
 //!
-//! Whatever happens, its [`Extent`] tiles what was asked for: each part was read, or is in a gap
-//! that says where and why. So no outcome of a part can be overlooked by a caller.
+//! Whatever happens, its [`Extent`] covers the whole request: each part was either read, or is in a
+//! gap that says where and why. So a caller cannot overlook the outcome of a part.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use crate::endpoint::{NextLink, Paging, SkipLimit};
 use crate::page::{Page, PageEntry, PointerKind};
 use crate::window::{Coverage, Window};
 
-/// How a reply says that there is more, and what would read it.
+/// How a reply says that there is more, and which setting would read it.
 fn more_of(page: &Page) -> Option<Stuck> {
     let count = page.entries.len();
     let numbers = format!("paging = {{ style = \"page_number\", page_size = {} }}", count.max(1));
@@ -32,16 +32,16 @@ fn more_of(page: &Page) -> Option<Stuck> {
     Some(Stuck::More { says: says.into(), paging: paging.into() })
 }
 
-/// A list without a window, which cannot be split.
+/// The window of a list without a window, which cannot be split.
 const ALL: Window = Window { from: DateTime::UNIX_EPOCH, to: DateTime::UNIX_EPOCH };
 
-/// What one list of an endpoint shows of the next one, in the same run.
+/// What one list of an endpoint shows about later lists in the same run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Habits {
     /// How many records the largest page had.
     pub largest: usize,
-    /// Whether a reply that is said to be whole came again, wherever it was asked to begin: to ask
-    /// once more of another window shows nothing.
+    /// Whether a server returned its (supposedly complete) reply again, whatever position was
+    /// requested. Repeating the request for another window then shows nothing.
     pub ignores_position: bool,
 }
 
@@ -61,42 +61,42 @@ impl Habits {
 pub struct Ask<'a> {
     /// The window, if the list has one.
     pub window: Option<Window>,
-    /// The page, unless the reply is to be whole.
+    /// The page, unless the reply is supposed to be complete.
     pub get: Option<(Get, &'a Paging)>,
 }
 
 /// Why there is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Miss {
-    /// It seems too large to be sent: less is asked for.
+    /// It seems too large to be sent; less is requested.
     TooLarge,
-    /// There is nothing at this address.
+    /// Nothing exists at this address.
     NotThere,
     /// The request was refused.
     Refused,
-    /// Something else failed, and what is left of the list may still be read.
+    /// Something else failed, and the rest of the list may still be readable.
     Failed,
-    /// Nothing more can be asked.
+    /// Nothing more can be requested.
     Ended,
 }
 
-/// What of a list is missing, and why.
+/// A missing part of a list, and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Gap<E> {
-    /// The smallest window that is known to hold all of it, if the list has a window.
+    /// The smallest window that is known to contain all of it, if the list has a window.
     pub window: Option<Window>,
-    /// Why.
+    /// The reason.
     pub cause: Cause<E>,
 }
 
-/// Why something of a list is missing.
+/// Why a part of a list is missing.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Cause<E> {
-    /// The server fails to send these records, even one by one.
+    /// The server fails to send these records, even individually.
     Unreadable {
         /// Where they are.
         place: Place,
-        /// The window in whose list that place counts.
+        /// The window whose list the place refers to.
         of: Option<Window>,
         /// How the server fails.
         error: String,
@@ -113,17 +113,17 @@ pub enum Cause<E> {
 pub struct Extent<E> {
     /// The windows that were read completely.
     pub read: Coverage,
-    /// What is missing, each gap by itself.
+    /// What is missing, each gap individually.
     pub gaps: Vec<Gap<E>>,
-    /// How many requests were made only to see that nothing follows.
+    /// How many requests were made only to confirm that nothing follows.
     pub confirmations: u64,
-    /// How many records totals count and no page shows.
+    /// How many records are counted in totals but appear on no page.
     pub hidden: u64,
-    /// Whether most of what came is far outside of the window that was asked for. Nothing is lost by
-    /// that, but each window costs what all of them would.
+    /// Whether most of what came is far outside the requested window. Nothing is lost as a result,
+    /// but each window costs as much as all of them together.
     pub is_unfiltered: bool,
-    /// Whether a list counts as read to its end although the request for more was refused, as by a
-    /// server that takes no position.
+    /// Whether a list counts as complete although the request for more was refused, as by a server
+    /// that does not support positions.
     pub more_was_refused: bool,
 }
 
@@ -135,19 +135,19 @@ impl<E> Extent<E> {
     }
 }
 
-/// A reply that is said to be whole, and may be the first page of more.
+/// A supposedly complete reply that may be only the first page.
 #[derive(Debug)]
 struct Suspicion {
     keys: HashSet<Box<str>>,
     first: Option<Box<str>>,
     last: Option<Box<str>>,
-    /// How the reply said that there is more, and what would read it.
+    /// How the reply said that there is more, and which setting would read it.
     more: Option<Stuck>,
-    /// How many records its total counts that did not come.
+    /// How many records counted in its total did not come.
     hidden: u64,
 }
 
-/// A list that is being read. `E` is how a request fails.
+/// A list that is being read. `E` is the error type of a request.
 #[derive(Debug)]
 pub struct Scope<E> {
     /// Whether the list has a window at all.
@@ -156,24 +156,23 @@ pub struct Scope<E> {
     paging: Paging,
     window: Window,
     paginator: Option<Paginator>,
-    /// The keys of a reply that is said to be whole and does not look it.
+    /// The keys of a supposedly complete reply that looks incomplete.
     suspected: Option<Suspicion>,
     habits: Habits,
-    /// Whether null came in place of the page that is asked for.
+    /// Whether the requested page came as null.
     was_null: bool,
-    /// The windows that are still to be read, the next one last.
+    /// The windows still to be read, next one last.
     left: Vec<Window>,
-    /// How the single record failed that was found last.
+    /// The error of the last single record that failed.
     error: String,
     has_ended: bool,
     extent: Extent<E>,
-    /// What was read since it was last taken.
+    /// What has been read since this was last taken.
     fresh: Vec<Window>,
 }
 
 impl<E: Display> Scope<E> {
-    /// A list of which nothing was read yet, and of which no window shorter than a `unit` can be
-    /// asked for.
+    /// A list that has not been read yet, where no window shorter than a `unit` can be requested.
     #[must_use]
     pub fn new(window: Option<Window>, unit: TimeUnit, paging: &Paging) -> Self {
         let is_windowed = window.is_some();
@@ -202,20 +201,20 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// The same list, given what others of its endpoint have shown.
+    /// The same list, with what other lists of its endpoint have shown.
     #[must_use]
     pub fn with_habits(mut self, habits: Habits) -> Self {
         self.habits = habits;
         self
     }
 
-    /// What the lists of the endpoint have shown, this one included.
+    /// What the lists of the endpoint have shown, including this one.
     #[must_use]
     pub fn habits(&self) -> Habits {
         self.habits
     }
 
-    /// What to ask for; `None` when the list was read as far as it can be.
+    /// The next request; `None` when the list has been read as far as possible.
     #[must_use]
     pub fn ask(&self) -> Option<Ask<'_>> {
         let get = self.paginator.as_ref().map(|it| (it.asked(), &self.paging));
@@ -228,7 +227,7 @@ impl<E: Display> Scope<E> {
         self.is_windowed.then_some(self.window)
     }
 
-    /// Takes in the page that was asked for.
+    /// Takes in the requested page.
     pub fn take(&mut self, page: &Page) {
         self.extent.is_unfiltered |= self.is_unfiltered(page);
         self.habits.largest = self.habits.largest.max(page.entries.len());
@@ -240,8 +239,8 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// Whether null came for the page that was asked for, for the first time: null is not an empty
-    /// list before it came twice, and the same page is asked for again.
+    /// Whether the requested page came as null for the first time. Null counts as an empty list
+    /// only when it comes twice, so the same page is requested again.
     pub fn is_null(&mut self, page: &Page) -> bool {
         let is_first = page.is_null && !self.was_null;
         self.was_null = page.is_null;
@@ -249,16 +248,16 @@ impl<E: Display> Scope<E> {
         is_first
     }
 
-    /// Goes on without the page that was asked for.
+    /// Continues without the requested page.
     pub fn miss(&mut self, miss: Miss, error: E) {
         let is_suspicion = self.suspected.is_some();
         self.was_null = false;
         let is_beyond = self.paginator.as_ref().is_some_and(Paginator::is_beyond);
         match miss {
             Miss::TooLarge => self.pass_over(error),
-            // The page before was the last, and happened to be full.
+            // The page before was the last one, and happened to be full.
             Miss::NotThere if is_beyond => self.end_window(None),
-            // A server that takes no `skip` has said it all, unless it said that there is more.
+            // A server without `skip` has sent everything, unless it said that there is more.
             Miss::Refused | Miss::NotThere if is_suspicion => {
                 let more = self.suspected.take().and_then(|it| it.more);
                 self.extent.more_was_refused |= more.is_none();
@@ -273,14 +272,14 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// The windows that were read completely since this was asked last.
+    /// The windows that have been read completely since the last call.
     pub fn take_read(&mut self) -> Vec<Window> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// How much was read, once there is nothing more to ask for.
+    /// How much was read, once there is nothing more to request.
     pub fn into_extent(mut self) -> Extent<E> {
-        // What was not asked for any more was not read.
+        // What is no longer requested was not read.
         while !self.has_ended {
             self.end_window(Some(Cause::Stuck(Stuck::Unasked)));
         }
@@ -290,7 +289,7 @@ impl<E: Display> Scope<E> {
     fn next(&mut self, page: &Page) -> Step {
         if let Some(suspected) = self.suspected.take() {
             let is_known = |entry: &PageEntry| suspected.keys.contains(&entry.key);
-            // A page that begins anywhere else shows a list whose order differs each time.
+            // If a page begins anywhere else, the order of the list differs each time.
             let first = page.entries.first().map(|entry| &entry.key);
             let count = page.entries.len();
             let is_last = count == 1 && first == suspected.last.as_ref();
@@ -306,8 +305,8 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// Asks once more for a reply that is said to be whole, beginning with its last record, where
-    /// it may be a page: new keys mean that it is one. A link to the next page is followed.
+    /// Requests a supposedly complete reply again, beginning with its last record, in case it is
+    /// only a page: new keys prove that it is. A link to the next page is followed.
     fn suspect(&mut self, page: &Page) -> Step {
         let count = page.entries.len();
         let verdict = judge(Evidence {
@@ -326,7 +325,7 @@ impl<E: Display> Scope<E> {
             self.extent.hidden += count;
         }
         if self.paging == Paging::None {
-            // What the file says counts, but not against what the reply says itself.
+            // The endpoint file is believed, but not if the reply itself contradicts it.
             let is_plain = verdict == Verdict::More && page.total.is_none();
             return more.filter(|_| is_plain).map_or(Step::Done, Step::Stuck);
         }
@@ -357,12 +356,12 @@ impl<E: Display> Scope<E> {
         self.paginator.as_mut().map_or(Step::Done, |it| it.next(page, largest))
     }
 
-    /// Nothing new came from the last record on: the reply was whole, unless it says otherwise.
+    /// Nothing new came from the last record on: the reply was complete, unless it says otherwise.
     fn acquit(&mut self, suspected: Suspicion, page: &Page) -> Step {
         let first = page.entries.first().map(|entry| &entry.key);
         let is_ignored = page.entries.len() > 1 && first == suspected.first.as_ref();
         self.habits.ignores_position |= is_ignored;
-        // A total may count what is hidden, if the server honors where a page is to begin.
+        // If the server honors positions, a total may include hidden records.
         let is_plain = page.has_more == Some(true) || page.pointer.is_some();
         if let Some(more) = suspected.more.filter(|_| is_ignored || is_plain) {
             return Step::Stuck(more);
@@ -371,15 +370,15 @@ impl<E: Display> Scope<E> {
         Step::Done
     }
 
-    /// Whether most of a page's records are far outside of the window that was asked for, so that
-    /// every window would bring the same.
+    /// Whether most of a page's records are far outside the requested window, so that every window
+    /// would return the same.
     fn is_unfiltered(&self, page: &Page) -> bool {
         let Window { from, to } = self.window;
         let begins = from > DateTime::UNIX_EPOCH;
         if !self.is_windowed || !begins {
             return false;
         }
-        // Edges may count or not, and servers may know days alone.
+        // Edges may be inclusive or not, and some servers only support whole days.
         let (from, to) = (from - TimeDelta::days(1), to + TimeDelta::days(1));
         let (from, to) = (from.timestamp_micros(), to.timestamp_micros());
         let times = page.entries.iter().filter_map(|entry| entry.time);
@@ -387,7 +386,7 @@ impl<E: Display> Scope<E> {
         outside * 2 > page.entries.len() && outside > 1
     }
 
-    /// Asks for less, or goes on behind a single record.
+    /// Requests less, or continues after a single record.
     fn pass_over(&mut self, error: E) {
         let Some(paginator) = &mut self.paginator else {
             return self.end_window(Some(Cause::Failed(error)));
@@ -395,7 +394,7 @@ impl<E: Display> Scope<E> {
         if paginator.shrink().is_some() {
             return;
         }
-        // That a server fails where it need not page says nothing of a record.
+        // If a server fails where it need not page, that says nothing about a record.
         if self.suspected.is_some() {
             return self.end_window(Some(Cause::Failed(error)));
         }
@@ -413,7 +412,7 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// Reads the rest as windows of their own.
+    /// Reads the rest as separate windows.
     fn split(&mut self, rest: Vec<Window>) {
         if let Some(paginator) = &mut self.paginator {
             paginator.drop_open();
@@ -424,12 +423,13 @@ impl<E: Display> Scope<E> {
         self.begin_next();
     }
 
-    /// Ends the window: it was read but for single records, or something ended it before.
+    /// Ends the window: it was read except for single records, or something ended it early.
     fn end_window(&mut self, cause: Option<Cause<E>>) {
         match cause {
             None => self.conclude(self.window),
             Some(cause) => {
-                // What was passed over last may not be unreadable: nothing else was answered since.
+                // The last skipped record may be readable: no other request has been answered
+                // since.
                 if let Some(paginator) = &mut self.paginator {
                     paginator.drop_open();
                 }
@@ -455,7 +455,7 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// Notes that a part of the window was read, but for single records.
+    /// Records that a part of the window was read, except for single records.
     fn conclude(&mut self, part: Window) {
         let mut read: Coverage = std::iter::once(part).collect();
         for gap in self.note_unread(part) {
@@ -467,13 +467,14 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// Notes the single records of a part that could not be read; the windows that hold them.
+    /// Adds gaps for the single records of a part that could not be read. Returns the windows that
+    /// contain them.
     fn note_unread(&mut self, part: Window) -> Vec<Window> {
         let found = self.paginator.as_ref().map(Paginator::unread).unwrap_or_default();
         let mut windows = Vec::new();
         for Found { place, window, is_first } in found {
             let window = Window::new(window.from.max(part.from), window.to.min(part.to));
-            // Outside of the part are the edges, and what another part holds.
+            // Outside the part are its edges, and records that belong to another part.
             if self.is_windowed && window.is_empty() {
                 continue;
             }
@@ -488,8 +489,8 @@ impl<E: Display> Scope<E> {
         windows
     }
 
-    /// Whether the gap found last ends where this one begins, so that both may be the same
-    /// records, met again behind a split.
+    /// Whether the last gap ends where this one begins, so that both may be the same records, found
+    /// again after a split.
     fn widens_last(&mut self, window: Window) -> bool {
         let Some(Gap { window: Some(last), cause: Cause::Unreadable { .. } }) =
             self.extent.gaps.last_mut()

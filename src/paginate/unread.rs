@@ -1,8 +1,8 @@
-//! Records that the server fails to send, and between which times they must be.
+//! Records that the server fails to send, and the times between which they must be.
 //!
-//! A record that cannot be read has no time that could be seen. Where its list is sorted by time,
-//! its neighbors' times enclose it, so that all around it is complete and only the time between
-//! them is asked for again. Where the list is not sorted, nothing encloses it.
+//! A record that cannot be read has no known time. If its list is sorted by time, its neighbors'
+//! times enclose it, so that everything around it is complete and only the time between them is
+//! requested again. If the list is not sorted, nothing encloses it.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use super::Order;
 use crate::page::PageEntry;
 use crate::window::Window;
 
-/// How many times must come in order before a list counts as sorted that was not asked to be.
+/// How many times must be in order before a list without a requested order counts as sorted.
 const EVIDENCE: u32 = 16;
-/// How many records in a row are tried one by one; behind that many, the rest is one gap.
+/// How many records in a row are tried individually; after that many, the rest is one gap.
 const MOST_IN_A_ROW: u32 = 50;
 
 /// Where in a list something is missing. Positions count from 0, as `skip` does.
@@ -26,24 +26,24 @@ pub enum Place {
         first: u32,
         /// The position of the last.
         last: u32,
-        /// From which end positions count.
+        /// The end from which positions are counted.
         order: Order,
     },
-    /// A page whose size the server decides.
+    /// A page whose size is chosen by the server.
     Page(u32),
-    /// This record and all behind it.
+    /// This record and everything after it.
     From(u32),
-    /// This page and all behind it.
+    /// This page and everything after it.
     FromPage(u32),
 }
 
 impl Place {
-    /// One record of a list that is read from its begin.
+    /// One record of a list that is read from its beginning.
     pub(super) fn record(position: u32, order: Order) -> Self {
         Self::Records { first: position, last: position, order }
     }
 
-    /// Both, if the other one is next to it; else the other one, because the list has moved.
+    /// Both, if they are adjacent; otherwise the other one, because the list has moved.
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (
@@ -54,7 +54,7 @@ impl Place {
         }
     }
 
-    /// It and all behind it.
+    /// This place and everything after it.
     fn and_the_rest(self) -> Self {
         match self {
             Self::Records { first, .. } => Self::From(first),
@@ -82,34 +82,34 @@ impl fmt::Display for Place {
     }
 }
 
-/// Records in a row that could not be read.
+/// Consecutive records that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) place: Place,
-    /// The smallest window that is known to hold them; empty when they are outside.
+    /// The smallest window that is known to contain them; empty when they are outside.
     pub(super) window: Window,
-    /// Whether an older list may end with the same records: no record came before them.
+    /// Whether an older list may end with the same records, because no record came before them.
     pub(super) is_first: bool,
 }
 
-/// The records of one list that could not be read, and what is known of the list's order.
+/// The unreadable records of one list, and what is known about the list's order.
 #[derive(Debug)]
 pub(super) struct Unread {
-    /// The order that was asked for.
+    /// The requested order.
     expected: Option<Order>,
     rises: bool,
     falls: bool,
     oldest: Option<i64>,
     newest: Option<i64>,
     times: u32,
-    /// The key of the record that was read last.
+    /// The key of the last record read.
     last: Option<Box<str>>,
-    /// Those behind which no record was read yet.
+    /// Those after which no record has been read yet.
     open: Option<Hole>,
     closed: Vec<Hole>,
 }
 
-/// Records in a row, in the order of the list, and their neighbors.
+/// Consecutive records in the order of the list, and their neighbors.
 #[derive(Debug)]
 struct Hole {
     place: Place,
@@ -118,12 +118,12 @@ struct Hole {
     /// The oldest and the newest time before them.
     oldest_before: Option<i64>,
     newest_before: Option<i64>,
-    /// The first time behind them.
+    /// The first time after them.
     time_behind: Option<i64>,
 }
 
 impl Unread {
-    /// Of a list that was asked for in this order, if in any.
+    /// For a list that was requested in this order, if any.
     pub(super) fn new(expected: Option<Order>) -> Self {
         Self {
             expected,
@@ -157,15 +157,15 @@ impl Unread {
         self.times += 1;
     }
 
-    /// Notes records that cannot be read; false when that is the case of so many in a row that
-    /// what is behind them counts as unreadable, too.
+    /// Adds records that cannot be read; `false` when there are so many in a row that everything
+    /// after them counts as unreadable, too.
     pub(super) fn miss(&mut self, place: Place) -> bool {
         let known = self.closed.iter().position(|hole| hole.before == self.last);
         let hole = match (self.open.take(), known) {
             (Some(open), _) => {
                 Hole { place: open.place.and(place), in_a_row: open.in_a_row + 1, ..open }
             }
-            // The list has moved, and the same records are met again.
+            // The list has moved, and the same records are reached again.
             (None, Some(known)) => Hole { place, in_a_row: 1, ..self.closed.swap_remove(known) },
             (None, None) => Hole {
                 place,
@@ -181,7 +181,7 @@ impl Unread {
         goes_on
     }
 
-    /// Notes that nothing can be read from here on.
+    /// Records that nothing can be read from here on.
     pub(super) fn miss_the_rest(&mut self, place: Place) {
         if self.open.is_none() {
             self.miss(place);
@@ -191,12 +191,12 @@ impl Unread {
         }
     }
 
-    /// Leaves out those behind which nothing was read: another list holds them, too.
+    /// Discards those after which nothing was read: another list also contains them.
     pub(super) fn drop_open(&mut self) {
         self.open = None;
     }
 
-    /// What is missing, in the order of the list, which was asked for by `window`.
+    /// What is missing, in the order of the list, which was requested for `window`.
     pub(super) fn found(&self, window: Window) -> Vec<Found> {
         let order = self.order();
         let holes = self.closed.iter().chain(&self.open);
@@ -209,8 +209,8 @@ impl Unread {
             .collect()
     }
 
-    /// The order by time, if the list has one: that which was asked for and which no record
-    /// contradicts, or that which many records show.
+    /// The list's order by time, if it has one: the requested order unless a record contradicts it,
+    /// or an order that many records show.
     fn order(&self) -> Option<Order> {
         let observed = match (self.rises, self.falls) {
             (true, false) => Some(Order::OldestFirst),
@@ -223,7 +223,7 @@ impl Unread {
 }
 
 impl Hole {
-    /// Whether a record stands behind these, whatever has arrived before them meanwhile.
+    /// Whether a record comes after these, whatever has arrived before them in the meantime.
     fn is_closed_by(&self, entry: &PageEntry, order: Option<Order>) -> bool {
         let is_before = match order {
             Some(Order::OldestFirst) => entry.time.is_some() && entry.time < self.newest_before,
@@ -235,7 +235,7 @@ impl Hole {
         self.before.as_ref() != Some(&entry.key) && !is_before
     }
 
-    /// From the second of the neighbor before to the end of that of the neighbor behind.
+    /// From the second of the neighbor before to the end of the second of the neighbor after.
     fn window(&self, whole: Window, order: Option<Order>) -> Window {
         let (older, newer) = match order {
             Some(Order::OldestFirst) => (self.newest_before, self.time_behind),
@@ -248,7 +248,7 @@ impl Hole {
     }
 }
 
-/// The whole second of an instant in microseconds.
+/// The whole second of a time in microseconds.
 pub(super) fn second_of(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(micros.div_euclid(1_000_000), 0)
 }

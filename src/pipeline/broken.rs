@@ -1,10 +1,10 @@
-//! Broken replies: what a body is worth that cannot be decoded.
+//! Broken replies: what to do with a body that cannot be decoded.
 
 use crate::decode::{NotJson, Undecodable, refused, repair};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Unreadable;
 
-/// A body that is not JSON. When the same one comes again, it was not broken on its way, and is
+/// A body that is not JSON. If the same body comes again, it was not damaged in transit, and is
 /// repaired.
 #[derive(Default)]
 pub(super) struct Broken {
@@ -13,7 +13,7 @@ pub(super) struct Broken {
 }
 
 impl Broken {
-    /// The body repaired, if it came before.
+    /// The repaired body, if the same one came before.
     pub(super) fn again(&mut self, body: &[u8], why: &str) -> Result<Vec<u8>, Unreadable> {
         if let Some(format) = NotJson::of(body) {
             let why = if format.is_lasting() { Unreadable::Final } else { Unreadable::NoList };
@@ -29,14 +29,14 @@ impl Broken {
         Ok(repaired)
     }
 
-    /// That it cannot be repaired.
+    /// The result when it cannot be repaired.
     pub(super) fn garbled(&self, why: &str) -> Unreadable {
         let message = format!("a reply of {} bytes is broken: {why}", self.bytes);
         Unreadable::Garbled(Error::new(ErrorKind::Data, message))
     }
 }
 
-/// What a reply is worth that could not be decoded.
+/// What a reply that cannot be decoded amounts to.
 pub(super) fn unreadable(error: Undecodable) -> Unreadable {
     match error {
         Undecodable::NotJson(why) => Unreadable::NotJson(why),

@@ -1,4 +1,4 @@
-//! Counting: how many records the API says that there are, before any is read.
+//! Counting: how many records the API reports, before any are read.
 
 use super::{Export, run_name};
 use crate::endpoint::{Endpoint, Paging, RecordPath, SkipLimit, Step};
@@ -7,13 +7,13 @@ use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
 use crate::paginate::{Get, Order, Slice};
 use crate::window::{Coverage, Window};
 
-/// How many ranges are counted one by one.
+/// How many ranges are counted individually.
 const MOST_RANGES: usize = 8;
 
 impl Export {
-    /// How many records the API counts in these windows, by one request of one record for each range
-    /// that they form, or for all of it where there are many; `None` when there is no window, or the
-    /// endpoint's list cannot be counted.
+    /// How many records the API counts in these windows, with one request for a single record per
+    /// contiguous range, or one for everything if there are many ranges; `None` when there is no
+    /// window, or the endpoint's list cannot be counted.
     ///
     /// # Errors
     /// When the API does not answer.
@@ -67,7 +67,7 @@ impl Export {
     }
 }
 
-/// The number at a path of a reply, which is small.
+/// The number at a path in a reply, which is small.
 fn number_in(reply: &Reply, path: &RecordPath) -> Result<Option<u64>, Unreadable> {
     let value: serde_json::Value = serde_json::from_slice(&reply.body)
         .map_err(|error| Unreadable::NotJson(format!("the reply is not JSON: {error}")))?;

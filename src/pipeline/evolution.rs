@@ -1,12 +1,13 @@
-//! Evolution during a run: what an earlier one left half done is completed before anything is
-//! asked for, and at the end columns are given to what has gathered, or it is said which.
+//! Evolution during a run: an evolution that an earlier run left unfinished is completed before
+//! anything is requested. At the end, columns are added for what has accumulated in `extra_json`,
+//! or the run reports what they would be.
 
 use super::Export;
 use super::table_run::{State, TableRun};
 use crate::error::Result;
 use crate::lake::Wanted;
 
-/// Rewrites the partitions that are still in an older schema, as far as the run goes.
+/// Rewrites the partitions that are still in an older schema, as far as the run gets.
 pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
     while !export.stop.is_requested() && table.state().await.snapshot.outdated() > 0 {
         let now = export.clock.server_now();
@@ -21,7 +22,7 @@ pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Evolves the table if that is wanted, and reports what there is to gain if it is not.
+/// Evolves the table if requested, and otherwise reports what evolution would add.
 pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()> {
     if export.settings.evolve && !export.stop.is_requested() {
         let now = export.clock.server_now();
@@ -40,7 +41,7 @@ pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()
     let has_new_columns = !table.was_frozen() || state.has_evolved();
     drop(state);
     if has_new_columns {
-        // They hold values that were counted before they came.
+        // They hold values that were counted before the columns existed.
         drop(table.with_state(State::count_misfits).await?);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Findings: what is odd in the records of a run, each record counted once however often it came.
+//! Findings: oddities in the records of a run. Each record counts once, however often it is read.
 
 use std::collections::HashSet;
 
@@ -9,27 +9,27 @@ use crate::lake::key_hash;
 use crate::report::{EndpointReport, Noted, Problem};
 use crate::schema::{Column, EXTRA_JSON, Schema};
 
-/// How many records may have the key of another, for which they are quarantined. Beyond that, the
-/// key is wrong.
+/// How many records may be quarantined because they share the key of another record. Beyond that,
+/// the key itself is wrong.
 const MOST_SAME_KEY: u64 = 100;
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// What no column holds, of tables whose schema is frozen.
+    /// Values that no column holds, in tables whose schema is frozen.
     gathered: Gathered,
-    /// The keys of the records of which something is gathered.
+    /// The keys of the records with gathered values.
     gathered_of: HashSet<i64>,
     /// The keys of the records without a date.
     undated: HashSet<i64>,
-    /// The hashes of the records that are quarantined.
+    /// The hashes of the quarantined records.
     quarantined: HashSet<u128>,
-    /// How many records had the key of another of the same reply, so that neither has changed since.
+    /// How many records shared a key within one reply, so that neither can have changed in between.
     of_one_reply: u64,
 }
 
 impl Findings {
-    /// Counts what a page brought; of its quarantined records those stay that are to be kept.
+    /// Counts the findings of a page, and drops quarantined records that need not be stored.
     pub(super) fn note(
         &mut self,
         report: &mut EndpointReport,
@@ -67,7 +67,7 @@ impl Findings {
         self.of_one_reply <= MOST_SAME_KEY
     }
 
-    /// Gathers what no column of a frozen schema holds.
+    /// Gathers values that no column of a frozen schema holds.
     pub(super) fn gather(&mut self, rows: &Rows) {
         let extra = rows.batch.column_by_name(EXTRA_JSON).and_then(|it| it.as_string_opt::<i32>());
         let is_some = |extra: &&StringArray| extra.null_count() < extra.len();
@@ -76,11 +76,11 @@ impl Findings {
             text.filter(|_| self.gathered_of.insert(key_hash(&facts.key)))
         });
         let texts: Vec<&str> = texts.collect();
-        // It was written by this very process, and is JSON.
+        // This process wrote it, so it is valid JSON.
         drop(self.gathered.add(texts.into_iter()));
     }
 
-    /// Says which columns what was gathered would get, and how much there is of it.
+    /// Reports which columns the gathered values would get, and how many values there are.
     pub(super) fn report_gathered(
         &self,
         report: &mut EndpointReport,
@@ -92,7 +92,7 @@ impl Findings {
         report.too_wide = self.gathered.too_wide(schema);
     }
 
-    /// Why the key does not tell records apart, if it does not.
+    /// The reason why the key does not distinguish records, if it does not.
     pub(super) fn same_key_problem(&self, endpoint: &str, same_key: &Noted) -> Option<Problem> {
         let message = format!(
             "{} records have the key of another record of the same list, such as {}, and differ \

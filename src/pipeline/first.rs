@@ -1,8 +1,8 @@
-//! The first request of a run: it goes out alone, and its reply shows whether the clock is right.
+//! The first request of a run: it is sent alone, and its reply shows whether the clock is right.
 //!
-//! Nothing is planned or committed before. Where the clock is right, which is nearly always, the
-//! reply is used when the request's turn comes, so that a run takes no request more. Where it is
-//! wrong, nothing of the reply is used, and the run is planned again from the right time.
+//! Nothing is planned or committed before it. If the clock is right, which is nearly always the
+//! case, the reply is reused when that request is due, so that a run needs no extra request. If the
+//! clock is wrong, the reply is discarded and the run is planned again from the right time.
 
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ use crate::plan::{self, Task};
 use crate::window::Window;
 
 impl Export {
-    /// Sends the first request of a run, if it is known by now; whether its reply shows that the
-    /// clock is wrong. What else may be wrong with it is found when its turn comes.
+    /// Sends the first request of a run, if it is already known. Returns whether its reply shows
+    /// that the clock is wrong. Any other problem with the reply is detected when the request is
+    /// due.
     pub(super) async fn finds_clock_wrong(
         &self,
         endpoints: &[&Endpoint],
@@ -38,8 +39,8 @@ impl Export {
         let Some(request) = request else { return Ok(false) };
         let before = self.clock.ahead();
         match self.client.send_ahead(&request).await {
-            // What ends the run before anything was committed is its error; all else is found again
-            // when the request's turn comes, and reported then.
+            // An error that ends the run before anything was committed is returned. Every other
+            // error is found again, and reported, when the request is due.
             Err(FetchError::Halted(error)) if is_checked || error.kind() == ErrorKind::Config => {
                 Err(error)
             }
@@ -47,8 +48,8 @@ impl Export {
         }
     }
 
-    /// The export from the right time on, under a name of that time, which pays again for what was
-    /// sent so far.
+    /// The export with the corrected time, under a run name with that time. It pays again for what
+    /// has been sent so far.
     pub(super) async fn corrected(&self) -> Result<(Self, String)> {
         self.client.forget_ahead();
         let now = self.clock.now();
@@ -61,7 +62,7 @@ impl Export {
     }
 
     /// The request for the first page of the first list. A run that only reads children has none:
-    /// it takes no windows, and the first of its replies corrects the clock.
+    /// it uses no windows, and the first of its replies corrects the clock.
     async fn first_of_lists(&self, endpoints: &[&Endpoint]) -> Result<Option<Request>> {
         let lists = endpoints.iter().filter(|it| it.parent.is_none() && !it.experimental);
         for endpoint in lists {

@@ -1,4 +1,4 @@
-//! Lists: what is read of windows, days and changes, and what a commit may say of it.
+//! Lists: reads windows, days, and changes, and determines what a commit may state about them.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ use crate::manifest::{Manifest, Purpose};
 use crate::plan::{self, Planned, Task};
 use crate::window::Window;
 
-/// How many windows of a backfill are under way at once: few, so that little is asked for again
-/// after a crash, and each partition is written by few commits.
+/// How many windows of a backfill are in progress at once: few, so that little is requested again
+/// after a crash, and few commits write each partition.
 const BACKFILL_WINDOWS: usize = 4;
-/// How long what is complete of a backfill may wait for its commit.
+/// How long completed parts of a backfill may wait for their commit.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// Runs an endpoint's tasks, and commits what they completed. Of an endpoint that sums up days,
-/// those of `changed` are among them.
+/// Runs an endpoint's tasks, and commits what they completed. If the endpoint aggregates by day,
+/// the days in `changed` are included.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
     let mut intent = Intent::of(export, endpoint, table.state().await.snapshot.manifest(), changed);
     let (planned, mut goal) =
         (std::mem::take(&mut intent.planned), std::mem::take(&mut intent.goal));
     let is_backfill = intent.is_backfill;
-    // An endpoint that may be absent gets no table before it has answered.
+    // An endpoint that may not exist gets no table until it has answered.
     if !goal.is_empty() && !endpoint.experimental {
         table
             .commit(|change| {
@@ -44,14 +44,14 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             .await?;
     }
     export.progress.update(&endpoint.name, |live| live.planned += planned.len() as u64);
-    // The first task alone tells whether the endpoint is there at all.
+    // Only the first task shows whether the endpoint exists.
     let mut planned = planned.into_iter();
     if let Some(first) = planned.next() {
         run_task(export, table, first).await?;
     }
     if !table.state().await.absent {
         if !goal.is_empty() {
-            // It has answered, so what it is to complete is committed before the rest is asked for.
+            // It has answered, so its goal is committed before the rest is requested.
             let begun_at = export.settings.now;
             table
                 .commit(|change| {
@@ -76,19 +76,19 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
     close(export, table, &intent).await
 }
 
-/// What a run is to do for one endpoint, and what it will have done then.
+/// What a run is going to do for one endpoint, and what will be complete afterwards.
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 struct Intent {
     planned: Vec<Planned>,
     goal: Vec<Window>,
     is_backfill: bool,
-    /// Whether nothing is known of changes yet.
+    /// Whether changes have never been read.
     is_first: bool,
-    /// Whether it will have listed all that is covered, now or in the runs that began it.
+    /// Whether everything covered will have been listed, in this run or in the runs that began it.
     lists_all: bool,
-    /// Whether private records are asked for too.
+    /// Whether private records are requested too.
     private: bool,
-    /// Whether all that is covered will have been listed with them.
+    /// Whether everything covered will have been listed including private records.
     lists_all_private: bool,
 }
 
@@ -117,7 +117,7 @@ impl Intent {
     }
 }
 
-/// Records the goal: what the run is to complete.
+/// Records the goal: what the run intends to complete.
 fn record_goal(progress: &mut Progress, goal: Vec<Window>, is_backfill: bool) {
     if is_backfill {
         progress.backfill.extend(&goal);
@@ -125,7 +125,7 @@ fn record_goal(progress: &mut Progress, goal: Vec<Window>, is_backfill: bool) {
     progress.goal.extend(goal);
 }
 
-/// Commits what is left, with the watermark and the settled schema if all is complete.
+/// Commits what is left, with the watermark and the frozen schema if everything is complete.
 async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result<()> {
     let now = export.settings.now;
     let (watermark, complete) = {
@@ -133,7 +133,7 @@ async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result
         if state.absent {
             return Ok(());
         }
-        // Of named parents alone, nothing is known of the rest.
+        // For explicitly specified parents, nothing is known about the rest.
         let complete = !state.has_failed() && export.settings.ids.is_empty();
         let is_known = state.changes_complete || (intent.is_first && complete);
         (state.watermark(now).filter(|_| is_known), complete)
@@ -173,8 +173,8 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
                 listing::read_all(export, table, parent, today).await?;
             }
             None => {
-                // Nothing is covered by it: that something is missing shows in the report alone,
-                // which keeps the watermark where it is.
+                // This adds no coverage. If something is missing, the report shows it and the
+                // watermark does not move.
                 let _ = read(table, &Scan::default(), None).await?;
             }
         },
@@ -188,7 +188,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
     Ok(())
 }
 
-/// Reads what there is of one day, which replaces what there was.
+/// Reads one day, replacing its previous contents.
 async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purpose) -> Result<()> {
     let mut listed = Listed::default();
     let (mut is_complete, mut lacks_records) = (true, false);
@@ -198,15 +198,15 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purp
         is_complete &= outcome.is_complete();
         lacks_records |= outcome.lacks_records();
     }
-    // A window that ends before its day does says nothing of what came after; it ends with a whole
-    // second.
+    // A window that ends before its day does says nothing about later records. Windows end on whole
+    // seconds.
     let ends = plan::day_step(&table.endpoint).next(window.from);
     let is_part = ends.is_some_and(|end| window.to < end);
     let speaks_to = (window.to + TimeDelta::seconds(1)).timestamp_micros();
     let speaks_to = if is_part { speaks_to } else { i64::MAX };
     table
         .add(|change| {
-            // A day is replaced as a whole, so it is covered as a whole or not at all.
+            // A day is replaced as a whole, so either all of it is covered or none.
             if is_complete {
                 change.progress.coverage.push(window);
                 let listing = listed.complete(Scope::Day(day));
@@ -222,7 +222,7 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purp
     Ok(())
 }
 
-/// Reads the records of a whole range, which replace those that the same range had.
+/// Reads the records of a whole range, replacing those that the same range had.
 async fn range(table: &TableRun<'_>, window: Window, purpose: Purpose) -> Result<()> {
     let Some(parameters) = &table.endpoint.window else { return Ok(()) };
     let (name, day) = (parameters.range_name(window), plan::day(window.from));
@@ -237,7 +237,7 @@ async fn range(table: &TableRun<'_>, window: Window, purpose: Purpose) -> Result
     Ok(())
 }
 
-/// A day in the steps that are asked for, where they are shorter.
+/// A day in the requested steps, if they are shorter.
 pub(super) fn parts(endpoint: &Endpoint, day: Window) -> Vec<Window> {
     let step = endpoint.window.as_ref().and_then(|window| window.step);
     match step.filter(|step| *step < TimeUnit::Day) {
@@ -246,7 +246,7 @@ pub(super) fn parts(endpoint: &Endpoint, day: Window) -> Vec<Window> {
     }
 }
 
-/// Reads the records of a window; what was read of it is covered.
+/// Reads the records of a window; what has been read becomes covered.
 async fn list(
     table: &TableRun<'_>,
     window: Window,
@@ -254,12 +254,12 @@ async fn list(
     purpose: Purpose,
 ) -> Result<()> {
     let scan = Scan { window: Some(window), day, purpose, covers: true, ..Scan::default() };
-    // What was not read is neither covered nor missing in the report.
+    // What could not be read is not covered, and the report lists it as missing.
     let _ = read(table, &scan, None).await?;
     Ok(())
 }
 
-/// Reads what changed since an instant; whether all of it is known then, or will be listed again
+/// Reads what changed since an instant. Returns whether all of it is known, or will be listed again
 /// by its time.
 async fn modified(
     table: &TableRun<'_>,
@@ -275,7 +275,7 @@ async fn modified(
         return Ok(false);
     };
     if !gaps.is_empty() {
-        // What this run lists afterwards covers it again, so this is committed before.
+        // Committed first, because what this run lists later covers it again.
         table.commit(|change| change.progress.not_covered.extend(gaps)).await?;
     }
     Ok(true)

@@ -1,4 +1,4 @@
-//! Records that a complete list lacks: gone, or just not listed any more.
+//! Records that are missing from a complete list: deleted, or just no longer listed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,20 +20,21 @@ use crate::partition::Partition;
 use crate::retry::Failure;
 use crate::window::{Coverage, Window, date_of};
 
-/// Why a record that is not listed is kept: it was rescheduled, or made private.
+/// Why an unlisted record is kept: it was rescheduled, or made private.
 const UNLISTED: &str = "not in the list, and not gone";
 
-/// How long that answer holds for the same content, in microseconds: at first until the next night,
-/// then twice as long each time, up to a week.
+/// How long that answer is valid for the same content, in microseconds: at first until the next
+/// night, then twice as long each time, up to a week.
 const ASK_AGAIN: i64 = 20 * 3_600_000_000;
 const ASK_AT_LEAST: i64 = 7 * 86_400_000_000;
 
-/// How long it holds for a run that lists everything again, in microseconds: long enough for a run
-/// that goes on where another ended to not pay for it twice.
+/// How long it is valid for a run that lists everything again, in microseconds: long enough that a
+/// run that continues an interrupted one does not pay for it twice.
 const FULL_ASKS_AGAIN: i64 = 3_600_000_000;
 
-/// Marks as deleted, or takes out, what a complete list lacks and whose details answer 404.
-/// Missing alone proves nothing: a rescheduled record has left the window, a private one the list.
+/// Marks as deleted, or removes, records that a complete list lacks and whose details answer 404.
+/// Absence from a list is not treated as deletion: a rescheduled record has left the window, and a
+/// private one has left the list.
 pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     if !table.endpoint.deletes || table.endpoint.parent.is_some() {
         return Ok(());
@@ -46,7 +47,7 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let (survey, missing) = survey(export, table).await?;
     let check = Check::new(export, details);
     let checked = missing.into_iter().map(async |missing| {
-        // What is not there was not there when it was asked for, not when that was answered.
+        // A 404 describes the time of the request, not of the reply.
         let asked_at = export.clock.asked_at(Duration::ZERO);
         let found = check.ask(&missing).await;
         (missing, found, asked_at)
@@ -60,16 +61,16 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What the lists of this run say of whoever is not in them.
+/// What this run's lists show about records that are not in them.
 struct Survey {
-    /// What was listed completely.
+    /// The ranges that were listed completely.
     listed: Coverage,
-    /// Whatever begins from here on was listed by nobody.
+    /// No list covers records that begin from this time on.
     unlisted_from: DateTime<Utc>,
     deletes: Deletes,
     /// Whether everything is listed again.
     full: bool,
-    /// The instant from which the run counts, microseconds since 1970.
+    /// The run's reference time, microseconds since 1970.
     begun_at: i64,
 }
 
@@ -78,21 +79,21 @@ struct Missing {
     id: Box<str>,
     day: Option<i32>,
     hash: u128,
-    /// How often it was asked for and found, since it was listed last.
+    /// How often it has been requested and found since it was last listed.
     found: u32,
 }
 
-/// What the details of a missing record say.
+/// What the details of a missing record show.
 enum Found {
-    /// There are none.
+    /// The record does not exist.
     Gone,
-    /// It is there, at this time.
+    /// The record exists and has this time.
     There(Option<DateTime<Utc>>),
-    /// That cannot be told.
+    /// Unknown.
     Unknown,
 }
 
-/// The records of days that were listed completely, which did not come.
+/// The records that are missing although their days were listed completely.
 async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Missing>)> {
     let begun_at = export.queue_now();
     let (now, full, deletes) = (export.settings.now, export.settings.full, export.settings.deletes);
@@ -119,7 +120,8 @@ async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Mi
 }
 
 impl Survey {
-    /// Notes who of one partition did not come. Whoever came is not unlisted any more.
+    /// Collects the missing records of one partition. Records that were listed are no longer marked
+    /// as unlisted.
     fn look_through(
         &self,
         partition: Partition,
@@ -136,7 +138,8 @@ impl Survey {
             let (key, day) = (id.clone(), entry.day);
             let unlisted = entry.attempt.as_ref().filter(|it| it.reason.is_some());
             if state.seen.contains(&key_hash(id)) {
-                // Nothing is settled by it: the next run that misses the record asks again.
+                // The look-up is not marked as done, so the next run that misses the record
+                // requests it again.
                 let attempt = Attempt::default();
                 listed_again.extend(unlisted.map(|_| LookUp { key, day, attempt }));
                 continue;
@@ -144,7 +147,7 @@ impl Survey {
             let is_answered = unlisted.is_some_and(|it| {
                 let full_to = it.first_failed_at + FULL_ASKS_AGAIN;
                 let holds_to = if self.full { full_to } else { it.next_try_at };
-                // What was noted in the future was noted by a clock that was wrong.
+                // A note dated in the future was recorded with a wrong clock.
                 let apart = CLOCKS_APART.num_microseconds().unwrap_or_default();
                 let is_past = it.first_failed_at <= self.begun_at + apart;
                 it.parent == ParentVersion::Content(entry.hash)
@@ -169,12 +172,12 @@ impl Survey {
                 statements.removals.push(removal(key, day));
             }
             Found::Gone => statements.marks.push(Mark { key, day, deleted_at: Some(now) }),
-            // It has not begun any more, and comes back when it has.
+            // It has not begun yet according to its new time, and returns when it has.
             Found::There(Some(time)) if *time >= self.unlisted_from => {
                 statements.removals.push(removal(key, day));
             }
             Found::There(_) => {
-                // The next night, then ever later, but once a week.
+                // The next night, then at increasing intervals, up to a week.
                 let nights = 1 << found_before.min(3);
                 let attempt = Attempt {
                     parent: ParentVersion::Content(hash),
@@ -197,7 +200,7 @@ impl Survey {
         })
     }
 
-    /// Whether a partition of so many days can hold some that were listed.
+    /// Whether a partition of this many days can contain listed days.
     fn may_hold(&self, partition: Partition, days: i64) -> bool {
         let Some(date) = partition.date() else { return false };
         let from = date.and_time(NaiveTime::MIN).and_utc();
@@ -206,7 +209,7 @@ impl Survey {
     }
 }
 
-/// Asks for the details of missing records.
+/// Requests the details of missing records.
 struct Check<'e> {
     export: &'e Export,
     details: &'e Endpoint,
@@ -221,8 +224,8 @@ impl<'e> Check<'e> {
     }
 
     async fn ask(&self, missing: &Missing) -> Found {
-        // What is not in the list any more has no record to name anything of: 404 for an address
-        // with gaps would prove nothing.
+        // An unlisted record has no current record to take the fields from, and a 404 for an
+        // incomplete address would prove nothing.
         if !self.details.parent_fields().is_empty() {
             return Found::Unknown;
         }
@@ -236,7 +239,7 @@ impl<'e> Check<'e> {
         }
     }
 
-    /// The record's time, which is all that is wanted of it.
+    /// The record's time, the only field needed.
     fn time_in(&self, reply: &Reply) -> Result<Option<DateTime<Utc>>, Unreadable> {
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         let decoded = decoder.decode(&reply.body, &Origin::default());

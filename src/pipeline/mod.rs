@@ -1,8 +1,8 @@
 //! The pipeline: plan, fetch, decode, partition, merge, commit, report.
 //!
-//! Enters: endpoints, a client, a store, and settings with a frozen `now`. Leaves: a lake that is
-//! further on, and a [`Report`]. Never here: a flag, a terminal, or a decision that another room
-//! takes; this is the one room that joins the others.
+//! It runs endpoints with a client, a store, and settings with a frozen `now`, and returns a
+//! [`Report`]. This is the only module that joins the others; it makes none of their decisions, and
+//! knows nothing of flags or a terminal.
 
 mod broken;
 mod children;
@@ -48,55 +48,56 @@ use crate::window::day_of;
 /// What an export needs.
 #[derive(Debug, Clone)]
 pub struct Export {
-    /// Whom to ask.
+    /// The API client.
     pub client: Arc<Client>,
-    /// Where the lake is.
+    /// The lake's store.
     pub store: Arc<Store>,
-    /// All endpoints, chosen or not.
+    /// All endpoints, whether chosen or not.
     pub catalogue: Arc<Catalogue>,
-    /// What to ask for.
+    /// What to request.
     pub settings: RunSettings,
-    /// What the week's quota allows, by the lake's ledger; without it nothing is counted.
+    /// The limits of the weekly quota, enforced by the lake's ledger; without them, nothing is
+    /// counted.
     pub limits: Option<Limits>,
     /// How long the run may take.
     pub max_time: Option<Duration>,
-    /// How much time a partition of a new table holds.
+    /// The partition length of new tables.
     pub granularity: Granularity,
-    /// Whether private records are asked for too.
+    /// Whether private records are requested too.
     pub include_private: bool,
-    /// How many windows or keys are under way at once.
+    /// How many windows or keys are in progress at once.
     pub concurrency: usize,
-    /// Where the live numbers go.
+    /// Receives the live numbers.
     pub progress: Arc<Progress>,
-    /// The wish to stop.
+    /// The request to stop.
     pub stop: Stop,
-    /// Who says when a record was fetched and a manifest committed.
+    /// The clock for fetch and commit times.
     pub clock: Clock,
-    /// The command that the report names.
+    /// The command to show in the report.
     pub command: String,
 }
 
-/// What came of one endpoint.
+/// The result of one endpoint.
 struct Ran {
     report: EndpointReport,
     changed: Vec<crate::report::Changed>,
     problems: Vec<Problem>,
-    /// Whether the endpoint's path answered at all.
+    /// Whether the endpoint's path returned any answer.
     answered: bool,
-    /// Why nothing more can be asked.
+    /// Why nothing more can be requested.
     halted: Option<Error>,
-    /// Those of the problems' messages that say why the run, or its backfill, ended.
+    /// The messages of those problems that ended the run, or its backfill.
     ended: Vec<String>,
 }
 
 impl Export {
-    /// Exports what changed since the last run: of these endpoints, and of those that drive them
-    /// and that the lake has nothing of yet.
+    /// Exports what changed since the last run, for these endpoints and for those parents of theirs
+    /// that the lake has nothing of yet.
     ///
     /// # Errors
-    /// `Denied` when the credentials are refused, before anything was written; `Config`, `Newer`,
-    /// `Corrupt` or `Unavailable` when the lake cannot be read or written. That the API failed
-    /// halfway is no error: the report says what is missing.
+    /// `Denied` when the credentials are refused, before anything is written; `Config`, `Newer`,
+    /// `Corrupt`, or `Unavailable` when the lake cannot be read or written. If the API fails
+    /// halfway, that is not an error: the report lists what is missing.
     pub async fn run(&self, endpoints: &[&Endpoint]) -> Result<Report> {
         self.check_ids(endpoints)?;
         self.client.correct(self.clock.clone());
@@ -112,12 +113,12 @@ impl Export {
         if let Some(timer) = timer {
             timer.abort();
         }
-        // What was paid and not sent is given back whatever became of the run.
+        // What was paid for but not sent is returned, however the run ended.
         let given_back = self.client.give_back().await;
         let (mut report, store) = (reported?, &self.store);
         given_back?;
         report.week = self.week()?;
-        // A clock that was found wrong on the way was so from the beginning.
+        // If the clock is found wrong during the run, it was wrong from the start.
         let found = self.clock.ahead().unwrap_or_default() - known.unwrap_or_default();
         report.started_at = started_at - found;
         report.finished_at = self.clock.now();
@@ -126,13 +127,13 @@ impl Export {
         Ok(report)
     }
 
-    /// Runs the endpoints from the time that is right by the first reply.
+    /// Runs the endpoints with the time corrected by the first reply.
     async fn run_by_right_clock(&self, chosen: &[&Endpoint], run: String) -> Result<Report> {
         let endpoints = parents::with_needed_parents(self, chosen).await?;
         let store = Arc::clone(&self.store);
         let committed = blocking(move || store.committed()).await?;
         if committed.is_empty() {
-            // Before anything is asked for or written: what is here may be no place for a lake.
+            // Checked before anything is requested or written: this may not be a place for a lake.
             let (store, catalogue) = (Arc::clone(&self.store), Arc::clone(&self.catalogue));
             blocking(move || store.check_place(&catalogue)).await?;
         }
@@ -150,7 +151,7 @@ impl Export {
         committed: BTreeSet<String>,
         run: String,
     ) -> Result<Report> {
-        // Who shows the progress knows all endpoints from the beginning.
+        // Registers every endpoint up front, so that the progress display shows the full list.
         for endpoint in endpoints {
             self.progress.update(&endpoint.name, |_| {});
         }
@@ -160,7 +161,7 @@ impl Export {
         self.report(run, ran)
     }
 
-    /// The lake, as a run of this name reads and writes it.
+    /// The lake, as read and written by the run of this name.
     fn lake(&self, run: &str) -> Lake {
         Lake::new(&self.store, &self.catalogue, run).with_granularity(self.granularity)
     }
@@ -168,14 +169,14 @@ impl Export {
     /// The settings of the run for one endpoint.
     fn settings_for(&self, endpoint: &Endpoint, manifest: Option<&Manifest>) -> RunSettings {
         let mut settings = self.settings.clone();
-        // What was listed without private records has to be listed again when they are wanted.
+        // What was listed without private records must be listed again when they are requested.
         let private = self.include_private && !endpoint.private.is_empty();
         let is_listed = |it: &Manifest| !it.private && !it.coverage.is_empty();
         settings.full |= private && manifest.is_some_and(is_listed);
         settings
     }
 
-    /// From here on every request is paid from the lake's ledger.
+    /// From now on, every request is paid for from the lake's ledger.
     fn pay_from_ledger(&self, run: &str) {
         if let Some(limits) = self.limits {
             let ledger = Ledger::new(Arc::clone(&self.store), run);
@@ -183,13 +184,13 @@ impl Export {
         }
     }
 
-    /// The time that decides which records are due: that from which the run counts, so that a
-    /// run of a past `--to` asks for what was due then.
+    /// The time that decides which records are due: the run's reference time, so that a run with a
+    /// past `--to` requests what was due then.
     fn queue_now(&self) -> i64 {
         self.settings.now.timestamp_micros()
     }
 
-    /// Leaves the history to a backfill that is at work, so that nothing of it is asked for twice.
+    /// Yields the history to a running backfill, so that nothing is requested twice.
     async fn make_way(&self, run: &str) -> Result<()> {
         let Some(limits) = self.limits.filter(|_| self.settings.backfill.is_none()) else {
             return Ok(());
@@ -201,7 +202,7 @@ impl Export {
         Ok(())
     }
 
-    /// Runs the endpoints, parents before those that they drive.
+    /// Runs the endpoints, parents before their children.
     async fn run_levels(
         &self,
         endpoints: &[&Endpoint],
@@ -234,7 +235,7 @@ impl Export {
         Ok(ran)
     }
 
-    /// Finishes taking out everyone who is forgotten, if that was cut short.
+    /// Completes the erasure of everyone on the list of the forgotten, if it was interrupted.
     async fn clear_forgotten(&self, run: &str) -> Result<()> {
         let (lake, now) = (self.lake(run), self.clock.server_now());
         blocking(move || clear_forgotten(&lake, now).map(|_| ())).await
@@ -260,8 +261,9 @@ impl Export {
         Ok(())
     }
 
-    /// The days whose records changed in this run, so that what sums them up did too. In tables of
-    /// months that cannot be told; there the lookback and the monthly re-list find it.
+    /// The days whose records changed in this run, so that aggregates of those days changed too. In
+    /// tables with monthly partitions that is unknown; there, the lookback and the monthly re-list
+    /// find the changes.
     fn days_that_changed(&self, ran: &[Ran]) -> Vec<i32> {
         let is_dated = |name: &str| {
             let endpoint = self.catalogue.find(name);
@@ -312,9 +314,10 @@ impl Export {
         Ok(ran)
     }
 
-    /// One small request, so that wrong credentials are known before anything is written, and an
-    /// endpoint that this workspace lacks can be told from a workspace that lacks us. Where all
-    /// endpoints are the user's, nobody knows what else there is, so one of them is asked.
+    /// One small request, so that wrong credentials are detected before anything is written, and so
+    /// that an endpoint missing from this workspace can be told from a workspace that denies
+    /// access. If all endpoints are the user's own, nothing else is known to exist, so one of them
+    /// is requested.
     async fn check_credentials(&self, endpoints: &[&Endpoint]) -> Result<()> {
         let Some(request) = self.credentials_request(endpoints) else { return Ok(()) };
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
@@ -335,7 +338,7 @@ impl Export {
         }
     }
 
-    /// The base URL seems to be another server's.
+    /// The error that the base URL seems to belong to another server.
     fn no_api(&self, why: &str) -> Error {
         let base_url = self.client.base_url();
         let message = format!("the API does not seem to be at {base_url}: {why}");
@@ -358,7 +361,7 @@ impl Export {
         Some(request(endpoint, &first_page(endpoint, &paging, self.settings.now, None)))
     }
 
-    /// What the week has taken so far.
+    /// What the week has spent so far.
     fn week(&self) -> Result<Option<Week>> {
         let Some(limits) = self.limits else { return Ok(None) };
         let ledger = Ledger::new(Arc::clone(&self.store), "");
@@ -382,8 +385,9 @@ impl Export {
                 ));
             }
             changed.extend(ran.changed);
-            // What ended the run ended it for every endpoint; it is said once. All else that is
-            // missing is named by itself, though it is missing for the same reason.
+            // An error that ended the run ended it for every endpoint and is reported once.
+            // Everything else that is missing is listed individually, even if the cause is the
+            // same.
             let is_news = |problem: &Problem| {
                 let is_known = problems.iter().any(|it| it.message == problem.message);
                 !(is_known && ran.ended.contains(&problem.message))
@@ -413,20 +417,20 @@ impl Export {
     }
 }
 
-/// What the failure of an endpoint's request means for the endpoint.
+/// Whether a failed request means that the endpoint does not exist.
 fn means_absent(endpoint: &Endpoint, failure: Failure) -> bool {
     let none = matches!(failure, Failure::NoSuchPath | Failure::Forbidden | Failure::NotFound);
     endpoint.experimental && none
 }
 
-/// Ends the run when its time is over: what is under way is finished and committed.
+/// Ends the run when its time is over: what is in progress is finished and committed.
 async fn end_after(client: Arc<Client>, time: Duration) {
     tokio::time::sleep(time).await;
     let message = format!("the time that the run may take is over ({} s)", time.as_secs());
     client.halt(Error::new(ErrorKind::Exhausted, message));
 }
 
-/// The name of a run that begins now, which no other has.
+/// A unique name for a run that begins now.
 pub fn run_name(started_at: DateTime<Utc>) -> String {
     unique_name(&started_at.format("%Y%m%dT%H%M%SZ").to_string())
 }

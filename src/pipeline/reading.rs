@@ -1,7 +1,6 @@
-//! Reading: one list, with all that it falls into, page by page.
-//!
-//! Enters: a scan. Leaves: rows in the table, and an [`Outcome`]. Every gap is in the report before
-//! the caller sees that there is one.
+//! Reading: one list, page by page, with all the windows that it is split into. Rows go to the
+//! table, and the result is an [`Outcome`]. Every gap is in the report before the caller learns
+//! about it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -22,7 +21,7 @@ use crate::paginate::{self, Ask, Cause, Gap, Miss, Place};
 use crate::retry::Failure;
 use crate::window::{Window, day_of};
 
-/// One list to read: of a window, of a parent, or all there is.
+/// One list to read: of a window, of a parent, or everything.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scan<'a> {
     pub(super) window: Option<Window>,
@@ -30,25 +29,25 @@ pub(super) struct Scan<'a> {
     pub(super) day: Option<i32>,
     pub(super) parent: Option<Driver<'a>>,
     pub(super) purpose: Purpose,
-    /// Whether what is read of the window counts as covered.
+    /// Whether the part of the window that was read counts as covered.
     pub(super) covers: bool,
 }
 
-/// How a list came out. What is missing is in the report already.
+/// How reading a list ended. What is missing is already in the report.
 #[must_use = "what was not read must not count as read"]
 pub(super) struct Outcome {
-    /// Whether the parent names what is not there; that is all there is to know.
+    /// Whether the parent does not exist; nothing else is known then.
     pub(super) is_absent: bool,
     /// Whether a request failed that may succeed in the next run.
     has_failed: bool,
-    /// What the API has and cannot be read, each with the window that holds it.
+    /// What the API has but cannot deliver, each with the window that contains it.
     unreadable: Vec<Option<Window>>,
-    /// Whether it counts as read to its end although the request for more was refused.
+    /// Whether the list counts as complete although the request for more was refused.
     pub(super) more_was_refused: bool,
 }
 
 impl Outcome {
-    /// Whether all of the list was read.
+    /// Whether the whole list was read.
     pub(super) fn is_complete(&self) -> bool {
         !self.is_absent && !self.has_failed && self.unreadable.is_empty()
     }
@@ -58,7 +57,7 @@ impl Outcome {
         !self.unreadable.is_empty()
     }
 
-    /// The windows that hold all that is missing; `None` when nothing encloses it.
+    /// The windows that contain everything missing; `None` when no window does.
     pub(super) fn gaps(&self) -> Option<Vec<Window>> {
         let begins = |window: &Window| window.from > chrono::DateTime::UNIX_EPOCH;
         let gaps = self.unreadable.iter().map(|window| window.filter(begins)).collect();
@@ -66,7 +65,7 @@ impl Outcome {
     }
 }
 
-/// The keys that a list held, and when it was requested.
+/// The keys in a list, and when it was requested.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     keys: HashSet<Box<str>>,
@@ -81,19 +80,19 @@ impl Listed {
             self.requested_at.map_or(Some(requested_at), |it| Some(it.min(requested_at)));
     }
 
-    /// How many of these keys did not come.
+    /// How many of these keys are missing from the list.
     pub(super) fn lacks<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
         keys.filter(|key| !self.keys.contains(*key)).count()
     }
 
-    /// What the list says of its scope if it was read to its end; nothing if no page came.
+    /// What the list states about its scope if it was read to its end; `None` if no page came.
     pub(super) fn complete(self, scope: Scope) -> Option<Listing> {
         let Self { keys, requested_at } = self;
         Some(Listing { scope, keys, requested_at: requested_at? })
     }
 }
 
-/// The hashes of the keys that a list held, each with its record's content.
+/// The hashes of a list's keys, each with its record's content hash.
 type Came = BTreeMap<i64, u128>;
 
 /// A request that failed.
@@ -106,8 +105,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads a list, page by page, and all that it falls into. The keys of all rows go to `listed`, if
-/// given.
+/// Reads a list, page by page, with all the windows that it is split into. The keys of all rows are
+/// added to `listed`, if given.
 pub(super) async fn read(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
@@ -151,7 +150,7 @@ pub(super) async fn read(
     Ok(outcome)
 }
 
-/// Asks for the next page, and takes in what comes.
+/// Requests the next page, and stores its records.
 async fn read_page(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
@@ -206,8 +205,8 @@ async fn read_page(
     Ok(())
 }
 
-/// Whether records that are dated by their window are those of other windows, too. A single one may
-/// be found twice, and what has the day in its key is another record each day.
+/// Whether records that are dated by their window also occur in other windows. A single record may
+/// be found twice, and if the day is part of the key, each day has its own record.
 fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &Came) -> bool {
     let endpoint = &table.endpoint;
     let is_dated = endpoint.dated == Dated::Window && !endpoint.sums_up_days();
@@ -216,13 +215,13 @@ fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &Came) -> bool 
     table.is_like_others(window, digest)
 }
 
-/// What the log says a list is of.
+/// The list's range, for the log.
 fn span(window: Option<Window>) -> Span {
     let Some(Window { from, to }) = window else { return Span::none() };
     tracing::error_span!("window", from = %from.format("%FT%TZ"), to = %to.format("%FT%TZ"))
 }
 
-/// Asks for one page.
+/// Requests one page.
 async fn ask(table: &TableRun<'_>, scan: &Scan<'_>, ask: Ask<'_>) -> Result<Answer, FetchError> {
     let parent = scan.parent.map(|parent| parent.key.into());
     let origin = Origin {
@@ -234,8 +233,8 @@ async fn ask(table: &TableRun<'_>, scan: &Scan<'_>, ask: Ask<'_>) -> Result<Answ
     table.ask(&request_of(table.export(), &table.endpoint, scan, ask), &origin).await
 }
 
-/// The day that dates a record whose own time cannot be read: that of the window that it is found
-/// in, or of the run.
+/// The day of a record whose own time cannot be read: that of the window in which it is found, or
+/// of the run.
 fn found_on(table: &TableRun<'_>, scan: &Scan<'_>, window: Option<Window>) -> i32 {
     let begins = window.map(|window| window.from);
     let begins = begins.filter(|from| *from > chrono::DateTime::UNIX_EPOCH);
@@ -276,7 +275,7 @@ fn scope_of<E: fmt::Display>(endpoint: &Endpoint, scan: &Scan<'_>) -> paginate::
     paginate::Scope::new(scan.window, unit, &endpoint.paging)
 }
 
-/// Credentials that are refused end the run, unless the endpoint just may not be there.
+/// Refused credentials end the run, unless the endpoint may just not exist.
 fn halt_if_denied(table: &TableRun<'_>, error: FetchError) -> FetchError {
     match error {
         FetchError::Failed(failure, error)
@@ -298,8 +297,8 @@ fn miss_of(error: &FetchError) -> Miss {
     }
 }
 
-/// Notes what is missing, in the report and in the outcome. What the API has and cannot be read is
-/// no longer covered, so that the next run asks for it again.
+/// Adds what is missing to the report and the outcome. What the API has but cannot deliver is no
+/// longer covered, so that the next run requests it again.
 async fn report(
     table: &TableRun<'_>,
     scan: &Scan<'_>,
@@ -331,8 +330,8 @@ async fn report(
     table.fail(window, FetchError::Failed(Failure::Broken, error)).await;
 }
 
-/// A request that failed says what is missing, that there is no such parent, or that this workspace
-/// has no such endpoint.
+/// A failed request means that something is missing, that the parent does not exist, or that this
+/// workspace has no such endpoint.
 async fn report_failure(
     table: &TableRun<'_>,
     window: Option<Window>,
@@ -350,7 +349,7 @@ async fn report_failure(
     }
 }
 
-/// What the list is called in which something is missing.
+/// The name of a list in which something is missing.
 fn name_of(endpoint: &str, scan: &Scan<'_>, of: Option<Window>) -> String {
     let list = match (of, scan.parent) {
         (Some(window), _) => window.to_string(),
@@ -363,7 +362,7 @@ fn name_of(endpoint: &str, scan: &Scan<'_>, of: Option<Window>) -> String {
     }
 }
 
-/// Says what cannot be read, between which times it is, and what becomes of it.
+/// Describes what cannot be read, between which times it is, and what happens to it.
 fn unreadable(place: Place, list: &str, error: &str, window: Option<Window>) -> String {
     let why = error.strip_prefix("the API failed ").map(str::to_owned);
     let why = why.unwrap_or_else(|| format!("({error})"));
@@ -386,7 +385,7 @@ fn unreadable(place: Place, list: &str, error: &str, window: Option<Window>) -> 
     )
 }
 
-/// Notes that windows are complete.
+/// Records that windows are complete.
 async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
     if windows.is_empty() {
         return;
@@ -398,7 +397,8 @@ async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
     }
 }
 
-/// The rows of calls that have begun when the window ends; a call is exported once it has begun.
+/// The rows of calls that have begun by the end of the window; a call is exported once it has
+/// begun.
 fn begun(rows: Rows, window: Option<Window>) -> Result<Rows> {
     let Some(to) = window.map(|window| window.to.timestamp_micros()) else { return Ok(rows) };
     let has_begun = |time: Option<i64>| time.is_none_or(|time| time < to);

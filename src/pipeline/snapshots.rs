@@ -1,4 +1,4 @@
-//! Snapshots: everything there is as of a day, for every parent if there are parents.
+//! Snapshots: everything that exists as of a day, for every parent if there are parents.
 
 use super::Export;
 use super::children::listing;
@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
 use crate::retry::Failure;
 
-/// Reads everything there is, for every parent if there are parents, into the snapshot of a day.
-/// What was read to its end replaces what there was; the rest stays as it is.
+/// Reads everything that exists, for every parent if there are parents, into the snapshot of a day.
+/// A list that was read to its end replaces the existing rows; the others stay as they are.
 pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) -> Result<()> {
     if let Some(parent) = &table.endpoint.parent {
         if listing::read_all(export, table, parent, day).await? && !table.state().await.absent {

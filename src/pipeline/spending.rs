@@ -1,4 +1,4 @@
-//! Spending: every request is paid from the lake's ledger before it is sent.
+//! Spending: every request is paid for from the lake's ledger before it is sent.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +15,13 @@ use crate::lake::Ledger;
 use crate::manifest::Purpose;
 use crate::quota::{self, Claim, GivenBack, Limits, Unsent};
 
-/// From here on every request of `client` is paid from the lake's ledger before it is sent. What is
-/// paid and not sent is the client's to give back.
+/// From now on, every request of `client` is paid for from the lake's ledger before it is sent. The
+/// client must return what was paid for but not sent.
 pub fn pay_from_ledger(client: &Client, ledger: Ledger, limits: Limits, clock: Clock) {
     client.allow(spending(ledger, limits, clock));
 }
 
-/// What pays for requests from the lake's ledger, within limits.
+/// Pays for requests from the lake's ledger, within limits.
 pub(super) fn spending(ledger: Ledger, limits: Limits, clock: Clock) -> Arc<dyn Allowance> {
     let (claimed, waits) = (AtomicU32::new(0), Mutex::default());
     Arc::new(Spending { ledger, limits, clock, claimed, waits })
@@ -36,12 +36,12 @@ struct Spending {
     waits: Mutex<Waits>,
 }
 
-/// What others keep a run waiting for.
+/// Waits caused by other runs.
 #[derive(Debug, Default)]
 struct Waits {
     /// When the run's own newest slot ends.
     own_end: Option<DateTime<Utc>>,
-    /// The longest wait that was said.
+    /// The longest wait that has been reported.
     said: TimeDelta,
 }
 
@@ -49,8 +49,8 @@ struct Waits {
 const LONG: TimeDelta = TimeDelta::seconds(2);
 
 impl Waits {
-    /// How long the run waits for others before a slot, if that is to be said: a wait is long, and
-    /// twice as long as any that was said before.
+    /// How long the run waits for others before a slot, if that should be reported: the wait must
+    /// be long, and twice as long as any reported before.
     fn note(&mut self, slot: &quota::Slot, now: DateTime<Utc>) -> Option<TimeDelta> {
         let since = self.own_end.map_or(now, |end| end.max(now));
         self.own_end = self.own_end.max(Some(slot.to));
@@ -113,7 +113,7 @@ impl Allowance for Spending {
     }
 }
 
-/// Says why a run sends nothing for a while.
+/// Reports why a run sends nothing for a while.
 fn say(wait: TimeDelta, until: DateTime<Utc>) {
     let (seconds, until) = (wait.num_seconds(), until.format("%H:%M:%S UTC"));
     tracing::warn!(

@@ -1,4 +1,4 @@
-//! One table during one run: what was read and not yet committed.
+//! One table during one run, with what has been read but not yet committed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,11 +29,11 @@ use crate::retry::Failure;
 use crate::schema::{Column, Difference};
 use crate::window::{Coverage, Window, day_of};
 
-/// How much decoded data waits in memory for its commit.
+/// How much decoded data may wait in memory for its commit.
 const BUFFER_BYTES: usize = 24 << 20;
-/// How many windows that do not touch may have the same records.
+/// How many windows that are not adjacent may have the same records.
 const MOST_ALIKE: usize = 2;
-/// How long it waits.
+/// How long decoded data may wait.
 const BUFFER_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// One table during one run.
@@ -43,18 +43,18 @@ pub(super) struct TableRun<'e> {
     decoder: Arc<std::sync::Mutex<RecordDecoder>>,
     requests: AtomicU64,
     answered: AtomicBool,
-    /// When the table was opened, and when the manifest was committed that it was opened on.
+    /// When the table was opened, and when the manifest it was opened on was committed.
     opened: (Instant, DateTime<Utc>),
-    /// What the endpoint's lists have shown of how they are paged.
+    /// What the endpoint's lists have shown about its paging.
     habits: std::sync::Mutex<Habits>,
-    /// The windows that had the same records, by a digest of their keys.
+    /// The windows with the same records, by a digest of their keys.
     alike: std::sync::Mutex<HashMap<u64, Vec<Window>>>,
     /// Whether the schema was frozen when the table was opened.
     was_frozen: bool,
     state: Arc<Mutex<State>>,
 }
 
-/// What the tasks of one table share.
+/// The state that the tasks of one table share.
 #[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct State {
     pub(super) table: Table,
@@ -68,31 +68,31 @@ pub(super) struct State {
     /// The latest change seen, microseconds since 1970.
     latest_change: Option<i64>,
     server_date: Option<DateTime<Utc>>,
-    /// The windows that were listed completely in this run, and the keys that came.
+    /// The windows that were listed completely in this run, and the keys in them.
     pub(super) listed: Coverage,
     pub(super) seen: HashSet<i64>,
     pub(super) absent: bool,
     /// Whether the scan for changes is complete.
     pub(super) changes_complete: bool,
-    /// Whether something is missing that was to be had.
+    /// Whether something that the API has is missing.
     failed: bool,
     /// Whether something waits for the backfill's share of the quota.
     deferred: bool,
     halted: Option<Error>,
-    /// What was said about the end of the run, or of its backfill.
+    /// What was reported about the end of the run, or of its backfill.
     ended: Vec<String>,
-    /// What is odd in the records.
+    /// Oddities in the records.
     findings: Findings,
 }
 
-/// What a reply to a request by key held.
+/// The contents of a reply to a request by key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     /// One record with a usable key.
     pub(super) is_one: bool,
-    /// One that is settled.
+    /// One record, which is complete.
     pub(super) is_settled: bool,
-    /// Another record than the one that was asked for.
+    /// A different record than the requested one.
     pub(super) is_other: bool,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Answer {
 }
 
 impl<'e> TableRun<'e> {
-    /// Opens the table, without writing anything unless a run died here before.
+    /// Opens the table. Writes nothing unless an earlier run was killed here.
     pub(super) async fn open(export: &'e Export, endpoint: &Endpoint, run: &str) -> Result<Self> {
         let table = export.lake(run).table(&endpoint.name)?;
         let (endpoint, now) = (Arc::clone(table.endpoint()), export.clock.server_now());
@@ -159,8 +159,9 @@ impl<'e> TableRun<'e> {
         })
     }
 
-    /// Whether a window has the very records of several others that it does not touch, so that the
-    /// server seems to ignore which window is asked for. Their keys have this digest.
+    /// Whether a window has exactly the same records as several windows that are not adjacent to
+    /// it, so that the server seems to ignore the requested window. The digest is that of their
+    /// keys.
     pub(super) fn is_like_others(&self, window: Window, digest: u64) -> bool {
         let mut alike = self.alike.lock().unwrap_or_else(PoisonError::into_inner);
         let windows = alike.entry(digest).or_default();
@@ -177,29 +178,30 @@ impl<'e> TableRun<'e> {
         *self.habits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a list has shown.
+    /// Records what a list has shown.
     pub(super) fn note_habits(&self, habits: Habits) {
         let mut known = self.habits.lock().unwrap_or_else(PoisonError::into_inner);
         *known = known.and(habits);
     }
 
-    /// Counts requests that were made only to see that nothing follows.
+    /// Counts requests made only to confirm that nothing follows.
     pub(super) async fn note_confirmations(&self, confirmations: u64) {
         if confirmations > 0 {
             self.state.lock().await.report.confirmations += confirmations;
         }
     }
 
-    /// Counts a record that came before in the same list with another content: it has changed
-    /// meanwhile, or the key does not tell records apart.
+    /// Counts a record that came earlier in the same list with different content: it has changed in
+    /// the meantime, or the key does not distinguish records.
     pub(super) async fn note_same_key(&self, key: &str) {
         let shown = || self.endpoint.shown_key(key);
         self.state.lock().await.report.same_key.note(shown);
     }
 
-    /// Whether the lake has rows where a list is read: of its window's days, of its parent, or any.
+    /// Whether the lake has rows in the scope of a list: in its window's days, of its parent, or
+    /// any.
     pub(super) async fn has_rows(&self, scan: &Scan<'_>, window: Option<Window>) -> Result<bool> {
-        // That nothing has changed says nothing of what there is.
+        // If nothing has changed, that says nothing about what exists.
         if scan.modified_since.is_some() {
             return Ok(false);
         }
@@ -235,8 +237,8 @@ impl<'e> TableRun<'e> {
         self.export
     }
 
-    /// Asks for one page and decodes it where it is read, so that a reply that ended early is
-    /// asked for again.
+    /// Requests one page and decodes it where it is read, so that a reply that ended early is
+    /// requested again.
     pub(super) async fn ask(
         &self,
         request: &Request,
@@ -276,12 +278,12 @@ impl<'e> TableRun<'e> {
         Ok(Answer { page, rows, requested_at })
     }
 
-    /// When a reply was asked for, by the server's clock. However late it is read, it says no more
-    /// than what was so then.
+    /// When a reply was requested, by the server's clock. However late it is read, it describes
+    /// that time only.
     ///
-    /// A request that was sent after the table was opened is later than the manifest that it was
-    /// opened on: where another machine's clock says otherwise, and may be right, the reply counts
-    /// from there. The run's first request may have been sent before.
+    /// A request that was sent after the table was opened is later than the manifest that the table
+    /// was opened on. If another machine's clock disagrees, and may be right, the reply counts from
+    /// the manifest's time. The run's first request may have been sent before.
     fn fetched_at(&self, reply: &Reply) -> i64 {
         let asked_at = self.export.clock.asked_at(reply.asked_at.elapsed());
         let (opened_at, committed_at) = self.opened;
@@ -291,7 +293,8 @@ impl<'e> TableRun<'e> {
         if is_earlier && reply.asked_at >= opened_at { known } else { asked_at }
     }
 
-    /// Asks for a reply whose decoding can wait for others', and which passes for JSON.
+    /// Requests a reply that can be decoded together with others, and checks that it looks like
+    /// JSON.
     pub(super) async fn fetch(
         &self,
         request: &Request,
@@ -319,15 +322,16 @@ impl<'e> TableRun<'e> {
         answered
     }
 
-    /// Counts requests. The state is left alone: while it commits, others are asked and answered.
+    /// Counts requests. Does not lock the state: while it commits, other requests are sent and
+    /// answered.
     fn note_requests(&self, attempts: u64, answered: bool) {
         self.export.progress.update(&self.endpoint.name, |live| live.requests += attempts);
         self.requests.fetch_add(attempts, Ordering::Relaxed);
         self.answered.fetch_or(answered, Ordering::Relaxed);
     }
 
-    /// Decodes replies that were fetched, while others are asked for and committed; `None` when one
-    /// of them is not JSON.
+    /// Decodes fetched replies, while others are requested and committed; `None` when one of them
+    /// is not JSON.
     pub(super) async fn decode(&self, bodies: Vec<(Bytes, Origin)>) -> Result<Option<DecodedMany>> {
         let decoder = Arc::clone(&self.decoder);
         let decode = move || {
@@ -342,9 +346,9 @@ impl<'e> TableRun<'e> {
         blocking(decode).await
     }
 
-    /// Takes in what was decoded of replies to requests by these ids; of each reply whether it held
-    /// one record, and whether that was settled. Another record than the one that was asked for is
-    /// not taken in.
+    /// Stores the decoded records of replies to requests by these ids. Returns for each reply
+    /// whether it contained one record, and whether that was complete. If a reply is a different
+    /// record than the requested one, it is not stored.
     pub(super) async fn take_in(&self, decoded: DecodedMany, ids: &[&str]) -> Result<Vec<Found>> {
         let DecodedMany { decoded, counts } = decoded;
         let (page, rows) = self.state.lock().await.note(decoded);
@@ -378,7 +382,7 @@ impl<'e> TableRun<'e> {
         Ok(found)
     }
 
-    /// Takes in rows, and commits what has gathered when it is much or old.
+    /// Buffers rows, and commits the buffer when it is large or old.
     pub(super) async fn absorb(&self, rows: Rows) -> Result<()> {
         let by_list = self.endpoint.deletes && self.endpoint.parent.is_none();
         let now = self.export.clock.server_now();
@@ -401,7 +405,7 @@ impl<'e> TableRun<'e> {
         if is_due { self.commit(|_| {}).await } else { Ok(()) }
     }
 
-    /// Does what may wait for the disk with the state, and gives it back.
+    /// Runs blocking work on the state, and then returns the state.
     pub(super) async fn with_state<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut State) -> Result<T> + Send + 'static,
@@ -414,19 +418,19 @@ impl<'e> TableRun<'e> {
         .await
     }
 
-    /// Commits what has gathered since a while, so that what is complete is not asked for again
-    /// whatever becomes of the run.
+    /// Commits what has been buffered for some time, so that what is complete is not requested
+    /// again, however the run ends.
     pub(super) async fn checkpoint(&self, since: std::time::Duration) -> Result<()> {
         let is_due = self.state.lock().await.last_commit.elapsed() >= since;
         if is_due { self.commit(|_| {}).await } else { Ok(()) }
     }
 
-    /// Adds to what the next commit says.
+    /// Adds to the contents of the next commit.
     pub(super) async fn add(&self, addition: impl FnOnce(&mut Change)) {
         addition(&mut self.state.lock().await.pending);
     }
 
-    /// Commits what has gathered, and this.
+    /// Commits the buffer, and this addition.
     pub(super) async fn commit(&self, addition: impl FnOnce(&mut Change)) -> Result<()> {
         let mut state = Arc::clone(&self.state).lock_owned().await;
         let mut change = std::mem::take(&mut state.pending);
@@ -443,7 +447,7 @@ impl<'e> TableRun<'e> {
         self.conclude(committed, state)
     }
 
-    /// Takes in what a commit made of the table.
+    /// Takes in the outcome of a commit.
     pub(super) fn conclude(
         &self,
         committed: Committed,
@@ -478,7 +482,7 @@ impl<'e> TableRun<'e> {
         self.decoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that something is missing. What ended the run is said once.
+    /// Records that something is missing. An error that ended the run is reported once.
     pub(super) async fn fail(&self, window: Option<Window>, error: FetchError) {
         if let FetchError::Failed(_, error) = &error {
             tracing::warn!("{}", describe(error));
@@ -509,12 +513,12 @@ impl<'e> TableRun<'e> {
         }
     }
 
-    /// Closes the table's part of the report.
+    /// Completes the table's part of the report.
     pub(super) async fn finish(self) -> Result<Ran> {
         let now = self.export.clock.now();
         let committed_at = self.export.clock.server_now();
         self.with_state(move |state| {
-            // Someone may have been forgotten meanwhile, or an older object recovered.
+            // Someone may have been forgotten in the meantime, or an older object recovered.
             if !state.snapshot.is_cleared()? {
                 state.snapshot = state.table.clear(&state.snapshot, committed_at)?.0;
             }
@@ -558,7 +562,7 @@ impl<'e> TableRun<'e> {
 }
 
 impl State {
-    /// Counts what a page brought.
+    /// Counts the contents of a page.
     fn note(&mut self, decoded: Decoded) -> (Page, Rows) {
         let Decoded { rows, mut quarantined, page, surprises } = decoded;
         self.report.records += page.entries.len() as u64;
@@ -572,7 +576,7 @@ impl State {
         (page, rows)
     }
 
-    /// Counts the values that no column holds by what is in the lake.
+    /// Counts the values in the lake that no column holds.
     pub(super) fn count_misfits(&mut self) -> Result<()> {
         let gathered = self.snapshot.gathered()?;
         let schema = self.snapshot.schema();
@@ -581,30 +585,30 @@ impl State {
         Ok(())
     }
 
-    /// Notes which columns the table was given.
+    /// Records which columns were added to the table.
     pub(super) fn note_evolved(&mut self, evolved: Vec<Difference>) {
         self.report.evolved = evolved;
     }
 
-    /// Whether the table was given columns.
+    /// Whether columns were added to the table.
     pub(super) fn has_evolved(&self) -> bool {
         !self.report.evolved.is_empty()
     }
 
-    /// Notes which columns what was found would get.
+    /// Records which columns the findings would get.
     pub(super) fn note_evolvable(&mut self, declared: &[Column]) {
         self.findings.report_gathered(&mut self.report, self.snapshot.schema(), declared);
     }
 
-    /// Up to where changes are known once a scan that looked for them is complete: never past
-    /// what it saw, nor past either clock.
+    /// The time up to which changes are known once a scan for changes is complete: never later than
+    /// what it saw, nor than either clock.
     pub(super) fn watermark(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let latest = self.latest_change.and_then(DateTime::from_timestamp_micros)?;
         let server = self.server_date.unwrap_or(now);
         Some(latest.min(now).min(server))
     }
 
-    /// Reads from the table; an index that cannot be read is repaired first.
+    /// Reads from the table; an unreadable index is repaired first.
     pub(super) fn read<T>(
         &mut self,
         now: DateTime<Utc>,
@@ -613,17 +617,17 @@ impl State {
         self.table.read(&mut self.snapshot, now, read)
     }
 
-    /// What the next commit says.
+    /// The contents of the next commit.
     pub(super) fn change(&mut self) -> &mut Change {
         &mut self.pending
     }
 
-    /// Whether something is missing, whatever it waits for.
+    /// Whether something is missing, for whatever reason.
     pub(super) fn has_problems(&self) -> bool {
         !self.problems.is_empty()
     }
 
-    /// Whether something is missing, but for what waits for the backfill's share of the quota.
+    /// Whether something is missing that does not just wait for the backfill's share of the quota.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }
@@ -638,7 +642,7 @@ impl State {
     }
 }
 
-/// The changes of a run, one for each partition.
+/// The changes of a run, merged by partition.
 fn merge_changes(changes: Vec<Changed>) -> Vec<Changed> {
     let mut merged: BTreeMap<String, Changed> = BTreeMap::new();
     for change in changes {
@@ -657,7 +661,7 @@ fn merge_changes(changes: Vec<Changed>) -> Vec<Changed> {
     merged.into_values().collect()
 }
 
-/// Says that a partition is lost, until its rows are back or the loss is accepted.
+/// Reports that a partition is lost, until its rows are back or the loss is accepted.
 fn lost_problem(endpoint: &str, dt: &str, lost: &LostPartition) -> Problem {
     let message = format!(
         "dt={dt} is lost: its object with {} rows is missing since {}, and the API did not bring all \
@@ -681,7 +685,7 @@ fn describe(error: &Error) -> String {
     text
 }
 
-/// Runs what waits for the disk where it keeps nobody else waiting.
+/// Runs blocking work where it does not block other tasks.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

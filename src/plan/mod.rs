@@ -1,8 +1,8 @@
-//! The plan: what a run asks for.
+//! The plan: what a run requests.
 //!
-//! Enters: an endpoint, its newest manifest, and the run's settings with its frozen `now`.
-//! Leaves: [`Task`]s, and the goal to commit before the first of them. Never here: a clock, a
-//! request, or anything that depends on what the API answers.
+//! It follows from an endpoint, its newest manifest, and the run's settings with their frozen
+//! `now`, and consists of [`Task`]s and of the goal to commit before the first of them. It never
+//! depends on what the API answers.
 
 pub mod queue;
 mod steps;
@@ -21,16 +21,16 @@ use crate::partition::Partition;
 use crate::span::Span;
 use crate::window::{Coverage, Window, date_of, day_of};
 
-/// What the user asked of this run.
+/// What the user requested of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct RunSettings {
-    /// The instant from which everything counts: the run's begin, or `--to`.
+    /// The run's reference time: when it began, or `--to`.
     pub now: DateTime<Utc>,
-    /// Whether `now` is the time of this machine's clock, which replies may correct, and not an
-    /// instant that the user gave.
+    /// Whether `now` was taken from this machine's clock, which replies may correct, rather than
+    /// set by the user.
     pub by_clock: bool,
-    /// `--from`: list again from here on.
+    /// `--from`: list again from this time on.
     pub from: Option<DateTime<Utc>>,
     /// How far back records are listed again, to find silent edits.
     pub lookback: TimeDelta,
@@ -38,23 +38,23 @@ pub struct RunSettings {
     pub first_range: TimeDelta,
     /// List all coverage again.
     pub full: bool,
-    /// Complete this range, and what earlier backfills left, in place of an export.
+    /// Complete this range, and what earlier backfills left unfinished, instead of an export.
     pub backfill: Option<Window>,
-    /// Ask again for records by key, as far as their parents are in the backfill's range.
+    /// Request again the records read by look-up whose parents are in the backfill's range.
     pub refetch: bool,
     /// `--id`: request the children of these parents, and nothing else.
     pub ids: Vec<String>,
-    /// How often it is done without being asked for.
+    /// How often everything is listed again automatically.
     pub full_relist: FullRelist,
-    /// What becomes of rows whose records are gone.
+    /// What happens to rows whose records are gone.
     pub deletes: Deletes,
-    /// At the end, give columns to what has gathered in `extra_json`.
+    /// At the end, add columns for what has accumulated in `extra_json`.
     pub evolve: bool,
 }
 
 impl RunSettings {
-    /// An export as it is every night: the first reaches back 30 days, later ones list the last 7
-    /// again.
+    /// A regular incremental export: the first one reaches back 30 days, later ones list the last 7
+    /// days again.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
@@ -73,8 +73,8 @@ impl RunSettings {
         }
     }
 
-    /// The same settings once it is known what time it is: for a run that counts from this machine's
-    /// clock, all that was to end now ends then.
+    /// The same settings with the corrected time: if the run uses this machine's clock, every range
+    /// that ended at the old time ends at the new one.
     #[must_use]
     pub fn corrected(&self, now: DateTime<Utc>) -> Self {
         if !self.by_clock {
@@ -89,7 +89,7 @@ impl RunSettings {
     }
 }
 
-/// One thing to ask for, independent of the others.
+/// One thing to request, independent of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// All records whose time is in the window.
@@ -101,26 +101,26 @@ pub enum Task {
         /// Only records that have begun by then.
         before: DateTime<Utc>,
     },
-    /// All records there are, each dated by its own time: of an endpoint that takes no window.
+    /// All existing records, each dated by its own time, from an endpoint without windows.
     All,
-    /// The records of one day's window, or of a longer step's; `day` in days since 1970.
+    /// The records of one day's window, or of a longer step's.
     Day {
         /// The day, or the part of it that has passed.
         window: Window,
-        /// The day that dates them.
+        /// The day that dates them, in days since 1970.
         day: i32,
     },
     /// The records of a whole range, in one request.
     Range(Window),
-    /// Everything there is, as of this day; in days since 1970.
+    /// Everything that exists as of this day.
     Snapshot {
-        /// The day that dates them.
+        /// The day that dates them, in days since 1970.
         day: i32,
     },
 }
 
 impl Task {
-    /// What is completely in the lake once the task is done.
+    /// What is completely in the lake when the task is done.
     #[must_use]
     pub fn covers(&self) -> Option<Window> {
         match self {
@@ -133,19 +133,19 @@ impl Task {
 /// A task, and what pays for its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Planned {
-    /// What to ask for.
+    /// What to request.
     pub task: Task,
-    /// What it is for.
+    /// The purpose that pays for it.
     pub purpose: Purpose,
 }
 
-/// How much the modified scan reaches back behind the watermark.
+/// How far the scan for changes reaches back before the watermark.
 const OVERLAP: TimeDelta = TimeDelta::hours(1);
-/// After how long everything is listed again.
+/// How long until everything is listed again.
 const MONTH: TimeDelta = TimeDelta::days(30);
 
-/// What a run asks of `endpoint`, whose newest manifest is `manifest`: what changed and what is new
-/// first, then what backfills left to do, the newest first.
+/// What a run requests from `endpoint`, whose newest manifest is `manifest`: first what changed and
+/// what is new, then what backfills left unfinished, newest first.
 #[must_use]
 pub fn tasks(
     endpoint: &Endpoint,
@@ -186,7 +186,7 @@ pub fn tasks(
     nightly.chain(left.map(|task| Planned { task, purpose: Purpose::Backfill })).collect()
 }
 
-/// The range that a run asks for as a whole: that of `--from` and `--to`, or the last days.
+/// The range that a run requests as a whole: that of `--from` and `--to`, or the last days.
 fn range(window: &WindowParameters, settings: &RunSettings) -> Window {
     let unit = window.resolution();
     let asked = settings.backfill.unwrap_or_else(|| {
@@ -195,8 +195,8 @@ fn range(window: &WindowParameters, settings: &RunSettings) -> Window {
     Window::new(unit.floor(asked.from), unit.ceil(asked.to.min(settings.now)))
 }
 
-/// What a run asks of an endpoint that takes no window: everything, until its changes can be asked
-/// for. There is no history that a backfill could ask for by itself.
+/// What a run requests from an endpoint without windows: everything, until its changes can be
+/// requested. It has no history that a backfill could request separately.
 fn unwindowed(
     endpoint: &Endpoint,
     manifest: Option<&Manifest>,
@@ -205,10 +205,10 @@ fn unwindowed(
     if settings.backfill.is_some() {
         return Vec::new();
     }
-    // What changed since counts only once everything was listed.
+    // Changes since then are only meaningful once everything was listed.
     let listed = manifest.is_some_and(|it| it.watermark.is_some());
     let modified = modified(endpoint, manifest, settings).filter(|_| listed);
-    // What was lost of it comes back with all the rest.
+    // What was lost is read again together with the rest.
     let has_lost = manifest.is_some_and(|it| it.lost.values().any(|lost| !lost.requested));
     let is_all = modified.is_none() || has_lost || lists_all(manifest, settings);
     let all = is_all.then_some(Task::All);
@@ -216,7 +216,7 @@ fn unwindowed(
     tasks.map(|task| Planned { task, purpose: Purpose::Nightly }).collect()
 }
 
-/// What the run will have covered when it is complete, to be committed before its first request.
+/// What the run will have covered when it is complete; committed before its first request.
 #[must_use]
 pub fn goal(
     endpoint: &Endpoint,
@@ -234,7 +234,8 @@ pub fn goal(
     }
 }
 
-/// What a run may believe of a manifest: if it counts from the clock, nothing of the future.
+/// The part of a manifest that a run trusts: if the run uses the clock, nothing dated in the
+/// future.
 fn believed<'m>(
     manifest: Option<&'m Manifest>,
     settings: &RunSettings,
@@ -251,24 +252,25 @@ fn modified(
 ) -> Option<Task> {
     let is_export = endpoint.modified.is_some() && settings.backfill.is_none();
     let known = manifest.filter(|_| is_export)?;
-    // A first listing that took several runs: what it saw in the first may have changed since.
+    // If the first listing took several runs, records listed in its first run may have changed
+    // since.
     let since = known.watermark.or(known.begun_at)? - OVERLAP;
     Some(Task::Modified { since, before: settings.now })
 }
 
-/// Whether a run lists everything that the table covers: because it was asked to, or because that
-/// was last done a month ago, which bounds for how long a silent edit can go unseen.
+/// Whether a run lists everything that the table covers: because the user requested it, or because
+/// the last time was a month ago, which limits how long a silent edit goes unnoticed.
 #[must_use]
 pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
     let believed = believed(manifest, settings);
     let manifest = believed.as_deref();
     let is_due = |manifest: &Manifest| {
         let is_old = |last: DateTime<Utc>| settings.now - last >= MONTH;
-        // A first export that is not complete goes on where it ended.
+        // An incomplete first export continues where it ended.
         manifest.settled && manifest.relisted_at.is_none_or(is_old)
     };
     let is_monthly = settings.full_relist == FullRelist::Monthly;
-    // Rows without a date may be of any window.
+    // Rows without a date may belong to any window.
     let is_lost = |(dt, lost): (&String, &LostPartition)| {
         !lost.requested && dt.parse::<Partition>().is_ok_and(|it| it.date().is_none())
     };
@@ -276,15 +278,16 @@ pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
     settings.full || has_lost || (is_monthly && manifest.is_some_and(is_due))
 }
 
-/// How much time one request asks for where records are dated by windows: a day, or longer.
+/// How much time one request covers where records are dated by windows: a day, or longer.
 #[must_use]
 pub fn day_step(endpoint: &Endpoint) -> TimeUnit {
     let step = endpoint.window.as_ref().and_then(|window| window.step);
     step.unwrap_or_default().max(TimeUnit::Day)
 }
 
-/// A day whose reply replaces what there was is asked for at least as far as it is covered: the
-/// first half of a day, as a run with a past `--to` would ask for it, says nothing of the second.
+/// If a reply replaces a whole day, the request covers at least the part of the day that is already
+/// covered: the first half of a day, as a run with a past `--to` would request it, says nothing
+/// about the second half.
 fn as_whole_as_known(endpoint: &Endpoint, task: Task, manifest: Option<&Manifest>) -> Task {
     let Task::Day { window, day } = task else { return task };
     let whole = day_step(endpoint).next(window.from).map(|next| Window::new(window.from, next));
@@ -295,8 +298,8 @@ fn as_whole_as_known(endpoint: &Endpoint, task: Task, manifest: Option<&Manifest
     Task::Day { window: Window::new(window.from, window.to.max(known)), day }
 }
 
-/// Adds days that were listed before and are not listed by these tasks: what they sum up changed.
-/// Where one request asks for more than a day, all that it asks for is listed.
+/// Adds days that were listed before and are not listed by these tasks, because the records they
+/// aggregate have changed. If one request covers more than a day, its whole range is listed.
 pub fn add_days(
     tasks: &mut Vec<Planned>,
     endpoint: &Endpoint,
@@ -323,8 +326,8 @@ pub fn add_days(
     }
 }
 
-/// The ranges that an export lists: the re-list, what is missing of older goals, and what was asked
-/// for. A backfill leaves them to the next export.
+/// The ranges that an export lists: the re-list, what is missing from older goals, and the
+/// requested range. A backfill leaves them to the next export.
 fn nightly(
     endpoint: &Endpoint,
     manifest: Option<&Manifest>,
@@ -344,20 +347,20 @@ fn nightly(
         first.from
     } else {
         let lookback = now - endpoint.lookback.map_or(settings.lookback, Span::delta);
-        // Without anything covered, a first export is still to come, whatever else was asked for.
+        // If nothing is covered, the first export is still to come, whatever else was requested.
         let first = || now - settings.first_range;
         let goal_end = || manifest.goal.end().map_or(first(), |end| end.min(first()));
         manifest.coverage.end().unwrap_or_else(goal_end).min(lookback)
     };
     let missing = missing(manifest, now).into_iter().flat_map(|gap| manifest.backfill.gaps(gap));
     let asked = settings.from.map(|from| Window::new(from, now));
-    // Whole days, so that what a complete list lacks is known by its day.
+    // Whole days, so that a record missing from a complete list is recognized by its day.
     let relist = Window::new(relist.date_naive().and_time(NaiveTime::MIN).and_utc(), now);
     let all = missing.chain(asked).chain([relist]).filter(|window| !window.is_empty());
     all.collect::<Coverage>().windows().to_vec()
 }
 
-/// What backfills were asked for and is neither covered nor listed by this export anyway.
+/// What backfills were requested to read that is neither covered nor listed by this export.
 fn left_of_backfills(
     manifest: Option<&Manifest>,
     nightly: &Coverage,
@@ -371,7 +374,7 @@ fn left_of_backfills(
     left.chain(asked).flat_map(|window| nightly.gaps(window)).collect()
 }
 
-/// What was asked for, has begun, and is not covered.
+/// The requested windows that have begun and are not covered.
 fn missing(manifest: &Manifest, now: DateTime<Utc>) -> Vec<Window> {
     let gaps = manifest.goal.windows().iter().flat_map(|goal| manifest.coverage.gaps(*goal));
     non_empty(gaps.map(|gap| Window::new(gap.from, gap.to.min(now))).collect())
@@ -381,8 +384,9 @@ fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Planned>
     let today = settings.now.date_naive();
     let newest = manifest.and_then(|it| it.partitions.keys().next_back().cloned());
     let newer = newest.is_some_and(|newest| newest > today.format("%Y-%m-%d").to_string());
-    // A past `--to` never writes a snapshot behind the newest: it would show today's state as
-    // that of a day gone by. A run that counts from the clock has found one that a wrong clock dated.
+    // A run with a past `--to` never writes a snapshot older than the newest one, which would show
+    // today's state under a past date. If the run uses the clock, the newer snapshot was dated by a
+    // wrong clock.
     if newer && !settings.by_clock {
         return Vec::new();
     }
@@ -419,7 +423,7 @@ mod tests {
         manifest
     }
 
-    /// P1: the windows of a first run tile the last thirty days exactly.
+    /// P1: the windows of a first run cover the last thirty days exactly.
     #[test]
     fn the_first_run_lists_the_last_thirty_days() {
         let catalogue = Catalogue::built_in().unwrap();
@@ -430,7 +434,7 @@ mod tests {
         assert_eq!(tasks.len(), 5);
     }
 
-    /// P1: a night after a long pause lists the pause, not just the lookback.
+    /// P1: a run after a long pause lists the whole pause, not just the lookback.
     #[test]
     fn a_later_run_lists_from_the_end_of_coverage_or_the_lookback() {
         let catalogue = Catalogue::built_in().unwrap();
@@ -449,7 +453,7 @@ mod tests {
         assert_eq!(covered.windows()[0].from, at("2026-11-16T00:00:00Z"));
     }
 
-    /// P3: what an interrupted run left of its goal is part of the next one.
+    /// P3: what an interrupted run left of its goal is part of the next run's goal.
     #[test]
     fn an_unfinished_goal_is_finished() {
         let catalogue = Catalogue::built_in().unwrap();
@@ -463,8 +467,8 @@ mod tests {
         assert!(covered.covers(whole));
     }
 
-    /// P1: a goal of somebody else's, of which nothing is covered yet, is no reason to list less than
-    /// a first export does.
+    /// P1: another run's goal with no coverage yet is no reason to list less than a first export
+    /// does.
     #[test]
     fn a_first_export_beside_another_lists_up_to_what_the_other_lists() {
         let catalogue = Catalogue::built_in().unwrap();
@@ -477,7 +481,7 @@ mod tests {
         assert_eq!(covered.windows(), [whole]);
     }
 
-    /// P1: whatever the step, the windows tile the range exactly, and each is within one step.
+    /// P1: whatever the step, the windows cover the range exactly, and each is within one step.
     #[test]
     fn steps_of_the_calendar_tile_a_range() {
         let range = Window::new(at("2026-01-30T10:30:00Z"), at("2026-03-02T05:00:00Z"));
@@ -496,7 +500,7 @@ mod tests {
         }
     }
 
-    /// An endpoint that takes no window is read whole until its changes can be asked for.
+    /// An endpoint without windows is read as a whole until its changes can be requested.
     #[test]
     fn without_windows_everything_is_asked_for_or_what_changed() {
         let text = "description = 'd'\npath = '/x'\nrecords = '$[*]'\nkey = ['id']\n\
@@ -515,8 +519,8 @@ mod tests {
         assert_eq!(export(&endpoint, Some(&known), &settings), [changed, Task::All]);
     }
 
-    /// P1: what sums up a day is never asked for half of what is known of it, and where a request
-    /// asks for more than a day, never for one day of it.
+    /// P1: for a daily aggregate, a run never requests only half of what is known of a day, and if
+    /// a request covers more than a day, never one day of it alone.
     #[test]
     fn a_day_is_listed_as_far_as_it_is_known() {
         let catalogue = Catalogue::built_in().unwrap();
@@ -571,8 +575,8 @@ mod tests {
         of.filter_map(|planned| planned.task.covers()).collect()
     }
 
-    /// P7: a backfill asks for its range but for what is covered, newest first, and an export goes
-    /// on with the rest from the backfill's share.
+    /// P7: a backfill requests its range except what is covered, newest first, and an export
+    /// continues with the rest, using the backfill's share.
     #[test]
     fn a_backfill_asks_for_what_is_not_covered_and_an_export_goes_on_with_it() {
         let catalogue = Catalogue::built_in().unwrap();
@@ -599,7 +603,8 @@ mod tests {
         assert_eq!(covered_by(&planned, Purpose::Nightly).windows(), [relist]);
     }
 
-    /// Windows of a range tile it, whatever its edges, and never cut a day or month in two but there.
+    /// The windows of a range cover it exactly, whatever its edges, and split a day or month only
+    /// at those edges.
     #[test]
     fn pieces_tile_their_range_along_the_calendar() {
         let range = Window::new(at("2024-02-03T10:30:00Z"), at("2026-11-23T12:00:01Z"));

@@ -1,41 +1,41 @@
-//! The queue: when a record that is asked for by its id is due.
+//! The queue: when a record that is requested by id is due.
 //!
-//! Enters: what the last request for it found, the parent's content hash, the time. Leaves:
-//! whether to ask. Never here: the request, or the list of what is pending, which follows from
-//! the indexes.
+//! This follows from the outcome of its last request, the parent's content hash, and the time. The
+//! list of pending records is not stored, since it follows from the indexes.
 
 use crate::manifest::{Attempt, ParentVersion, Queue};
 
-/// Why a record that is in the lake is asked for again: its settling field was still empty.
+/// Why an existing record is requested again: the field that shows it to be complete was still
+/// empty.
 pub const EMPTY: &str = "nothing in it yet";
 
-/// Why a record is not asked for: what its request names of the parent's record is not there.
+/// Why a record is not requested: the parent's record lacks the fields that the request needs.
 pub const UNNAMED: &str = "the parent's record lacks what the request names of it";
 
-/// Why a record is not there whose reply never came: the API may just have been out.
+/// Why a record is missing when its reply never came: the API may just have been unavailable.
 pub const TOO_LARGE: &str = "no answer in time, or too large for one (502, 504)";
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
-/// After how many runs a reply that never came is taken for one that is too large.
+/// After this many runs, a reply that never came counts as too large.
 const EAGER: u32 = 2;
-/// For how long a record that is not there is asked for.
+/// How long a missing record is requested.
 const PATIENCE: i64 = 14 * DAY;
 
-/// When a record is to be asked for.
+/// When a record should be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// It is in the lake, for the parent as it is now.
+    /// Not at all: the lake has it for the parent's current version.
     Settled,
     /// In this run.
     Now,
     /// In a later run.
     Later,
-    /// Not until its parent changes: it was not to be had for two weeks.
+    /// Not until its parent changes: it was unavailable for two weeks.
     Never,
 }
 
-/// When a record is due whose parent has this content hash, and for which `before` was found.
+/// When a record is due, given its parent's content hash and the last outcome `before`.
 #[must_use]
 pub fn due(before: Option<&Attempt>, parent_hash: u128, now: i64) -> Due {
     match before {
@@ -51,7 +51,7 @@ pub fn due(before: Option<&Attempt>, parent_hash: u128, now: i64) -> Due {
     }
 }
 
-/// What to remember of a request that found everything, or nothing whole for this `reason`.
+/// What to record about a request that found everything, or, for this `reason`, nothing complete.
 #[must_use]
 pub fn attempt(
     before: Option<&Attempt>,
@@ -77,22 +77,22 @@ pub fn attempt(
     }
 }
 
-/// Whether an instant to ask again is no later than what a request of `now` can have noted; a later
-/// one was noted by a clock that was wrong.
+/// Whether the time of the next try is no later than what a request at `now` can have set; a later
+/// one was set by a wrong clock.
 #[must_use]
 pub fn is_near(next_try_at: i64, now: i64) -> bool {
     next_try_at <= now + DAY + MINUTE
 }
 
-/// Whether what is remembered of a request can have been noted by `now`; else it was noted by a clock
-/// that was wrong, and the record is asked for again.
+/// Whether what is recorded about a request can have been recorded by `now`. Otherwise it was
+/// recorded with a wrong clock, and the record is requested again.
 #[must_use]
 pub fn is_believed(attempt: &Attempt, now: i64) -> bool {
     attempt.reason.is_none() || is_near(attempt.next_try_at, now)
 }
 
-/// How far records have come, each given by what was found for it and its parent's content hash,
-/// and when the first of those that are put off is due.
+/// How far records have come, given the last outcome and the parent's content hash of each, and
+/// when the first of the deferred ones is due.
 #[must_use]
 pub fn tally<'a>(
     records: impl Iterator<Item = (Option<&'a Attempt>, u128)>,
@@ -116,7 +116,7 @@ pub fn tally<'a>(
     (queue, due_at)
 }
 
-/// Whether a record is still missing that may yet be had.
+/// Whether a record is still missing that may become available.
 #[must_use]
 pub fn is_missing(attempt: &Attempt) -> bool {
     let is_at_fault = |reason: &str| ![EMPTY, UNNAMED].contains(&reason);
@@ -132,7 +132,7 @@ fn is_given_up(attempt: &Attempt) -> bool {
 mod tests {
     use super::*;
 
-    /// Section 6.7: a settled record is asked for again when its parent changes, and only then.
+    /// Section 6.7: a complete record is requested again when its parent changes, and only then.
     #[test]
     fn what_is_settled_is_left_alone_until_its_parent_changes() {
         let settled = attempt(None, 7, None, 0);
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(due(None, 8, 0), Due::Now);
     }
 
-    /// Section 6.7: what failed in passing is asked for again in the next run, and only what fails
-    /// so in several runs is put off.
+    /// Section 6.7: after a temporary failure, a record is requested again in the next run, and
+    /// deferred only if it fails that way in several runs.
     #[test]
     fn a_reply_that_never_came_is_due_in_the_next_two_runs() {
         let first = attempt(None, 7, Some(TOO_LARGE), 0);
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(due(Some(&third), 7, 3), Due::Later);
     }
 
-    /// A14: what a clock that was ahead has put off is asked for again, and is not given up.
+    /// A14: what was deferred by a clock that was ahead is requested again, and is not given up.
     #[test]
     fn what_was_put_off_by_a_wrong_clock_is_not_believed() {
         let not_found = Some("not found (404)");
@@ -170,7 +170,7 @@ mod tests {
         assert!(is_believed(&attempt(None, 7, None, i64::MAX / 2), 0), "done is done");
     }
 
-    /// Tries grow rare, and end after two weeks.
+    /// Tries become less frequent, and end after two weeks.
     #[test]
     fn what_is_not_there_is_asked_for_ever_more_rarely_and_then_no_more() {
         let mut now = 0;

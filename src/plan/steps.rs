@@ -1,4 +1,4 @@
-//! Steps: a range is cut into windows, on the edges that the calendar has.
+//! Steps: a range is cut into windows along calendar boundaries.
 
 use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 
@@ -7,10 +7,10 @@ use crate::calendar::TimeUnit;
 use crate::manifest::Granularity;
 use crate::window::{Window, day_of};
 
-/// How much time one window holds before anything is known of its density.
+/// The length of a window before anything is known about its density.
 const WINDOW: TimeDelta = TimeDelta::days(7);
 
-/// A range in calendar steps, oldest first; the first step is taken from its begin.
+/// A range in calendar steps, oldest first; the first step is the one that contains its beginning.
 #[must_use]
 pub fn steps(range: Window, step: TimeUnit) -> Vec<Window> {
     let mut steps = Vec::new();
@@ -34,14 +34,14 @@ pub(super) fn days(range: Window, step: TimeUnit) -> Vec<Task> {
     steps(range, step).into_iter().map(day).collect()
 }
 
-/// A range in calendar steps, the newest first, none of which begins before it.
+/// A range in calendar steps, newest first, none of which begins before the range.
 pub(super) fn clipped_steps(range: Window, step: TimeUnit) -> Vec<Window> {
     let clipped = |it: Window| Window::new(it.from.max(range.from), it.to);
     steps(range, step).into_iter().rev().map(clipped).collect()
 }
 
-/// The range in calendar windows, the newest first, so that a partition is filled by few of them:
-/// weeks of whole days, or months where a partition holds a month.
+/// The range in calendar windows, newest first: weeks of whole days, or months if partitions are
+/// monthly, so that few windows fill a partition.
 pub(super) fn pieces(range: Window, granularity: Granularity) -> Vec<Window> {
     let mut pieces = Vec::new();
     let mut to = range.to;

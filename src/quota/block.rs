@@ -1,4 +1,4 @@
-//! Blocks: what a week's ledger says, one behind the other.
+//! Blocks: the consecutive entries of a week's ledger.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use super::limits::{Limits, MOST_IN_BLOCK};
 use super::week::{renewed_at, week_of};
 use crate::manifest::Purpose;
 
-/// Requests that are paid, and the time in which they may be sent. A slot is within one week: that
-/// of the ledger that pays for it.
+/// Paid requests, and the time in which they may be sent. A slot is within one week: that of the
+/// ledger that pays for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// How many requests.
     pub requests: u32,
-    /// How many of them were paid before, by the same week.
+    /// How many of them were already paid for by the same week.
     pub carried: u32,
     /// When the first may be sent.
     pub from: DateTime<Utc>,
-    /// How much time lies between two.
+    /// The time between two requests.
     pub spacing: TimeDelta,
-    /// When the next slot begins; equal to `from` where there is no rate.
+    /// When the next slot begins; equal to `from` if there is no rate.
     pub to: DateTime<Utc>,
 }
 
 impl Slot {
-    /// The slot of `requests` that begins at `from`, of which `carried` were paid before.
+    /// The slot of `requests` that begins at `from`; `carried` of them were already paid for.
     #[must_use]
     pub fn new(requests: u32, carried: u32, from: DateTime<Utc>, spacing: TimeDelta) -> Self {
         let length = i32::try_from(requests).map_or(TimeDelta::MAX, |count| spacing * count);
@@ -39,14 +39,14 @@ impl Slot {
         week_of(self.from)
     }
 
-    /// When that week ends: what is not sent by then has to be paid again.
+    /// When that week ends: what has not been sent by then must be paid for again.
     #[must_use]
     pub fn week_ends(&self) -> DateTime<Utc> {
         renewed_at(self.from)
     }
 }
 
-/// Requests that were paid and not sent, by the week that paid for them.
+/// Requests that were paid for but not sent, by the week that paid for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unsent(BTreeMap<NaiveDate, u32>);
 
@@ -58,7 +58,7 @@ impl Unsent {
         }
     }
 
-    /// Takes out requests that are to be sent after all.
+    /// Removes requests that are going to be sent after all.
     pub fn remove(&mut self, week: NaiveDate, requests: u32) {
         if let Some(left) = self.0.get_mut(&week) {
             *left = left.saturating_sub(requests);
@@ -66,14 +66,14 @@ impl Unsent {
         self.0.retain(|_, left| *left > 0);
     }
 
-    /// Takes out what weeks before this one paid for: it cannot be sent in this one.
+    /// Removes what earlier weeks paid for, since it cannot be sent in this week.
     #[must_use]
     pub fn take_before(&mut self, week: NaiveDate) -> Self {
         let later = self.0.split_off(&week);
         Self(std::mem::replace(&mut self.0, later))
     }
 
-    /// How many this week paid for.
+    /// How many requests this week paid for.
     #[must_use]
     pub fn of(&self, week: NaiveDate) -> u32 {
         self.0.get(&week).copied().unwrap_or_default()
@@ -84,7 +84,7 @@ impl Unsent {
         self.0.iter().map(|(week, requests)| (*week, *requests))
     }
 
-    /// Whether all that was paid was sent.
+    /// Whether everything that was paid for was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -96,28 +96,28 @@ impl Unsent {
 pub struct Block {
     /// The run that spends it.
     pub run: String,
-    /// What for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// How many requests it pays; less than none when they are given back.
+    /// How many requests it pays for; negative when requests are returned.
     pub requests: i64,
     /// When its first request may be sent.
     pub from: DateTime<Utc>,
     /// When its slot ends.
     pub to: DateTime<Utc>,
-    /// When the run wrote it, by its clock; none in blocks of versions that did not say so.
+    /// When the run wrote it, by its own clock; `None` in blocks of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<DateTime<Utc>>,
-    /// What the week has taken with this block.
+    /// The week's spend including this block.
     pub spent: u64,
-    /// How much of that backfills have taken.
+    /// How much of that was spent on backfills.
     pub spent_on_backfill: u64,
-    /// Whether it is the last word of its run.
+    /// Whether it is the last block of its run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
-    /// The backfill that is at work, in blocks of other runs too.
+    /// The running backfill; also set in blocks of other runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill: Option<AtWork>,
-    /// Whether the week has taken more than that, and how much is unknown: the ledger was lost.
+    /// Whether the week's actual spend is higher by an unknown amount, because the ledger was lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
 }
@@ -131,20 +131,20 @@ pub struct AtWork {
     pub to: DateTime<Utc>,
 }
 
-/// The places at the end of a run's newest slot, whose time is free once the run gives them back.
-/// Those that passed before are no use to anyone.
+/// The places at the end of a run's newest slot, whose time becomes free once the run returns them.
+/// Places that have already passed are useless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreePlaces {
-    /// The week of the slot. The run may have sent in the last places of the week before.
+    /// The week of the slot. The run may have sent in the last places of the previous week.
     pub week: NaiveDate,
     /// How many.
     pub places: u32,
 }
 
-/// Requests that a run has paid and not sent, as it gives them back.
+/// Requests that a run returns because they were paid for but not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenBack {
-    /// What they were for.
+    /// Their purpose.
     pub purpose: Purpose,
     /// How many, by the weeks that paid for them.
     pub unsent: Unsent,
@@ -154,23 +154,23 @@ pub struct GivenBack {
     pub ends: bool,
 }
 
-/// What a run gives back to one week.
+/// What a run returns to one week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Returned<'a> {
     /// The run.
     pub run: &'a str,
-    /// What the requests were for.
+    /// The purpose of the requests.
     pub purpose: Purpose,
-    /// How many were paid and not sent.
+    /// How many were paid for but not sent.
     pub requests: u32,
-    /// How many [`FreePlaces`] there are of that week.
+    /// How many [`FreePlaces`] belong to that week.
     pub places: u32,
     /// Whether the run has ended.
     pub ends: bool,
 }
 
-/// The block behind `last` that gives back requests that were paid and not sent, and their time if
-/// no one has taken the time behind it.
+/// The block after `last` that returns requests that were paid for but not sent, and their time
+/// too, unless another run has taken the time after it.
 #[must_use]
 pub fn give_back(
     last: &Block,
@@ -199,8 +199,7 @@ pub fn give_back(
     }
 }
 
-/// The block that says that what the week has taken is unknown; where the ledger was lost, the
-/// first.
+/// The block that records that the week's spend is unknown; the first block if the ledger was lost.
 #[must_use]
 pub fn unknown(now: DateTime<Utc>) -> Block {
     Block {
@@ -218,8 +217,8 @@ pub fn unknown(now: DateTime<Utc>) -> Block {
     }
 }
 
-/// What to take a block for that cannot be read: a whole one, whose slot begins at `now`, and ends
-/// with the week.
+/// What an unreadable block counts as: a full one whose slot begins at `now` and ends with the
+/// week.
 #[must_use]
 pub fn presumed(before: Option<&Block>, limits: &Limits, now: DateTime<Utc>) -> Block {
     let Slot { from, to, .. } = Slot::new(MOST_IN_BLOCK, 0, now, limits.spacing());

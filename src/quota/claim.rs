@@ -1,7 +1,7 @@
 //! A claim: the next block of a week's ledger, and its slot.
 //!
-//! A slot begins when the newest slot that counts is over, and is within one week. Which slots count
-//! is decided here too: that of a run that was killed does not, nor that of a clock that was wrong.
+//! A slot begins when the newest slot that counts is over, and lies within one week. Which slots
+//! count is decided here too: those of a killed run or a wrong clock do not.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -10,63 +10,64 @@ use super::limits::{Limits, MOST_IN_BLOCK};
 use super::week::{begin_of, renewed_at};
 use crate::manifest::{CLOCKS_APART, Purpose};
 
-/// How many whole blocks the runs that are at work may have claimed ahead: a run holds two for each
-/// purpose at most.
+/// How many full blocks the active runs may have claimed ahead: a run holds at most two for each
+/// purpose.
 const MOST_AHEAD: i32 = 16;
-/// How long after its last slot a backfill still counts as being at work.
+/// How long after its last slot a backfill still counts as running.
 const AT_WORK: TimeDelta = TimeDelta::minutes(2);
 
-/// Who claims, and what for.
+/// The claiming run, and its purpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Claimant<'a> {
     /// The run.
     pub run: &'a str,
-    /// What its requests are for.
+    /// The purpose of its requests.
     pub purpose: Purpose,
-    /// What it has paid and not sent. What this week paid of it is not paid again.
+    /// Requests it has paid for but not sent. Those that this week paid for are not paid for again.
     pub unsent: &'a Unsent,
     /// The time.
     pub now: DateTime<Utc>,
 }
 
-/// What the ledger says where the next block is to be put.
+/// The state of the ledger where the next block is appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
     /// The week.
     pub week: NaiveDate,
-    /// Its newest block; none while it has taken nothing.
+    /// Its newest block; `None` while nothing has been spent.
     pub last: Option<Block>,
-    /// When the newest slot of this week or the last one ends; none if all have ended.
+    /// When the newest slot of this or the previous week ends; `None` if all have ended.
     pub busy_until: Option<DateTime<Utc>>,
-    /// The active backfill, as the newest block of this week or the last one says.
+    /// The running backfill, according to the newest block of this or the previous week.
     pub backfill: Option<AtWork>,
 }
 
 impl Newest {
-    /// A week whose ledger is empty, with no slot before it that counts.
+    /// A week with an empty ledger and no earlier slot that counts.
     #[must_use]
     pub fn of_nothing(week: NaiveDate) -> Self {
         Self { week, last: None, busy_until: None, backfill: None }
     }
 }
 
-/// What comes of asking for a block.
+/// The outcome of claiming a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// This is the next block, and what may be sent in its slot.
+    /// The next block, and what may be sent in its slot.
     Block(Block, Slot),
-    /// All time of this week is taken: the next slot is the next week's, whose ledger says when.
+    /// This week has no time left: the next slot belongs to the next week, whose ledger determines
+    /// it.
     NextWeek(NaiveDate),
-    /// The week's quota is spent, or for a backfill its share of it.
+    /// The week's quota is spent, or, for a backfill, its share of it.
     Spent {
-        /// How much that is.
+        /// The limit that was reached.
         limit: u64,
-        /// Whether only the share is.
+        /// Whether only the share is spent.
         of_share: bool,
         /// When the next week begins.
         renewed_at: DateTime<Utc>,
     },
-    /// A backfill asks, and what the week has taken is unknown.
+    /// A backfill claims while the week's spend is unknown.
     Unknown {
         /// When the next week begins.
         renewed_at: DateTime<Utc>,
@@ -127,7 +128,7 @@ pub fn claim(newest: &Newest, limits: &Limits, claimant: &Claimant<'_>) -> Claim
     Claim::Block(block, slot)
 }
 
-/// How many requests fit between an instant and the end of the week: a slot never straddles it.
+/// How many requests fit between a time and the end of the week, which no slot straddles.
 fn places(from: DateTime<Utc>, ends: DateTime<Utc>, limits: &Limits) -> u32 {
     let time = (ends - from).num_microseconds().unwrap_or(i64::MAX);
     if time <= 0 {
@@ -137,19 +138,20 @@ fn places(from: DateTime<Utc>, ends: DateTime<Utc>, limits: &Limits) -> u32 {
     if spacing == 0 { u32::MAX } else { u32::try_from(time / spacing).unwrap_or(u32::MAX) }
 }
 
-/// What is known of the run of a block.
+/// What is known about the run of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// It is at work, or that cannot be known.
+    /// It is running, or that cannot be determined.
     MayLive,
     /// It was killed.
     Killed,
 }
 
-/// What one block, looked at from the newest on, says of when the next slot may begin.
+/// What one block says about the start of the next slot, when blocks are read newest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// Its slot counts, and so do no others: each begins behind those before it that count.
+    /// Its slot counts, and no earlier ones need checking: each slot begins after the earlier ones
+    /// that count.
     Until(DateTime<Utc>),
     /// All slots that count are over.
     Over,
@@ -159,7 +161,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// When the next slot may begin at the earliest, if it has to wait.
+    /// The earliest start of the next slot, if it has to wait.
     #[must_use]
     pub fn busy_until(self) -> Option<DateTime<Utc>> {
         match self {
@@ -171,9 +173,9 @@ impl Standing {
 
 /// Whether the next slot waits for that of a block.
 ///
-/// The slot of a run that was killed is free, but for the place of the request that it may just have
-/// sent. One that was claimed by a clock that is wrong is not waited for either: it was claimed later
-/// than now, or begins later than all that runs at work can have claimed ahead.
+/// The slot of a killed run is free, except for the place of a request that it may just have sent.
+/// A slot claimed with a wrong clock is not waited for either: it was claimed in the future, or
+/// begins later than active runs can have claimed ahead.
 #[must_use]
 pub fn standing(block: &Block, holder: Holder, limits: &Limits, now: DateTime<Utc>) -> Standing {
     let spacing = limits.spacing();
@@ -192,8 +194,8 @@ pub fn standing(block: &Block, holder: Holder, limits: &Limits, now: DateTime<Ut
     }
 }
 
-/// Whether a backfill is at work. One that would be for longer than what it can have claimed ahead
-/// was noted by a clock that is wrong.
+/// Whether a backfill is running. If it would run longer than it can have claimed ahead, it was
+/// recorded with a wrong clock.
 #[must_use]
 pub fn is_at_work(backfill: &AtWork, limits: &Limits, now: DateTime<Utc>) -> bool {
     let block = limits.spacing() * i32::try_from(MOST_IN_BLOCK).unwrap_or(1);

@@ -1,40 +1,40 @@
-//! What the user allows, and how large a block may be.
+//! The user's limits, and the maximum size of a block.
 
 use chrono::TimeDelta;
 
-/// No block holds more requests.
+/// The maximum number of requests in a block.
 pub const MOST_IN_BLOCK: u32 = 100;
 /// A run's first block: about a second's requests.
 const FIRST_BLOCK: u32 = 10;
-/// The part of the allowed rate that is used: the server's second is not ours, and on its way a
-/// request may gain some hundredths of a second on the one before.
+/// The fraction of the allowed rate to use: the server's seconds are not aligned with ours, and in
+/// transit a request may gain some hundredths of a second on the one before.
 const SHARE_OF_RATE: f64 = 0.97;
 
-/// What the user allows.
+/// The user's limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Requests a week.
     pub weekly: u64,
-    /// The part of them that backfills may take, from 0 to 1.
+    /// The fraction of them that backfills may use, from 0 to 1.
     pub share: f64,
-    /// Requests a second; 0 for as fast as they go.
+    /// Requests per second; 0 for no limit.
     pub rate: f64,
-    /// Whether the user has said how many requests the week may take in so many words, which counts
-    /// where the lake does not know any more what it has taken.
+    /// Whether the user set the weekly limit explicitly, which matters when the lake no longer
+    /// knows the week's spend.
     pub told: bool,
     /// Requests in one block at most.
     pub block: u32,
 }
 
 impl Default for Limits {
-    /// What the vendor allows, and seven tenths of it for backfills.
+    /// The vendor's limits, with seven tenths of the quota for backfills.
     fn default() -> Self {
         Self { weekly: 100_000, share: 0.7, rate: 10.0, told: false, block: MOST_IN_BLOCK }
     }
 }
 
 impl Limits {
-    /// How many requests a week backfills may take.
+    /// How many requests per week backfills may use.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -46,29 +46,31 @@ impl Limits {
         (self.weekly as f64 * self.share.clamp(0.0, 1.0)).floor() as u64
     }
 
-    /// How much time lies between two requests.
+    /// The time between two requests.
     #[must_use]
     pub fn spacing(&self) -> TimeDelta {
         spacing(self.rate)
     }
 
-    /// These limits for the next block of a run that has claimed `claimed` so far: the first is
-    /// small and each one twice that before. What a killed run has paid and not sent is lost, and the
-    /// next waits until its slot is over: so neither is much more than the run has used.
+    /// These limits for the next block of a run that has claimed `claimed` so far: the first block
+    /// is small, and each one is twice as large as the one before. What a killed run has paid for
+    /// but not sent is lost, and the next run waits until its slot is over; this way, neither is
+    /// much more than what the run has used.
     #[must_use]
     pub fn behind(&self, claimed: u32) -> Self {
         let block = FIRST_BLOCK << claimed.min(8);
         Self { block: block.min(self.block), ..*self }
     }
 
-    /// How many requests one block holds: fewer where a lost block would be much of the week.
+    /// The number of requests in one block: fewer if a lost block would be a large part of the
+    /// week.
     pub(super) fn block(&self) -> u32 {
         let most = self.block.clamp(1, MOST_IN_BLOCK);
         u32::try_from(self.weekly / 50).unwrap_or(most).clamp(1, most)
     }
 }
 
-/// How much time lies between two requests at `rate` a second; none if it is 0.
+/// The time between two requests at `rate` per second; zero if the rate is 0.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "microseconds, rounded up")]
 pub fn spacing(rate: f64) -> TimeDelta {
@@ -82,7 +84,7 @@ pub fn spacing(rate: f64) -> TimeDelta {
 mod tests {
     use super::*;
 
-    /// What a run that is killed has paid and not sent is hardly more than it has used.
+    /// What a killed run has paid for but not sent is hardly more than what it has used.
     #[test]
     fn a_runs_blocks_begin_small() {
         let blocks = |weekly| {

@@ -1,13 +1,13 @@
-//! The quota: how many requests a week may still take, and when each may be sent.
+//! The quota: how many requests remain for the week, and when each may be sent.
 //!
-//! Enters: the newest blocks of the ledger, the limits, the time. Leaves: the next block, or when to
-//! go on. Never here: the ledger's objects, a clock, or waiting.
+//! From the newest blocks of the ledger, the limits, and the time, it computes the next block, or
+//! when to continue. It does not read or write the ledger, and does not wait.
 //!
-//! Requests are paid in blocks before they are sent. A block has a slot of time of its own, behind
-//! that of the block before, so that processes that share a ledger share the rate too. The week
-//! begins on Sunday 00:00 UTC, as the API's does (the vendor's own words). A slot is within one week,
-//! and the ledger of that week pays for it: so a week's ledger counts what is sent in the week. What
-//! is not sent by its end goes back to it, and is paid again by the next.
+//! Requests are paid for in blocks before they are sent. Each block has its own time slot, after
+//! that of the block before, so that processes that share a ledger also share the rate. The week
+//! begins on Sunday 00:00 UTC, as the API's does (in the vendor's own words). A slot is within one
+//! week, and that week's ledger pays for it, so a week's ledger counts what is sent in the week.
+//! What has not been sent by its end is returned to it and paid for again by the next week.
 
 mod block;
 mod claim;

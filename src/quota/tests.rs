@@ -1,4 +1,4 @@
-//! Laws of claims: several runs at once, over several Sundays.
+//! Laws of claims: several concurrent runs, over several Sundays.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +41,8 @@ fn a_rate_of_none_has_slots_without_length() {
     assert_eq!((block.from, block.to, slot.requests), (at(NOON), at(NOON), 100));
 }
 
-/// While it is unknown what a week has taken, because its ledger was lost, backfills wait for the
-/// next week, or for the user's word. Exports go on.
+/// If a week's spend is unknown because its ledger was lost, backfills wait for the next week, or
+/// for an explicit limit from the user. Exports continue.
 #[test]
 fn a_backfill_waits_where_the_weeks_spend_is_unknown() {
     let (limits, none) = (Limits::default(), Unsent::default());
@@ -56,8 +56,9 @@ fn a_backfill_waits_where_the_weeks_spend_is_unknown() {
     assert!(!block(claimed).0.unknown, "the user has said so");
 }
 
-/// A9: a slot ends by the end of its week; where none is left, the next is the next week's, and
-/// begins when that of the week before is over. What the old week paid is paid again.
+/// A9: a slot ends by the end of its week. If no time is left, the next slot belongs to the next
+/// week, and begins when that of the previous week is over. What the old week paid for is paid for
+/// again.
 #[test]
 fn a_slot_never_straddles_the_end_of_the_week() {
     let limits = Limits::default();
@@ -73,7 +74,7 @@ fn a_slot_never_straddles_the_end_of_the_week() {
     let full = newest(last.clone());
     let next = claim(&full, &limits, &claimant(Purpose::Nightly, &unsent, edge));
     assert_eq!(next, Claim::NextWeek(sunday));
-    // A slot of an older version straddles the edge: it counts until it is over.
+    // A slot of an older version straddles the edge; it counts until it is over.
     let busy_until = Some(at("2026-11-29T00:00:05Z"));
     let of_next = Newest { busy_until, ..Newest::of_nothing(sunday) };
     let (first, slot) = block(claim(&of_next, &limits, &claimant(Purpose::Nightly, &unsent, edge)));
@@ -82,7 +83,7 @@ fn a_slot_never_straddles_the_end_of_the_week() {
     assert_eq!(slot.week_ends(), at("2026-12-06T00:00:00Z"));
 }
 
-/// The first block of a week still says that a backfill is at work.
+/// The first block of a week still records that a backfill is running.
 #[test]
 fn a_backfill_at_work_is_known_across_the_end_of_the_week() {
     let (limits, none) = (Limits::default(), Unsent::default());
@@ -102,7 +103,7 @@ fn a_backfill_at_work_is_known_across_the_end_of_the_week() {
     }
 }
 
-/// C15: a slot that no run at work can hold is not waited for.
+/// C15: a slot that no active run can hold is not waited for.
 #[test]
 fn a_slot_that_no_run_at_work_holds_starts_now() {
     let limits = Limits::default();
@@ -133,7 +134,7 @@ fn a_slot_that_no_run_at_work_holds_starts_now() {
     }
 }
 
-/// What one run holds of one purpose.
+/// What one run holds for one purpose.
 #[derive(Debug, Clone, Default)]
 struct Lane {
     slot: Option<Slot>,
@@ -141,7 +142,7 @@ struct Lane {
     unsent: Unsent,
 }
 
-/// A ledger, several runs that share it, and what they sent.
+/// A ledger, several runs that share it, and the requests they sent.
 struct World {
     limits: Limits,
     now: DateTime<Utc>,
@@ -206,7 +207,7 @@ impl World {
         blocks.push(give_back(last, &self.limits, &returned, self.now));
     }
 
-    /// Sends what is due by `until`, unless the run is held up: then its places pass.
+    /// Sends what is due by `until`, unless the run is delayed: then its places pass unused.
     fn pass(&mut self, until: DateTime<Utc>, held_up: &[usize]) {
         for ((run, purpose), lane) in &mut self.lanes {
             let Some(slot) = lane.slot else { continue };
@@ -258,7 +259,7 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let claim = (0usize..3, any::<bool>()).prop_map(|(run, backfill)| Act::Claim(run, backfill));
-    // Mostly seconds, now and then to another week.
+    // Mostly seconds, occasionally into another week.
     let millis = prop_oneof![8 => 0i64..20_000, 1 => 0i64..700_000_000];
     let pass = (millis, prop::collection::vec(0usize..3, 0..2))
         .prop_map(|(millis, held_up)| Act::Pass { millis, held_up });
@@ -267,9 +268,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// P7, A9: whatever runs claim at once, in whatever order and over however many Sundays, no second
-    /// has more than the rate, no week more than its quota nor its backfills more than their share,
-    /// and each week's ledger counts what was sent in it.
+    /// P7, A9: whatever runs claim concurrently, in any order and over any number of Sundays, no
+    /// second exceeds the rate, no week exceeds its quota, backfills do not exceed their share, and
+    /// each week's ledger counts what was sent in it.
     #[test]
     fn quota_share_and_rate_hold_over_the_ends_of_weeks(
         acts in acts(),

@@ -1,8 +1,8 @@
-//! The week by which the quota counts: from Sunday 00:00 UTC.
+//! The quota's week, which begins on Sunday 00:00 UTC.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-/// The Sunday on which the week of an instant begins.
+/// The Sunday that begins the week of an instant.
 #[must_use]
 pub fn week_of(now: DateTime<Utc>) -> NaiveDate {
     let date = now.date_naive();
@@ -16,13 +16,13 @@ pub fn renewed_at(now: DateTime<Utc>) -> DateTime<Utc> {
     week_of(now).and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(7)
 }
 
-/// The instant at which the week of this Sunday begins.
+/// When the week that begins on this Sunday starts.
 #[must_use]
 pub fn begin_of(week: NaiveDate) -> DateTime<Utc> {
     week.and_time(NaiveTime::MIN).and_utc()
 }
 
-/// The week before that of this Sunday.
+/// The week before the one that begins on this Sunday.
 #[must_use]
 pub fn week_before(week: NaiveDate) -> NaiveDate {
     week.checked_sub_days(Days::new(7)).unwrap_or(week)

@@ -1,26 +1,26 @@
 //! The metrics of a run, in the text format that Prometheus reads.
 //!
-//! Enters: how a run came out, and its report if it has one. Leaves: text. Never here: a record's
-//! value, a name that grows with the data, or the file.
+//! Renders a run's outcome and its report, if there is one, as text. There are no record values,
+//! and no names whose number grows with the data.
 
 use chrono::{DateTime, Utc};
 
 use super::{EndpointReport, Report};
 
-/// What a run's metrics are made of.
+/// The inputs of a run's metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct Metrics<'r> {
     /// `export` or `backfill`.
     pub command: &'r str,
-    /// What the process ends with.
+    /// The process's exit code.
     pub exit: u8,
     /// When the run began.
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: DateTime<Utc>,
-    /// When a run last brought all that it was to bring.
+    /// When a run last exported everything it was meant to.
     pub last_success: Option<DateTime<Utc>>,
-    /// The run's report; none if an error kept it from one.
+    /// The run's report; none if the run failed with an error.
     pub report: Option<&'r Report>,
 }
 
@@ -64,7 +64,7 @@ impl Metrics<'_> {
     }
 }
 
-/// The text while it is put together.
+/// The text under construction.
 #[derive(Default)]
 struct Exposition(String);
 
@@ -141,7 +141,7 @@ impl Exposition {
         self.gauge("queue", "Records that are asked for one by one, by state.", states.collect());
     }
 
-    /// What the week may still take.
+    /// How many more requests the week allows.
     fn quota(&mut self, report: &Report) {
         let Some(week) = &report.week else { return };
         let one = |count: u64| vec![(Vec::new(), whole(count))];
@@ -190,7 +190,7 @@ impl Exposition {
     }
 }
 
-/// A label's value as the format wants it.
+/// A label's value, escaped for the format.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

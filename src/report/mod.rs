@@ -1,7 +1,7 @@
-//! The run report: what a run did, plainly.
+//! The run report: what a run did.
 //!
-//! Enters: counts and outcomes. Leaves: the JSON of `--json` and `_manifest/runs/`, and the live
-//! numbers behind a progress display. Never here: record values, secrets, or how any is printed.
+//! The JSON of `--json` and `_manifest/runs/`, and the live numbers behind a progress display. It
+//! holds no record values or secrets.
 
 mod metrics;
 
@@ -26,7 +26,7 @@ pub struct Report {
     pub tool: String,
     /// `export`, `backfill` or `demo`.
     pub command: String,
-    /// Where the lake is.
+    /// The location of the lake.
     pub lake: String,
     /// When the run began, by this machine's clock, corrected by the API's if it is wrong.
     pub started_at: DateTime<Utc>,
@@ -34,26 +34,26 @@ pub struct Report {
     pub finished_at: DateTime<Utc>,
     /// The instant from which its windows counted.
     pub now: DateTime<Utc>,
-    /// By how many seconds this machine's clock is ahead of the API's, or behind it if less than
-    /// none. Only where that is more than a minute: then all instants were corrected.
+    /// How many seconds this machine's clock is ahead of the API's, or behind it if negative. Given
+    /// only if it is more than a minute: then all instants were corrected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_off_seconds: Option<i64>,
     /// Whether everything that was planned is in the lake.
     pub complete: bool,
     /// How many requests were sent.
     pub requests: u64,
-    /// What the week has taken, by the lake's ledger.
+    /// How much of the week's quota is used, by the lake's ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub week: Option<Week>,
-    /// Endpoint by endpoint, in the order of the catalogue.
+    /// The endpoints, in the order of the catalogue.
     pub endpoints: Vec<EndpointReport>,
-    /// The partitions that changed, for whatever runs downstream.
+    /// The partitions that changed, for downstream jobs.
     pub changed: Vec<Changed>,
     /// Why the run is not complete.
     pub problems: Vec<Problem>,
 }
 
-/// What a week has taken of its quota.
+/// The use of a week's quota.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Week {
@@ -61,26 +61,25 @@ pub struct Week {
     pub begins: NaiveDate,
     /// When the next one begins.
     pub renewed_at: DateTime<Utc>,
-    /// Requests that it may take.
+    /// The requests that it allows.
     pub quota: u64,
-    /// Those of them that backfills may take.
+    /// The part of them that backfills may use.
     pub backfill_quota: u64,
-    /// Requests that it has taken, those of runs that died counted as sent.
+    /// Requests used, counting those reserved by killed runs as sent.
     pub spent: u64,
-    /// Those of them that backfills have taken.
+    /// The part of them that backfills have used.
     pub spent_on_backfill: u64,
-    /// Whether it has taken more than that, and nobody knows how much: the lake's ledger was lost
-    /// this week.
+    /// Whether more than that was used, by an unknown number: the lake's ledger was lost this week.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
 }
 
-/// How an endpoint came out.
+/// The outcome of an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Everything that was planned is in.
+    /// Everything that was planned is in the lake.
     Complete,
     /// Something is missing; see the problems.
     #[default]
@@ -99,15 +98,15 @@ pub type Answers = BTreeMap<String, u64>;
 pub struct EndpointReport {
     /// Its name.
     pub endpoint: String,
-    /// How it came out.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// How many requests it took, those tried again included.
+    /// How many requests it took, including retries.
     pub requests: u64,
-    /// What they came to: how many had each status, or broke off in each way.
+    /// The outcomes of the requests: how many had each status, or broke off in each way.
     pub answers: Answers,
-    /// How many of them only saw that nothing follows, where replies say nothing of it.
+    /// How many of them only established that nothing follows, because replies do not say so.
     pub confirmations: u64,
-    /// How many records came, those seen twice included.
+    /// How many records came, including duplicates.
     pub records: u64,
     /// How many rows its table has.
     pub rows: u64,
@@ -115,57 +114,57 @@ pub struct EndpointReport {
     pub partitions: u64,
     /// Of how many bytes.
     pub bytes: u64,
-    /// Up to where its changes are known.
+    /// The instant up to which its changes are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
-    /// Up to where it is listed.
+    /// The instant up to which it is listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub covered_to: Option<DateTime<Utc>>,
     /// Rows that are new.
     pub inserted: u64,
     /// Rows whose content changed.
     pub updated: u64,
-    /// Rows that were taken out, of which some may stand in another partition.
+    /// Rows that were removed, some of which may now be in another partition.
     pub deleted: u64,
     /// Records without a usable key.
     pub quarantined: u64,
     /// Records whose own date cannot be read; another day dates them.
     #[serde(skip_serializing_if = "Noted::is_none")]
     pub undated: Noted,
-    /// Records that have the key of another of the same list and differ from it.
+    /// Records with the same key as another of the same list and different content.
     #[serde(skip_serializing_if = "Noted::is_none")]
     pub same_key: Noted,
     /// Values that no column holds as they are, by path; they are in `extra_json`.
     pub misfits: BTreeMap<String, u64>,
-    /// Objects that get no columns, since their names look like data or the table would have too many
-    /// columns; they are in `extra_json`.
+    /// Objects that get no columns, because their names look like data or the table would have too
+    /// many columns; they are in `extra_json`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub too_wide: Vec<String>,
-    /// Columns that this run gave to the table.
+    /// Columns that this run added to the table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evolved: Vec<Difference>,
-    /// Columns that `evolve` would give to what this run found and no column holds.
+    /// Columns that `evolve` would add for values that this run found and no column holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evolvable: Vec<Difference>,
     /// Members superseded by another of the same name in the same record.
     pub duplicate_members: u64,
-    /// Halves of surrogate pairs, replaced.
+    /// Lone surrogates, replaced.
     pub lone_surrogates: u64,
-    /// Partitions whose objects had vanished: what was in them is asked for again, but for old
-    /// snapshots, which nobody can give back.
+    /// Partitions whose objects had vanished: their contents are requested again, except old
+    /// snapshots, which cannot be restored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<String>,
-    /// How far the records that are asked for one by one have come.
+    /// The progress of records that are looked up one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
 }
 
-/// Records in which something is odd: how many, and one of them.
+/// Records with an irregularity: how many, and an example.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Noted {
     /// How many there are.
     pub records: u64,
-    /// What the first one has.
+    /// The irregularity of the first one.
     pub example: String,
 }
 
@@ -193,11 +192,11 @@ pub struct Changed {
     pub endpoint: String,
     /// Its value of `dt`.
     pub dt: String,
-    /// Rows that were not there before.
+    /// Rows that are new.
     pub inserted: u64,
-    /// Rows that were there with another content.
+    /// Rows whose content changed.
     pub updated: u64,
-    /// Rows that are there no more.
+    /// Rows that were removed.
     pub deleted: u64,
 }
 
@@ -230,14 +229,14 @@ pub struct Live {
     pub records: u64,
     /// Windows, snapshots or keys that are done.
     pub done: u64,
-    /// Of how many.
+    /// The total number of them.
     pub planned: u64,
-    /// Whether the endpoint has ended.
+    /// Whether the endpoint has finished.
     pub ended: bool,
 }
 
 impl Progress {
-    /// Changes the numbers of one endpoint.
+    /// Updates the numbers of one endpoint.
     #[doc(hidden)]
     pub fn update(&self, endpoint: &str, change: impl FnOnce(&mut Live)) {
         let mut live = self.lock();
@@ -248,7 +247,7 @@ impl Progress {
         }
     }
 
-    /// The numbers of all endpoints, by name; of one that has not begun nothing is planned.
+    /// The numbers of all endpoints, by name; endpoints that have not begun have none planned.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, Live> {
         self.lock().clone()

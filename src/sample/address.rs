@@ -1,4 +1,4 @@
-//! An address that a person typed, with macros in it, and what they chose of its reply.
+//! An address that a person typed, with macros in it, and the chosen options for its reply.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -15,25 +15,25 @@ pub struct Address {
     pub path: Template,
     /// The query, in order.
     pub query: Vec<(String, Template)>,
-    /// Headers beside the credentials.
+    /// Headers besides the credentials.
     pub headers: Headers,
-    /// How `{now}` is written, if somebody said so.
+    /// The format of `{now}`, if given.
     pub date_format: Option<DateFormat>,
-    /// How `{now-1}` is counted, if somebody said so.
+    /// The unit in which `{now-1}` is counted, if given.
     pub time_unit: Option<TimeUnit>,
-    /// What `{window.from}` and `{window.to}` stand for; else the last week.
+    /// The window for `{window.from}` and `{window.to}`; by default the last week.
     pub range: Option<Window>,
-    /// Where the records are, if somebody said so.
+    /// Where the records are, if given.
     pub records: Option<String>,
-    /// The fields that identify a record, if somebody said so.
+    /// The fields that identify a record, if given.
     pub key: Vec<String>,
 }
 
 impl Address {
-    /// An address of this path and query.
+    /// An address with this path and query.
     ///
     /// # Errors
-    /// `Config` when a macro is none, or stands for what an address alone does not have.
+    /// `Config` when a macro is unknown, or needs something that an address alone does not have.
     pub fn new(path: &str, query: &[(String, String)]) -> Result<Self> {
         let template = |text: &str| {
             let wrong = |message| Error::new(ErrorKind::Config, message);
@@ -59,7 +59,7 @@ impl Address {
         })
     }
 
-    /// Whether it asks for a window.
+    /// Whether it needs a window.
     #[must_use]
     pub fn names_window(&self) -> bool {
         let query = self.query.iter().map(|(_, value)| value);

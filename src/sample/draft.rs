@@ -1,4 +1,4 @@
-//! A first endpoint file, made from one reply.
+//! A draft of an endpoint file, made from one reply.
 
 use chrono::DateTime;
 use serde::Serialize;
@@ -11,8 +11,8 @@ use crate::endpoint::{DateFormat, HeaderText, Headers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Column;
 
-/// An endpoint file for an address and its reply: records, key and date as they were chosen, or
-/// guessed. `None` when nothing in the reply could be a record.
+/// An endpoint file for an address and its reply: records, key and date as chosen, or guessed.
+/// `None` when nothing in the reply could be a record.
 #[must_use]
 pub fn draft(address: &Address, reply: &Value, has_next_link: bool) -> Option<String> {
     let path = match &address.records {
@@ -87,14 +87,14 @@ fn key_and_date_columns(
     of_key.chain(of_date.map(|(field, type_name)| column(&field, type_name))).collect()
 }
 
-/// The likeliest place, unless that is but the reply around a list that happens to be empty.
+/// The likeliest place, unless it is just the envelope of a list that happens to be empty.
 fn likeliest(reply: &Value) -> Option<String> {
     let place = places(reply).into_iter().next().filter(|place| !is_empty(place, reply))?;
     Some(place.path)
 }
 
-/// The fields of the key, as they were chosen, or one that is guessed; none where no field tells the
-/// records apart.
+/// The fields of the key, as chosen, or one that is guessed; none if no field distinguishes the
+/// records.
 fn key_fields(address: &Address, objects: &[&Map<String, Value>]) -> Option<Vec<String>> {
     if !address.key.is_empty() {
         return Some(address.key.clone());
@@ -105,7 +105,7 @@ fn key_fields(address: &Address, objects: &[&Map<String, Value>]) -> Option<Vec<
     key_of(objects).map(|key| vec![key])
 }
 
-/// The headers, of which no value is a secret.
+/// The headers, without the values of secrets.
 fn headers_table(headers: &Headers) -> String {
     let lines = headers.iter().map(|(name, text)| {
         let value = match text {
@@ -121,7 +121,7 @@ fn headers_table(headers: &Headers) -> String {
     }
 }
 
-/// What dates the records, and the window where the address names one.
+/// What dates the records, and the window if the address names one.
 fn dated_tables(address: &Address, date: Option<&str>) -> String {
     let dated = match (date, address.names_window()) {
         (Some(field), _) => format!("\n[dated]\nby = \"field\"\nfield = {}\n", quoted(field)),
@@ -135,14 +135,14 @@ fn dated_tables(address: &Address, date: Option<&str>) -> String {
     format!("{dated}\n[window]\nformat = {}\n", quoted(format))
 }
 
-/// Whether the likeliest place is but the reply around a list that happens to be empty.
+/// Whether the likeliest place is just the envelope of a list that happens to be empty.
 fn is_empty(place: &Place, reply: &Value) -> bool {
     let is_nothing = |it: &Value| it.is_null() || it.as_array().is_some_and(Vec::is_empty);
     let has_nothing = reply.as_object().is_some_and(|it| it.values().any(is_nothing));
     place.path == "$" && place.key.is_none() && has_nothing
 }
 
-/// The query, but for what paging sets by itself.
+/// The query, minus the parameters that paging sets.
 fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
     let stays = |name: &str| paging.is_none() || !is_paging(name);
     let mut table: Vec<(&str, Vec<String>)> = Vec::new();
@@ -167,8 +167,8 @@ fn query_table(query: &[(String, String)], paging: Option<&str>) -> String {
     text
 }
 
-/// The field that dates the records, and its type: an instant in every one, by the names that it
-/// usually has.
+/// The field that dates the records, and its type: an instant in every record, with a usual name
+/// for one.
 fn date_of(objects: &[&Map<String, Value>]) -> Option<(String, &'static str)> {
     let first = objects.first()?;
     let type_in_all = |name: &String| {
@@ -187,7 +187,7 @@ fn date_of(objects: &[&Map<String, Value>]) -> Option<(String, &'static str)> {
     Some((name.clone(), type_name))
 }
 
-/// The type of a column for an instant like this one: a text, or a count from 1970 that leads to
+/// The type of a column for an instant like this one: a text, or a count from 1970 that falls in
 /// this century.
 fn instant_type(value: &Value) -> Option<&'static str> {
     if let Some(text) = value.as_str() {
@@ -201,10 +201,10 @@ fn instant_type(value: &Value) -> Option<&'static str> {
     seconds.contains(&(number / 1000.0)).then_some("epoch_millis")
 }
 
-/// Columns as an endpoint file has them.
+/// Columns in an endpoint file's format.
 ///
 /// # Errors
-/// `Internal` when they cannot be written, which their types rule out.
+/// `Internal` when they cannot be serialized, which their types rule out.
 pub fn columns(columns: &[Column]) -> Result<String> {
     #[derive(Serialize)]
     struct Columns<'c> {
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(draft("/x", &[], &json!([])), None);
     }
 
-    /// B15: one call by its id is one record, whatever lists it holds.
+    /// B15: one call by its id is one record, whatever lists it contains.
     #[test]
     fn one_record_is_chosen_before_the_lists_in_it() {
         let call = json!({"call": {"id": "c", "title": "t", "status": "DONE", "duration": 5,
@@ -284,7 +284,7 @@ mod tests {
         assert!(draft("/x", &[], &list).unwrap().contains("records = \"$.calls[*]\""));
     }
 
-    /// B2: macros stay macros, and what was chosen is not guessed.
+    /// B2: macros stay macros, and chosen options are not guessed.
     #[test]
     fn macros_and_choices_are_kept() {
         let query = [("since", "{now-1}"), ("until", "{window.to}")];

@@ -1,13 +1,13 @@
-//! How a reply seems to go on: what it says itself, and what asked for it.
+//! How a reply seems to be paged, judging by the reply and its query.
 //!
-//! Enters: a reply and the query that it answers. Leaves: the lines of a `[paging]`. Never here: a
-//! style that would end a list early without a word.
+//! Yields the lines of a `[paging]` section. It never suggests a style that would silently end a
+//! list early.
 
 use serde_json::Value;
 
 use super::look::{quoted, step};
 
-/// Names of members that hold a cursor, and the query parameters that usually take them.
+/// Names of members that hold a cursor, each with its usual query parameters.
 const CURSORS: [(&str, &str); 10] = [
     ("next_cursor", "cursor"),
     ("nextCursor", "cursor"),
@@ -29,19 +29,19 @@ const TOTALS: [&str; 6] =
     ["total", "total_count", "totalCount", "totalRecords", "total_records", "count"];
 const PAGE_COUNTS: [&str; 4] = ["total_pages", "totalPages", "page_count", "pageCount"];
 
-/// Query parameters that say how many records to skip, how many to send, and which page.
+/// Query parameters for the number of records to skip, the page size, and the page number.
 const SKIPS: [&str; 4] = ["skip", "offset", "start", "from_index"];
 const SIZES: [&str; 7] = ["limit", "per_page", "page_size", "pageSize", "perPage", "count", "size"];
 const PAGES: [&str; 4] = ["page", "page_number", "pageNumber", "pageNo"];
 
-/// Whether a query parameter is one that paging says by itself.
+/// Whether paging sets this query parameter itself.
 pub(super) fn is_paging(name: &str) -> bool {
     let cursors = CURSORS.iter().map(|(_, parameter)| *parameter);
     SKIPS.into_iter().chain(SIZES).chain(PAGES).chain(cursors).any(|it| it == name)
 }
 
-/// How a reply of so many records seems to go on, as the lines of a `[paging]`; `None` when neither
-/// it, nor its `Link` header, nor the query that it answers says so.
+/// How a reply of this many records seems to be paged, as the lines of a `[paging]` section; `None`
+/// when neither the reply, nor its `Link` header, nor its query says so.
 #[must_use]
 pub fn recognise_paging(
     reply: &Value,
@@ -62,10 +62,10 @@ pub fn recognise_paging(
         .or_else(|| by_skip(&members, &asked, records))
 }
 
-/// A member near the root: its path, its name, itself.
+/// A member near the root: its path, its name, its value.
 type Member<'v> = (String, &'v str, &'v Value);
 
-/// What was asked for.
+/// What was requested.
 struct Asked<'q> {
     query: &'q [(String, String)],
 }
@@ -77,7 +77,7 @@ impl<'q> Asked<'q> {
         found.next().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The parameter of the page size, as the lines that `key` begins.
+    /// The parameter of the page size, as lines that begin with `key`.
     fn size(&self, key: &str, otherwise: Option<usize>) -> String {
         let asked = self.one_of(&SIZES);
         let name = asked.map(|(name, _)| format!("{key} = {}\n", quoted(name)));
@@ -118,7 +118,8 @@ fn by_number(members: &[Member<'_>], asked: &Asked<'_>, records: usize) -> Optio
         return None;
     }
     let name = parameter.map_or("page", |(name, _)| name);
-    // Nobody asked for a page, or for page 0, and that is what came: pages begin with it.
+    // Pages are numbered from 0 if the request was for page 0, or for no page and the reply is page
+    // 0.
     let is_zero = parameter.map_or_else(
         || told.is_some_and(|(.., value)| value.as_u64() == Some(0)),
         |(_, value)| value == "0",
@@ -145,7 +146,7 @@ fn by_skip(members: &[Member<'_>], asked: &Asked<'_>, records: usize) -> Option<
     Some(format!("style = \"skip_limit\"\n{skip}{size}{}", more(members)))
 }
 
-/// Whether a reply says that there is more than it holds.
+/// Whether a reply says that there is more than it contains.
 fn has_more(members: &[Member<'_>], records: usize) -> bool {
     members.iter().any(|(_, name, value)| {
         let total = value.as_u64().filter(|_| TOTALS.contains(name));
@@ -154,13 +155,13 @@ fn has_more(members: &[Member<'_>], records: usize) -> bool {
     })
 }
 
-/// The size of the pages that come unasked, if this is one of several.
+/// The default size of the pages, if this is one of several.
 fn whole_page(members: &[Member<'_>], records: usize) -> String {
     let is_whole = has_more(members, records) && records > 0;
     if is_whole { format!("page_size = {records}\n") } else { String::new() }
 }
 
-/// The line that says where a reply tells whether there is more.
+/// The line that names where a reply says whether there is more.
 fn more(members: &[Member<'_>]) -> String {
     let mut found = members.iter().filter(|(_, name, it)| MORE.contains(name) && it.is_boolean());
     found.next().map(|(path, ..)| format!("has_more = {}\n", quoted(path))).unwrap_or_default()
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(recognise_paging(&json!({"items": [], "next": null}), &[], 1, false), None);
     }
 
-    /// What would be lost without a word if a first reply were taken for all there is.
+    /// What would be lost silently if a first reply were taken for the whole.
     #[test]
     fn what_says_that_there_is_more_is_never_taken_for_whole() {
         let asked = |text: &str| -> Vec<(String, String)> {

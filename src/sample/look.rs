@@ -1,4 +1,4 @@
-//! Looking around in a reply: where records may be, and how it may go on.
+//! Looking around in a reply: candidate record paths.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -8,27 +8,27 @@ use serde_json::{Map, Value};
 
 use crate::endpoint::RecordPath;
 
-/// A place where records may be.
+/// A candidate record path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The path, ready for `records`.
     pub path: String,
-    /// How many there are.
+    /// How many records there are.
     pub count: usize,
     /// The names of their fields; none when they are bare values.
     pub fields: Vec<String>,
-    /// The field that seems to tell them apart, and its value in the first one.
+    /// The field that seems to identify them, and its value in the first one.
     pub key: Option<(String, String)>,
-    /// How many of the first one's members are no lists, objects or nulls.
+    /// How many of the first one's members are neither lists, objects nor null.
     #[serde(skip)]
     plain: usize,
 }
 
-/// Deeper places are not looked for.
+/// How deep places are searched.
 const MAX_DEPTH: usize = 8;
 
-/// Every place of a reply whose values may be records, the likeliest first: lists, objects by
-/// themselves, and maps of objects.
+/// Every place in a reply whose values may be records, the likeliest first: lists, single objects,
+/// and maps of objects.
 #[must_use]
 pub fn places(reply: &Value) -> Vec<Place> {
     let mut found = BTreeMap::new();
@@ -47,11 +47,12 @@ pub fn places(reply: &Value) -> Vec<Place> {
     places
 }
 
-/// How many members of a plain type an object has at least that is a record rather than an envelope.
+/// The minimum number of plain members for an object to count as a record rather than an envelope.
 const MEMBERS: usize = 3;
 
 impl Place {
-    /// Whether the field that tells records apart is one by its name, and not by chance.
+    /// Whether the field that identifies records has a usual name for a key, rather than being
+    /// unique by chance.
     fn has_real_key(&self) -> bool {
         self.key.as_ref().is_some_and(|(name, _)| usual(name) < CHANCE)
     }
@@ -60,14 +61,14 @@ impl Place {
         !self.path.contains('*')
     }
 
-    /// Whether it is an object by itself that is a record for sure.
+    /// Whether it is a single object that is certainly a record.
     fn is_record(&self) -> bool {
         self.is_single() && self.has_real_key() && self.plain >= MEMBERS
     }
 
-    /// The likeliest come first: whole objects before bare values and before what is around a list;
-    /// a real key before one by chance; a record before the lists inside of it, and any list before
-    /// what is inside of its items; many fields before few.
+    /// The order of likelihood: objects before bare values and before the envelope of a list; a
+    /// real key before one that is unique by chance; a record before the lists inside it, and any
+    /// list before what is inside its items; many fields before few.
     fn rank(&self, is_inside: bool) -> impl Ord + use<> {
         let nested = self.path.matches('*').count();
         let is_weak = self.is_single() && !self.is_record();
@@ -102,7 +103,7 @@ fn gather<'v>(
             }
         }
         Value::Object(members) if is_map(members) => {
-            // The names are data: one path leads to all that they name.
+            // The names are data: one path leads to all the values they name.
             let path = format!("{path}.*");
             places.entry(path.clone()).or_default().extend(members.values());
             for member in members.values() {
@@ -121,7 +122,7 @@ fn gather<'v>(
     }
 }
 
-/// Whether an object is a map: several objects of the same members, named by data.
+/// Whether an object is a map: several objects with the same members, named by data.
 fn is_map(members: &Map<String, Value>) -> bool {
     let mut objects = members.values().map(Value::as_object);
     let Some(Some(first)) = objects.next() else { return false };
@@ -137,7 +138,7 @@ fn is_plain(value: &Value) -> bool {
     value.is_string() || value.is_number() || value.is_boolean()
 }
 
-/// A member's name as a path has it.
+/// A member's name as written in a path.
 pub(super) fn step(name: &str) -> String {
     let plain = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
         && name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_');
@@ -168,8 +169,8 @@ fn place(path: String, items: &[&Value]) -> Option<Place> {
     Some(Place { path, count: items.len(), fields, key, plain })
 }
 
-/// The field that tells objects apart: one that all have, each with another text or number, by
-/// the names that such fields usually have.
+/// The field that distinguishes objects: one that all have, each with a different text or number,
+/// chosen by the usual names of such fields.
 pub(super) fn key_of(objects: &[&Map<String, Value>]) -> Option<String> {
     let first = objects.first()?;
     let tells_apart = |name: &&String| {
@@ -183,12 +184,12 @@ pub(super) fn key_of(objects: &[&Map<String, Value>]) -> Option<String> {
     names.into_iter().find(|name| usual(name) < NO_KEY || objects.len() > 1).cloned()
 }
 
-/// From here on a name is that of a key by chance.
+/// From this rank on, a name is that of a key by chance.
 const CHANCE: u8 = 3;
-/// From here on it is no usual name of a key.
+/// From this rank on, it is not a usual name for a key.
 const NO_KEY: u8 = 4;
 
-/// How usual a name is for the field that tells records apart, 0 first.
+/// How usual a name is for an identifying field, 0 first.
 fn usual(name: &str) -> u8 {
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
@@ -224,7 +225,7 @@ pub(super) fn records<'v>(
     })
 }
 
-/// A text as TOML has it.
+/// A text as a TOML string.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

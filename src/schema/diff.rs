@@ -1,4 +1,4 @@
-//! What one schema has and another has not.
+//! The differences between two schemas.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use super::{Column, ColumnType, Schema};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Where: names joined by dots, `[]` for the items of a list.
+    /// The path: names joined by dots, with `[]` for the items of a list.
     pub path: String,
-    /// Its type in the one schema; none where that lacks it.
+    /// Its type in the first schema; `None` if it is missing there.
     pub from: Option<String>,
-    /// Its type in the other.
+    /// Its type in the second schema; `None` if it is missing there.
     pub to: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Difference {
 }
 
 impl Schema {
-    /// The record columns and fields in which `newer` differs, in the order of the two.
+    /// The record columns and fields that differ in `newer`, in the order of both schemas.
     #[must_use]
     pub fn differences(&self, newer: &Self) -> Vec<Difference> {
         let mut differences = Vec::new();
@@ -39,14 +39,14 @@ impl Schema {
         differences
     }
 
-    /// The type at a path as differences spell it, if the schema has it.
+    /// The type at a path in the syntax of differences, if the schema has it.
     #[must_use]
     pub fn type_at(&self, path: &str) -> Option<&ColumnType> {
         among(&self.columns, path)
     }
 }
 
-/// The type at a path that begins with the name of one of these; a name may itself hold dots.
+/// The type at a path that begins with the name of one of these; a name may itself contain dots.
 fn among<'c>(columns: &'c [Column], path: &str) -> Option<&'c ColumnType> {
     columns.iter().find_map(|column| {
         let rest = path.strip_prefix(column.name.as_str())?;

@@ -1,8 +1,8 @@
-//! Schemas changed as somebody tells: a column added, a type made wider.
+//! Explicitly requested schema changes: adding a column, or widening a type.
 
 use super::{Column, ColumnType, Schema, Written, parse_type};
 
-/// Whether a name is one that every engine takes as it is.
+/// Whether a name works in every engine without quoting.
 #[must_use]
 pub fn is_plain_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -11,14 +11,14 @@ pub fn is_plain_name(name: &str) -> bool {
 }
 
 impl Schema {
-    /// The schema with a column or field more: names joined by dots, through lists or not
-    /// (`users.team`, `users[].team`). Scalars of another type are shown in it where that loses
-    /// nothing.
+    /// The schema with an additional column or field at a path: names joined by dots, with or
+    /// without marking lists (`users.team`, `users[].team`). Scalars of another type are converted
+    /// if that is lossless.
     ///
     /// # Errors
-    /// Why that cannot be, in words.
+    /// An explanation of why that is impossible.
     pub fn promoted(&self, path: &str, type_name: &str) -> Result<Self, String> {
-        // The rows that are there say what the API wrote, so its spelling is kept.
+        // Existing rows have the API's values, so its spelling is kept.
         let column_type = spelled(parse_type(type_name, &[])?);
         let (parents, name) = split(path);
         if !is_plain_name(name) {
@@ -36,10 +36,10 @@ impl Schema {
         Ok(wider)
     }
 
-    /// The schema with an integer column or field made a double.
+    /// The schema with an integer column or field changed to a double.
     ///
     /// # Errors
-    /// Why that cannot be, in words.
+    /// An explanation of why that is impossible.
     pub fn with_double(&self, path: &str) -> Result<Self, String> {
         let (parents, name) = split(path);
         let mut wider = self.clone();

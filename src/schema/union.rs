@@ -1,11 +1,11 @@
-//! One schema of two: what files of one table have that were written while its schema grew.
+//! The union of two schemas, for files of one table that were written while its schema grew.
 
 use super::{Column, ColumnType, Schema};
 
 impl Schema {
-    /// The schema with the columns of both: this one's first, then those that only the other has.
-    /// Where types differ, integers give way to doubles; otherwise this one's type stays, and the
-    /// other's values go to `extra_json` when its rows are rewritten.
+    /// The schema with the columns of both: first this one's, then those that only the other has.
+    /// If types differ, integers become doubles; otherwise this one's type is kept, and the other's
+    /// values go to `extra_json` when its rows are rewritten.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut union = self.clone();
@@ -18,7 +18,7 @@ fn add_columns(columns: &mut Vec<Column>, others: &[Column]) {
     for other in others {
         if let Some(known) = columns.iter_mut().find(|it| it.name == other.name) {
             widen(&mut known.column_type, &other.column_type);
-        // Engines that fold case would not tell the two apart.
+        // Engines that ignore case would not distinguish the two.
         } else if !columns.iter().any(|it| it.name.eq_ignore_ascii_case(&other.name)) {
             columns.push(other.clone());
         }

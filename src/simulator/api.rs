@@ -1,6 +1,6 @@
-//! The API without a wire. The head of a request enters; a reply, and what is to befall it on the
-//! way, leave. What clients did is kept in a ledger. Nothing waits here, and no socket is opened:
-//! [`Server`](super::Server) serves the same API over HTTP.
+//! The API without the network: takes the head of a request, and returns a reply and the fault to
+//! apply in transit. A ledger records what clients did. Nothing waits here, and no socket is
+//! opened: [`Server`](super::Server) serves the same API over HTTP.
 
 use super::faults::Fault;
 use super::gate::Gate;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Below this, compression costs more than it saves.
 const GZIP_FROM: usize = 1_024;
 
-/// A simulated API; clones are handles on the same one.
+/// A simulated API; clones are handles to the same one.
 #[derive(Clone)]
 pub struct Api {
     gate: Arc<Gate>,
@@ -31,7 +31,7 @@ impl Api {
         Self { gate: Arc::new(Gate::new(workspace, settings)) }
     }
 
-    /// The workspace it speaks for.
+    /// Its workspace.
     #[must_use]
     pub fn workspace(&self) -> &Workspace {
         &self.gate.workspace
@@ -43,41 +43,41 @@ impl Api {
         self.gate.ledger.requests()
     }
 
-    /// How many requests named exactly this path.
+    /// How many requests had exactly this path.
     #[must_use]
     pub fn count(&self, path: &str) -> usize {
         self.gate.ledger.count(path)
     }
 
-    /// The rules that clients broke.
+    /// The rules that clients have broken.
     #[must_use]
     pub fn violations(&self) -> Violations {
         self.gate.ledger.violations()
     }
 
-    /// Forgets requests and violations, but not what is left of the quota.
+    /// Clears requests and violations, but not the remaining quota.
     pub fn clear(&self) {
         self.gate.ledger.clear();
     }
 
-    /// Makes the next `times` requests for a path suffer a fault.
+    /// Applies a fault to the next `times` requests for a path.
     pub fn fail_next(&self, path: &str, fault: Fault, times: u32) {
         self.gate.plan(path, fault, times);
     }
 
-    /// Changes the workspace right before the `nth` successful request for a
-    /// path from now on is answered; 1 is the next one.
+    /// Changes the workspace just before the `nth` successful request for a path from now on is
+    /// answered; 1 is the next one.
     pub fn before(&self, path: &str, nth: u32, change: impl FnOnce(&Workspace) + Send + 'static) {
         self.gate.change(path, nth, Box::new(change));
     }
 
-    /// Begins a new week: the whole quota is there again.
+    /// Begins a new week with the full quota.
     pub fn refill_quota(&self) {
         self.gate.refill();
     }
 
-    /// Answers a request. The fault, if any, shows in the reply already, but for two that whoever
-    /// carries the reply must see to: [`Fault::Reset`] and [`Fault::Stall`].
+    /// Answers a request. The fault, if any, is already in the reply, except for two that must be
+    /// applied when the reply is sent: [`Fault::Reset`] and [`Fault::Stall`].
     #[must_use]
     pub fn answer<B>(&self, request: &http::Request<B>) -> (Response<Bytes>, Option<Fault>) {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
@@ -114,7 +114,7 @@ fn finished(settings: &Settings, asked: &HeaderMap, reply: Reply) -> Response<By
     }
     let date = settings.date.map(|date| date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
     if let Some(date) = date.and_then(|text| HeaderValue::try_from(text).ok()) {
-        // A server adds the real time where this is left out.
+        // If this is omitted, a server adds the real time.
         headers.insert(header::DATE, date);
     }
     response

@@ -1,5 +1,5 @@
-//! How calls come into the world: when they are held, how they end, what they
-//! are called. Options enter, [`Slot`]s leave; the records are not made here.
+//! Generates calls from the options: when they are held, how they end, and their titles. The result
+//! is [`Slot`]s; the records are generated elsewhere.
 
 use super::options::{Dense, Options};
 use super::slot::Slot;
@@ -26,7 +26,7 @@ const OVER: [(&str, u32); 11] = [
     ("ERROR_IN_RECORDING", 3),
 ];
 
-/// Kinds of calls, with weights. `RECORDING` is in no published list of answers.
+/// Kinds of calls, with weights. `RECORDING` does not occur in the published documentation.
 const KINDS: [(&str, u32); 8] = [
     ("ZOOM", 450),
     ("GOOGLE_MEET", 200),
@@ -84,7 +84,7 @@ fn crowded(rng: &mut Rng, options: &Options, dense: Dense, now: i64) -> Slot {
     slot(rng, options, time, now)
 }
 
-/// The status a call has at `now`, and since when.
+/// The status of a call at `now`, and when it began.
 fn state(rng: &mut Rng, time: i64, end: i64, lag: i64, now: i64) -> (&'static str, i64) {
     if time >= now {
         ("SCHEDULED", (time - rng.i64(DAY..20 * DAY)).min(now - MINUTE))
@@ -98,7 +98,7 @@ fn state(rng: &mut Rng, time: i64, end: i64, lag: i64, now: i64) -> (&'static st
     }
 }
 
-/// Some instant of the `days` before `now`, mostly in office hours.
+/// A random time in the `days` before `now`, mostly during office hours.
 pub(super) fn working_time(rng: &mut Rng, now: i64, days: i64) -> i64 {
     for _ in 0..64 {
         let day = (now / DAY - rng.i64(0..=days)) * DAY;
@@ -109,7 +109,7 @@ pub(super) fn working_time(rng: &mut Rng, now: i64, days: i64) -> i64 {
             return time;
         }
     }
-    // A span without a working hour in it.
+    // The span contains no working hour.
     now - 1 - rng.i64(0..days * DAY)
 }
 

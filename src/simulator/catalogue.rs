@@ -1,12 +1,12 @@
-//! Who and what the calls are about: people, companies, topics. Options enter,
-//! small structures leave; API records are made of them elsewhere.
+//! The people, companies, and topics of the calls, generated from the options. Other modules turn
+//! these small structures into API records.
 
 use super::options::Options;
 use super::text::{crm_id, generator, hex24, one, phone, slug, uuid};
 use super::words;
 use fastrand::Rng;
 
-/// A seat of the workspace.
+/// A user of the workspace.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
     pub(super) id: String,
@@ -14,7 +14,7 @@ pub(super) struct Seat {
     pub(super) email: String,
 }
 
-/// Somebody at a customer.
+/// A person at a customer.
 #[derive(Debug, Clone)]
 pub(super) struct Contact {
     pub(super) crm_id: String,
@@ -31,7 +31,7 @@ impl Contact {
     }
 }
 
-/// A possible sale.
+/// A potential sale.
 #[derive(Debug, Clone)]
 pub(super) struct Deal {
     pub(super) crm_id: String,
@@ -52,7 +52,7 @@ pub(super) struct Company {
     pub(super) deals: Vec<Deal>,
 }
 
-/// The cast of a workspace; fixed once generated.
+/// The catalogue of a workspace; fixed once generated.
 #[derive(Debug, Clone)]
 pub(super) struct Catalogue {
     pub(super) now: i64,

@@ -1,5 +1,5 @@
-//! What happens to a workspace over time. Each change moves exactly what the
-//! real API moves with it, above all `last_modified_time`, or does not.
+//! Changes to a workspace over time. Each change updates exactly what the real API updates, in
+//! particular `last_modified_time`.
 
 use super::birth;
 use super::record::{Record, put, record};
@@ -15,8 +15,8 @@ use std::sync::Arc;
 impl Workspace {
     /// Adds a call as it is, or replaces the one with its id.
     ///
-    /// The record may carry details (`transcript`, …); they are shown by
-    /// `/call-details` only. False if there is no text under `id`.
+    /// The record may include details (`transcript`, …), which only `/call-details` shows. Returns
+    /// `false` if there is no text under `id`.
     pub fn insert_call(&self, call: Value, private: bool) -> bool {
         let mut state = self.write();
         let Value::Object(call) = call else { return false };
@@ -47,7 +47,7 @@ impl Workspace {
         })
     }
 
-    /// Edits a field of a call, of its details too; `last_modified_time` stays.
+    /// Edits a field of a call or of its details; `last_modified_time` stays the same.
     pub fn edit_silently(&self, id: &str, field: &str, value: Value) -> bool {
         let mut state = self.write();
         let State { calls, catalogue, .. } = &mut *state;
@@ -60,7 +60,7 @@ impl Workspace {
         })
     }
 
-    /// Moves a call to another time; silently leaves `last_modified_time`.
+    /// Moves a call to another time; if silent, `last_modified_time` stays the same.
     pub fn reschedule(&self, id: &str, time: DateTime<Utc>, silently: bool) -> bool {
         let mut state = self.write();
         let now = state.now;
@@ -79,7 +79,7 @@ impl Workspace {
         self.write().calls.remove(id)
     }
 
-    /// Hides a call from lists, or shows it again; its details still answer.
+    /// Hides a call from lists, or shows it again; its details remain available.
     pub fn set_private(&self, id: &str, private: bool) -> bool {
         self.write().calls.change(id, |slot| slot.private = private)
     }
@@ -99,7 +99,7 @@ impl Workspace {
         self.write().tables.remove(table, key)
     }
 
-    /// Moves the workspace's clock: calls in between are held and processed.
+    /// Advances the workspace's clock: the calls in between are held and processed.
     pub fn advance(&self, to: DateTime<Utc>) {
         let mut state = self.write();
         let before = state.now;
@@ -113,15 +113,16 @@ impl Workspace {
         for id in due {
             state.calls.change(&id, |slot| {
                 slot.status = "POST_PROCESSING_DONE".into();
-                // A status changes when the clock passes, never before what was seen already.
+                // A status changes when the clock advances, never before what clients have already
+                // seen.
                 slot.modified = processed(slot).max(before);
                 lead(slot, &["status", "last_modified_time"]);
             });
         }
     }
 
-    /// What befalls the calls before one request for a list: a new one at the
-    /// top, a late import somewhere, or one that vanishes.
+    /// Changes the calls before a request for a list: adds a new one at the top, imports a late one
+    /// somewhere, or removes one.
     pub(super) fn befall(&self) {
         let mut state = self.write();
         let rate = state.options.arrivals_per_request;
@@ -136,7 +137,7 @@ impl Workspace {
 }
 
 fn incident(state: &mut State) {
-    // Each has an instant of its own, so that modified times stay distinct.
+    // Each has a time of its own, so that modified times stay distinct.
     state.now += 1;
     let now = state.now;
     let days = i64::from(state.options.days.max(1));
@@ -153,7 +154,7 @@ fn incident(state: &mut State) {
 fn arrive(state: &mut State, time: i64) {
     let now = state.now;
     let mut slot = birth::slot(&mut state.fate, &state.options, time, now);
-    // However old the call is, the API learns of it just now.
+    // However old the call is, the API only learns about it now.
     slot.modified = now;
     state.calls.insert(slot);
 }
@@ -166,12 +167,12 @@ fn vanish(state: &mut State) {
     }
 }
 
-/// When a call's recording is through, if nothing odd happens.
+/// When a call's recording is processed, if nothing unusual happens.
 fn processed(slot: &Slot) -> i64 {
     slot.time + i64::from(slot.seconds) * 1_000 + 15 * 60_000
 }
 
-/// Writes what changed into a kept record; every other field stays as it was sent.
+/// Writes the changed fields into a stored record; all other fields stay as they are.
 fn lead(slot: &mut Slot, changed: &[&str]) {
     let Some(kept) = &mut slot.kept else { return };
     for key in changed {
@@ -183,7 +184,7 @@ fn lead(slot: &mut Slot, changed: &[&str]) {
     }
 }
 
-/// Reads what the slot must know out of a kept record; what cannot be read stays.
+/// Updates the slot from a stored record; fields that cannot be read keep their values.
 fn follow(slot: &mut Slot) {
     let Some(kept) = slot.kept.take() else { return };
     let text = |record: &Record, key: &str| Some(record.get(key)?.as_str()?.to_owned());

@@ -1,5 +1,5 @@
-//! Accounts, contacts, deals, opportunities and playlists. The cast enters,
-//! rows in the API's shapes leave; their CRM ids are those in `crm_info`.
+//! Accounts, contacts, deals, opportunities, and playlists in the API's format, generated from the
+//! catalogue. Their CRM ids are those in `crm_info`.
 
 use super::catalogue::{Catalogue, Company, Contact, Deal};
 use super::index::Index;
@@ -31,7 +31,7 @@ pub(super) fn fill(tables: &mut Tables, options: &Options, catalogue: &Catalogue
     tables.fill(Table::CrmDeals, timed(deals));
 }
 
-/// Playlists and which calls are on them.
+/// Playlists and the calls on them.
 pub(super) fn playlists(
     tables: &mut Tables,
     options: &Options,
@@ -111,7 +111,7 @@ fn deal(rng: &mut Rng, deal: &Deal, company: &Company, catalogue: &Catalogue) ->
         ("crm_id", json!(deal.crm_id)),
         ("owner_crm_id", json!(format!("005{:015}", rng.u64(..1_000_000)))),
         ("deal_name", json!(deal.name)),
-        // Numbers as text, in both: that is how the API sends them.
+        // Numbers as text in both, as the API sends them.
         ("amount", json!(deal.amount.to_string())),
         ("probability", json!((deal.stage * 18).to_string())),
         ("close_date", json!(instant(closes, false))),
@@ -140,7 +140,7 @@ fn deal(rng: &mut Rng, deal: &Deal, company: &Company, catalogue: &Catalogue) ->
     Value::Object(row)
 }
 
-/// The shape is a guess: the public description has no such path.
+/// The format is a guess: the public documentation has no such path.
 fn opportunity(deal: &Value) -> Value {
     let copied = ["id", "crm_id", "deal_name", "amount", "stage", "close_date", "account_crm_id"];
     let pairs = copied.iter().filter_map(|key| Some(((*key).to_owned(), deal.get(*key)?.clone())));

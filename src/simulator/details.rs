@@ -1,6 +1,5 @@
-//! A call as `/call-details` shows it: the listed record, what was said, and
-//! what was made of it. Grown anew from the call's seed at every request; only
-//! edits are stored.
+//! A call as `/call-details` shows it: the listed record with its transcript and what was derived
+//! from it. Generated from the call's seed on every request; only edits are stored.
 
 use super::catalogue::Catalogue;
 use super::record::{self, DETAIL_KEYS, Record, Room, person, put};
@@ -10,7 +9,7 @@ use super::words;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// The record with its details, or `None` where the API answers 404.
+/// The record with its details, or `None` if the API answers 404.
 pub(super) fn details(catalogue: &Catalogue, slot: &Slot, now: i64) -> Option<Record> {
     if !slot.has_details() {
         return None;
@@ -21,7 +20,7 @@ pub(super) fn details(catalogue: &Catalogue, slot: &Slot, now: i64) -> Option<Re
     } else {
         put(&mut call, "transcript", json!([]));
     }
-    // Edited details win over grown ones, whatever the status says.
+    // Edited details override generated ones, whatever the status.
     for key in DETAIL_KEYS {
         if let Some(value) = slot.kept.as_ref().and_then(|kept| kept.get(key)) {
             put(&mut call, key, value.clone());
@@ -63,7 +62,7 @@ fn transcript(rng: &mut Rng, names: &[String], turns: usize, odd: f64) -> Vec<Va
         let sentences = rng.usize(1..3);
         let text = paragraph(rng, sentences);
         let start = at;
-        // About fifteen characters a second, and a breath between two turns.
+        // About fifteen characters per second, and a short pause between two turns.
         at += text.len() * 100 / 15;
         let speaker = rng.usize(..names.len().max(1));
         let mut turn = Record::new();
@@ -78,7 +77,7 @@ fn transcript(rng: &mut Rng, names: &[String], turns: usize, odd: f64) -> Vec<Va
     spoken
 }
 
-/// Hundredths as seconds; a whole second comes without a fraction.
+/// Hundredths as seconds; whole seconds have no fraction.
 fn second(hundredths: usize) -> Value {
     let whole = u32::try_from(hundredths).unwrap_or(u32::MAX);
     if whole.is_multiple_of(100) { json!(whole / 100) } else { json!(f64::from(whole) / 100.0) }
@@ -120,7 +119,7 @@ fn summary(rng: &mut Rng, names: &[String], length: f64, odd: f64) -> Record {
             put(&mut summary, "key_action_items", items);
         }
     }
-    // Undocumented, and in two types.
+    // Undocumented, and of two types.
     if rng.bool() {
         let takeaways = paragraph(rng, 2);
         let list = chance(rng, odd * 3.0);

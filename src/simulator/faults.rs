@@ -1,6 +1,5 @@
-//! What goes wrong. A request's target and how often it was asked for enter,
-//! a fault or none leaves: so the same run fails in the same way however its
-//! requests interleave. Nothing is broken here, only chosen.
+//! Chooses faults by a request's target and how often it has been requested, so that a run fails in
+//! the same way however its requests interleave. The faults are applied elsewhere.
 
 use super::text::{generator, hash};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 /// A way in which one request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// 429, too fast; a retry succeeds.
+    /// 429, too many requests; a retry succeeds.
     TooFast,
     /// 429, the quota is spent; a retry is pointless.
     QuotaSpent,
@@ -22,22 +21,22 @@ pub enum Fault {
     GatewayTimeout,
     /// The connection closes after half of the body.
     Reset,
-    /// Half of the JSON, with a content length that fits it.
+    /// Half of the JSON, with a matching content length.
     Truncated,
-    /// 200 with a body that is no JSON.
+    /// 200 with a body that is not JSON.
     NotJson,
     /// 404 for the details of a call that exists.
     DetailsMissing,
-    /// The reply comes only after [`Faults::stall_for`].
+    /// The reply is delayed by [`Faults::stall_for`].
     Stall,
 }
 
-/// How probable each [`Fault`] is, from 0 to 1; never at all by default.
+/// The probability of each [`Fault`], from 0 to 1; zero by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Faults {
-    /// Everything random follows from it.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// 429, too fast.
+    /// 429, too many requests.
     pub too_fast: f64,
     /// 500.
     pub server_error: f64,
@@ -47,17 +46,17 @@ pub struct Faults {
     pub unavailable: f64,
     /// 504.
     pub gateway_timeout: f64,
-    /// A connection that closes in mid body.
+    /// A connection that closes in the middle of the body.
     pub reset: f64,
     /// JSON that ends too early.
     pub truncated: f64,
-    /// A reply that is no JSON.
+    /// A reply that is not JSON.
     pub not_json: f64,
     /// 404 for details that exist.
     pub details_missing: f64,
-    /// A reply that keeps the client waiting.
+    /// A delayed reply.
     pub stall: f64,
-    /// How long such a reply waits.
+    /// The delay of such a reply.
     pub stall_for: Duration,
 }
 
@@ -81,7 +80,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Every kind of passing fault but stalls, equally often; `share` in all.
+    /// Every kind of temporary fault except stalls, equally often; `share` in total.
     #[must_use]
     pub fn all(seed: u64, share: f64) -> Self {
         let each = share / 9.0;
@@ -100,7 +99,7 @@ impl Faults {
         }
     }
 
-    /// The fate of the `attempt`-th request for a target.
+    /// The fault of the `attempt`-th request for a target.
     pub(super) fn decide(&self, target: &str, attempt: u32) -> Option<Fault> {
         let table = [
             (self.too_fast, Fault::TooFast),
@@ -129,7 +128,7 @@ impl Faults {
 mod tests {
     use super::*;
 
-    /// Guards the trap that a failing test cannot be replayed.
+    /// A failing test can be replayed.
     #[test]
     fn the_same_seed_fails_the_same_requests() {
         let faults = Faults::all(7, 0.5);
@@ -140,7 +139,7 @@ mod tests {
         assert_ne!(fate(&faults), fate(&Faults::all(8, 0.5)));
     }
 
-    /// Guards the trap that a kind of fault is listed but never happens.
+    /// Every listed kind of fault occurs.
     #[test]
     fn every_kind_happens_about_as_often_as_told() {
         let faults = Faults { stall: 0.1, ..Faults::all(3, 0.9) };

@@ -1,6 +1,5 @@
-//! What stands before the API: credentials, rate, quota and bad luck, in the
-//! platform's order. A request's head enters; a finished reply, and what is to
-//! be done to it on the wire, leave.
+//! Checks that precede the API, in the platform's order: credentials, rate, quota, and random
+//! faults. Takes a request's head, and returns a finished reply and the fault to apply in transit.
 
 use super::faults::Fault;
 use super::ledger::Ledger;
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const RATE_SPAN: Duration = Duration::from_secs(1);
 
-/// The part of a server that outlives its connections.
+/// The part of a server that outlasts its connections.
 pub(super) struct Gate {
     pub(super) workspace: Workspace,
     pub(super) settings: Settings,
@@ -25,19 +24,19 @@ pub(super) struct Gate {
     luck: Mutex<Luck>,
 }
 
-/// A change to the workspace that waits for a request.
+/// A workspace change that is waiting for a request.
 type Change = Box<dyn FnOnce(&Workspace) + Send>;
 
-/// What the gate counts.
+/// The gate's counters.
 #[derive(Default)]
 struct Luck {
-    /// How often each target was asked for.
+    /// How often each target was requested.
     attempts: HashMap<u64, u32>,
-    /// Faults that a test put in the way: path, fault, how often still.
+    /// Faults scheduled by a test: path, fault, remaining count.
     planned: Vec<(String, Fault, u32)>,
-    /// Changes that a test put before a request: path, how many to wait, change.
+    /// Changes scheduled by a test: path, how many requests to wait, change.
     changes: Vec<(String, u32, Change)>,
-    /// When the requests of the last second were let through.
+    /// When the requests of the last second were admitted.
     recent: VecDeque<Instant>,
     /// Requests counted against the quota.
     spent: u64,
@@ -61,12 +60,12 @@ impl Gate {
         self.luck().changes.push((path.to_owned(), nth, change));
     }
 
-    /// A new week.
+    /// Begins a new week.
     pub(super) fn refill(&self) {
         self.luck().spent = 0;
     }
 
-    /// The reply to a request, and the fault that it is to suffer.
+    /// The reply to a request, and the fault to apply to it.
     pub(super) fn reply(
         &self,
         method: &Method,
@@ -100,7 +99,7 @@ impl Gate {
         (reply, fault)
     }
 
-    /// Credentials come before routing: a wrong path without them is 401 too.
+    /// Credentials are checked before routing: an unknown path without them is 401 too.
     fn admit(&self, headers: &HeaderMap) -> Result<(), Reply> {
         let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(key), Some(password)) = (value("x-api-key"), value("x-api-password")) else {
@@ -114,14 +113,14 @@ impl Gate {
         Err(Reply::message(403, "Forbidden"))
     }
 
-    /// Makes the changes that waited for this request.
+    /// Applies the changes that were waiting for this request.
     fn happen(&self, path: &str) {
         let mut luck = self.luck();
         luck.changes.iter_mut().filter(|(at, ..)| at == path).for_each(|(_, left, _)| {
             *left = left.saturating_sub(1);
         });
         let due: Vec<_> = luck.changes.extract_if(.., |(_, left, _)| *left == 0).collect();
-        // A change may take its time, or ask the server something.
+        // A change may take time, or send a request to the server.
         drop(luck);
         for (.., change) in due {
             change(&self.workspace);
@@ -151,7 +150,7 @@ impl Gate {
         None
     }
 
-    /// Planned faults first, then the random ones.
+    /// Scheduled faults first, then the random ones.
     fn fate(&self, path: &str, query: &str) -> Option<Fault> {
         let mut luck = self.luck();
         let planned = luck.planned.iter_mut().find(|(at, _, left)| at == path && *left > 0);
@@ -170,8 +169,7 @@ impl Gate {
     }
 }
 
-/// The reply that takes the place of the API's; none where the fault lies in
-/// how the true one is sent.
+/// The reply that replaces the API's; `None` if the fault only affects how the real one is sent.
 fn instead(fault: Fault) -> Option<Reply> {
     let html = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
     Some(match fault {

@@ -1,15 +1,14 @@
-//! All calls in the order of their time, twice: with the private ones and
-//! without. Slots enter, ranges leave in logarithmic time, so that `matched`
-//! and a page deep inside a large workspace cost next to nothing.
+//! Two indexes of all calls by time: with and without private ones. Ranges are found in logarithmic
+//! time, so that `matched` and a page deep inside a large workspace cost next to nothing.
 
 use super::slot::Slot;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The place of a slot; stays the same for as long as the workspace lives.
+/// The position of a slot; stays the same for the lifetime of the workspace.
 pub(super) type Place = usize;
 
-/// The calls of a workspace. Deleted ones keep their place but are found no more.
+/// The calls of a workspace. Deleted ones keep their position but are no longer found.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     slots: Vec<Slot>,
@@ -19,7 +18,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Sorts once, which a hundred thousand single inserts would not.
+    /// Sorts once, which is faster than a hundred thousand single inserts.
     pub(super) fn of(mut slots: Vec<Slot>) -> Self {
         slots.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         let places = slots.iter().enumerate().map(|(place, slot)| (slot.id.clone(), place));
@@ -49,7 +48,7 @@ impl Index {
         true
     }
 
-    /// Changes a call in place and puts it where its time now belongs.
+    /// Changes a call in place and moves it to the position of its new time.
     pub(super) fn change(&mut self, id: &str, edit: impl FnOnce(&mut Slot)) -> bool {
         let Some(place) = self.places.get(id).copied() else { return false };
         self.unlink(place);
@@ -133,7 +132,7 @@ mod tests {
         range.iter().filter_map(|(_, place)| Some(&*index.at(*place)?.id)).collect()
     }
 
-    /// Guards the trap that calls of one instant come in an order that changes.
+    /// Calls with the same time always have the same order.
     #[test]
     fn ties_are_broken_by_id_however_the_calls_arrived() {
         let mut index = Index::of(vec![slot("c", 5, false), slot("a", 5, false)]);
@@ -141,7 +140,7 @@ mod tests {
         assert_eq!(ids(&index, 0, 9, false), ["a", "b", "c"]);
     }
 
-    /// Guards the trap that a private call counts in `matched` but is not listed.
+    /// An unlisted private call does not count in `matched`.
     #[test]
     fn private_calls_have_a_line_of_their_own() {
         let mut index = Index::of(vec![slot("a", 1, false), slot("b", 2, true)]);
@@ -151,7 +150,7 @@ mod tests {
         assert!(ids(&index, 0, 9, false).is_empty());
     }
 
-    /// Guards the trap that a rescheduled call is found at both times.
+    /// A rescheduled call is not found at both times.
     #[test]
     fn a_moved_call_stands_at_its_new_time_only() {
         let mut index = Index::of(vec![slot("a", 1, false), slot("b", 2, false)]);

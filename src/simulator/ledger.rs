@@ -1,5 +1,5 @@
-//! What clients did: each request once, in the order of arrival, and each rule
-//! they broke. The oracle of the tests; header values never enter.
+//! Records what clients did: each request once, in the order of arrival, and each rule they broke.
+//! The tests check against it. Header values are never recorded.
 
 use super::faults::Fault;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,18 +30,18 @@ pub struct Violations {
     pub limit_over: u64,
     /// A `skip` above 10,000.
     pub skip_over: u64,
-    /// A parameter that cannot be read, or is missing.
+    /// A parameter that is missing or cannot be read.
     pub bad_value: u64,
     /// Any method but GET.
     pub non_get: u64,
-    /// One credential or both are not there.
+    /// One or both credentials are missing.
     pub missing_headers: u64,
-    /// Signed URLs of recordings were asked for.
+    /// Signed URLs of recordings were requested.
     pub media_asked: u64,
 }
 
 impl Violations {
-    /// All of them together.
+    /// The total.
     #[must_use]
     pub fn total(&self) -> u64 {
         let Self { limit_over, skip_over, bad_value, non_get, missing_headers, media_asked } = self;
@@ -63,7 +63,7 @@ struct Pages {
 }
 
 impl Ledger {
-    /// Notes a request; the number tells which one was answered later.
+    /// Records a request; the returned number identifies it when it is answered later.
     pub(super) fn receive(&self, method: &str, path: &str, query: &str) -> u64 {
         let mut pages = self.pages();
         pages.received += 1;
@@ -82,7 +82,7 @@ impl Ledger {
 
     pub(super) fn answer(&self, number: u64, status: u16, fault: Option<Fault>) {
         let mut pages = self.pages();
-        // From the end, where the request stands, unless it was cleared away.
+        // Searched from the end, where the request is, unless it was cleared.
         if let Some(request) = pages.requests.iter_mut().rev().find(|one| one.number == number) {
             request.status = status;
             request.fault = fault;

@@ -1,6 +1,5 @@
-//! `/calls`: which calls match, in which order, and which of them stand on the
-//! page. A query enters, slots leave. A window of time alone costs two binary
-//! searches; every other filter looks only at the calls in that window.
+//! `/calls`: which calls match a query, in which order, and which of them are on the page. A time
+//! window alone costs two binary searches; every other filter only checks the calls in that window.
 
 use super::query::{Query, Span};
 use super::record::{record, texts};
@@ -11,9 +10,9 @@ use super::workspace::State;
 use serde_json::Value;
 use std::cmp::Reverse;
 
-/// What a request for calls asks.
+/// A request for calls.
 pub(super) struct Listing {
-    /// Half-open, in milliseconds, as all bounds here.
+    /// Half-open, in milliseconds, like all bounds here.
     time: (i64, i64),
     modified: (i64, i64),
     seconds: (i64, i64),
@@ -37,7 +36,7 @@ enum Order {
     LastProcessed,
 }
 
-/// A page and how many calls match in all.
+/// A page and the total number of matching calls.
 pub(super) struct Page<'a> {
     pub(super) calls: Vec<&'a Slot>,
     pub(super) matched: usize,
@@ -101,7 +100,7 @@ impl Listing {
         Page { calls: slots.into_iter().skip(skip).take(limit).collect(), matched }
     }
 
-    /// Brings calls that are oldest first into the order asked for.
+    /// Sorts calls from oldest-first into the requested order.
     fn sort(&self, slots: &mut [&Slot]) {
         match self.order {
             Order::Oldest => {}
@@ -163,7 +162,7 @@ fn within(value: i64, bounds: (i64, i64)) -> bool {
     bounds.0 <= value && value < bounds.1
 }
 
-/// No filter lets everything through; several values mean any of them.
+/// An empty filter matches everything; several values match any of them.
 fn any(wanted: &[String], found: &[&str]) -> bool {
     wanted.is_empty() || wanted.iter().any(|word| found.contains(&word.as_str()))
 }

@@ -1,14 +1,12 @@
-//! The embedded API simulator: a Clari Copilot workspace that never was.
+//! The embedded API simulator: a fictitious Clari Copilot workspace.
 //!
-//! [`Options`] enter and become a [`Workspace`], equal for equal seeds;
-//! [`Settings`] say how its [`Api`] behaves, with every trap that the real one is
-//! known or feared to have; a ledger keeps who asked for what. A [`Server`]
-//! serves it over HTTP on the loopback interface.
+//! [`Options`] define a [`Workspace`], which is the same for the same seed; [`Settings`] define how
+//! its [`Api`] behaves, including every known or suspected pitfall of the real one; a ledger
+//! records all requests. A [`Server`] serves it over HTTP on the loopback interface.
 //!
-//! What never happens here: nothing is shared with the exporter, not a type and
-//! not a rule, since a simulator that shares the exporter's code agrees with its
-//! mistakes. No file is touched, no other host is talked to, no credential or
-//! header value is kept.
+//! Nothing is shared with the exporter, not a type and not a rule, since a simulator that shares
+//! the exporter's code would agree with its mistakes. The simulator touches no files, contacts no
+//! other host, and stores no credentials or header values.
 //!
 //! ```no_run
 //! use clari_lake::internals::simulator::{Options, Server, Settings, Workspace};

@@ -1,39 +1,39 @@
-//! What a simulated workspace is made from. Only values; nothing is generated
-//! or served here.
+//! The options for generating a simulated workspace. Only values; nothing is generated or served
+//! here.
 
 use chrono::{DateTime, Duration, Utc};
 
-/// The make-up of a generated [`Workspace`](super::Workspace).
+/// The contents of a generated [`Workspace`](super::Workspace).
 ///
-/// Equal options give an equal workspace, byte for byte.
+/// Equal options produce equal workspaces, byte for byte.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Everything random follows from it.
+    /// The seed of all random choices.
     pub seed: u64,
     /// Calls that began in the `days` before `now`.
     pub calls: usize,
-    /// Over how many days before `now` the calls are spread.
+    /// The number of days before `now` over which the calls are spread.
     pub days: u32,
     /// The workspace's own clock; see [`Workspace::advance`](super::Workspace::advance).
     pub now: DateTime<Utc>,
-    /// Seats of the workspace.
+    /// The number of users in the workspace.
     pub users: usize,
-    /// Calls that lie in the future with status `SCHEDULED`.
+    /// Calls in the future with status `SCHEDULED`.
     pub scheduled: usize,
-    /// Extra crowds of calls, for instance more in one day than paging reaches.
+    /// Additional clusters of calls, for instance more in one day than paging can reach.
     pub dense: Vec<Dense>,
-    /// How many turns an average transcript has.
+    /// The number of turns in an average transcript.
     pub turns: usize,
-    /// The share of values that come in a surprising type or spelling.
+    /// The fraction of values with an unexpected type or spelling.
     pub oddities: f64,
-    /// The share of titles that end in half a surrogate pair. Many parsers, and
-    /// `serde_json` among them, refuse the whole page for it.
+    /// The fraction of titles that end in half a surrogate pair. Many parsers, including
+    /// `serde_json`, reject the whole page because of it.
     pub lone_surrogates: f64,
-    /// The share of calls that only `includePrivate=true` lists.
+    /// The fraction of calls that are listed only with `includePrivate=true`.
     pub private: f64,
-    /// How many scorecards are filled in; a tenth of the calls if `None`.
+    /// The number of completed scorecards; a tenth of the calls if `None`.
     pub scorecards: Option<usize>,
-    /// How many calls arrive, late or new, or vanish at each request for a list.
+    /// How many calls arrive (late or new) or vanish on each request for a list.
     pub arrivals_per_request: f64,
     /// How long a finished call's transcript stays empty.
     pub transcript_delay: Duration,
@@ -45,7 +45,7 @@ impl Default for Options {
             seed: 1,
             calls: 1_000,
             days: 30,
-            // A fixed day, so that a test's numbers never depend on its date.
+            // A fixed day, so that a test's results never depend on the date.
             now: DateTime::from_timestamp(1_763_640_000, 0).unwrap_or_default(),
             users: 40,
             scheduled: 12,
@@ -61,13 +61,13 @@ impl Default for Options {
     }
 }
 
-/// A crowd of calls in a short span.
+/// A cluster of calls in a short span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dense {
-    /// The first instant of the span.
+    /// The start of the span.
     pub from: DateTime<Utc>,
-    /// The span's length; one millisecond puts all calls on one instant.
+    /// The span's length; with one millisecond, all calls have the same time.
     pub span: Duration,
-    /// How many calls fall into it.
+    /// The number of calls in the span.
     pub calls: usize,
 }

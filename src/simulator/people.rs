@@ -1,5 +1,5 @@
-//! Users, teams, topics, scorecards and usage numbers. The cast enters, rows
-//! in the API's shapes leave.
+//! Users, teams, topics, scorecards, and usage statistics in the API's format, generated from the
+//! catalogue.
 
 use super::catalogue::Catalogue;
 use super::index::Index;
@@ -32,7 +32,7 @@ pub(super) fn fill(tables: &mut Tables, options: &Options, catalogue: &Catalogue
     tables.fill(Table::ScorecardTemplates, templates.into_iter().map(|row| (now, row)));
 }
 
-/// Filled-in scorecards of random calls, soon after the call.
+/// Completed scorecards of random calls, dated soon after the call.
 pub(super) fn scorecards(
     tables: &mut Tables,
     options: &Options,
@@ -149,7 +149,7 @@ fn scorecard(rng: &mut Rng, catalogue: &Catalogue, call: &str, templates: &[Stri
         }));
     }
     let mean = round(f64::from(total) / 4.0);
-    // The API drops a fraction of zero.
+    // The API omits a fraction of zero.
     put(&mut card, "total_score", if mean.fract() == 0.0 { json!(total / 4) } else { json!(mean) });
     put(&mut card, "questions_score", questions);
     if rng.bool() {
@@ -160,7 +160,7 @@ fn scorecard(rng: &mut Rng, catalogue: &Catalogue, call: &str, templates: &[Stri
     Value::Object(card)
 }
 
-/// One user's numbers of some days, in one record; grown from both, so nothing is stored.
+/// One user's statistics for some days, in one record; generated from both, so nothing is stored.
 pub(super) fn stats(seed: u64, user: &str, days: &[String]) -> Record {
     let mut row = Record::new();
     put(&mut row, "user_id", user);
@@ -170,7 +170,7 @@ pub(super) fn stats(seed: u64, user: &str, days: &[String]) -> Record {
         let calls = rng.u32(..9);
         all_calls += calls;
         duration += calls * rng.u32(300..2_400);
-        // Of a range, the last day with calls says the rest.
+        // For a range, the last day with calls provides the other fields.
         if calls > 0 {
             put(&mut row, "talk_listen_ratio", round(rng.f64()));
             put(&mut row, "longest_monologue_duration", round(rng.f64() * 200.0));
@@ -182,7 +182,7 @@ pub(super) fn stats(seed: u64, user: &str, days: &[String]) -> Record {
     row
 }
 
-/// The workspace's numbers of some days; grown like [`stats`].
+/// The workspace's statistics for some days; generated like [`stats`].
 pub(super) fn aggregate(seed: u64, users: usize, days: &[String]) -> Record {
     let mut row = Record::new();
     let mut calls = 0;

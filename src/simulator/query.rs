@@ -1,6 +1,5 @@
-//! The query string and its rules. Text enters, checked values leave, and each
-//! broken rule goes to the ledger. Unknown parameters are ignored without a
-//! word, as the API does: a mistyped filter means everything.
+//! Parses and checks the query string, and reports each broken rule to the ledger. Unknown
+//! parameters are silently ignored, as in the API: a misspelled filter matches everything.
 
 use super::ledger::Ledger;
 use super::reply::Reply;
@@ -8,11 +7,11 @@ use super::settings::BeyondCap;
 use super::text::milliseconds;
 use chrono::{NaiveDate, TimeDelta};
 
-/// The highest `skip` the API documents.
+/// The highest documented `skip`.
 const SKIP_CAP: usize = 10_000;
 /// The highest `limit`.
 const LIMIT_CAP: usize = 100;
-/// More days than anybody asks `/stats` for.
+/// More days than any real request for `/stats`.
 const DAYS_CAP: usize = 400;
 
 /// The parameters of one request.
@@ -21,7 +20,7 @@ pub(super) struct Query<'a> {
     ledger: &'a Ledger,
 }
 
-/// Which rows a request asks for.
+/// The requested rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) skip: usize,
@@ -37,7 +36,7 @@ impl<'a> Query<'a> {
         Self { pairs: pairs.collect(), ledger }
     }
 
-    /// The last value of a key, as platforms do that take one only.
+    /// The last value of a key, as on platforms that accept only one.
     pub(super) fn one(&self, key: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
@@ -86,7 +85,7 @@ impl<'a> Query<'a> {
         found.map(Some).ok_or_else(|| self.refuse(key, "is not a known value"))
     }
 
-    /// Whether signed URLs are asked for: of audio, of video.
+    /// Whether signed URLs are requested, for audio and for video.
     pub(super) fn media(&self) -> Result<(bool, bool), Reply> {
         let asked = (self.flag("includeAudio", false)?, self.flag("includeVideo", false)?);
         if asked.0 || asked.1 {
@@ -95,7 +94,7 @@ impl<'a> Query<'a> {
         Ok(asked)
     }
 
-    /// `skip` and `limit`; a span without rows where the cap makes it empty.
+    /// `skip` and `limit`; an empty span if the cap allows no rows.
     pub(super) fn span(&self, default: usize, beyond: BeyondCap) -> Result<Span, Reply> {
         let limit = self.integer("limit")?.map_or(Ok(default), usize::try_from);
         let skip = self.integer("skip")?.map_or(Ok(0), usize::try_from);
@@ -133,7 +132,7 @@ impl<'a> Query<'a> {
 
     fn day(&self, key: &str) -> Result<NaiveDate, Reply> {
         let value = self.required(key)?;
-        // The length too: chrono would take 2025-6-1, the API would not.
+        // The length is checked too: chrono would accept 2025-6-1, but the API would not.
         let date = NaiveDate::parse_from_str(value, "%Y-%m-%d").ok().filter(|_| value.len() == 10);
         date.ok_or_else(|| self.refuse(key, "should be yyyy-MM-dd"))
     }
@@ -144,7 +143,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Undoes percent-encoding; a bare `+` is a blank, as in every query string.
+/// Decodes percent-encoding; a bare `+` is a space, as in every query string.
 pub(super) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -173,7 +172,7 @@ pub(super) fn decode(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Guards the trap that an unencoded `+0000` silently becomes a blank.
+    /// An unencoded `+0000` does not silently become a space.
     #[test]
     fn an_unencoded_offset_is_refused_and_an_encoded_one_is_not() {
         let ledger = Ledger::default();
@@ -184,7 +183,7 @@ mod tests {
         assert_eq!(ledger.violations().bad_value, 1);
     }
 
-    /// Guards the trap that the cap on skip is off by one.
+    /// The cap on skip is not off by one.
     #[test]
     fn the_cap_itself_may_be_asked_for() {
         let ledger = Ledger::default();
@@ -199,7 +198,7 @@ mod tests {
         assert_eq!(ledger.violations().skip_over, 3);
     }
 
-    /// Guards the trap that a mistyped filter is taken for a filter.
+    /// A misspelled filter has no effect.
     #[test]
     fn unknown_parameters_are_ignored() {
         let ledger = Ledger::default();

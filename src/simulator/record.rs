@@ -1,6 +1,5 @@
-//! A call as `/calls` lists it. A [`Slot`] and the catalogue enter, a record
-//! leaves. The same slot always gives the same record: nothing is stored, so
-//! that two hundred thousand calls fit in memory.
+//! A call as `/calls` lists it, generated from a [`Slot`] and the catalogue. The same slot always
+//! gives the same record: nothing is stored, so that two hundred thousand calls fit in memory.
 
 use super::catalogue::{Catalogue, Company, Contact, Seat};
 use super::slot::Slot;
@@ -15,11 +14,11 @@ pub(super) type Record = Map<String, Value>;
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 86_400_000;
 
-/// What only `/call-details` shows.
+/// Fields that only `/call-details` shows.
 pub(super) const DETAIL_KEYS: [&str; 4] =
     ["transcript", "summary", "competitor_sentiments", "deal_stage_live"];
 
-/// Who sat in a generated call; drawn on its own, so that list and details agree.
+/// The participants of a generated call; generated separately, so that list and details agree.
 pub(super) struct Room<'a> {
     pub(super) company: &'a Company,
     pub(super) seats: Vec<&'a Seat>,
@@ -36,21 +35,21 @@ impl<'a> Room<'a> {
         let guests = rng.usize(1..=company.contacts.len().max(1));
         Some(Self {
             company,
-            // Neighbours, so that nobody sits twice in one call.
+            // Consecutive users, so that no user takes part twice in one call.
             seats: (0..seats).filter_map(|at| catalogue.seats.get((first + at) % count)).collect(),
             contacts: company.contacts.iter().take(guests).collect(),
         })
     }
 }
 
-/// The record of a call, without what only its details show.
+/// The record of a call, without the fields that only its details show.
 pub(super) fn record(catalogue: &Catalogue, slot: &Slot) -> Record {
     let Some(kept) = &slot.kept else { return generated(catalogue, slot) };
     let listed = kept.iter().filter(|(key, _)| !DETAIL_KEYS.contains(&key.as_str()));
     listed.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// One text field of each row in a list field, as the filters compare them.
+/// One text field of each row in a list field, as compared by the filters.
 pub(super) fn texts<'a>(record: &'a Record, list: &str, key: &str) -> Vec<&'a str> {
     let rows = record.get(list).and_then(Value::as_array);
     rows.into_iter().flatten().filter_map(|row| row.get(key)?.as_str()).collect()
@@ -99,7 +98,7 @@ fn identity(
     }
     put(record, "call_review_page_url", format!("https://copilot.clari.com/call/{}", slot.id));
     if chance(rng, odd) {
-        // Not in the published description: new keys appear without notice.
+        // Not in the published documentation: new keys appear without notice.
         put(record, "meeting_language", "en-US");
     }
 }
@@ -121,7 +120,7 @@ fn title(rng: &mut Rng, room: &Room<'_>, catalogue: &Catalogue) -> String {
 fn people(record: &mut Record, rng: &mut Rng, room: &Room<'_>, slot: &Slot, odd: f64) {
     let mut users = Vec::with_capacity(room.seats.len());
     for (index, seat) in room.seats.iter().enumerate() {
-        // personId counts from 0, and 0 is somebody.
+        // personId counts from 0, and 0 is a real person.
         let person = person(rng, index, odd);
         users.push(json!({
             "userId": seat.id, "userEmail": seat.email,
@@ -142,7 +141,7 @@ fn people(record: &mut Record, rng: &mut Rng, room: &Room<'_>, slot: &Slot, odd:
     }
 }
 
-/// Somebody's number inside one call; as text now and then.
+/// A person's number within one call; sometimes as text.
 pub(super) fn person(rng: &mut Rng, number: usize, odd: f64) -> Value {
     if chance(rng, odd) { json!(number.to_string()) } else { json!(number) }
 }
@@ -167,7 +166,7 @@ fn joined(rng: &mut Rng, room: &Room<'_>, odd: f64) -> Vec<Value> {
     for (number, (name, email)) in seats.chain(guests).enumerate() {
         let mut row = Record::new();
         put(&mut row, "name", name);
-        // Whoever dialled in has a name and nothing else.
+        // A dial-in participant has only a name.
         if rng.u8(..4) > 0 {
             put(&mut row, "email", email);
             put(&mut row, "personId", person(rng, number, odd));
@@ -262,7 +261,7 @@ fn metrics(rng: &mut Rng, room: &Room<'_>, slot: &Slot, odd: f64) -> Record {
     let seconds = f64::from(slot.seconds);
     let questions = rng.u32(..30);
     let mut metrics = Record::new();
-    // The API drops a fraction of zero: 1 on one row, 0.53 on the next.
+    // The API omits a fraction of zero: 1 on one row, 0.53 on the next.
     let ratio = if rng.u8(..12) == 0 { json!(1) } else { json!(round(rng.f64())) };
     put(&mut metrics, "talk_listen_ratio", ratio);
     put(&mut metrics, "num_questions_asked", questions);

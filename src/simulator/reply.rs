@@ -1,5 +1,4 @@
-//! One reply before it goes on the wire. Values enter, bytes leave; whether
-//! they are compressed or cut off on the way is decided elsewhere.
+//! One reply as bytes, before it is sent. Whether it is compressed or cut off is decided elsewhere.
 
 use super::text::LONE_SURROGATE;
 use serde_json::{Value, json};
@@ -19,8 +18,8 @@ impl Reply {
         Self { status, kind: "application/json", body: with_surrogates(body) }
     }
 
-    /// Rows under a key, and what is to be said about paging. One row at a time,
-    /// because a hundred calls as values take far more room than as text.
+    /// Rows under a key, with paging information. Rows are written one at a time, because a hundred
+    /// calls take far more memory as values than as text.
     pub(super) fn list(
         key: &str,
         rows: impl IntoIterator<Item = Value>,
@@ -48,7 +47,7 @@ impl Reply {
         Self::json(status, &json!({ "message": message }))
     }
 
-    /// The platform's words for a path that nobody configured.
+    /// The platform's message for an unknown path.
     pub(super) fn unknown_path() -> Self {
         Self::message(403, "Missing Authentication Token")
     }
@@ -57,14 +56,14 @@ impl Reply {
         Self::message(404, "Not found")
     }
 
-    /// Text that is no JSON.
+    /// Text that is not JSON.
     pub(super) fn page(status: u16, body: &str) -> Self {
         Self { status, kind: "text/html", body: body.as_bytes().to_vec() }
     }
 }
 
 fn write(body: &mut Vec<u8>, value: &Value) {
-    // A Value has text keys only and memory takes every byte: it cannot fail.
+    // A `Value` has only text keys and writing to memory cannot fail.
     let _ = serde_json::to_writer(body, value);
 }
 

@@ -1,6 +1,5 @@
-//! Path by path, what the API answers to a well-formed, well-paid GET. A path
-//! and a query enter, a reply leaves; credentials, quotas and faults are done
-//! with before, the wire comes after.
+//! The API's answer to a valid GET, path by path. Credentials, quotas, and faults have been handled
+//! before.
 
 use super::details::details;
 use super::ledger::Ledger;
@@ -14,19 +13,19 @@ use super::text::{generator, hash};
 use super::workspace::Workspace;
 use serde_json::{Value, json};
 
-/// Everything a reply is made from.
+/// Everything that a reply is generated from.
 pub(super) struct Desk<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) settings: &'a Settings,
     pub(super) ledger: &'a Ledger,
-    /// Differs at every request, and so do the signed URLs.
+    /// Differs on every request, and with it the signed URLs.
     pub(super) nonce: u64,
 }
 
 type Answer = Result<Reply, Reply>;
 
 impl Desk<'_> {
-    /// The reply to a GET; too large a one is a lasting 502.
+    /// The reply to a GET; a reply that is too large is a permanent 502.
     pub(super) fn reply(&self, path: &str, query: &str) -> Reply {
         let query = Query::parse(query, self.ledger);
         let reply = self.route(path, &query).unwrap_or_else(|refusal| refusal);
@@ -89,7 +88,7 @@ impl Desk<'_> {
         let span = query.span(50, self.settings.beyond_cap)?;
         let state = self.workspace.read();
         let rows = state.tables.rows(Table::Scorecards);
-        // They are sorted by the time that the record does not tell.
+        // They are sorted by a time that is not part of the record.
         let start = rows.partition_point(|row| row.time < from);
         let end = rows.partition_point(|row| row.time < to).max(start);
         let window = rows.get(start..end).unwrap_or_default().iter().rev();
@@ -103,7 +102,7 @@ impl Desk<'_> {
         Ok(Reply::list("scorecards", shown, Some(pagination)))
     }
 
-    /// An endpoint that gives everything at once, unless settings page it.
+    /// An endpoint that returns everything at once, unless the settings page it.
     fn whole(&self, query: &Query<'_>, table: Table, key: &str) -> Answer {
         let (from, to) = match table {
             Table::TopicsV2 => bounds(query, "Modified", self.settings)?,
@@ -178,7 +177,7 @@ impl Desk<'_> {
         Ok(Reply::json(200, &json!({ "aggregate": sum })))
     }
 
-    /// Signed URLs, different every time; untouched where not asked for.
+    /// Signed URLs, different every time; unchanged if not requested.
     fn sign(&self, mut call: Value, (audio, video): (bool, bool)) -> Value {
         for (asked, key, ending) in [(audio, "audio_url", "mp3"), (video, "video_url", "mp4")] {
             if asked {
@@ -197,7 +196,7 @@ fn cut(rows: &[&Row], span: Span) -> Vec<Value> {
     rows.iter().skip(span.skip).take(span.limit).map(|row| row.value.clone()).collect()
 }
 
-/// The last page has no `nextPageSkip`, not even a null one.
+/// The last page has no `nextPageSkip`, not even null.
 fn pagination(matched: usize, span: Span, shown: usize) -> Value {
     let next = span.skip + shown;
     let more = shown > 0 && next < matched;

@@ -1,6 +1,6 @@
-//! The wire: HTTP/1.1 with keep-alive on the loopback interface. Connections
-//! enter, replies leave, whole or cut off; what a reply says is not known here.
-//! Runs on threads of its own, so that blocking and async tests use it alike.
+//! The server: HTTP/1.1 with keep-alive on the loopback interface. It sends replies, whole or cut
+//! off, without knowing their contents. It runs on threads of its own, so that blocking and async
+//! tests can both use it.
 
 use super::api::Api;
 use super::faults::Fault;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A running simulator, which is its [`Api`] at an address; dropping it stops it.
+/// A running simulator: its [`Api`] at an address. Dropping it stops it.
 pub struct Server {
     api: Api,
     address: SocketAddr,
@@ -37,7 +37,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the port is taken, or threads cannot be had.
+    /// When the port is taken, or threads cannot be started.
     pub fn start(workspace: Workspace, settings: Settings) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", settings.port))?;
         listener.set_nonblocking(true)?;
@@ -59,7 +59,7 @@ impl Server {
         Ok(Self { api, address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens, without a slash at the end.
+    /// Its base URL, without a trailing slash.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
@@ -71,7 +71,7 @@ impl Server {
     }
 
     fn end(&mut self) {
-        // The thread may have ended before us; then there is nobody to tell.
+        // The thread may have ended already, and then there is no receiver.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.thread.take().map(JoinHandle::join);
     }
@@ -95,14 +95,14 @@ async fn accept(listener: std::net::TcpListener, api: Api, stopped: oneshot::Rec
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let serve = async {
         loop {
-            // A connection that failed before it began concerns nobody else.
+            // A connection that failed before it began does not affect the others.
             let Ok((stream, _)) = listener.accept().await else { continue };
             let _ = stream.set_nodelay(true);
             let api = api.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request| answer(api.clone(), request));
                 let mut http = http1::Builder::new();
-                // An error here is the client's going away, or a fault of ours.
+                // An error here means that the client disconnected, or that a fault was applied.
                 let _ = http
                     .timer(TokioTimer::new())
                     .serve_connection(TokioIo::new(stream), service)
@@ -130,7 +130,7 @@ async fn answer(api: Api, request: hyper::Request<Incoming>) -> Result<Wire, Inf
     }))
 }
 
-/// Half a body, then the end of the connection.
+/// Half a body, followed by the end of the connection.
 struct Torn {
     half: Option<Bytes>,
     flushed: bool,
@@ -154,7 +154,7 @@ impl Body for Torn {
             return Poll::Ready(Some(Ok(Frame::data(half))));
         }
         if !self.flushed {
-            // One turn for hyper to send the half, which an error would discard.
+            // Yields once so that hyper sends the half, which an error would discard.
             self.flushed = true;
             context.waker().wake_by_ref();
             return Poll::Pending;

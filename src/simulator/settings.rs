@@ -1,55 +1,53 @@
-//! How the simulated API behaves where the real one is fast or slow, generous
-//! or strict, or simply unknown. Only values.
+//! How the simulated API behaves where the real one varies or its behavior is unknown. Only values.
 
 use super::faults::Faults;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// The behaviour of a [`Server`](super::Server).
+/// The behavior of a [`Server`](super::Server).
 ///
-/// Has no `Debug`, because it holds what a client must keep secret.
+/// Has no `Debug`, because it contains the client's secrets.
 #[derive(Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a question the API leaves open")]
 pub struct Settings {
-    /// The port on 127.0.0.1; 0 takes a free one.
+    /// The port on 127.0.0.1; 0 selects a free one.
     pub port: u16,
-    /// What `X-Api-Key` must say.
+    /// The required value of `X-Api-Key`.
     pub api_key: String,
-    /// What `X-Api-Password` must say.
+    /// The required value of `X-Api-Password`.
     pub api_password: String,
-    /// Whether `filter…Gt` and `filter…Lt` include the edge itself.
+    /// Whether `filter…Gt` and `filter…Lt` include the boundary itself.
     pub edges_inclusive: bool,
-    /// What `skip` beyond 10,000 does.
+    /// The effect of a `skip` above 10,000.
     pub beyond_cap: BeyondCap,
-    /// Whether calls of one instant are sorted by ascending id when newest
-    /// come first too; otherwise that order is the exact reverse.
+    /// Whether calls with the same time are sorted by ascending id in newest-first order too;
+    /// otherwise that order is the exact reverse.
     pub ties_ascending: bool,
-    /// Makes the endpoints that come whole come in pages of this size.
+    /// Pages the endpoints that normally return everything, with this page size.
     pub paged_whole: Option<usize>,
-    /// Leaves `pagination` out of those pages, so that only their size tells.
+    /// Omits `pagination` from those pages, so that only their size shows that there are more.
     pub paged_whole_silent: bool,
     /// Paths that this workspace does not have, such as `/teams`.
     pub absent: Vec<String>,
-    /// The key around scorecard templates; clients have seen two spellings.
+    /// The key of scorecard templates; clients have seen two spellings.
     pub template_key: String,
-    /// Whether `/stats` counts the day given as `to`; if not, a span of one
-    /// day still counts.
+    /// Whether `/stats` includes the day given as `to`; if not, a span of one day still counts.
     pub stats_to_inclusive: bool,
     /// Whether replies are compressed for clients that accept it.
     pub gzip: bool,
-    /// How long each reply takes at least.
+    /// The minimum duration of each reply.
     pub latency: Duration,
-    /// How much longer it may take, at random.
+    /// The maximum random addition to it.
     pub jitter: Duration,
-    /// Requests a second before 429; unlimited if `None`.
+    /// Requests per second before 429; unlimited if `None`.
     pub rate: Option<u32>,
-    /// Requests before the week's quota is spent for good; unlimited if `None`.
+    /// Requests before the weekly quota is used up; unlimited if `None`.
     pub quota: Option<u64>,
-    /// Larger replies, counted before compression, are a lasting 502.
+    /// Replies larger than this before compression are a permanent 502.
     pub max_reply_bytes: usize,
     /// The `Date` header; the real time if `None`.
     pub date: Option<DateTime<Utc>>,
-    /// What goes wrong at random.
+    /// Random faults.
     pub faults: Faults,
 }
 
@@ -79,13 +77,13 @@ impl Default for Settings {
     }
 }
 
-/// What the API does with a `skip` beyond 10,000; nobody knows.
+/// The API's response to a `skip` above 10,000, which is undocumented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeyondCap {
     /// Answers 400.
     Refuse,
-    /// Reads it as 10,000.
+    /// Treats it as 10,000.
     Clamp,
-    /// Answers an empty list.
+    /// Returns an empty list.
     Empty,
 }

@@ -1,12 +1,11 @@
-//! What the workspace remembers of one call: what filters and orders need, and
-//! the seed its record grows from. A few dozen bytes, never the record itself,
-//! unless somebody edited it.
+//! What the workspace stores about one call: the fields that filters and orders need, and the seed
+//! of its record. That is a few dozen bytes; the record itself is stored only if it was edited.
 
 use super::record::Record;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Statuses of a call that nobody held: its details are 404 for good.
+/// Statuses of a call that was never held: its details are a permanent 404.
 const NEVER: [&str; 7] = [
     "SCHEDULED",
     "CALL_DID_NOT_HAPPEN",
@@ -23,17 +22,17 @@ pub(super) struct Slot {
     pub(super) id: Arc<str>,
     /// The seed of the generated record.
     pub(super) birth: u64,
-    /// When the call is or was held, in milliseconds.
+    /// When the call was or will be held, in milliseconds.
     pub(super) time: i64,
     /// When its status last changed, in milliseconds.
     pub(super) modified: i64,
-    /// When its transcript is there, in milliseconds.
+    /// When its transcript becomes available, in milliseconds.
     pub(super) ready: i64,
     pub(super) seconds: u32,
     pub(super) status: Cow<'static, str>,
     pub(super) kind: Cow<'static, str>,
     pub(super) private: bool,
-    /// The whole record, details included, once it was edited or inserted.
+    /// The whole record, including details, once it was edited or inserted.
     pub(super) kept: Option<Box<Record>>,
 }
 
@@ -46,7 +45,7 @@ impl Slot {
         self.is_finished() || self.status.starts_with("ERROR_") || self.status == "PROCESSING"
     }
 
-    /// Whether `/call-details` knows the call.
+    /// Whether `/call-details` has the call.
     pub(super) fn has_details(&self) -> bool {
         !NEVER.contains(&&*self.status)
     }

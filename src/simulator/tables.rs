@@ -1,6 +1,5 @@
-//! Everything a workspace has besides calls: users, topics, scorecards, CRM
-//! objects and the rest. The cast enters, rows leave; how they are asked for
-//! is not known here.
+//! Everything in a workspace besides calls: users, topics, scorecards, CRM objects, and the rest,
+//! generated from the catalogue. How they are requested is defined elsewhere.
 
 use super::catalogue::Catalogue;
 use super::index::Index;
@@ -48,14 +47,14 @@ impl Table {
         }
     }
 
-    /// The row's key; a topic is its own.
+    /// The row's key; a topic is its own key.
     pub(super) fn key_of(self, value: &Value) -> String {
         let key = value.as_str().or_else(|| value.get(self.key())?.as_str());
         key.unwrap_or_default().to_owned()
     }
 }
 
-/// A row and what the API knows but does not say.
+/// A row, and what the API knows about it but does not return.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) key: String,
@@ -64,11 +63,11 @@ pub(super) struct Row {
     pub(super) value: Value,
 }
 
-/// All rows, sorted by what they are looked up by.
+/// All rows, sorted by the key used for look-ups.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     rows: BTreeMap<Table, Vec<Row>>,
-    /// The calls of each playlist.
+    /// The calls on each playlist.
     pub(super) members: BTreeMap<String, Vec<String>>,
 }
 
@@ -99,7 +98,7 @@ impl Tables {
         self.rows.get(&table).map_or(&[], Vec::as_slice)
     }
 
-    /// Looks up a CRM object, which are sorted by key.
+    /// Looks up a CRM object; they are sorted by key.
     pub(super) fn find(&self, table: Table, key: &str) -> Option<&Value> {
         let rows = self.rows(table);
         let place = rows.binary_search_by(|row| row.key.as_str().cmp(key)).ok()?;
@@ -123,7 +122,7 @@ impl Tables {
     }
 }
 
-/// An object from its pairs.
+/// An object from key-value pairs.
 pub(super) fn object<const N: usize>(pairs: [(&str, Value); N]) -> Record {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

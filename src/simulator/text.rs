@@ -1,20 +1,20 @@
-//! Names, sentences, ids and times out of a seeded generator. A generator
-//! enters, text leaves; no clock and no global randomness is ever touched.
+//! Names, sentences, ids, and times from a seeded generator. No clock and no global randomness is
+//! used.
 
 use super::words;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
 use fastrand::Rng;
 use std::fmt::Write as _;
 
-/// Stands in a generated title for a lone UTF-16 surrogate.
+/// Represents a lone UTF-16 surrogate in a generated title.
 ///
-/// Rust strings cannot hold one, the real API can send one: the server writes
-/// the six characters `\ud83d` in its place. Records read from
-/// [`Workspace`](super::Workspace) still show this character.
+/// A Rust string cannot contain one, but the real API can send one: the server writes the six
+/// characters `\ud83d` in its place. Records read from [`Workspace`](super::Workspace) still have
+/// this character.
 pub const LONE_SURROGATE: char = '\u{F8FE}';
 
-/// An own generator for one purpose of one thing, so that drawing more values
-/// for one field never changes another one.
+/// A separate generator for each purpose, so that generating more values for one field never
+/// changes another field.
 pub(super) fn generator(seed: u64, purpose: u64) -> Rng {
     let mut mixed = seed ^ purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -22,14 +22,14 @@ pub(super) fn generator(seed: u64, purpose: u64) -> Rng {
     Rng::with_seed(mixed ^ (mixed >> 31))
 }
 
-/// FNV-1a: a stable hash, because the standard one promises no stability.
+/// FNV-1a: a stable hash, since the standard library's makes no such promise.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
     })
 }
 
-/// Any one of a list; the empty text for an empty one.
+/// A random element of a list; empty text for an empty list.
 pub(super) fn one(rng: &mut Rng, list: &[&'static str]) -> &'static str {
     rng.choice(list).copied().unwrap_or_default()
 }
@@ -54,7 +54,7 @@ pub(super) fn hex24(rng: &mut Rng) -> String {
     format!("{:08x}{:016x}", rng.u32(..), rng.u64(..))
 }
 
-/// An id as a customer relationship system makes them: a prefix and letters.
+/// An id in the style of a CRM system: a prefix and letters.
 pub(super) fn crm_id(rng: &mut Rng, prefix: &str) -> String {
     let mut id = String::from(prefix);
     id.extend((0..15).map(|_| rng.alphanumeric()));
@@ -70,7 +70,7 @@ pub(super) fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// The API's usual form, or the one with an offset that occurs now and then.
+/// The API's usual format, or the one with an offset that sometimes occurs.
 pub(super) fn instant(milliseconds: i64, with_offset: bool) -> String {
     let time: DateTime<Utc> = DateTime::from_timestamp_millis(milliseconds).unwrap_or_default();
     if with_offset {
@@ -109,12 +109,12 @@ pub(super) fn paragraph(rng: &mut Rng, sentences: usize) -> String {
     text
 }
 
-/// Lower-case ASCII letters and digits of a name, for addresses.
+/// The ASCII letters and digits of a name in lower case, for addresses.
 pub(super) fn slug(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Milliseconds of a time in any spelling that the API was seen to take.
+/// The milliseconds of a time in any format that the API was seen to accept.
 pub(super) fn milliseconds(text: &str) -> Option<i64> {
     let fixed = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"));

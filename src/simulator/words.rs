@@ -1,5 +1,5 @@
-//! The vocabulary of a sales floor. Only lists enter the binary here; nothing
-//! is chosen, combined or formatted in this file.
+//! The vocabulary of a sales team. This file only contains lists; nothing is chosen, combined, or
+//! formatted here.
 
 pub(super) const FIRST: &[&str] = &[
     "Maya", "Jonas", "Priya", "Luis", "Hannah", "Omar", "Ingrid", "Kenji", "Chloé", "Tomás",
@@ -110,7 +110,7 @@ pub(super) const MEETING: &[&str] = &[
     "Implementation planning",
 ];
 
-/// Title endings that have broken text handling somewhere.
+/// Title endings that have broken text handling in some software.
 pub(super) const FLOURISH: &[&str] = &[
     " 🚀",
     " — phase 2",

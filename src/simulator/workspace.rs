@@ -1,6 +1,6 @@
-//! The data of one simulated workspace, behind a handle that threads share.
-//! Options enter at the start, changes enter later, records leave. Nothing
-//! here knows HTTP, nothing reads a clock: time moves when it is told to.
+//! The data of one simulated workspace, behind a handle that threads can share. It is generated
+//! from options and changed by calls. It knows nothing about HTTP and reads no clock: time advances
+//! only when set.
 
 use super::birth;
 use super::catalogue::Catalogue;
@@ -16,13 +16,13 @@ use fastrand::Rng;
 use serde_json::Value;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A generated workspace; clones are handles on the same one.
+/// A generated workspace; clones are handles to the same one.
 #[derive(Clone)]
 pub struct Workspace {
     state: Arc<RwLock<State>>,
 }
 
-/// What the handle guards.
+/// The data behind the handle.
 pub(super) struct State {
     pub(super) options: Options,
     pub(super) catalogue: Catalogue,
@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) tables: Tables,
     /// The workspace's clock, in milliseconds.
     pub(super) now: i64,
-    /// Draws what happens while the API is read.
+    /// Decides what happens while the API is read.
     pub(super) fate: Rng,
 }
 
@@ -41,7 +41,7 @@ impl State {
 }
 
 impl Workspace {
-    /// Makes a workspace; equal options make equal ones.
+    /// Generates a workspace; equal options produce equal ones.
     #[must_use]
     pub fn generate(options: &Options) -> Self {
         let catalogue = Catalogue::generate(options);
@@ -70,7 +70,7 @@ impl Workspace {
         self.read().calls.len()
     }
 
-    /// The calls anybody may list that have begun, oldest first.
+    /// The non-private calls that have begun, oldest first.
     #[must_use]
     pub fn calls(&self) -> Vec<Value> {
         self.calls_before(self.now(), false)
@@ -85,7 +85,7 @@ impl Workspace {
         slots.map(|slot| state.record(slot)).collect()
     }
 
-    /// Their ids only, which costs next to nothing however many they are.
+    /// Only their ids, which costs next to nothing however many there are.
     #[must_use]
     pub fn ids_before(&self, to: DateTime<Utc>, private: bool) -> Vec<String> {
         let state = self.read();
@@ -94,14 +94,14 @@ impl Workspace {
         slots.map(|slot| slot.id.to_string()).collect()
     }
 
-    /// A call as it is listed, private or not.
+    /// A call as it is listed, whether private or not.
     #[must_use]
     pub fn call(&self, id: &str) -> Option<Value> {
         let state = self.read();
         state.calls.get(id).map(|slot| state.record(slot))
     }
 
-    /// A call with its details, or `None` where the API answers 404.
+    /// A call with its details, or `None` if the API answers 404.
     #[must_use]
     pub fn details(&self, id: &str) -> Option<Value> {
         let state = self.read();
@@ -109,13 +109,13 @@ impl Workspace {
         details(&state.catalogue, slot, state.now).map(Value::Object)
     }
 
-    /// Every row of a table, as the API would give it.
+    /// Every row of a table, as the API would return it.
     #[must_use]
     pub fn rows(&self, table: Table) -> Vec<Value> {
         self.read().tables.rows(table).iter().map(|row| row.value.clone()).collect()
     }
 
-    // A poisoned lock means that a test thread panicked; its data is still whole.
+    // A poisoned lock means that a test thread panicked; its data is still intact.
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

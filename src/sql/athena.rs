@@ -1,4 +1,4 @@
-//! Athena: external tables with projected partitions. Definitions are in Hive's words, queries in
+//! Athena: external tables with projected partitions. Definitions use Hive's syntax, queries use
 //! Trino's.
 
 use chrono::NaiveDate;
@@ -10,12 +10,12 @@ use crate::partition::Partition;
 use crate::schema::{Column, ColumnType, Schema};
 use crate::window::day_of;
 
-/// Where projection begins in a lake without a date.
+/// Where projection begins in a lake without dates.
 const FIRST_DAY: Option<NaiveDate> = NaiveDate::from_ymd_opt(2015, 1, 1);
-/// How far a table reaches into the future that has rows there.
+/// How far a table with rows in the future is projected.
 const DAYS_AHEAD: i64 = 31;
 
-/// The partition column, of the type that Athena's examples of projection give it.
+/// The partition column, with the type used in Athena's examples of projection.
 const PARTITIONED_BY: &str = "partitioned by (\n  `dt` string\n)\n";
 
 pub(super) struct Athena;
@@ -71,7 +71,7 @@ impl Dialect for Athena {
     }
 
     fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String {
-        // A row that is unnested falls apart into its fields, all of which have to be named.
+        // An unnested row is split into its fields, which must all be named.
         let mut columns: Vec<_> = fields.iter().map(|field| self.name(field)).collect();
         columns.push(format!("{item}_index"));
         let columns = columns.join(", ");
@@ -83,7 +83,7 @@ impl Dialect for Athena {
         let define =
             |it: &(&str, ColumnType, String)| format!("{} {}", it.0, self.column_type(&it.1));
         let types: Vec<_> = fields.iter().map(define).collect();
-        // Trino's `sequence` counts down from 1 to 0, which an empty list must not see.
+        // Trino's `sequence` counts down from 1 to 0, so an empty list must be excluded.
         format!(
             "case when cardinality({list}) > 0 then zip_with({list}, \
              sequence(1, cardinality({list})), ({item}, {item}_index) -> \
@@ -145,15 +145,15 @@ impl Athena {
     }
 }
 
-/// Athena lists every date that is projected and that a query does not rule out, so the range is
-/// the lake's own.
+/// Athena lists every projected date that a query does not rule out, so the range is the lake's
+/// own.
 fn projection(table: &LakeTable, lake: &Lake<'_>) -> String {
-    // A snapshot is never older than its table; a call's details may come for any call of the lake.
+    // A snapshot is never older than its table; details may come for any call of the lake.
     let own = table.first_day.filter(|_| table.is_snapshot);
     let first = own.or(lake.first_day).or(FIRST_DAY).unwrap_or_default();
     let end = match table.days_ahead {
         ..=0 => "NOW".to_owned(),
-        // Calls are scheduled further ahead from day to day.
+        // Calls are scheduled further ahead every day.
         days => format!("NOW+{}DAYS", days.max(DAYS_AHEAD)),
     };
     let unit = match table.granularity {

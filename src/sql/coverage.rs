@@ -1,13 +1,13 @@
-//! Which days a table has completely, as a condition.
+//! Which days are complete in a table, as a condition.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use crate::window::Window;
 
-/// A condition that is true for a day that is not whole in any of `windows`, and from today on.
+/// A condition that is true for a day not entirely within one of `windows`, and from today on.
 ///
-/// The end of the last window does not count: the next export moves it, and a text that was pasted
-/// yesterday has to be right tomorrow.
+/// The end of the last window is ignored: the next export moves it, and a statement that was pasted
+/// yesterday must be right tomorrow.
 pub(super) fn partial(windows: &[Window], day: &str, today: &str) -> String {
     let mut whole = Vec::new();
     for (place, window) in windows.iter().enumerate() {

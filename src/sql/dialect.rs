@@ -1,22 +1,22 @@
-//! What differs from engine to engine.
+//! Differences between engines.
 
 use chrono::NaiveDate;
 
 use super::table::{DT, LakeTable, SqlColumn, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, Schema};
 
-/// The lake whose tables are defined.
+/// The lake for which tables are defined.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lake<'a> {
-    /// An absolute path or a URL, without a slash at its end.
+    /// An absolute path or a URL, without a trailing slash.
     pub(super) location: &'a str,
-    /// The first date that any of its tables has, or is to have.
+    /// The first date that any of its tables has, or will have.
     pub(super) first_day: Option<NaiveDate>,
 }
 
-/// An engine's way of saying things. What is not here, all engines say alike.
+/// An engine's dialect. Everything that is not here is the same in all engines.
 pub(super) trait Dialect {
-    /// What the reader should know first; no semicolons.
+    /// What the user should know first; no semicolons.
     fn preamble(&self) -> &'static str;
 
     /// Statements that come before all definitions.
@@ -27,16 +27,16 @@ pub(super) trait Dialect {
     /// A name, quoted.
     fn name(&self, name: &str) -> String;
 
-    /// A type, as `cast` takes it.
+    /// A type, as written in `cast`.
     fn type_name(&self, sql_type: &SqlType) -> String;
 
     /// The statements that define a table over its objects.
     fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String;
 
-    /// The statement that makes an empty table of its own.
+    /// The statement that creates an empty table.
     fn ddl(&self, name: &str, schema: &Schema) -> String;
 
-    /// How a view's definition begins.
+    /// The beginning of a view's definition.
     fn create_view(&self) -> &'static str {
         "create or replace view"
     }
@@ -46,21 +46,21 @@ pub(super) trait Dialect {
         format!("select max({DT}) from {}", self.name(&table.name))
     }
 
-    /// Whether its tables have the rows without a date.
+    /// Whether its tables include the rows without a date.
     fn shows_undated(&self) -> bool {
         true
     }
 
-    /// Whether a condition on a column of both sides of a full join reaches both.
+    /// Whether a condition on a column of both sides of a full join is pushed to both.
     fn prunes_full_joins(&self) -> bool {
         false
     }
 
-    /// `relation`, which is called `c`, with a row for each item of `list`. An item's `fields`
-    /// are columns below `item`.
+    /// `relation`, aliased as `c`, with a row for each item of `list`. An item's `fields` are
+    /// columns below `item`.
     fn each(&self, relation: &str, list: &str, item: &str, fields: &[&str]) -> String;
 
-    /// An item's place in its list, from 0.
+    /// An item's position in its list, from 0.
     fn place(&self, item: &str) -> String {
         format!("{item}_index - 1")
     }
@@ -73,17 +73,17 @@ pub(super) trait Dialect {
         format!("transform({list}, {item} -> {expression})")
     }
 
-    /// A group's values by their keys, of which none comes twice.
+    /// A group's values by their keys, which are unique.
     fn map_agg(&self, key: &str, value: &str) -> String {
         format!("map_agg({key}, {value})")
     }
 
-    /// The value of a key in a map; null where there is none.
+    /// The value of a key in a map; null if the key is missing.
     fn element_at(&self, map: &str, key: &str) -> String {
         format!("element_at({map}, {key})")
     }
 
-    /// The items of several lists as one list; a null list has none.
+    /// The items of several lists as one list; null lists are skipped.
     fn concat(&self, lists: &[&str]) -> String;
 
     /// How many items a list has; null for a null list.
@@ -97,13 +97,13 @@ pub(super) trait Dialect {
     /// A list of texts as the lines of one text.
     fn lines_of(&self, list: &str) -> String;
 
-    /// How many times `pattern` is in a text.
+    /// How many times `pattern` matches in a text.
     fn count_matches(&self, text: &str, pattern: &str) -> String;
 
-    /// Whether a text is `pattern` from begin to end.
+    /// Whether the whole text matches `pattern`.
     fn is_like(&self, text: &str, pattern: &str) -> String;
 
-    /// The instant so many seconds after another.
+    /// The instant this many seconds after another.
     fn seconds_after(&self, instant: &str, seconds: &str) -> String;
 
     /// The UTC day of an instant.
@@ -113,7 +113,7 @@ pub(super) trait Dialect {
     fn today(&self) -> String;
 }
 
-/// A query that has columns and no rows.
+/// A query with columns and no rows.
 pub(super) fn nothing(dialect: &dyn Dialect, columns: &[SqlColumn]) -> String {
     let null = |column: &SqlColumn| {
         let name = dialect.name(&column.name);
@@ -123,13 +123,13 @@ pub(super) fn nothing(dialect: &dyn Dialect, columns: &[SqlColumn]) -> String {
     format!("select\n{}\nwhere 1 = 0", columns.join(",\n"))
 }
 
-/// A table without objects, as a view that has its columns.
+/// A table without objects, as a view with its columns.
 pub(super) fn empty_table(dialect: &dyn Dialect, table: &LakeTable) -> String {
     let query = nothing(dialect, &all_columns(&table.schema));
     format!("{} {} as\n{query};\n", dialect.create_view(), dialect.name(&table.name))
 }
 
-/// `name type`, one to a line.
+/// `name type`, one per line.
 pub(super) fn definitions(
     columns: &[SqlColumn],
     name: &dyn Fn(&str) -> String,
@@ -139,7 +139,7 @@ pub(super) fn definitions(
     columns.iter().map(define).collect::<Vec<_>>().join(",\n")
 }
 
-/// The type names that Hive made, which Spark and Athena's definitions share.
+/// Hive's type names, which Spark and Athena's definitions share.
 pub(super) fn hive_type(sql_type: &SqlType, name: &dyn Fn(&str) -> String) -> String {
     match sql_type {
         SqlType::Date => "date".to_owned(),
@@ -174,8 +174,8 @@ pub(super) fn double_quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text literal where a backslash escapes. A semicolon would end the statement for whoever
-/// splits them, and `${` begins a variable in Spark.
+/// A text literal in which a backslash escapes. A semicolon would end the statement for tools that
+/// split the text, and `${` begins a variable in Spark.
 pub(super) fn escaped(text: &str) -> String {
     let mut literal = String::from("'");
     for character in text.chars() {

@@ -29,7 +29,7 @@ impl Dialect for DuckDb {
         }
         let names: Vec<_> =
             all_columns(&table.schema).iter().map(|it| self.name(&it.name)).collect();
-        // Files of two schemas have to be matched by name, which opens every one of them.
+        // Files with two schemas must be matched by name, which opens every one of them.
         let is_mixed = table.objects == Objects::Mixed;
         let by_name = if is_mixed { ", union_by_name = true" } else { "" };
         format!(
@@ -51,7 +51,7 @@ impl Dialect for DuckDb {
         if table.objects == Objects::None {
             return format!("select max({DT}) from {}", self.name(&table.name));
         }
-        // The names alone say it, without a look into the files.
+        // File names suffice; no file needs to be opened.
         format!(
             "\n  select max(try_cast(regexp_extract(file, 'dt=([0-9-]+)/[^/]*$', 1) as date))\n  \
              from glob({})\n",
@@ -147,8 +147,8 @@ fn objects(table: &LakeTable, lake: &Lake<'_>) -> String {
     format!("'{}'", glob.replace('\'', "''"))
 }
 
-/// A path whose own characters are no wildcards. A backslash counts as a separator to DuckDB,
-/// which leaves no way to write one but a wildcard.
+/// A path with its own wildcard characters escaped. DuckDB treats a backslash as a separator, so a
+/// wildcard is the only way to write one.
 fn plain(path: &str) -> String {
     let mut plain = String::new();
     for character in path.chars() {

@@ -1,14 +1,14 @@
-//! SQL: a lake's tables, and views over them, as each engine wants to be told.
+//! SQL: a lake's tables and views, in each engine's dialect.
 //!
-//! Enters: the tables' schemas and where their objects are. Leaves: statements in the words of
-//! one engine, ready to paste. Never here: a lake that is opened, or a statement that changes one.
+//! Generates statements, ready to paste, from the tables' schemas and the locations of their
+//! objects. It does not open the lake, and no statement changes it.
 //!
 //! Every engine gets the same tables and the same views, with the same columns in the same order
-//! and the same rows in them. Views say what people ask for first: who spoke when, who took part,
-//! what was found. A call that is known to be gone is in the tables and in no view.
+//! and the same rows. Views answer common questions: who spoke when, who took part, what was found.
+//! A call that is known to be gone is in the tables and in no view.
 //!
-//! A statement ends with `;` at the end of a line, and no comment holds one, so that whoever has
-//! no SQL shell at hand can split the text.
+//! A statement ends with `;` at the end of a line, and no comment contains one, so that a user
+//! without a SQL shell can split the text.
 
 mod athena;
 mod coverage;
@@ -25,7 +25,7 @@ use self::spark::Spark;
 pub use self::table::{LakeTable, Objects};
 use crate::schema::Schema;
 
-/// Who reads the lake.
+/// The engine that reads the lake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// DuckDB 1.3 or later.
@@ -46,8 +46,8 @@ impl Engine {
     }
 }
 
-/// The statements that define `tables` and the views over them, whose objects are below
-/// `location`: an absolute path or a URL.
+/// The statements that define `tables` and their views, whose objects are below `location`: an
+/// absolute path or a URL.
 ///
 /// A table without objects is defined too, as an empty one, so that every statement runs.
 #[must_use]
@@ -66,7 +66,7 @@ pub fn statements(engine: Engine, tables: &[LakeTable], location: &str) -> Strin
     text
 }
 
-/// The statement that makes an empty table of `schema`, named after its endpoint.
+/// The statement that creates an empty table with `schema`, named after its endpoint.
 #[must_use]
 pub fn ddl(engine: Engine, name: &str, schema: &Schema) -> String {
     engine.dialect().ddl(name, schema)
@@ -86,7 +86,7 @@ mod tests {
         [Engine::DuckDb, Engine::Spark, Engine::Athena]
     }
 
-    /// An endpoint whose columns have names that no engine takes as they are.
+    /// An endpoint whose column names must be quoted in every engine.
     fn odd() -> LakeTable {
         let text = r#"
             description = "d"
@@ -139,7 +139,8 @@ mod tests {
         }
     }
 
-    /// A table that lacks what a view reads leaves the view its columns, of the same types.
+    /// If a table lacks a column that a view reads, the view still has its columns, with the same
+    /// types.
     #[test]
     fn a_view_over_a_table_without_its_columns_is_there_and_empty() {
         let mut few = tables(&["calls", "call_details", "users", "scorecards"]);
@@ -152,8 +153,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Athena lists every projected date, so it gets the lake's own: of a snapshot table from its
-    /// first snapshot on, of all others from the first date that any table has.
+    /// Athena lists every projected date, so the projection covers only the lake's own: for a
+    /// snapshot table from its first snapshot on, for all others from the first date of any table.
     #[test]
     fn athena_projects_the_dates_of_the_lake() {
         let mut tables = tables(&["calls", "call_details", "users"]);
@@ -180,7 +181,7 @@ mod tests {
         assert!(text.contains("'projection.dt.interval.unit' = 'MONTHS'"), "{text}");
     }
 
-    /// P6: files are matched by name, which opens each of them, only while they differ.
+    /// P6: files are matched by name, which opens each of them, only if they differ.
     #[test]
     fn duckdb_unites_by_name_while_an_evolution_is_unfinished() {
         let mut tables = tables(&["calls", "users"]);
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(unites, [true, false]);
     }
 
-    /// Rows without a date meet in old lakes, where an engine shows them.
+    /// Rows without a date occur in old lakes; engines that can show them do.
     #[test]
     fn rows_without_a_date_meet_in_old_lakes() {
         let mut tables = tables(&["calls", "call_details", "users", "scorecards"]);

@@ -1,4 +1,4 @@
-//! Spark: temporary views over the objects, with the schema given.
+//! Spark: temporary views over the objects, with an explicit schema.
 
 use super::dialect::{Dialect, Lake, backticked, definitions, empty_table, escaped, hive_type};
 use super::table::{LakeTable, Objects, SqlColumn, SqlType, all_columns};
@@ -13,8 +13,8 @@ impl Dialect for Spark {
          there were, so say `refresh table calls` and so on after an export."
     }
 
-    // Without it Spark starts a task for each date that it lists, up to 10,000: of 14 tables with a
-    // thousand dates each, the definitions take three times as long.
+    // Without it, Spark starts a task for each date that it lists, up to 10,000: for 14 tables with
+    // a thousand dates each, the definitions take three times as long.
     fn settings(&self) -> &'static str {
         "\n-- list the dates in 32 tasks, and not in a task for each date\n\
          set spark.sql.sources.parallelPartitionDiscovery.parallelism = 32;\n"
@@ -113,7 +113,7 @@ fn columns(columns: &[SqlColumn]) -> String {
     definitions(columns, &backticked, &|it| hive_type(it, &backticked))
 }
 
-/// A path whose own characters are no wildcards.
+/// A path with its own wildcard characters escaped.
 fn plain(path: &str) -> String {
     let mut plain = String::new();
     for character in path.chars() {

@@ -1,4 +1,4 @@
-//! A table of the lake, as far as SQL needs to know it.
+//! A table of the lake, reduced to what SQL needs.
 
 use chrono::NaiveDate;
 
@@ -10,13 +10,13 @@ use crate::schema::{
 };
 use crate::window::Window;
 
-/// The partition column: a folder's name, no column of the files.
+/// The partition column: a folder's name, not a column of the files.
 pub(super) const DT: &str = "dt";
 
 /// The objects of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Objects {
-    /// There is none yet.
+    /// There are none yet.
     None,
     /// All have the table's schema.
     OneSchema,
@@ -33,17 +33,17 @@ pub struct LakeTable {
     pub schema: Schema,
     /// How much time one of its partitions holds.
     pub granularity: Granularity,
-    /// What there is to read.
+    /// Its objects.
     pub objects: Objects,
     /// Whether some rows have no date.
     pub has_undated: bool,
     /// Whether each of its partitions is a snapshot of all records.
     pub is_snapshot: bool,
-    /// Which records it has completely, by time.
+    /// The times for which it is complete.
     pub coverage: Vec<Window>,
-    /// The first date that it has, or is to have.
+    /// The first date that it has, or will have.
     pub first_day: Option<NaiveDate>,
-    /// How many days its last partition is ahead of the commit that named it.
+    /// How many days its last partition is ahead of the commit that recorded it.
     pub days_ahead: i64,
 }
 
@@ -64,7 +64,7 @@ impl LakeTable {
         }
     }
 
-    /// A table as its manifest says; `endpoint` where the catalogue still has it.
+    /// A table according to its manifest; `endpoint` if it is still in the catalogue.
     #[must_use]
     pub fn of(manifest: &Manifest, endpoint: Option<&Endpoint>) -> Self {
         let dates = || manifest.partitions.keys().filter_map(|name| name.parse::<Partition>().ok());
@@ -92,7 +92,7 @@ impl LakeTable {
     }
 }
 
-/// What a column of a table holds.
+/// The type of a table's column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SqlType {
     /// A day.
@@ -133,12 +133,12 @@ pub(super) fn file_columns(schema: &Schema) -> Vec<SqlColumn> {
     columns
 }
 
-/// The column that the partitions' folders make.
+/// The column made from the partitions' folders.
 pub(super) fn dt() -> SqlColumn {
     SqlColumn::new(DT, SqlType::Date)
 }
 
-/// All columns that a reader of the table sees.
+/// All columns visible to a reader of the table.
 pub(super) fn all_columns(schema: &Schema) -> Vec<SqlColumn> {
     let mut columns = file_columns(schema);
     columns.push(dt());

@@ -1,8 +1,8 @@
-//! The views over conversations: `templates/views.sql`, in the words of one engine.
+//! The views over conversations: `templates/views.sql`, in an engine's dialect.
 //!
-//! The template holds the queries; a dialect holds what engines say differently; this module says
-//! which column a path of the template is. A lake's tables need not have every column that a view
-//! reads: what is absent is null, what has another type is cast, so that a view has the same
+//! The template has the queries; a dialect has the differences between engines; this module maps
+//! the template's paths to columns. A lake's tables need not have every column that a view reads:
+//! missing columns are null, and columns of another type are cast, so that a view has the same
 //! columns over every lake.
 
 use askama::Template;
@@ -12,7 +12,7 @@ use super::dialect::{Dialect, Lake};
 use super::table::{DT, LakeTable, SqlType, all_columns};
 use crate::schema::{Column, ColumnType, DELETED_AT, Written};
 
-/// The lists that views unnest, and what the template calls an item of each.
+/// The lists that views unnest, and the template's name for an item of each.
 const ITEMS: [(&str, &str, &[&str]); 4] = [
     ("turn", "c", &["transcript"]),
     ("hit", "turn", &["annotations"]),
@@ -37,7 +37,7 @@ const NUMBER: &str = "-?[0-9]{1,15}([.][0-9]+)?([eE][+-]?[0-9]{1,2})?";
 /// `12:34` or `1:12:34`, with or without a fraction.
 const CLOCK: &str = "[0-9]{1,9}(:[0-9]{1,2}){1,2}([.][0-9]+)?";
 
-/// The queries, and what they are made from.
+/// The queries and their inputs.
 #[derive(Template)]
 #[template(path = "views.sql", escape = "none")]
 struct Views<'a> {
@@ -48,8 +48,8 @@ struct Views<'a> {
     scorecards: &'a LakeTable,
 }
 
-/// The statements of all views, those that others read first. Views of conversations need the
-/// tables `calls`, `call_details`, `users` and `scorecards`.
+/// The statements of all views, ordered so that each view follows those it reads. Views of
+/// conversations need the tables `calls`, `call_details`, `users` and `scorecards`.
 pub(super) fn statements(dialect: &dyn Dialect, tables: &[LakeTable], lake: &Lake<'_>) -> String {
     let mut text = String::new();
     for table in tables {
@@ -60,13 +60,13 @@ pub(super) fn statements(dialect: &dyn Dialect, tables: &[LakeTable], lake: &Lak
         (find("calls"), find("call_details"), find("users"), find("scorecards"))
     {
         let views = Views { dialect, calls, details, users, scorecards };
-        // Writing into a String does not fail, and the template raises no error of its own.
+        // Writing to a String does not fail, and the template raises no errors.
         text.push_str(&views.render().unwrap_or_default());
     }
     text
 }
 
-/// Rows that count today: records that are not known to be gone, and the newest snapshot.
+/// The current rows: records that are not known to be gone, and the newest snapshot.
 fn current(dialect: &dyn Dialect, table: &LakeTable, lake: &Lake<'_>) -> Option<String> {
     let (about, condition) = if table.schema.added.deleted_at {
         let condition = format!("{} is null", dialect.name(DELETED_AT));
@@ -90,7 +90,7 @@ fn current(dialect: &dyn Dialect, table: &LakeTable, lake: &Lake<'_>) -> Option<
     ))
 }
 
-/// What the template says.
+/// The template's functions.
 impl Views<'_> {
     fn create(&self, name: &str) -> String {
         format!("{} {} as", self.dialect.create_view(), self.dialect.name(name))
@@ -131,7 +131,7 @@ impl Views<'_> {
         }
     }
 
-    /// The list that holds the items called `item`, if the lake has it.
+    /// The list of the items named `item`, if the lake has it.
     fn list(&self, item: &str) -> Option<(String, &[Column])> {
         let (_, owner, path) = ITEMS.iter().find(|(name, _, _)| *name == item)?;
         let columns =
@@ -147,7 +147,7 @@ impl Views<'_> {
         null(self.dialect, ColumnType::List(Box::new(ColumnType::String)))
     }
 
-    /// The relation `c`: one row for each of the details' items called `item`, with `call_id`,
+    /// The relation `c`: one row for each of the details' items named `item`, with `call_id`,
     /// `call_time` and `dt` of the call. Its fields are columns below `item`.
     fn each(&self, item: &str) -> String {
         let owner = ITEMS.iter().find(|(name, _, _)| *name == item).map_or("c", |it| it.1);
@@ -173,7 +173,7 @@ impl Views<'_> {
         self.dialect.each(relation, list, item, &fields)
     }
 
-    /// The relation `c`: one row for each person in `c.people` of a relation called `c`.
+    /// The relation `c`: one row for each person in `c.people` of a relation `c`.
     fn each_person(&self, relation: &str) -> String {
         let fields = PERSON.map(|(name, _)| name);
         self.dialect.each(&format!("{relation} as c"), "c.people", "person", &fields)
@@ -204,7 +204,7 @@ impl Views<'_> {
         self.dialect.structs(&list, "p", &fields)
     }
 
-    /// The people in a list of the details `d`, or of the call `c` where that is empty.
+    /// The people in a list of the details `d`, or of the call `c` if that is empty.
     fn people_of_both(&self, list: &str, kind: &str) -> String {
         let (details, call) = (self.people("d", list, kind), self.people("c", list, kind));
         format!("coalesce(\n        {details},\n        {call}\n      )")
@@ -222,17 +222,17 @@ impl Views<'_> {
         self.dialect.lines_of(&self.map_items("turn", &line))
     }
 
-    /// The names of the topics that the details `d` have.
+    /// The names of the topics in the details `d`.
     fn topic_names(&self) -> String {
         self.map_items("topic", &self.text("topic.name"))
     }
 
-    /// The action items that the details `d` have, each with its owner.
+    /// The action items in the details `d`, each with its owner.
     fn tasks(&self) -> String {
         self.map_items("task", &self.task())
     }
 
-    /// The action items that the details `d` have, with their timelines, as the lines of a text.
+    /// The action items in the details `d`, with their timelines, as the lines of a text.
     fn next_steps(&self) -> String {
         let timeline = self.text("task.timeline");
         let with_timeline = format!("{} || coalesce(' (' || {timeline} || ')', '')", self.task());
@@ -248,7 +248,7 @@ impl Views<'_> {
         format!("coalesce({owner} || ': ', '') || {}", self.text("task.action_item"))
     }
 
-    /// One text for each item of the list in the details `d`; null for no list.
+    /// One text for each item of the list in the details `d`; null if there is no list.
     fn map_items(&self, item: &str, text: &str) -> String {
         let path = ITEMS.iter().find(|(name, _, _)| *name == item).map_or(&[][..], |it| it.2);
         let list = find_list(self.dialect, "d", &self.details.schema.columns, path);
@@ -256,12 +256,12 @@ impl Views<'_> {
         list.map_or_else(null, |(list, _)| self.dialect.map(&list, item, text))
     }
 
-    /// How many turns the details `d` have; null for no transcript.
+    /// How many turns the details `d` have; null if there is no transcript.
     fn turn_count(&self) -> String {
         self.length("d", "transcript")
     }
 
-    /// How many people are in a list of the details `d`, or of the call `c` where that is empty.
+    /// How many people are in a list of the details `d`, or of the call `c` if that is empty.
     fn person_count(&self, list: &str) -> String {
         let (details, call) = (self.length("d", list), self.length("c", list));
         format!("coalesce(nullif({details}, 0), {call})")
@@ -272,13 +272,13 @@ impl Views<'_> {
         list.map_or_else(|| "0".to_owned(), |(list, _)| self.dialect.length(&list))
     }
 
-    /// The text at `path` as a number, if JSON would write it so: no `NaN`, no `12d`.
+    /// The text at `path` as a number, if it is valid JSON: no `NaN`, no `12d`.
     fn number(&self, path: &str) -> String {
         let text = self.text(path);
         format!("case when {} then try_cast({text} as double) end", self.is_number(&text))
     }
 
-    /// The text at `path` as seconds, if it is a number of them or a clock.
+    /// The text at `path` as seconds, if it is a number of them or a clock time.
     fn seconds(&self, path: &str) -> String {
         let text = self.text(path);
         let part = |place| format!("cast(split_part({text}, ':', {place}) as double)");
@@ -297,8 +297,7 @@ impl Views<'_> {
         self.dialect.is_like(text, NUMBER)
     }
 
-    /// The sum of the doubles at `path`, the same in every engine: in which order they come must
-    /// not matter.
+    /// The sum of the doubles at `path`, the same in every engine, independent of their order.
     fn sum(&self, path: &str) -> String {
         format!("cast(sum(try_cast({} as decimal(18, 6))) as double)", self.double(path))
     }
@@ -317,10 +316,10 @@ impl Views<'_> {
         partial(&self.calls.coverage, &self.day_of(path), &self.dialect.today())
     }
 
-    /// Whether two rows are in the partition of one date.
+    /// Whether two rows are in the same date's partition.
     fn same_dt(&self, one: &str, other: &str) -> String {
-        // Engines prune through equality alone, which holds for all dates but null. Only old
-        // lakes have rows without a date.
+        // Engines prune only on equality, which holds for all dates but null. Only old lakes have
+        // rows without a date.
         let has_undated = self.calls.has_undated || self.details.has_undated;
         let is_nullable = has_undated && self.dialect.shows_undated();
         let equals = if is_nullable { "is not distinct from" } else { "=" };
@@ -360,7 +359,7 @@ fn find_list<'a>(
     Some((expression, fields))
 }
 
-/// A column as `wanted`: as it is, cast where it was widened or declared otherwise, or null.
+/// A column as `wanted`: unchanged, cast if it was widened or declared with another type, or null.
 fn typed(
     dialect: &dyn Dialect,
     found: Option<(String, &ColumnType)>,

@@ -1,37 +1,37 @@
-//! What of a status concerns whoever runs the lake.
+//! Concerns: what the operator of a lake should know.
 //!
-//! Enters: a status, and how old a table may be. Leaves: concerns, the grave ones first. Never here:
-//! how they are worded.
+//! Finds concerns in a status, given how old a table may be, the serious ones first. Their wording
+//! is elsewhere.
 
 use super::{Run, Status, TableStatus};
 use crate::schema::Difference;
 use crate::window::{Coverage, Window};
 
-/// Something about a lake that somebody should know.
+/// Something about a lake that the operator should know.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Concern<'s> {
-    /// The last run that was to bring what changed left something out.
+    /// The last incremental run left something out.
     Incomplete(&'s Run),
-    /// A table is older than it may be, or was never complete.
+    /// A table is older than allowed, or was never complete.
     Stale(&'s TableStatus),
-    /// Something was asked for and is not there, and no backfill will bring it.
+    /// A requested range is missing and no backfill is pending.
     Gap(&'s TableStatus),
-    /// The week's quota is as good as spent.
+    /// The week's quota is almost spent.
     QuotaSpent,
-    /// A backfill has still to bring some of the history.
+    /// A backfill has yet to fetch some of the history.
     History(&'s TableStatus),
-    /// Records that the next run will ask for one by one.
+    /// Records that the next run will look up one by one.
     Pending(&'s str, u64),
-    /// Records that had nothing for so long that they are not asked for any more.
+    /// Records that were absent for so long that they are no longer requested.
     Unavailable(&'s str, u64),
-    /// What `evolve` would give columns to.
+    /// Values for which `evolve` would add columns.
     Evolvable(&'s str, &'s [Difference]),
-    /// A table's first export is not complete, so that its schema may still grow.
+    /// A table's first export is incomplete, so its schema may still grow.
     Unsettled(&'s str),
 }
 
 impl Concern<'_> {
-    /// Whether all is not well while this holds; the others are only good to know.
+    /// Whether this means that something is wrong; the others are only good to know.
     #[must_use]
     pub fn is_grave(&self) -> bool {
         use Concern::{Gap, Incomplete, QuotaSpent, Stale};
@@ -40,7 +40,7 @@ impl Concern<'_> {
 }
 
 impl TableStatus {
-    /// What was asked for and is not there, but for what waits for a backfill.
+    /// What was requested and is missing, except what waits for a backfill.
     #[must_use]
     pub fn plain_gaps(&self) -> Vec<Window> {
         let mut gaps: Coverage = self.gaps.iter().copied().collect();
@@ -50,8 +50,7 @@ impl TableStatus {
 }
 
 impl Status {
-    /// What concerns whoever runs the lake, the grave first; no table may be older than so many
-    /// seconds.
+    /// The concerns, serious ones first; no table may be older than this many seconds.
     #[must_use]
     pub fn concerns(&self, max_age: i64) -> Vec<Concern<'_>> {
         let mut concerns = Vec::new();
@@ -68,7 +67,7 @@ impl Status {
     }
 }
 
-/// What is good to know of one table.
+/// The remarks on one table.
 fn of_table(table: &TableStatus) -> Vec<Concern<'_>> {
     let name = table.endpoint.as_str();
     let queue = table.queue.unwrap_or_default();

@@ -1,8 +1,7 @@
-//! The status: what the lake holds, how fresh it is, and what is still to come.
+//! The status: what the lake holds, how fresh it is, and what is still missing.
 //!
-//! Enters: a store, the catalogue, the limits, the time. Leaves: a [`Status`], and what of it
-//! [concerns](Concern) whoever runs the lake. Never here: a request, a data object read, or anything
-//! written.
+//! Builds a [`Status`], and its [concerns](Concern), from a store, the catalogue, the limits and
+//! the time. It sends no requests, reads no data objects, and writes nothing.
 
 mod concerns;
 mod runs;
@@ -26,21 +25,21 @@ use crate::window::{Coverage, Window};
 pub use self::concerns::Concern;
 pub use self::runs::{Run, RunEndpoint, RunProblem, last_success};
 
-/// How many runs are told of.
+/// How many runs are listed.
 pub const RUNS: usize = 30;
 
 /// What a lake holds, and how fresh it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
-    /// Where the lake is.
+    /// The location of the lake.
     pub lake: String,
-    /// When it was looked at.
+    /// When the status was read.
     pub now: DateTime<Utc>,
     /// Table by table.
     pub tables: Vec<TableStatus>,
-    /// What the week has taken.
+    /// The week's use of the quota.
     pub week: Week,
-    /// The last runs, the newest first.
+    /// The last runs, newest first.
     pub runs: Vec<Run>,
 }
 
@@ -55,35 +54,35 @@ pub struct TableStatus {
     pub partitions: u64,
     /// Of how many bytes.
     pub bytes: u64,
-    /// The windows that are completely in it.
+    /// The windows that are complete in it.
     pub coverage: Vec<Window>,
-    /// The partitions, by their value of `dt`, that hold rows of days that were not listed
-    /// completely; what is not over yet is left out.
+    /// The partitions, by their value of `dt`, with rows of days that were not listed completely;
+    /// days that are not over are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partial: Vec<String>,
-    /// What was asked for and is not in it.
+    /// What was requested and is missing from it.
     pub gaps: Vec<Window>,
-    /// What of that backfills were asked for.
+    /// The part of that which backfills requested.
     pub left_for_backfill: Vec<Window>,
-    /// Up to where changes are known.
+    /// The instant up to which changes are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
-    /// Up to when it is what the source was; none if nothing was ever completed.
+    /// The instant up to which it matches the source; none if nothing was ever completed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_to: Option<DateTime<Utc>>,
-    /// How long ago that is, in seconds.
+    /// The age of that instant, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<i64>,
-    /// How far the records have come that are asked for one by one.
+    /// The progress of the records that are looked up one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
-    /// Whether it holds what was asked for by hand, such as the numbers of a range, and so is never
-    /// too old.
+    /// Whether it is filled only on request, such as the statistics of a range, and so is never too
+    /// old.
     #[serde(skip)]
     pub is_by_hand: bool,
-    /// Whether its schema is settled.
+    /// Whether its schema is frozen.
     pub settled: bool,
-    /// What `evolve` would add, by the reports of the last runs.
+    /// What `evolve` would add, according to the reports of the last runs.
     pub evolvable: Vec<Difference>,
     /// The number of its newest manifest.
     pub version: u64,
@@ -97,12 +96,12 @@ pub struct TableStatus {
     /// What each partition holds, by its value of `dt`.
     #[serde(skip)]
     pub held: BTreeMap<String, Held>,
-    /// How far the records have come that are asked for one by one, by their parents' `dt`.
+    /// The progress of the records that are looked up one by one, by their parents' `dt`.
     #[serde(skip)]
     pub queues: BTreeMap<String, Queue>,
 }
 
-/// What a partition holds.
+/// The contents of a partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
     /// How many rows.
@@ -112,7 +111,7 @@ pub struct Held {
 }
 
 impl Status {
-    /// The tables that are staler than so many seconds; a table that never was complete is.
+    /// The tables that are older than this many seconds, or were never complete.
     pub fn staler_than(&self, seconds: i64) -> impl Iterator<Item = &TableStatus> {
         let is_stale = move |table: &&TableStatus| {
             !table.is_by_hand && table.age_seconds.is_none_or(|age| age > seconds)
@@ -121,7 +120,7 @@ impl Status {
     }
 }
 
-/// Looks at a lake.
+/// Reads the status of a lake.
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read, or when the store fails.
@@ -158,8 +157,8 @@ fn table(
         return Ok(None);
     }
     let queues = queues(lake, endpoint, &snapshot, now)?;
-    // A table that would be fresh up to the future was written by a clock that was wrong, or is
-    // looked at by one: how old it is, is unknown.
+    // A table that seems fresh up to a future instant was written, or is being read, with a wrong
+    // clock: its age is unknown.
     let fresh_to = fresh_to(lake, &snapshot)?;
     let fresh_to = fresh_to.filter(|fresh_to| *fresh_to - now <= CLOCKS_APART);
     let goals = manifest.goal.windows().iter();
@@ -190,7 +189,7 @@ fn table(
     }))
 }
 
-/// Only a table that is listed by time is covered; another has no partial days.
+/// Only a table that is listed by time has coverage; others have no partial days.
 fn partial(manifest: &Manifest) -> Vec<String> {
     let Some(end) = manifest.coverage.end() else { return Vec::new() };
     let is_partial = |dt: &str| {
@@ -222,9 +221,9 @@ fn sum(queues: &BTreeMap<String, Queue>) -> Queue {
     sum
 }
 
-/// Up to when a table is what the source was: a listed one as far as it is covered, one without
-/// windows and a snapshot when they were read last, and records that are requested one by one as far
-/// as their parents.
+/// The instant up to which a table matches the source: for a listed table, its coverage; for one
+/// without windows and for a snapshot, when it was last read; for look-ups, the instant of their
+/// parents.
 fn fresh_to(lake: &Lake, snapshot: &Snapshot) -> Result<Option<DateTime<Utc>>> {
     let (endpoint, manifest) = (snapshot.table().endpoint(), snapshot.manifest());
     if endpoint.dated == Dated::Run {
@@ -239,8 +238,8 @@ fn fresh_to(lake: &Lake, snapshot: &Snapshot) -> Result<Option<DateTime<Utc>>> {
     }
 }
 
-/// How far a chained table has come, by the partitions of its parents; what nothing changed in is
-/// not looked at again.
+/// The progress of a child table, by the partitions of its parents; unchanged partitions are not
+/// read again.
 fn queues(
     lake: &Lake,
     endpoint: &Endpoint,
@@ -269,7 +268,7 @@ mod tests {
     use crate::manifest::PartitionEntry;
     use crate::schema::AddedColumns;
 
-    /// Rows that lie where nothing was listed do not look like a whole day.
+    /// Rows outside the listed ranges do not make a day look complete.
     #[test]
     fn days_that_were_not_listed_completely_are_partial() {
         let schema = Schema { columns: Vec::new(), added: AddedColumns::default() };

@@ -1,7 +1,7 @@
-//! The last runs, as their reports tell of them.
+//! The last runs, according to their reports.
 //!
-//! Enters: a store. Leaves: runs, and what they found that `evolve` could give columns to. Never
-//! here: a report that cannot be read; it is left out.
+//! Reads runs, and the columns that `evolve` could add, from a store. Unreadable reports are
+//! skipped.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::lake::Store;
 use crate::schema::{Difference, Schema};
 use crate::window::Window;
 
-/// One run, as its report tells it.
+/// One run, according to its report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Its name.
@@ -56,25 +56,25 @@ pub struct RunEndpoint {
     pub inserted: u64,
     /// Rows whose content changed.
     pub updated: u64,
-    /// Rows that were taken out.
+    /// Rows that were removed.
     pub deleted: u64,
-    /// Columns that it gave to the table.
+    /// Columns that it added to the table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evolved: Vec<Difference>,
-    /// Columns that `evolve` would have given to what it found.
+    /// Columns that `evolve` would have added for what it found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evolvable: Vec<Difference>,
 }
 
 impl Run {
-    /// Rows that were new, and rows whose content changed, in all tables.
+    /// The number of new and changed rows in all tables.
     #[must_use]
     pub fn rows(&self) -> (u64, u64) {
         let of = |count: fn(&RunEndpoint) -> u64| self.endpoints.iter().map(count).sum();
         (of(|it| it.inserted), of(|it| it.updated))
     }
 
-    /// Whether it was to bring what changed, rather than a history.
+    /// Whether it was an incremental run rather than a backfill.
     #[must_use]
     pub fn is_nightly(&self) -> bool {
         self.command != "backfill"
@@ -82,7 +82,8 @@ impl Run {
 }
 
 impl Status {
-    /// How many requests a day the nights of the last week took, by the runs that are told of.
+    /// The average number of requests a day by incremental runs in the last week, among the runs
+    /// listed.
     #[must_use]
     pub fn nightly_pace(&self) -> Option<u64> {
         let week = TimeDelta::days(7);
@@ -94,7 +95,7 @@ impl Status {
     }
 }
 
-/// When a run last brought all that it was to bring, by the last reports.
+/// When a run last exported everything it was meant to, according to the last reports.
 ///
 /// # Errors
 /// When the store fails.
@@ -103,13 +104,14 @@ pub fn last_success(store: &Store) -> Result<Option<DateTime<Utc>>> {
     Ok(runs.iter().find(|run| run.complete).map(|run| run.finished_at))
 }
 
-/// The last runs, the newest first.
+/// The last runs, newest first.
 pub(super) fn newest(store: &Store, most: usize) -> Result<Vec<Run>> {
     let texts = store.reports(most)?;
     Ok(texts.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
 }
 
-/// What `evolve` would add to a table: what the runs found, as far as the table is still as it was.
+/// What `evolve` would add to a table: what the runs found, as far as the table has not changed
+/// since.
 pub(super) fn evolvable(runs: &[Run], endpoint: &str, schema: &Schema) -> Vec<Difference> {
     let of_table = |run: &'_ Run| run.endpoints.iter().position(|it| it.endpoint == endpoint);
     let mut found: Vec<Difference> = Vec::new();

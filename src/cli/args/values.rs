@@ -25,7 +25,7 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     })
 }
 
-/// A header, as curl takes it.
+/// A header, in curl's format.
 pub(super) fn header(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once(':').filter(|(name, _)| !name.trim().is_empty());
     let (name, value) = parts.ok_or("expected a name and a value, such as X-Team: sales")?;
@@ -38,7 +38,7 @@ pub(super) fn unit(text: &str) -> Result<TimeUnit, String> {
     unit.map_err(|_| "expected second, minute, hour, day, week, month or year".to_owned())
 }
 
-/// A point since which changes are wanted.
+/// A point since which changes are requested.
 pub(super) fn point(text: &str) -> Result<Point, String> {
     let time = || instant(text).map(Point::Time);
     let next = || text.contains('=').then(|| text.parse().map(Point::Next));

@@ -20,9 +20,9 @@ use crate::forecast::{Counted, Forecast, forecast};
 use crate::lake::{Store, schema_changes};
 use crate::status::{Run, Status, status};
 
-/// A table that is older than a day and a half has missed a night.
+/// A table older than a day and a half has missed a nightly run.
 const MAX_AGE: i64 = 36 * 3_600;
-/// How many runs the text tells of.
+/// How many runs the text lists.
 const RUNS_IN_TEXT: usize = 10;
 
 pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
@@ -66,7 +66,7 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     Ok(exit)
 }
 
-/// The page, with what it needs beyond the status.
+/// The page, with what it needs besides the status.
 fn html(store: &Arc<Store>, status: &Status, forecast: &Forecast, max_age: i64) -> Result<String> {
     let mut changes = Vec::new();
     for table in &status.tables {
@@ -76,7 +76,7 @@ fn html(store: &Arc<Store>, status: &Status, forecast: &Forecast, max_age: i64) 
     Ok(page::render(status, forecast, &changes, max_age)?)
 }
 
-/// What is asked for and not there yet, and when it will be.
+/// What was requested and is missing, and when it will arrive.
 fn goal(status: &Status, forecast: &Forecast) -> serde_json::Value {
     let left = status.tables.iter().filter(|table| !table.gaps.is_empty());
     let left: Vec<_> = left.map(|it| json!({ "endpoint": it.endpoint, "left": it.gaps })).collect();
@@ -128,7 +128,7 @@ fn tables(status: &Status) -> String {
     format!("{table}{}", lines.collect::<String>())
 }
 
-/// What the week has taken, and what the history will.
+/// How much of the week's quota is used, and how much the backfill will use.
 fn spent(status: &Status, forecast: &Forecast) -> String {
     let week = &status.week;
     let mut text = format!(
@@ -169,7 +169,7 @@ fn line(run: &Run) -> String {
     )
 }
 
-/// A number of seconds as a person says it.
+/// A number of seconds in readable form.
 pub(super) fn duration(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{} s", seconds.max(0)),

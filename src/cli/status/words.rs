@@ -1,6 +1,6 @@
-//! A status in words, as the text and the page say it.
+//! A status in words, for the text and the page.
 //!
-//! Enters: a status and what concerns about it. Leaves: sentences. Never here: a table, or markup.
+//! Turns a status and its concerns into sentences, without tables or markup.
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
@@ -12,20 +12,20 @@ use crate::schema::Difference;
 use crate::status::{Concern, Run, Status, TableStatus};
 use crate::window::Window;
 
-/// A status in sentences: whether all is well, and what concerns whoever runs the lake.
+/// A status in sentences: whether all is well, and what the operator should know.
 pub(super) struct Words {
     /// Whether all is well, in a few words.
     pub(super) headline: String,
-    /// What is there, up to when.
+    /// What the lake holds, and up to when.
     pub(super) summary: String,
-    /// Why all is not well.
+    /// What is wrong.
     pub(super) grave: Vec<String>,
     /// What is good to know.
     pub(super) notes: Vec<String>,
 }
 
 impl Words {
-    /// A status in sentences, where no table may be older than so many seconds.
+    /// A status in sentences, where no table may be older than this many seconds.
     pub(super) fn of(status: &Status, forecast: &Forecast, max_age: i64) -> Self {
         let concerns = status.concerns(max_age);
         let (grave, notes): (Vec<_>, Vec<_>) = concerns.iter().partition(|it| it.is_grave());
@@ -44,7 +44,7 @@ impl Words {
     }
 }
 
-/// What the lake holds, up to when.
+/// What the lake holds, and up to when.
 fn summary(status: &Status) -> String {
     let rows = status.tables.iter().map(|table| table.rows).sum();
     let calls = status.tables.iter().find(|table| table.endpoint == "calls");
@@ -104,7 +104,7 @@ fn gap(table: &TableStatus) -> String {
     format!("{}: asked for and not there: {first}{more}", table.endpoint)
 }
 
-/// What `evolve` would give columns to.
+/// What `evolve` would turn into columns.
 fn evolvable(table: &str, differences: &[Difference]) -> String {
     let count = differences.len();
     let columns = if count == 1 { "a column" } else { "columns" };
@@ -113,7 +113,7 @@ fn evolvable(table: &str, differences: &[Difference]) -> String {
     format!("{table}: clari-lake evolve would give {columns} to {}{more}", first.join(", "))
 }
 
-/// A window in the days that it touches, where it is whole days, and else in minutes.
+/// A window as days if it is whole days, else in minutes.
 fn days(window: Window) -> String {
     let is_midnight = |instant: DateTime<Utc>| instant.time() == NaiveTime::MIN;
     if !is_midnight(window.from) || !is_midnight(window.to) {
@@ -123,7 +123,7 @@ fn days(window: Window) -> String {
     if first == last { first.to_string() } else { format!("{first} to {last}") }
 }
 
-/// The first and last day of what is covered.
+/// The first and last covered day.
 pub(super) fn covered(windows: &[Window]) -> String {
     match (windows.first(), windows.last()) {
         (Some(first), Some(last)) => {
@@ -135,7 +135,7 @@ pub(super) fn covered(windows: &[Window]) -> String {
     }
 }
 
-/// What is to be said of a table beside its numbers.
+/// Remarks on a table besides its numbers.
 pub(super) fn remarks(table: &TableStatus) -> Vec<String> {
     let mut remarks = Vec::new();
     if !table.gaps.is_empty() {

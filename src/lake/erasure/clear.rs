@@ -1,7 +1,7 @@
-//! Clearance: one table without anyone who is on the list of the forgotten.
+//! Clearance: removes everyone on the list of the forgotten from one table.
 //!
-//! Partitions are rewritten without them, then the index, then the quarantine; then the manifest
-//! says that it is done. Rows of other people stay as they are.
+//! The partitions are rewritten first, then the index, then the quarantine; finally the manifest
+//! records that the clearance is done. Rows of other people are left unchanged.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::manifest::{IndexEntry, Manifest, ParentVersion};
 use crate::partition::Partition;
 use crate::row::KEY_SEPARATOR;
 
-/// About how much is read for one commit.
+/// About how many bytes are read for one commit.
 const COMMIT_BYTES: u64 = 256 << 20;
-/// And in how many partitions, at most.
+/// The maximum number of partitions in one commit.
 const COMMIT_PARTITIONS: usize = 64;
-/// How often it is begun anew because an object was recovered meanwhile.
+/// How often the clearance restarts because an object was recovered in the meantime.
 const MOST_RACES: u32 = 16;
 
 impl Snapshot {
-    /// Whether no one on the list is left in the table.
+    /// Whether the table is free of everyone on the list.
     ///
     /// # Errors
     /// `Corrupt` when the list cannot be read.
@@ -40,7 +40,7 @@ impl Snapshot {
         Ok(self.manifest().version == 0 || clearance.cleared >= list.version)
     }
 
-    /// How people's own records in the table name them, of those who are on this list.
+    /// How the table's own records identify the people on this list.
     ///
     /// # Errors
     /// `Corrupt` when an object cannot be read.
@@ -55,7 +55,7 @@ impl Snapshot {
         Ok(people)
     }
 
-    /// What would become of the table if these were forgotten; nothing is written.
+    /// What forgetting these would change in the table; nothing is written.
     ///
     /// # Errors
     /// `Corrupt` when an object cannot be read.
@@ -104,16 +104,16 @@ impl Snapshot {
 }
 
 impl Table {
-    /// Takes everyone on the list out of the table.
+    /// Removes everyone on the list from the table.
     ///
     /// # Errors
-    /// When the store fails; what was rewritten before stays so.
+    /// When the store fails; what has been rewritten up to then stays.
     pub fn clear(&self, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<(Snapshot, Cleared)> {
         self.clear_knowing(snapshot, &Renamed::new(), now)
     }
 
-    /// The same; content hashes of parents that change by it are known by their new ones from then
-    /// on, so that nothing is requested again.
+    /// The same, but content hashes of parents that change as a result are recorded under their new
+    /// values, so that nothing is requested again.
     pub(super) fn clear_knowing(
         &self,
         snapshot: &Snapshot,
@@ -151,7 +151,7 @@ impl Table {
     }
 }
 
-/// Commits that the list is known, so that a run that commits later compares its rows with it.
+/// Commits that the list is known, so that a run committing later must check its rows against it.
 fn announce(transaction: &mut Transaction<'_>) -> Result<Outcome<u64>> {
     transaction.refresh()?;
     let list = transaction.snapshot().table().store().read_forgotten()?;
@@ -179,7 +179,7 @@ fn next_chunk(manifest: &Manifest, names: &mut Vec<Partition>) -> Vec<Partition>
     names.drain(..enough.min(COMMIT_PARTITIONS)).collect()
 }
 
-/// What is to be cleared in one commit.
+/// What one commit clears.
 struct Clearing {
     plan: CommitPlan,
     batches: Vec<Rows>,
@@ -204,11 +204,11 @@ fn clear_once(
     Ok(transaction.commit(plan, batches)?.with(done))
 }
 
-/// The entries of a partition that change with its rows: before and after, by key.
+/// The index entries of a partition that change together with its rows: before and after, by key.
 type Touched = BTreeMap<Box<str>, (IndexEntry, Option<IndexEntry>)>;
 
 impl Clearing {
-    /// What becomes of one partition's rows.
+    /// What happens to one partition's rows.
     fn clear_rows(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -223,7 +223,7 @@ impl Clearing {
         let object = snapshot.table().store().existing_of(entry)?;
         let mut gone: Vec<String> = Vec::new();
         let mut changed: Vec<Rows> = Vec::new();
-        // The keys before, of rows that are told apart by their content.
+        // The previous keys of rows that are identified by their content.
         let mut before: HashMap<Box<str>, Box<str>> = HashMap::new();
         let decoder = &mut transaction.decoder;
         merge::cleanse(object, partition, endpoint, decoder, |keys, cleansed| {
@@ -242,7 +242,7 @@ impl Clearing {
         let changed = transaction.widen_all(changed)?;
         self.done.removed += gone.len() as u64;
         self.done.blanked += changed.iter().map(|rows| rows.len() as u64).sum::<u64>();
-        // Of snapshots only the newest is in the index.
+        // In a snapshot table, only the newest snapshot is in the index.
         let indexed = snapshot.manifest().index.contains_key(&partition.to_string());
         let entries = if indexed { snapshot.shard(partition)? } else { Arc::default() };
         for key in gone.iter().filter_map(|key| entries.get_key_value(key.as_str())) {
@@ -265,7 +265,7 @@ impl Clearing {
         let mut put_in: HashSet<Box<str>> = HashSet::new();
         for rows in changed {
             let batch = self.batches.len();
-            // Without what goes, two records may be the same.
+            // Once the erased values are gone, two records may be identical.
             let keys = rows.facts.iter().map(|facts| facts.key.clone()).enumerate();
             let new = keys.filter(|(_, key)| put_in.insert(key.clone()));
             rewrite.rows.extend(new.map(|(row, _)| (batch, row)));
@@ -274,8 +274,8 @@ impl Clearing {
         Ok(touched)
     }
 
-    /// What becomes of one partition's part of the index: keys that name someone go, also those
-    /// that have no row.
+    /// What happens to one partition's part of the index: keys that identify a forgotten person or
+    /// call are removed, including keys without a row.
     fn clear_entries(
         &mut self,
         transaction: &Transaction<'_>,
@@ -317,7 +317,7 @@ impl Clearing {
         Ok(())
     }
 
-    /// What becomes of the answers of parents: those of calls and people who are forgotten go.
+    /// What happens to the parents' answers: those of forgotten calls and people are removed.
     fn clear_parents(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         let snapshot = transaction.snapshot();
         let parent = snapshot.table().endpoint().parent.as_ref();
@@ -332,7 +332,7 @@ impl Clearing {
     }
 }
 
-/// Whether a key is that of a forgotten call or person.
+/// Whether a key belongs to a forgotten call or person.
 fn names_forgotten(transaction: &Transaction<'_>, key: &str) -> bool {
     let forgotten = transaction.decoder.forgotten();
     let snapshot = transaction.snapshot();
@@ -352,9 +352,9 @@ fn names_forgotten(transaction: &Transaction<'_>, key: &str) -> bool {
     })
 }
 
-/// Clears the quarantine, removes index files that no one needs, and commits that all is done; how
-/// many quarantined records were cleared. `None` when an object was recovered meanwhile, whose
-/// writer may not have known the list.
+/// Clears the quarantine, removes unneeded index files, and commits that the clearance is done.
+/// Returns how many quarantined records were cleared, or `None` if an object was recovered in the
+/// meantime, since its writer may not have known the list.
 fn conclude(transaction: &mut Transaction<'_>, version: u64) -> Result<Outcome<Option<u64>>> {
     transaction.refresh()?;
     let mut next = Manifest::clone(transaction.snapshot().manifest());
@@ -383,7 +383,7 @@ fn clear_quarantine(transaction: &mut Transaction<'_>) -> Result<u64> {
     Ok(count)
 }
 
-/// The quarantined records that name someone who is forgotten, each with what is left of it.
+/// The quarantined records that mention a forgotten person, each with what is left of it.
 fn changed_in_quarantine(
     snapshot: &Snapshot,
     decoder: &mut RecordDecoder,
@@ -405,8 +405,8 @@ fn changed_in_quarantine(
     Ok(changed)
 }
 
-/// Removes the files of the index that the newest manifest does not name: they hold keys. One of a
-/// commit under way is of a later manifest.
+/// Removes index files that the newest manifest does not name, because they contain keys. Files of
+/// a commit in progress belong to a later manifest.
 fn remove_old_index(snapshot: &Snapshot) -> Result<()> {
     let (store, manifest) = (snapshot.table().store(), snapshot.manifest());
     let folder = format!("_manifest/{}/index", snapshot.table().endpoint().name);
@@ -415,7 +415,7 @@ fn remove_old_index(snapshot: &Snapshot) -> Result<()> {
         let object = format!("{folder}/{name}");
         let version = name.split('-').next().and_then(|version| version.parse::<u64>().ok());
         let is_old = version.is_some_and(|version| version <= manifest.version);
-        // The bases of manifests beside them hold no keys.
+        // The bases of manifests, in the same folder, contain no keys.
         let is_of_keys = name.strip_suffix(".parquet").is_some();
         if is_of_keys && is_old && !needed.contains(object.as_str()) {
             store.delete(&object)?;
@@ -425,7 +425,7 @@ fn remove_old_index(snapshot: &Snapshot) -> Result<()> {
 }
 
 impl Transaction<'_> {
-    /// A change without anyone who was put on the list since its rows were read.
+    /// The change without anyone who was added to the list since its rows were read.
     pub(in crate::lake) fn without_forgotten(&mut self, mut change: Change) -> Result<Change> {
         let version = self.decoder.forgotten().version;
         if version == 0 {
@@ -472,7 +472,7 @@ impl Transaction<'_> {
     }
 }
 
-/// The reason and the record of a quarantined one's file, as it was written.
+/// The reason and the record in a quarantine file, as written.
 fn kept_parts(text: &str) -> Option<(String, &str)> {
     let rest = text.strip_prefix("{\"reason\":")?;
     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<String>();

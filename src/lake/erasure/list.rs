@@ -1,9 +1,9 @@
-//! The list of the forgotten, and the tables without anyone who is on it.
+//! The list of the forgotten, and the clearance of all tables.
 //!
-//! The list grows first. Then each table's manifest says that the list is known: a run that commits
-//! after that must have read it, or it loses the race for the next manifest. Then the partitions are
-//! rewritten, and when all of them are, the manifest says that too. A run that is killed in between
-//! leaves a table that is not cleared, and the next `forget` or export continues. The list holds
+//! The list grows first. Each table's manifest then records that the list is known, so a run that
+//! commits afterwards must have read the list or it loses the commit race. Then the partitions are
+//! rewritten, and once all of them are done, the manifest records that too. If a run is killed in
+//! between, the table is not yet cleared, and the next `forget` or export continues. The list holds
 //! digests, never names.
 
 use std::collections::HashMap;
@@ -17,33 +17,33 @@ use crate::forgotten::{Forgotten, Kind};
 use crate::lake::handle::Lake;
 use crate::lake::store::{Store, token};
 
-/// Where the lists are.
+/// The folder of the lists.
 const FOLDER: &str = "_manifest/forgotten";
-/// How often another writer may be faster.
+/// How many times another writer may win the race.
 const MOST_RACES: u32 = 64;
 
-/// The content hashes that change because something goes, before and after.
+/// Content hashes that change because something is erased: before and after.
 pub(in crate::lake) type Renamed = HashMap<u128, u128>;
 
-/// What became of one table.
+/// What happened to one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Cleared {
     /// The table.
     pub endpoint: String,
     /// How many partitions were rewritten.
     pub partitions: u64,
-    /// Rows that were taken out.
+    /// Rows that were removed.
     pub removed: u64,
-    /// Rows of which something was taken out.
+    /// Rows from which values were removed.
     pub blanked: u64,
-    /// How many values that were.
+    /// How many values were removed from them.
     pub values: u64,
-    /// Quarantined records that were taken out or changed.
+    /// Quarantined records that were removed or changed.
     pub quarantined: u64,
 }
 
 impl Store {
-    /// The list of the forgotten, read again if it was read before this number of it was written.
+    /// The list of the forgotten; read again if the cached copy is older than this version.
     ///
     /// # Errors
     /// `Corrupt` when it cannot be read.
@@ -55,7 +55,7 @@ impl Store {
         }
     }
 
-    /// The list of the forgotten, as it is now.
+    /// The current list of the forgotten.
     ///
     /// # Errors
     /// `Corrupt` when it cannot be read.
@@ -76,7 +76,7 @@ impl Store {
         Ok(newest)
     }
 
-    /// Puts these on the list of the forgotten; whether one of them was not on it.
+    /// Adds these to the list of the forgotten. Returns whether any of them was new.
     ///
     /// # Errors
     /// When the store fails.
@@ -103,24 +103,24 @@ fn path(version: u64) -> String {
     format!("{FOLDER}/{version:020}.json")
 }
 
-/// It need not be hard to guess, since it stands beside the digests; it only must be another than
-/// other lakes'.
+/// The salt need not be hard to guess, since it is stored beside the digests. It only has to differ
+/// from the salts of other lakes.
 fn new_salt() -> String {
     [(); 4].map(|()| format!("{:016x}", token())).concat()
 }
 
-/// Takes everyone who is forgotten out of the tables where they may still be; what became of each
-/// of these.
+/// Removes everyone on the list from the tables that may still contain them. Returns what happened
+/// to each of those tables.
 ///
 /// # Errors
-/// When the store fails; what was done before stays so, and the next call goes on.
+/// When the store fails; completed work stays, and the next call continues.
 pub fn clear_forgotten(lake: &Lake, now: DateTime<Utc>) -> Result<Vec<Cleared>> {
     let (store, catalogue) = (lake.store(), lake.catalogue());
     if store.read_forgotten()?.is_empty() {
         return Ok(Vec::new());
     }
     let present = store.tables()?;
-    // Children come before their parents, whose content hashes they know.
+    // Children come before their parents, because they store the parents' content hashes.
     let endpoints = catalogue.endpoints().iter().rev();
     let mut cleared = Vec::new();
     for endpoint in endpoints.filter(|endpoint| present.contains(&endpoint.name)) {
@@ -141,7 +141,7 @@ pub fn clear_forgotten(lake: &Lake, now: DateTime<Utc>) -> Result<Vec<Cleared>> 
 }
 
 impl Cleared {
-    /// Whether anything was taken out.
+    /// Whether anything was removed.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.removed + self.blanked + self.quarantined > 0

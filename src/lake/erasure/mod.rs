@@ -1,4 +1,5 @@
-//! Erasure: what is on the list of the forgotten leaves rows, index, quarantine and manifests.
+//! Erasure: removes what is on the list of the forgotten from rows, index, quarantine, and
+//! manifests.
 
 pub(in crate::lake) mod clear;
 pub(in crate::lake) mod list;

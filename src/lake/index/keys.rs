@@ -1,12 +1,9 @@
-//! The key map: in which partition each key is, so that a record that moved is found without
-//! reading the whole index.
+//! The key map: it tells which partition each key is in, so that a record that moved is found
+//! without reading the whole index. What is known about a key is in its partition's shard.
 //!
-//! Enters: hashes of keys. Leaves: the day that names each one's partition. Never here: what is
-//! known of a key; that is in its partition's shard.
-//!
-//! A base and deltas, each a Parquet file sorted by hash. Of a large one only its bloom filter is
-//! read, and the pages that can hold what is asked for: what a look-up costs follows the number of
-//! keys that are asked for.
+//! It consists of a base and deltas, each a Parquet file sorted by key hash. For a large file, only
+//! the bloom filter and the pages that can contain the requested keys are read, so the cost of a
+//! look-up follows the number of requested keys.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,11 +26,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::store::{Object, Store};
 use crate::manifest::IndexFile;
 
-/// Files of no more entries are read whole.
+/// Files with no more entries than this are read whole.
 const SMALL: u64 = 20_000;
-/// How many entries a page of a large file has: so much is read for each key that is looked up.
+/// Entries per page of a large file, which is the amount read for each key that is looked up.
 const PAGE_ROWS: usize = 1024;
-/// How many of a hundred keys that are not there are looked up in vain.
+/// The rate of absent keys that cause an unnecessary read.
 const FALSE_POSITIVES: f64 = 0.01;
 
 /// The hash of a key.
@@ -42,14 +39,14 @@ pub fn key_hash(key: &str) -> i64 {
     xxh3_64(key.as_bytes()).cast_signed()
 }
 
-/// Where a key is: the hash of the key, and the day that names its partition.
+/// Where a key is: the key's hash, and the day that identifies its partition.
 pub(in crate::lake) type Place = (i64, Option<i32>);
 
-/// The files of a key map, as far as they were read.
+/// The files of a key map, as far as they have been read.
 #[derive(Debug, Default)]
 pub(in crate::lake) struct KeyMap(HashMap<String, File>);
 
-/// What was read of one file.
+/// What has been read of one file.
 #[derive(Debug)]
 enum File {
     Small(HashMap<i64, Option<i32>>),
@@ -57,7 +54,7 @@ enum File {
 }
 
 impl KeyMap {
-    /// The days of those keys that are known, by their hashes; of several files the last counts.
+    /// The days of the known keys, by hash. If several files have a key, the last file wins.
     pub(in crate::lake) fn locate(
         &mut self,
         store: &Store,
@@ -100,7 +97,7 @@ impl File {
         Ok(Self::Large { object, metadata, bloom })
     }
 
-    /// Those of the hashes, which are sorted, that are in the file.
+    /// Those of the (sorted) hashes that the file contains.
     fn locate(&self, hashes: &[i64]) -> Result<Vec<Place>> {
         match self {
             Self::Small(days) => {
@@ -131,7 +128,7 @@ impl File {
     }
 }
 
-/// The rows of those pages that can hold one of the hashes; `None` without a page index.
+/// The rows of the pages that can contain any of the hashes; `None` without a page index.
 fn pages(metadata: &ArrowReaderMetadata, hashes: &[i64]) -> Option<RowSelection> {
     let parquet = metadata.metadata();
     let page_index = parquet.page_index()?;
@@ -151,7 +148,7 @@ fn pages(metadata: &ArrowReaderMetadata, hashes: &[i64]) -> Option<RowSelection>
     Some(RowSelection::from_consecutive_ranges(ranges, total))
 }
 
-/// All places that a file names, by hash.
+/// All entries of a file, by hash.
 pub(in crate::lake) fn read_all(store: &Store, object: &str) -> Result<Vec<Place>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(store.existing(object)?)?.build()?;
     let mut places = Vec::new();
@@ -161,7 +158,7 @@ pub(in crate::lake) fn read_all(store: &Store, object: &str) -> Result<Vec<Place
     Ok(places)
 }
 
-/// The places of a base and its deltas as those of one file.
+/// Merges the entries of a base and its deltas.
 pub(in crate::lake) fn fold(
     base: Vec<Place>,
     deltas: impl Iterator<Item = Vec<Place>>,
@@ -173,7 +170,7 @@ pub(in crate::lake) fn fold(
     places
 }
 
-/// The places as a file.
+/// Encodes the entries as a file.
 pub(in crate::lake) fn write(mut places: Vec<Place>) -> Result<Vec<u8>> {
     places.sort_unstable();
     let hashes: Int64Array = places.iter().map(|place| place.0).collect::<Vec<_>>().into();
@@ -226,7 +223,7 @@ mod tests {
         (folder, store, file)
     }
 
-    /// P2: every key that is there is found, whatever the size of the file, and no other is.
+    /// P2: every existing key is found, whatever the size of the file, and no other key is.
     #[test]
     fn a_large_map_answers_like_a_small_one() {
         let place = |n: i32| (key_hash(&n.to_string()), (n % 7 > 0).then_some(n % 700));

@@ -1,5 +1,5 @@
-//! The index: what a table knows of its keys, one shard for each partition, read when it is asked
-//! for. The key map says in which partition a key is that is not where it is likely to be.
+//! The index: what a table knows about its keys, in one shard per partition, read on demand. For a
+//! key that is not in its likely partition, the key map tells which one it is in.
 
 pub(in crate::lake) mod keys;
 pub(in crate::lake) mod shard;
@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{IndexEntry, IndexFile, Manifest};
 use crate::partition::Partition;
 
-/// How many entries are kept in memory; one takes some 200 bytes.
+/// How many entries are kept in memory, at about 200 bytes each.
 const KEPT: usize = 30_000;
 
-/// What is known of some keys, each with the partition whose shard has it.
+/// What is known about some keys, each with the partition whose shard has it.
 pub type Found = HashMap<Box<str>, (Partition, IndexEntry)>;
 
-/// The shards of a table's index that are in memory, by the names of their files: a shard is never
-/// changed, so snapshots of several manifests share them.
+/// The index shards in memory, by file name. A shard never changes, so snapshots of several
+/// manifests share them.
 #[derive(Debug, Default)]
 pub(super) struct IndexCache {
     shards: HashMap<String, Cached>,
@@ -36,7 +36,7 @@ struct Cached {
 }
 
 impl IndexCache {
-    /// What a file of the index says.
+    /// The contents of an index file.
     pub(super) fn shard(
         &mut self,
         store: &Store,
@@ -55,7 +55,7 @@ impl IndexCache {
         Ok(entries)
     }
 
-    /// What is known of one partition's keys; nothing where the manifest names no shard.
+    /// What is known about one partition's keys; empty if the manifest names no shard.
     pub(super) fn partition(
         &mut self,
         store: &Store,
@@ -68,8 +68,8 @@ impl IndexCache {
         }
     }
 
-    /// What is known of these keys, each given with the partition in which it is likely to be; those
-    /// that are not there are sought in all others.
+    /// What is known about these keys, each given with its likely partition. Keys that are not
+    /// there are looked for in all other partitions.
     pub(super) fn find<'k>(
         &mut self,
         store: &Store,
@@ -91,7 +91,7 @@ impl IndexCache {
         Ok(found)
     }
 
-    /// Adds what the shards say of these keys; the keys that are not in theirs.
+    /// Adds what the shards know about these keys, and returns the keys that they do not contain.
     fn find_in<'k>(
         &mut self,
         store: &Store,
@@ -118,7 +118,7 @@ impl IndexCache {
         Ok(elsewhere)
     }
 
-    /// Keeps a shard, and lets go of those that were not used for the longest time.
+    /// Caches a shard, and evicts the least recently used ones.
     pub(super) fn keep(&mut self, object: String, entries: Arc<Entries>) {
         let mut total: usize = self.shards.values().map(|cached| cached.entries.len()).sum();
         while total.saturating_add(entries.len()) > KEPT {

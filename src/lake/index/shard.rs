@@ -1,4 +1,4 @@
-//! An index shard: what the lake knows of one partition's keys, as a Parquet file.
+//! An index shard: what the lake knows about one partition's keys, as a Parquet file.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::commit_plan::Entries;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Attempt, IndexEntry, ParentVersion};
 
-/// What the columns of selectors are called: this, then the field.
+/// The column name of a selector is this prefix followed by the field.
 const SELECTOR: &str = "when.";
-/// So few entries are hardly worth a compressor, but for their keys.
+/// With so few entries, only the keys are worth compressing.
 const FEW: usize = 1024;
 
-/// The entries as a Parquet file; `selectors` names the fields that they keep.
+/// Encodes the entries as a Parquet file; `selectors` names the fields to keep.
 pub(in crate::lake) fn write(entries: &Entries, selectors: &[String]) -> Result<Vec<u8>> {
     let mut entries: Vec<_> = entries.iter().map(|(key, entry)| (&**key, entry)).collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     let batch = to_batch(&entries, selectors)?;
     let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
-    // A small shard is read whole, and what is not a key in it is hardly worth a compressor.
+    // A small shard is read whole, and except for its keys it is hardly worth compressing.
     let others = if entries.len() > FEW { zstd } else { Compression::UNCOMPRESSED };
     let properties = WriterProperties::builder()
         .set_compression(others)
@@ -42,8 +42,8 @@ pub(in crate::lake) fn write(entries: &Entries, selectors: &[String]) -> Result<
     Ok(writer.into_inner()?)
 }
 
-/// Reads a file that [`write`] made, in this format or an older one, into `entries`, over what they
-/// say. Selectors that the file does not have are read as none.
+/// Reads a file written by [`write`], in this format or an older one, and merges it over `entries`.
+/// Selectors that the file lacks are read as `None`.
 pub(in crate::lake) fn read(
     bytes: Vec<u8>,
     selectors: &[String],
@@ -167,7 +167,7 @@ fn from_batch(batch: &RecordBatch, selectors: &[String], entries: &mut Entries) 
     Ok(())
 }
 
-/// Up to format 3 two hashes stood for what is no version.
+/// Up to format 3, two reserved hashes meant "no version".
 fn parent_of_format_3(hash: u128) -> ParentVersion {
     match hash {
         0 => ParentVersion::Unknown,

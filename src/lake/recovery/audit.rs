@@ -1,4 +1,4 @@
-//! The audit: whether a table is what its manifest and index say. Nothing is written.
+//! The audit: checks a table against its manifest and index. Nothing is written.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,27 +23,27 @@ use crate::row::RowFacts;
 use crate::schema::fingerprint;
 use crate::window::day_of;
 
-/// What is said of an object that evolution has not come to yet.
+/// The message about an object that evolution has not reached yet.
 const OUTDATED: &str = "it is in the schema from before the last evolution; the next export or \
     evolve rewrites it";
 
-/// What is said of an object that is another than the manifest says.
+/// The message about an object that differs from its manifest entry.
 const REPLACED: &str = "its bytes are not those that the manifest says: a run was cut off before \
     its commit, and the next export makes up for it, or somebody has changed the file";
 
-/// Something that is not as it should be.
+/// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The table.
     pub endpoint: String,
-    /// The object or key that it concerns, where it concerns one.
+    /// The object or key concerned, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// What is wrong.
     pub message: String,
 }
 
-/// Holds a table's objects against its manifest and index; the manifest, if there is one.
+/// Compares a table's objects with its manifest and index. Returns the manifest, if there is one.
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when the manifest cannot be read, or when the store fails.
@@ -93,11 +93,11 @@ fn in_partition(flat: &Entries, name: &str, manifest: &Manifest) -> Entries {
     inside.map(|(key, entry)| (key.clone(), entry.clone())).collect()
 }
 
-/// What was seen of a table so far.
+/// What the audit has found in a table so far.
 struct Seen {
-    /// Where the key map says that each key is.
+    /// Where each key is according to the key map.
     places: Option<HashMap<i64, Option<i32>>>,
-    /// Where each row really is, by the hash of its key.
+    /// Where each row actually is, by the hash of its key.
     rows: HashMap<i64, Partition>,
 }
 
@@ -113,7 +113,7 @@ impl Audit<'_> {
         self.findings.push(Finding { endpoint, subject, message: message.into() });
     }
 
-    /// What is in the table's folder, against what should be.
+    /// Compares what is in the table's folder with what should be there.
     fn listing(&mut self, store: &Store, manifest: &Manifest) -> Result<()> {
         let known: BTreeSet<&str> =
             manifest.partitions.values().map(|it| it.object.as_str()).collect();
@@ -128,8 +128,8 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// One object's presence, size, digest, rows and schema; its rows' facts if it can be read and
-    /// is the one that the manifest means.
+    /// Checks one object's presence, size, digest, rows, and schema. Returns its rows' facts if it
+    /// can be read and is the one that the manifest names.
     fn object(
         &mut self,
         store: &Store,
@@ -164,7 +164,7 @@ impl Audit<'_> {
             return Ok(None);
         };
         if is_replaced {
-            // What the index says of its rows it says of the object before.
+            // The index describes the rows of the previous object.
             return Ok(None);
         }
         if facts.len() as u64 != entry.rows {
@@ -176,7 +176,7 @@ impl Audit<'_> {
         Ok(Some(facts))
     }
 
-    /// P5: what the columns do not hold is JSON, so that engines can read it.
+    /// P5: `extra_json` is valid JSON, so that engines can read it.
     fn extra_json(&mut self, subject: Option<&str>, object: Object) {
         let mut broken = 0;
         let read = read_extra(object, |texts| {
@@ -191,7 +191,7 @@ impl Audit<'_> {
         }
     }
 
-    /// What the key map says, where there is one that can be read.
+    /// The contents of the key map, if there is one and it can be read.
     fn key_map(&mut self, store: &Store, manifest: &Manifest) -> Option<HashMap<i64, Option<i32>>> {
         if manifest.keys.is_empty() {
             return None;
@@ -206,7 +206,7 @@ impl Audit<'_> {
         Some(places)
     }
 
-    /// What the index says of a partition.
+    /// The index shard of a partition.
     fn shard(&mut self, store: &Store, name: &str, manifest: &Manifest) -> Entries {
         let mut entries = Entries::new();
         if let Some(file) = manifest.index.get(name) {
@@ -232,7 +232,7 @@ impl Audit<'_> {
         (!manifest.flat_index.is_empty()).then_some(entries)
     }
 
-    /// One row per key, each in the partition of its day, each as the index says.
+    /// One row per key, each in the partition of its day and matching the index.
     fn rows(
         &mut self,
         name: &str,
@@ -242,7 +242,7 @@ impl Audit<'_> {
         seen: &mut Seen,
     ) {
         let by_run = self.endpoint.is_snapshot();
-        // A month's snapshot says of each row when it was first read.
+        // In a month's snapshot, each row has the day it was first read.
         let is_monthly = by_run && manifest.granularity == Granularity::Month;
         let mut present: BTreeSet<&str> = BTreeSet::new();
         for row in facts {
@@ -276,7 +276,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Of snapshots only the newest is in the index.
+    /// In a snapshot table, only the newest snapshot is in the index.
     fn row_of_snapshot(&mut self, row: &RowFacts, entries: &Entries) {
         let entry = entries.get(&row.key).filter(|entry| entry.in_lake);
         if entry.is_some_and(|entry| !row.has_content(entry.hash)) {
@@ -284,7 +284,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Every row of which the index knows is there, and every key is where the key map says.
+    /// Every row that the index lists exists, and every key is where the key map says.
     fn entries(&mut self, name: &str, entries: &Entries, present: &BTreeSet<&str>, seen: &Seen) {
         for (key, entry) in entries {
             if entry.in_lake && !present.contains(&**key) {

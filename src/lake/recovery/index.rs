@@ -1,5 +1,5 @@
-//! The index made whole: files that cannot be read, indexes of an older format, and fields that a
-//! new child endpoint selects by. All of it can be read anew from the objects.
+//! Repairs and upgrades the index: unreadable files, older formats, and fields that a new child
+//! endpoint selects by. All of it can be read from the objects again.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ use crate::partition::Partition;
 use crate::row::KEY_SEPARATOR;
 use crate::window::day_of;
 
-/// The first format that keeps every field that children select by, and answers of parents apart
-/// from rows.
+/// The first format that keeps every field that children select by, and stores parents' answers
+/// separately from rows.
 const KEEPS_SELECTORS: u32 = 4;
 
-/// Whether the index is of an older format, or lacks a field that a child selects by.
+/// Whether the index has an older format, or lacks a field that a child selects by.
 pub(super) fn is_outdated(snapshot: &Snapshot) -> bool {
     let manifest = snapshot.manifest();
     let is_new = manifest.version == 0;
@@ -28,7 +28,7 @@ pub(super) fn is_outdated(snapshot: &Snapshot) -> bool {
     !is_new && (is_old || !snapshot.table().has_selectors(manifest))
 }
 
-/// Whether the index may hold answers of parents among rows without a date, as up to format 3.
+/// Whether the index may store parents' answers among rows without a date, as formats up to 3 did.
 fn has_notes(snapshot: &Snapshot) -> bool {
     let manifest = snapshot.manifest();
     let is_child = snapshot.table().endpoint().parent.is_some();
@@ -36,7 +36,7 @@ fn has_notes(snapshot: &Snapshot) -> bool {
     is_child && manifest.format < KEEPS_SELECTORS && manifest.index.contains_key(&undated)
 }
 
-/// Brings the index up to date.
+/// Upgrades the index.
 pub(super) fn upgrade(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
     if !is_outdated(transaction.snapshot()) {
         return Ok(Outcome::Committed(()));
@@ -47,7 +47,7 @@ pub(super) fn upgrade(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
         return Ok(Outcome::Conflict);
     }
     let snapshot = transaction.snapshot().clone();
-    // Committed even where nothing is found, so that it is not looked for again.
+    // Committed even if nothing is found, so that it is not searched again.
     let next = Manifest { format: FORMAT, ..Manifest::clone(snapshot.manifest()) };
     let mut plan = CommitPlan::of(next);
     if has_notes(&snapshot) {
@@ -59,8 +59,8 @@ pub(super) fn upgrade(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
     transaction.commit(plan, Vec::new())
 }
 
-/// Takes the answers of parents out of the shard of rows without a date. A snapshot's are dropped:
-/// the rows that they vouch for may be gone.
+/// Moves the parents' answers out of the shard of rows without a date. A snapshot's answers are
+/// dropped, because the rows that they vouch for may be gone.
 fn move_notes(
     transaction: &Transaction<'_>,
     snapshot: &Snapshot,
@@ -90,7 +90,7 @@ fn read_selectors(
 ) -> Result<()> {
     for partition in snapshot.indexed().collect::<Vec<_>>() {
         let shard = snapshot.shard(partition)?;
-        // Every shard is written anew, so that all of them keep the same fields.
+        // Every shard is rewritten, so that all of them keep the same fields.
         let delta = plan.index.entry(partition).or_default();
         delta.extend(shard.iter().map(|(key, entry)| (key.clone(), Some(entry.clone()))));
         let Some(object) = snapshot.manifest().partitions.get(&partition.to_string()) else {
@@ -103,12 +103,12 @@ fn read_selectors(
             }
         }
     }
-    // What was decided without these fields does not hold.
+    // Decisions made without these fields are no longer valid.
     plan.next.checked.clear();
     Ok(())
 }
 
-/// Reads the rows anew whose index shards cannot be read any more.
+/// Reads the rows of unreadable index shards again.
 pub(in crate::lake) fn repair(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
     let snapshot = transaction.snapshot().clone();
     let (store, manifest) = (snapshot.table().store(), snapshot.manifest());
@@ -124,7 +124,7 @@ pub(in crate::lake) fn repair(transaction: &mut Transaction<'_>) -> Result<Outco
         next.partitions.remove(name);
     }
     next.checked.clear();
-    // Without them, all parents are asked again.
+    // Without them, all parents are requested again.
     next.parents = next.parents.filter(is_readable);
     let is_whole = |file: &IndexFile| keys::read_all(store, &file.object).is_ok();
     if !next.keys.iter().all(is_whole) {
@@ -136,7 +136,7 @@ pub(in crate::lake) fn repair(transaction: &mut Transaction<'_>) -> Result<Outco
     }
 }
 
-/// The key map, made anew from the shards.
+/// The key map, rebuilt from the shards.
 fn all_keys(transaction: &Transaction<'_>, snapshot: &Snapshot) -> Result<Vec<IndexFile>> {
     let mut places: HashMap<i64, Option<i32>> = HashMap::new();
     for partition in snapshot.indexed() {
@@ -147,7 +147,7 @@ fn all_keys(transaction: &Transaction<'_>, snapshot: &Snapshot) -> Result<Vec<In
     Ok(vec![transaction.write_index_file("keys", &keys::write(places)?, count)?])
 }
 
-/// Takes over the index of a format 1 table, which was one for all partitions.
+/// Converts the index of a format 1 table, which was a single one for all partitions.
 fn take_over_flat_index(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
     let snapshot = transaction.snapshot().clone();
     let manifest = snapshot.manifest();
@@ -167,7 +167,7 @@ fn take_over_flat_index(transaction: &mut Transaction<'_>) -> Result<Outcome<()>
             plan.note(key, None, Some((partition, entry)));
         }
     } else {
-        // Without an index every object is an orphan, and is read.
+        // Without an index, every object is an orphan and is read.
         plan.next.partitions.clear();
     }
     match transaction.commit(plan, Vec::new())? {

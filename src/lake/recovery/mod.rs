@@ -1,5 +1,5 @@
-//! Recovery: what a killed run left is taken into the table, and an index that is damaged or of an
-//! older format is made whole.
+//! Recovery: takes what a killed run left into the table, and repairs an index that is damaged or
+//! has an older format.
 
 pub(in crate::lake) mod audit;
 mod index;
@@ -12,12 +12,12 @@ use crate::error::Result;
 
 pub(super) use self::index::repair;
 
-/// Whether a table has something to recover.
+/// Whether a table has anything to recover.
 pub(super) fn is_needed(snapshot: &Snapshot) -> Result<bool> {
     Ok(index::is_outdated(snapshot) || orphans::differences(snapshot)?.is_some())
 }
 
-/// Recovers all there is.
+/// Recovers everything.
 pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
     if let Outcome::Conflict = index::upgrade(transaction)? {
         return Ok(Outcome::Conflict);

@@ -1,7 +1,7 @@
 //! Orphaned objects: a run wrote them and was killed before it committed.
 //!
-//! They are recovered: the next manifest names them, and of a key that is in two partitions the row
-//! that was requested later stays. Objects that have vanished are taken out of the manifest, and what
+//! They are recovered: the next manifest names them, and if a key is in two partitions, the most
+//! recently requested row wins. Objects that have vanished are removed from the manifest, and what
 //! the API still has of them is requested again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -28,31 +28,32 @@ use crate::row::RowFacts;
 use crate::schema::fingerprint;
 use crate::window::{Window, day_of};
 
-/// How many rows are recovered in one commit, about.
+/// About how many rows are recovered in one commit.
 const RECOVERED_ROWS: u64 = 200_000;
 
-/// Objects that the manifest does not know, by partition.
+/// Objects that the manifest does not list, by partition.
 type Orphans = BTreeMap<Partition, Listed>;
 
 /// What differs between a table's folder and its manifest.
 pub(super) struct Differences {
     orphans: Orphans,
-    /// The partitions whose objects are not there, by their value of `dt`.
+    /// The partitions whose objects are missing, by their value of `dt`.
     vanished: Vec<String>,
 }
 
 /// What one commit recovers.
 struct Recovered {
     plan: CommitPlan,
-    /// What the index said of the keys before, and in which partition.
+    /// What the index said about the keys before, and the partition of each.
     known: Found,
-    /// What it is to say.
+    /// What the index is going to say.
     touched: HashMap<Box<str>, IndexEntry>,
-    /// The partitions that lack rows of which the index knows, and how many.
+    /// The partitions that lack rows known to the index, and how many.
     lacking: BTreeMap<Partition, u64>,
-    /// Those of them in whose place an older object is.
+    /// Those of them where an older object has been put in place.
     older: BTreeSet<Partition>,
-    /// Whether a `forget` may have been killed: what it took out is not to come back.
+    /// Whether a `forget` may have been killed, in which case the rows it removed must not come
+    /// back.
     is_clearing: bool,
     rows: u64,
 }
@@ -79,7 +80,7 @@ pub(super) fn differences(snapshot: &Snapshot) -> Result<Option<Differences>> {
     Ok((!is_none).then_some(Differences { orphans, vanished }))
 }
 
-/// Recovers orphans, about as many in each commit as fit in memory.
+/// Recovers orphans, about as many per commit as fit in memory.
 pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
     let Some(found) = differences(transaction.snapshot())? else {
         return Ok(Outcome::Committed(()));
@@ -103,7 +104,7 @@ pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
     while let Some((partition, object)) = orphans.pop_first() {
         let mut next = Manifest::clone(transaction.snapshot().manifest());
         next.checked.clear();
-        // The run that wrote it may not have known of everyone who is forgotten.
+        // The run that wrote it may not have known the full list of the forgotten.
         next.clearance = Clearance::default();
         let plan = CommitPlan::of(next);
         let mut recovered = Recovered {
@@ -139,8 +140,8 @@ impl Recovered {
         let object = snapshot.table().store().existing(&listed.path)?;
         let facts = merge::read_facts(object.clone(), partition, &mut transaction.decoder)?;
         let present: HashSet<&str> = facts.iter().map(|row| &*row.key).collect();
-        // A row that is in no other partition either was taken out, and stays known as gone. When
-        // the killed run found that is not known, but for that it was after it read the row: so any
+        // A row that is in no other partition either was removed, and stays recorded as gone. It is
+        // not known when the killed run found that, only that it was after it read the row; so any
         // later reply brings the row back.
         let deletes = snapshot.table().endpoint().deletes;
         let indexed = snapshot.manifest().index.contains_key(&partition.to_string());
@@ -167,8 +168,8 @@ impl Recovered {
         for (key, known) in found {
             self.known.entry(key).or_insert(known);
         }
-        // A killed run replaces rows by later ones. Where the index knows later rows than the object
-        // has, an older object has been put there from outside.
+        // A killed run replaces rows with later ones. If the index has later rows than the object,
+        // someone else put an older object there.
         let is_older = |row: &RowFacts| {
             let known = shard.get(&row.key).filter(|known| known.in_lake);
             known.is_some_and(|known| is_later(known.fetched_at, row.fetched_at, rules.now))
@@ -179,7 +180,7 @@ impl Recovered {
         }
         for row in &facts {
             if !rules.is_snapshot && rules.partition(row.day) != partition {
-                // It belongs to another partition, whose object has been put here from outside.
+                // It belongs to another partition, whose object someone else put here.
                 let rewrite = self.plan.rewrites.entry(partition).or_default();
                 rewrite.removed.insert(row.key.clone());
                 continue;
@@ -231,8 +232,8 @@ impl Recovered {
         self.touched.insert(row.key.clone(), entry);
     }
 
-    /// The next object to recover in the same commit: one that is to be written anyway, or any
-    /// while there is room.
+    /// The next object to recover in the same commit: one that is rewritten anyway, or any while
+    /// there is room.
     fn next(&self, orphans: &mut Orphans) -> Option<(Partition, Listed)> {
         let mut written = self.plan.rewrites.keys();
         let written = written.find(|partition| orphans.contains_key(partition)).copied();
@@ -252,13 +253,13 @@ impl Recovered {
                 *lacking.entry(before).or_default() += 1;
             }
             let is_known = entry.in_lake || entry.is_removed() || entry.attempt.is_some();
-            // A row that a snapshot has not any more is of the partition that it was in.
+            // A row that a snapshot no longer has belongs to the partition it was in.
             let left = before.filter(|_| rules.is_snapshot && !entry.in_lake);
             let place = left.unwrap_or_else(|| rules.partition(entry.day));
             plan.note(key, before, is_known.then_some((place, entry)));
         }
         if rules.is_snapshot {
-            // A killed run may have taken rows out of a snapshot, but it does not make one older.
+            // A killed run may have removed rows from a snapshot, but it never makes one older.
             lacking.retain(|partition, _| older.contains(partition));
         }
         if !is_clearing {
@@ -268,8 +269,8 @@ impl Recovered {
     }
 }
 
-/// What is known of the request that brought a row: that it was made, but not for which version of
-/// the parent.
+/// What is known about the request for a recovered row: that it was made, but not for which version
+/// of the parent.
 fn presumed_attempt(parent: Option<&Parent>, row: &RowFacts) -> Option<Attempt> {
     parent.filter(|parent| parent.settled_by.is_some()).map(|_| Attempt {
         parent: ParentVersion::Unknown,
@@ -278,7 +279,8 @@ fn presumed_attempt(parent: Option<&Parent>, row: &RowFacts) -> Option<Attempt> 
     })
 }
 
-/// Takes the columns of these objects into the schema, and freezes it if they say that it was.
+/// Merges the columns of these objects into the schema, and freezes it if they say that it was
+/// frozen.
 fn recover_schema(
     transaction: &mut Transaction<'_>,
     manifest: &mut Manifest,
@@ -294,8 +296,8 @@ fn recover_schema(
     Ok(())
 }
 
-/// Whether objects without a manifest are of a month each: all are dated by a first, and some row is
-/// of another day.
+/// Whether objects without a manifest hold a month each: all are dated by the first of a month, and
+/// some row has another day.
 fn holds_months(transaction: &Transaction<'_>, orphans: &Orphans) -> Result<bool> {
     let is_first = |partition: &Partition| partition.date().is_none_or(|date| date.day() == 1);
     if !orphans.keys().all(is_first) {
@@ -314,7 +316,7 @@ fn holds_months(transaction: &Transaction<'_>, orphans: &Orphans) -> Result<bool
     Ok(false)
 }
 
-/// Has what partitions lack listed again, as nothing says whether a killed run took it out or someone
+/// Lists again what partitions lack, since nothing shows whether a killed run removed it or someone
 /// put an older object there.
 fn request_again(
     transaction: &Transaction<'_>,
@@ -343,15 +345,16 @@ fn request_again(
     }
 }
 
-/// Takes partitions out of the manifest whose objects have vanished. What the API has of them is
-/// requested again: a window is listed anew, a look-up is made anew, and a table without windows is
-/// listed as a whole. What it has not, such as an older snapshot, stays noted as lost.
+/// Removes partitions from the manifest whose objects have vanished. What the API still has of them
+/// is requested again: windows are listed again, look-ups are repeated, and a table without windows
+/// is listed as a whole. What the API does not have, such as an older snapshot, stays recorded as
+/// lost.
 fn note_vanished(transaction: &mut Transaction<'_>, vanished: Vec<String>) -> Result<Outcome<()>> {
     let manifest = transaction.snapshot().manifest();
     let endpoint = transaction.snapshot().table().endpoint();
     let mut next = Manifest::clone(manifest);
     next.checked.clear();
-    // Answers vouch for rows that may be among the lost ones.
+    // The answers vouch for rows that may be among the lost ones.
     next.parents = None;
     for name in vanished {
         let entry = next.partitions.remove(&name);
@@ -373,8 +376,8 @@ fn note_vanished(transaction: &mut Transaction<'_>, vanished: Vec<String>) -> Re
     transaction.commit(CommitPlan::of(next), Vec::new())
 }
 
-/// The window that has to be listed again to bring back all rows of a partition. A record that is
-/// dated by a window of a week or a month is in the partition of the window's first day.
+/// The window to list again to restore all rows of a partition. A record that is dated by a weekly
+/// or monthly window is in the partition of the window's first day.
 fn window_of(transaction: &Transaction<'_>, partition: Partition) -> Option<Window> {
     let endpoint = transaction.snapshot().table().endpoint();
     let from = partition.date()?.and_time(NaiveTime::MIN).and_utc();

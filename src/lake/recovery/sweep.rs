@@ -1,7 +1,7 @@
-//! The sweep: manifests that no one goes back to, and the files that only they refer to.
+//! The sweep: removes old manifests, and the files that only they refer to.
 //!
-//! The last hundred manifests are kept, and of the last week one an hour beside them: a backfill
-//! commits every minute, and each manifest names all partitions.
+//! The last hundred manifests are kept, plus one per hour for the last week, because a backfill
+//! commits every minute and each manifest names all partitions.
 
 use std::collections::BTreeSet;
 
@@ -12,24 +12,24 @@ use crate::lake::table::manifests;
 use crate::lake::table::snapshot::Snapshot;
 use crate::manifest::Manifest;
 
-/// How many manifests are kept, at least.
+/// The minimum number of manifests to keep.
 const KEPT: usize = 100;
-/// For how long one an hour is kept.
+/// How long one manifest per hour is kept.
 const KEPT_TIME: TimeDelta = TimeDelta::days(7);
-/// A sweep is due when there are so many: more than any sweep leaves, so that it is made once in
-/// many runs.
+/// A sweep is due at this number of manifests: more than any sweep leaves, so that only one in many
+/// runs sweeps.
 const DUE_AT: usize = 400;
 
 impl Snapshot {
-    /// Removes manifests that are neither among the last hundred nor the last of an hour of the last
-    /// week, and the files of the index that no other refers to. Most of the time there is nothing
-    /// to do.
+    /// Removes manifests that are neither among the last hundred nor the last of an hour in the
+    /// last week, and index files that no remaining manifest refers to. Most of the time there is
+    /// nothing to do.
     ///
     /// # Errors
     /// When the store fails.
     pub fn sweep(&self, now: DateTime<Utc>) -> Result<()> {
         let (store, name) = (self.table().store(), &self.table().endpoint().name);
-        // A young table cannot have as many, whatever it has: no need to look.
+        // A young table cannot have that many manifests, so there is no need to check.
         let is_young = self.manifest().version < DUE_AT as u64;
         if is_young || manifests::versions(store, name)?.len() < DUE_AT {
             return Ok(());
@@ -41,7 +41,7 @@ impl Snapshot {
         let mut references = BTreeSet::new();
         let mut hours = BTreeSet::new();
         for version in versions.into_iter().rev() {
-            // One that cannot be read is nothing to go back to.
+            // An unreadable manifest is of no use.
             let manifest = manifests::of_version(store, name, version).ok();
             let last_of_hour = manifest.filter(|manifest| {
                 let hour = manifest.committed_at.timestamp() / 3_600;
@@ -65,8 +65,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Removes the files of the index that were written for a manifest older than `oldest` and to
-    /// which none refers. A file of a commit under way is of a newer one.
+    /// Removes unreferenced index files written for a manifest older than `oldest`. Files of a
+    /// commit in progress belong to a newer one.
     fn sweep_index(&self, oldest: u64, references: &BTreeSet<String>) -> Result<()> {
         let (store, name) = (self.table().store(), &self.table().endpoint().name);
         let folder = format!("_manifest/{name}/index");
@@ -97,7 +97,7 @@ mod tests {
     use crate::lake::{Change, Lake, Store};
     use crate::window::Window;
 
-    /// Old manifests go, the newest stays, and a table that is opened again knows all it knew.
+    /// Old manifests are removed, the newest stays, and a reopened table still knows everything.
     #[test]
     fn what_no_one_goes_back_to_is_removed() {
         let folder = tempfile::tempdir().unwrap();
@@ -115,7 +115,8 @@ mod tests {
         let now = begin + TimeDelta::hours(1) * i32::try_from(DUE_AT).unwrap();
         snapshot.sweep(now).unwrap();
         let versions = manifests::versions(&store, "calls").unwrap();
-        // A commit that changes nothing is none, so the first goal, which is empty, counts too.
+        // A commit that changes nothing does not count, so the first goal, which is empty, counts
+        // too.
         assert_eq!(versions.last(), Some(&snapshot.manifest().version));
         assert!((KEPT..KEPT + 170).contains(&versions.len()), "{}", versions.len());
         assert_eq!(table.open(now).unwrap().manifest(), snapshot.manifest());

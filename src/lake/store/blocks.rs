@@ -1,11 +1,10 @@
-//! The bytes of a bucket's objects in memory: in blocks, each of which can be given back on its own.
+//! The bytes of a bucket's objects in memory, in blocks that can each be released on their own.
+//! Released ranges cannot be read again.
 //!
-//! Enters: a reply as it comes in, or an object as it is written. Leaves: ranges, or a payload. Never
-//! here: a range of what was given back.
-//!
-//! An object is replaced by one that is put together in memory too. What has been read for the last
-//! time is given back while the next version grows, so that both take as much as one. An allocator
-//! would keep such memory for the thread that freed it, so blocks go back to a pool of their own.
+//! The replacement of an object is assembled in memory as well. What has been read for the last
+//! time is released while the next version grows, so that both together take as much memory as one.
+//! An allocator would keep such memory for the thread that freed it, so blocks return to a pool of
+//! their own.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use object_store::PutPayload;
 
-/// How large a block is.
+/// The size of a block.
 const BLOCK: usize = 1 << 20;
-/// How many blocks are kept for what comes next.
+/// How many free blocks are kept for reuse.
 const KEPT: usize = 32;
 
-/// Blocks that are not in use.
+/// Unused blocks.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
 
@@ -28,14 +27,14 @@ impl Pool {
     }
 }
 
-/// A block in use; dropping it gives it back.
+/// A block in use; dropping it returns it to the pool.
 struct Block {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
 }
 
 impl Block {
-    /// An empty block for so many bytes.
+    /// An empty block for this many bytes.
     fn of(pool: &Arc<Pool>, length: usize) -> Self {
         let known = if length >= BLOCK { pool.free().pop() } else { None };
         let bytes = known.unwrap_or_else(|| Vec::with_capacity(length.min(BLOCK)));
@@ -62,7 +61,7 @@ impl Drop for Block {
 /// An object in blocks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Blocks {
-    /// Those that were given back are empty.
+    /// Released blocks are empty.
     blocks: Arc<Mutex<Vec<Bytes>>>,
     length: usize,
 }
@@ -76,7 +75,7 @@ impl Blocks {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A range, which is copied if it spans blocks.
+    /// A range; copied if it spans blocks.
     pub(super) fn get(&self, start: usize, length: usize) -> io::Result<Bytes> {
         let first = self.block_from(start)?;
         if first.len() >= length {
@@ -93,7 +92,7 @@ impl Blocks {
         Ok(bytes.freeze())
     }
 
-    /// What is from `start` to the end of its block; nothing at the end of the object.
+    /// The bytes from `start` to the end of its block; none at the end of the object.
     fn block_from(&self, start: usize) -> io::Result<Bytes> {
         if start == self.length {
             return Ok(Bytes::new());
@@ -110,7 +109,7 @@ impl Blocks {
         BlockReader { blocks: self.clone(), at: start.min(self.length) }
     }
 
-    /// Gives back the blocks before this place, which is not read again.
+    /// Releases the blocks before this offset, which are not read again.
     pub(super) fn release(&self, before: usize) {
         for block in self.lock().iter_mut().take(before / BLOCK) {
             *block = Bytes::new();
@@ -133,17 +132,17 @@ impl Read for BlockReader {
     }
 }
 
-/// Puts blocks together from what comes in.
+/// Assembles blocks from incoming bytes.
 pub(super) struct Gathering {
     pool: Arc<Pool>,
     whole: Vec<Bytes>,
     open: Block,
-    /// How much is still to come, at most.
+    /// The maximum number of bytes still to come.
     left: usize,
 }
 
 impl Gathering {
-    /// For so many bytes, or fewer.
+    /// For at most this many bytes.
     pub(super) fn of(pool: &Arc<Pool>, length: u64) -> Self {
         let left = usize::try_from(length).unwrap_or(usize::MAX);
         Self { pool: Arc::clone(pool), whole: Vec::new(), open: Block::of(pool, left), left }
@@ -215,7 +214,7 @@ mod tests {
         assert_eq!(blocks.get(BLOCK, 9).unwrap(), content[BLOCK..BLOCK + 9]);
     }
 
-    /// P9: what is given back is what the next version is written into.
+    /// P9: released blocks are reused for the next version.
     #[test]
     fn blocks_are_used_again() {
         let pool = Arc::default();

@@ -1,9 +1,9 @@
-//! Breakdowns, to rehearse crashes.
+//! Breakdowns, for simulating crashes in tests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A breakdown to rehearse: the store fails at one of its writes and at all that follow, as it
-/// does for a process that is killed there.
+/// A simulated breakdown: the store fails at one of its writes and at all later ones, as if the
+/// process were killed there.
 #[derive(Debug)]
 pub struct Breakdown {
     writes_left: AtomicU64,
@@ -11,8 +11,8 @@ pub struct Breakdown {
 }
 
 impl Breakdown {
-    /// The store fails at its write number `write` (the first is 0), either before it happens or,
-    /// when it `lands`, after, so that its reply is lost.
+    /// The store fails at write number `write` (the first is 0): before the write happens, or, if
+    /// it `lands`, afterwards, so that the reply is lost.
     #[must_use]
     pub fn at(write: u64, lands: bool) -> Self {
         Self { writes_left: AtomicU64::new(write), lands }

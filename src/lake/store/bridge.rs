@@ -1,7 +1,7 @@
-//! The bridge from callers that wait to a client that does not.
+//! The bridge from blocking callers to an asynchronous client.
 //!
-//! The rooms above call from threads that may block. The client runs on a thread of its own, so
-//! that a caller never waits for a thread that it occupies itself, however few there are.
+//! The modules above call from threads that may block. The client has a thread of its own, so that
+//! a caller never waits for a thread that it occupies itself, however few there are.
 
 use std::future::Future;
 use std::sync::mpsc;
@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A runtime of its own for a store's client.
+/// A dedicated runtime for a store's client.
 #[derive(Debug)]
 pub(super) struct Bridge(Option<Runtime>);
 
@@ -35,7 +35,7 @@ impl Bridge {
     ) -> Result<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.spawn(async move {
-            // The caller waits for it, so there is somebody to receive it.
+            // The caller is waiting, so the receiver still exists.
             let _ = sender.send(work.await);
         });
         receiver
@@ -43,7 +43,7 @@ impl Bridge {
             .map_err(|_| Error::new(ErrorKind::Internal, "the store's client ended abruptly"))
     }
 
-    /// Runs `work` beside the caller, until it ends or is aborted.
+    /// Runs `work` in the background, until it ends or is aborted.
     pub(super) fn spawn(
         &self,
         work: impl Future<Output = ()> + Send + 'static,
@@ -54,7 +54,7 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        // A runtime may not wait for its threads where it is dropped within another.
+        // A runtime must not wait for its threads when it is dropped within another one.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }

@@ -1,6 +1,5 @@
-//! The examination: what a store can do, tried out for the user to read.
-//!
-//! Enters: a store. Leaves: checks. Never here: anything left behind.
+//! The examination: tries out what a store can do and reports the checks to the user. It leaves
+//! nothing behind.
 
 use std::io::Write;
 
@@ -11,7 +10,7 @@ use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Store {
-    /// Tries out what an export needs of the store, with objects of its own.
+    /// Tries out what an export needs from the store, using temporary objects.
     #[must_use]
     pub fn examine(&self) -> Vec<Check> {
         let mut checks = Vec::new();
@@ -48,7 +47,7 @@ impl Store {
         let is_new_again = self.create(path, b"2")?;
         let version = self.existing(path)?.version().clone();
         let mut staged = self.stage()?;
-        // What cannot be staged shows in the object that is put in place.
+        // If staging fails, the object that is put in place shows it.
         let _ = staged.write_all(b"3");
         let replaced = self.replace(staged, path, Some(&version))?;
         let content = self.read(path)?;
@@ -74,7 +73,7 @@ impl Store {
         checks.push(versions(found));
     }
 
-    /// Whether what was just written is listed, and what was just deleted is not.
+    /// Checks that a new object is listed, and that a deleted one is not.
     fn try_listing(&self, remote: &Remote) -> Result<String> {
         let path = own_path();
         let is_listed = || {
@@ -93,7 +92,7 @@ impl Store {
     }
 }
 
-/// What conditional writes do, one by one.
+/// The checks of each kind of conditional write.
 fn guarantees(found: Guarantees) -> Vec<Check> {
     let create = if found.refuses_present {
         good("create if absent", "an object that is there is not overwritten")
@@ -137,7 +136,7 @@ fn race(winners: Result<u32>) -> Check {
     }
 }
 
-/// Whether the store keeps what it is expected to.
+/// Whether the store keeps the guarantees expected of it.
 fn conditional(found: Guarantees, expected: Conditional) -> Check {
     let subject = "store.conditional";
     let most = found.conditional();

@@ -1,8 +1,8 @@
-//! What went wrong at an object store, told so that the reader knows what to do.
+//! Turns errors of an object store into messages that tell the reader what to do.
 //!
-//! Enters: the client's error. Leaves: an [`Error`] that names the place, the action and the right
-//! that is missing. Never here: a reply's body, a URL or a header, in which signatures and tokens
-//! stand; of a reply only its code is shown, and its words where access was denied.
+//! An [`Error`] names the place, the action, and the missing right. It never includes a URL, a
+//! header, or a reply's body, which may contain signatures and tokens. Only the reply's code is
+//! shown, and its message if access was denied.
 
 use std::error::Error as _;
 
@@ -11,7 +11,7 @@ use object_store::Error as StoreError;
 use super::location::{Bucket, Provider};
 use crate::error::{Error, ErrorKind};
 
-/// What was tried.
+/// The attempted action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Read,
@@ -20,7 +20,7 @@ pub(super) enum Action {
     Delete,
 }
 
-/// What a server answered, or why it did not.
+/// What a server answered, or why it did not answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Answer {
     status: Option<u16>,
@@ -38,7 +38,7 @@ impl Action {
         }
     }
 
-    /// A write is settled by reading back, and that may be what was refused.
+    /// An ambiguous write is resolved by reading back, so the read may be what was refused.
     fn or_reading_back(self, error: &StoreError) -> Self {
         let is_read = |text: &String| {
             text.contains("Error performing GET ") || text.contains("Error performing HEAD ")
@@ -46,7 +46,7 @@ impl Action {
         if self == Self::Write && chain(error).iter().any(is_read) { Self::Read } else { self }
     }
 
-    /// The right that it takes.
+    /// The right that the action requires.
     fn right(self, bucket: &Bucket) -> String {
         let name = &bucket.name;
         match (bucket.provider, self) {
@@ -72,7 +72,7 @@ impl Action {
     }
 }
 
-/// Whether a write may have happened although it failed, or failed because it had happened.
+/// Whether a write may have happened although it failed, or failed because it had already happened.
 pub(super) fn is_ambiguous(error: &StoreError) -> bool {
     match error {
         StoreError::AlreadyExists { .. }
@@ -86,13 +86,13 @@ pub(super) fn is_ambiguous(error: &StoreError) -> bool {
     }
 }
 
-/// Whether the store answered that it cannot answer now: it is at work, and will.
+/// Whether the store answered that it is temporarily unable to serve the request.
 pub(super) fn is_busy(error: &StoreError) -> bool {
     matches!(Answer::of(error).status, Some(429 | 500 | 502..=504)) && !is_about_credentials(error)
 }
 
-/// Whether a reply was cut short, or that of a POST, which deletes here, never came: the client
-/// tries neither again.
+/// Whether a reply was cut short, or the reply to a POST (used for deleting here) was lost. The
+/// client retries neither.
 pub(super) fn is_cut_short(error: &StoreError) -> bool {
     let is_tried_again = |text: &String| {
         text.contains("Error performing ") && !text.contains("Error performing POST ")
@@ -103,13 +103,13 @@ pub(super) fn is_cut_short(error: &StoreError) -> bool {
         && !chain(error).iter().any(is_tried_again)
 }
 
-/// Whether it was the request that failed, not what was to be done before it.
+/// Whether the request itself failed, not something that precedes it.
 fn is_transport(error: &StoreError) -> bool {
     chain(error).iter().any(|text| text.contains("Error performing "))
         && !is_about_credentials(error)
 }
 
-/// Whether it was whoever hands out credentials that failed, before the store was asked.
+/// Whether the credential provider failed, before the store was contacted.
 fn is_about_credentials(error: &StoreError) -> bool {
     let signs = [
         "token request",
@@ -124,7 +124,7 @@ fn is_about_credentials(error: &StoreError) -> bool {
     chain(error).iter().any(|text| signs.iter().any(|sign| text.contains(sign)))
 }
 
-/// The error with its place, action and advice.
+/// The error with its place, action, and advice.
 pub(super) fn failed(bucket: &Bucket, action: Action, path: &str, error: &StoreError) -> Error {
     let answer = Answer::of(error);
     let action = action.or_reading_back(error);
@@ -156,7 +156,7 @@ fn advice(
         (_, Some(400 | 403)) if wrong_key.contains(&code) || code == "AuthenticationFailed" => {
             (ErrorKind::Denied, Some(credentials_hint(bucket)))
         }
-        // Some servers say of a wrong key what others say of a missing right.
+        // Some servers report a wrong key the way others report a missing right.
         (_, Some(403)) if code == "AuthorizationFailure" => {
             let right = action.right(bucket);
             let hint = format!("the credentials are wrong, or lack {right}");
@@ -221,7 +221,7 @@ fn credentials_hint(bucket: &Bucket) -> String {
 }
 
 impl Answer {
-    /// What the server said, as far as it may be repeated.
+    /// The server's answer, as far as it may be shown.
     fn of(error: &StoreError) -> Self {
         let marks = ["status code: ", "error response: "];
         let said = chain(error);
@@ -237,7 +237,7 @@ impl Answer {
         Self { status, code, words: words.map(str::to_owned) }
     }
 
-    /// One line: the status and code, or the innermost cause of there being none.
+    /// One line: the status and code, or the innermost cause if there are none.
     fn to_string(&self, error: &StoreError) -> String {
         let Some(status) = self.status else { return innermost(error) };
         if is_about_credentials(error) {
@@ -249,7 +249,7 @@ impl Answer {
     }
 }
 
-/// What caused a failure without an answer; where URLs stand, only the last words.
+/// The cause of a failure without an answer. If it contains URLs, only the last words.
 fn innermost(error: &StoreError) -> String {
     if let StoreError::NotImplemented { operation, .. } = error {
         return format!("{operation} is not implemented");

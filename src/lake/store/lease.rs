@@ -1,8 +1,8 @@
-//! The lease: who may write now, so that no two writers do the same work twice.
+//! The lease: it decides which writer may write, so that no two writers do the same work twice.
 //!
-//! Enters: a store. Leaves: a lease that is held, renewed while it is, or waited for. Never here:
-//! what keeps the lake right; that is each write's own condition, also for a writer that was
-//! paused, lost its lease, and woke up again.
+//! A lease is waited for, held, and renewed while it is held. The correctness of the lake does not
+//! depend on it: each write has its own condition, which also stops a writer that was paused and
+//! lost its lease.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +19,12 @@ use crate::error::Result;
 
 pub(super) const LEASE: &str = "_manifest/lease";
 
-/// How long a writer that died keeps others waiting.
+/// How long a killed writer keeps others waiting.
 pub(super) const LASTING: Duration = Duration::from_secs(30);
-/// How long another writer is waited for.
+/// How long to wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// A lease that is held, and renewed in the background.
+/// A lease that is held and renewed in the background.
 #[derive(Debug)]
 pub(super) struct Lease {
     state: Arc<Mutex<State>>,
@@ -39,17 +39,17 @@ struct State {
     lost: bool,
 }
 
-/// What a lease takes.
+/// What it takes to acquire a lease.
 #[derive(Clone)]
 pub(super) struct Terms {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) manner: Manner,
     pub(super) lasting: Duration,
-    /// Who takes it: different in every process and every time.
+    /// Identifies the holder; different for every process and every acquisition.
     pub(super) holder: String,
 }
 
-/// Without the client, which would show its keys and signatures.
+/// Omits the client, which would show its keys and signatures.
 impl fmt::Debug for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terms").field("holder", &self.holder).finish_non_exhaustive()
@@ -72,8 +72,8 @@ impl Terms {
 
     /// Waits for the lease; `None` when another writer held it for too long.
     ///
-    /// A lease has run out when its object has not changed for as long as it lasts, counted from
-    /// the first look on, so that nobody's clock matters.
+    /// A lease has expired when its object has not changed for the lease's duration. The time is
+    /// counted from the first read, so that differences between clocks do not matter.
     async fn acquire(&self) -> Result<Option<State>, StoreError> {
         let begun = Instant::now();
         let mut seen: Option<(Version, Instant)> = None;
@@ -89,7 +89,7 @@ impl Terms {
                 return Ok(Some(State { version, renewed, lost: false }));
             }
             let Some(version) = self.look().await? else {
-                // It was given back: whoever creates it first has it.
+                // It was released: the first process to create it has it.
                 seen = None;
                 pause(self.lasting / 100).await;
                 continue;
@@ -111,7 +111,7 @@ impl Terms {
         }
     }
 
-    /// Renews the lease until it is lost. A renewal that fails is tried again the next time.
+    /// Renews the lease until it is lost. A failed renewal is retried at the next interval.
     async fn renew(self, state: Arc<Mutex<State>>) {
         for renewals in 1_u64.. {
             pause(self.lasting / 3).await;
@@ -134,7 +134,7 @@ impl Terms {
 }
 
 impl Lease {
-    /// Waits for the lease and begins to renew it; `None` when another writer held it too long.
+    /// Waits for the lease and starts renewing it; `None` when another writer held it for too long.
     pub(super) fn take(bridge: &Bridge, terms: &Terms) -> Result<Result<Option<Self>, StoreError>> {
         let waiting = terms.clone();
         let acquired = bridge.wait(async move { waiting.acquire().await })?;
@@ -147,7 +147,7 @@ impl Lease {
         Ok(Ok(Some(Self { state, lasting: terms.lasting, renewal })))
     }
 
-    /// Whether nobody else can have taken it.
+    /// Whether the lease cannot have been acquired by another writer.
     pub(super) fn is_held(&self) -> bool {
         let state = lock(&self.state);
         !state.lost && state.renewed.elapsed() < self.lasting
@@ -159,14 +159,15 @@ impl Lease {
         }
     }
 
-    /// As if the process had slept for longer than the lease lasts, and renewed it right after.
+    /// As if the process had been suspended for longer than the lease lasts, and renewed it right
+    /// after.
     #[cfg(test)]
     pub(super) fn oversleep(&self) {
         let mut state = lock(&self.state);
         state.renewed = state.renewed.checked_sub(self.lasting).unwrap_or(state.renewed);
     }
 
-    /// Gives the lease back. Where that fails it runs out.
+    /// Releases the lease. If that fails, the lease expires.
     pub(super) fn release(self, bridge: &Bridge, terms: &Terms) {
         self.stop_renewing();
         if self.is_held() {
@@ -176,7 +177,7 @@ impl Lease {
     }
 }
 
-/// One that was lost is not renewed any more, or its former holder would wait for itself.
+/// A lost lease is no longer renewed, or its former holder would wait for itself.
 impl Drop for Lease {
     fn drop(&mut self) {
         self.stop_renewing();
@@ -184,7 +185,7 @@ impl Drop for Lease {
 }
 
 impl Manner {
-    /// Whether the lease is all that keeps two writers apart.
+    /// Whether the lease is the only thing that keeps two writers apart.
     pub(super) fn needs_lease(self) -> bool {
         self.conditional != Conditional::Etag
     }

@@ -1,7 +1,5 @@
-//! A lake in a folder: staged beside the tables, synced, and renamed or linked into place.
-//!
-//! Enters: bytes and paths. Leaves: objects. Never here: a partial file where a reader looks for
-//! tables, or a writer that does not hold the lock.
+//! A lake in a folder. Objects are staged beside the tables, synced, and renamed or linked into
+//! place, so that readers never find a partial file among the tables. A writer must hold the lock.
 
 #![expect(clippy::disallowed_methods, reason = "this is the room that touches files")]
 
@@ -18,20 +16,20 @@ use super::{Listed, STAGING};
 use crate::error::{Error, ErrorKind, Result};
 
 const LOCK: &str = "_manifest/lock";
-/// Begins the name of what is staged without the lock. It counts as left over after this time; a
-/// process that is slower stages again.
+/// The name prefix of files that are staged without the lock. They count as left over after
+/// `LOOSE_TIME`; a slower process stages its file again.
 const LOOSE: &str = "loose-";
 const LOOSE_TIME: Duration = Duration::from_secs(60);
-/// How often a file or folder may vanish under a writer before that is no coincidence.
+/// How often a file or folder may vanish during a write before it is more than coincidence.
 const MOST_TRIES: u32 = 100;
 
-/// What became of an object that was to be created.
+/// The outcome of creating an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Creation {
     Done,
-    /// Something is there already.
+    /// The name is already taken.
     Refused,
-    /// The staged file, or the folder it was to go to, is there no more.
+    /// The staged file, or its target folder, no longer exists.
     Vanished,
 }
 
@@ -39,7 +37,7 @@ enum Creation {
 #[derive(Debug)]
 pub(super) struct Local {
     root: PathBuf,
-    /// Whether this process made the lake's folder, so that it may remove it again.
+    /// Whether this process created the lake's folder, and so may remove it again.
     made_root: AtomicBool,
 }
 
@@ -56,7 +54,7 @@ impl Local {
         &self.root
     }
 
-    /// Waits for the lock, which is held until it is dropped or its process ends.
+    /// Waits for the lock, which is held until it is dropped or the process ends.
     pub(super) fn lock(&self) -> Result<File> {
         for _ in 0..MOST_TRIES {
             let Some(file) = self.open_lock()? else { continue };
@@ -79,7 +77,7 @@ impl Local {
         }
     }
 
-    /// The file that is locked; `None` when its folder was removed meanwhile.
+    /// Opens the lock file; `None` when its folder was removed in the meantime.
     fn open_lock(&self) -> Result<Option<File>> {
         let path = self.root.join(LOCK);
         self.make_parent(&path)?;
@@ -90,8 +88,8 @@ impl Local {
         }
     }
 
-    /// Whether a locked file is the one that others lock: a run that was refused removes it with
-    /// its other traces, and a lock on a removed file protects nothing.
+    /// Whether a locked file is still the one that other processes lock. A refused run removes the
+    /// lock file with its other traces, and a lock on a removed file protects nothing.
     fn is_the_lock(&self, file: &File) -> bool {
         let here = file.metadata().map(|it| identity(&it));
         let there = fs::metadata(self.root.join(LOCK)).map(|it| identity(&it));
@@ -115,7 +113,7 @@ impl Local {
         Ok(names)
     }
 
-    /// The names of whatever is in a folder.
+    /// The names of everything in a folder.
     pub(super) fn entries(&self, folder: &str) -> Result<Vec<String>> {
         let entries = match fs::read_dir(self.root.join(folder)) {
             Ok(entries) => entries,
@@ -131,7 +129,7 @@ impl Local {
         Ok(names)
     }
 
-    /// Makes sure that the lake's place is no file.
+    /// Makes sure that the lake's path is not a file.
     pub(super) fn check_folder(&self) -> Result<()> {
         if !fs::metadata(&self.root).is_ok_and(|it| !it.is_dir()) {
             return Ok(());
@@ -140,10 +138,10 @@ impl Local {
         Err(Error::new(ErrorKind::Config, message).with_hint("name the lake's folder"))
     }
 
-    /// The folders that this one is in, the nearest first, by their real paths.
+    /// The parent folders, nearest first, by their real paths.
     pub(super) fn ancestors(&self) -> Vec<String> {
         let absolute = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
-        // Of a folder that is not there yet, those that are may be reached by links.
+        // If the folder does not exist yet, its existing parents may still be symbolic links.
         let real = absolute.ancestors().find_map(|it| Some((fs::canonicalize(it).ok()?, it)));
         let Some((real, known)) = real else { return Vec::new() };
         let is_there = known == absolute;
@@ -182,8 +180,8 @@ impl Local {
         self.stage_as("")
     }
 
-    /// Begins a file under a name that no other process has: processes of two containers may have
-    /// one number, and one that was killed leaves its files behind.
+    /// Creates a file with a name that no other process uses: processes in two containers may have
+    /// the same process id, and a killed one leaves its files behind.
     fn stage_as(&self, kind: &str) -> Result<Staged> {
         let mut failed = None;
         for _ in 0..MOST_TRIES {
@@ -200,8 +198,8 @@ impl Local {
         Err(self.failed("create", &name, error))
     }
 
-    /// Puts a staged object in the place of this version, which the lock keeps from changing
-    /// between the look and the rename.
+    /// Replaces this version with a staged object. The lock prevents changes between the check and
+    /// the rename.
     pub(super) fn replace(
         &self,
         staged: Staged,
@@ -224,13 +222,13 @@ impl Local {
         self.create_as("", path, bytes)
     }
 
-    /// The same without the lock.
+    /// The same, without the lock.
     pub(super) fn create_loose(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         self.create_as(LOOSE, path, bytes)
     }
 
-    /// Stages and links, and again when what was staged vanished: a process that is suspended
-    /// between the two finds its file cleared away as left over.
+    /// Stages and links, and starts over if the staged file vanished: if a process is suspended
+    /// between the two steps, its file is removed as left over.
     fn create_as(&self, kind: &str, path: &str, bytes: &[u8]) -> Result<bool> {
         for _ in 0..MOST_TRIES {
             let mut staged = self.stage_as(kind)?;
@@ -255,7 +253,7 @@ impl Local {
         self.publish(staged, path, |from, to| fs::rename(from, to).map(|()| true)).map(|_| ())
     }
 
-    /// The names of the folders in a folder, sorted; none when there is no such folder.
+    /// The names of the subfolders, sorted; none when there is no such folder.
     pub(super) fn folders(&self, folder: &str) -> Result<Vec<String>> {
         let entries = match fs::read_dir(self.root.join(folder)) {
             Ok(entries) => entries,
@@ -290,12 +288,12 @@ impl Local {
         }
     }
 
-    /// Removes the lock, which the caller holds, and what is empty with it.
+    /// Removes the lock file, whose lock the caller holds, and folders that are empty without it.
     pub(super) fn clear_traces(&self) -> Result<()> {
         self.delete(LOCK)?;
         let root = self.made_root.load(Ordering::Relaxed).then_some("");
         for folder in [STAGING, "_manifest"].into_iter().chain(root) {
-            // One that holds something stays.
+            // A folder that is not empty stays.
             let _ = fs::remove_dir(self.root.join(folder));
         }
         Ok(())
@@ -307,7 +305,7 @@ impl Local {
         Ok(staged)
     }
 
-    /// Syncs a staged object and has it placed; `None` when its place was taken.
+    /// Syncs a staged object and puts it in place; `None` if its name is already taken.
     fn publish(
         &self,
         staged: Staged,
@@ -319,7 +317,7 @@ impl Local {
         let published = (|| {
             let (from, file, written) = staged.into_file()?;
             let name = from.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-            // What is loose survives the process; after a power failure it may be empty.
+            // Loose files survive the process, but after a power failure they may be empty.
             let lasts = !name.starts_with(LOOSE);
             if lasts {
                 file.sync_all()?;
@@ -331,7 +329,7 @@ impl Local {
             }
             Ok(placed.then_some(Written { etag, ..written }))
         })();
-        // What is left in the staging folder is cleared by the process that locks the lake next.
+        // The next process that locks the lake removes what is left in the staging folder.
         published.map_err(|error| self.failed("write", path, error))
     }
 
@@ -343,8 +341,8 @@ impl Local {
         Ok(())
     }
 
-    /// The names of what killed processes left in the staging folder, as far as it is a part of an
-    /// object that is nowhere else: of one that was linked into its place only a name is left.
+    /// The names of unfinished files that killed processes left in the staging folder. Files that
+    /// were already linked into place do not count.
     pub(super) fn unfinished(&self) -> Result<Vec<String>> {
         let mut names = self.staged_and_left()?;
         let is_linked = |name: &String| {
@@ -354,7 +352,7 @@ impl Local {
         Ok(names)
     }
 
-    /// The names of what is in the staging folder and belongs to no running process.
+    /// The names of staged files that belong to no running process.
     fn staged_and_left(&self) -> Result<Vec<String>> {
         let mut names = self.names(STAGING)?;
         names.retain(|name| {
@@ -375,7 +373,8 @@ impl Local {
         for entry in entries {
             let entry = entry?;
             let path = entry.path();
-            // A folder a day is many: what the listing says of its kind needs no second look.
+            // With one folder per day there are many, so the type comes from the listing, without
+            // another call.
             if entry.file_type()?.is_dir() {
                 self.walk(&path, listed)?;
                 continue;
@@ -398,7 +397,7 @@ impl Local {
         }
         let mut made = fs::create_dir_all(parent);
         for _ in 0..MOST_TRIES {
-            // Another process may remove an empty folder above while those below are made.
+            // Another process may remove an empty parent folder while subfolders are being created.
             if !made.as_ref().is_err_and(is_passing) {
                 break;
             }
@@ -435,24 +434,25 @@ impl Local {
     }
 }
 
-/// Whether a file could not be opened because too many are.
+/// Whether opening a file failed because too many files are open.
 fn is_out_of_handles(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
-/// Gives a staged file its name in the lake, unless something has that name.
+/// Links a staged file to its name in the lake, unless that name is taken.
 fn link(from: &Path, to: &Path) -> io::Result<Creation> {
     let creation = match fs::hard_link(from, to) {
         Ok(()) => Creation::Done,
-        // A file system in a network may do it, lose its reply, and refuse the second try.
+        // A network file system may perform the link, lose its reply, and refuse the second
+        // attempt.
         Err(_) if is_one_file(from, to) => Creation::Done,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Creation::Refused,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Creation::Vanished),
         Err(error) => return Err(error),
     };
-    // The object is where it should be; a name that stays behind is cleared later.
+    // The object is in place; if its staged name remains, it is removed later.
     let _ = fs::remove_file(from);
     Ok(creation)
 }
@@ -462,22 +462,22 @@ fn is_one_file(a: &Path, b: &Path) -> bool {
     identity(a).is_ok_and(|a| identity(b).is_ok_and(|b| a == b))
 }
 
-/// Which file it is, whatever it is called.
+/// Identifies a file independently of its name.
 fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Whether a folder cannot be listed because there is none.
+/// Whether a folder cannot be listed because it does not exist.
 fn is_no_folder(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether another process has come in between, so that the next try may succeed.
+/// Whether another process interfered, so that the next attempt may succeed.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
 }
 
-/// What identifies a version of a file: a rename keeps it, any write changes it.
+/// Identifies a version of a file: a rename keeps it, any write changes it.
 fn version(metadata: &fs::Metadata) -> Version {
     let tag = format!(
         "{:x}-{:x}{:09x}-{:x}",
@@ -531,14 +531,14 @@ mod tests {
         assert_eq!(store.list(STAGING).unwrap(), []);
     }
 
-    /// Makes a file as old as one is that a killed process left.
+    /// Makes a file as old as one that a killed process left.
     fn age(path: &Path) {
         let file = File::options().write(true).open(path).unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
     }
 
-    /// P12: every process of a container has number 1, and may have been killed between staging and
-    /// linking, on a folder that it shares with others.
+    /// P12: every process in a container has id 1, and may have been killed between staging and
+    /// linking, in a folder that it shares with other containers.
     #[test]
     fn p12_what_processes_of_the_same_number_left_is_in_nobodys_way() {
         let folder = tempfile::tempdir().unwrap();
@@ -557,7 +557,8 @@ mod tests {
         assert!(store.replace(staged, "t/x", None).unwrap().is_some());
     }
 
-    /// P12: a process that is suspended before it links finds its file cleared away, or its folders.
+    /// P12: a process that is suspended before it links may find that its file or folders were
+    /// removed.
     #[test]
     fn p12_what_vanishes_before_it_is_linked_is_staged_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -578,7 +579,7 @@ mod tests {
             let path = |number: i32| format!("_manifest/quota/w/{number}.json");
             let created: Vec<_> =
                 (0..300).map(|number| store.create_loose(&path(number), b"x")).collect();
-            // The other thread ends whatever came of it.
+            // Stops the other thread, whatever its outcome.
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             let created: Result<Vec<bool>> = created.into_iter().collect();
             assert_eq!(created.unwrap(), [true; 300]);
@@ -586,8 +587,9 @@ mod tests {
         assert_eq!(store.list("_manifest").unwrap().len(), 300);
     }
 
-    /// P12: killed between the link and the removal of the staged name, a process leaves a file of
-    /// two names. Nothing of it is missing, and the next that locks the lake removes the second.
+    /// P12: a process that is killed between linking and removing the staged name leaves a file
+    /// with two names. No data is missing, and the next process that locks the lake removes the
+    /// second name.
     #[test]
     fn p12_an_object_that_kept_its_staged_name_is_whole() {
         let folder = tempfile::tempdir().unwrap();
@@ -612,7 +614,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("staged"), b"one").unwrap();
-        // As a server leaves it that has linked and whose reply was lost.
+        // The state after a server has linked and its reply was lost.
         fs::hard_link(path("staged"), path("object")).unwrap();
         assert_eq!(link(&path("staged"), &path("object")).unwrap(), Creation::Done);
         assert!(!path("staged").exists());
@@ -622,7 +624,7 @@ mod tests {
         assert_eq!(fs::read(path("object")).unwrap(), b"one");
     }
 
-    /// P10: a run that is refused removes its traces; a lock that others hold or wait for stays one.
+    /// P10: a refused run removes its traces; a lock that others hold or wait for stays intact.
     #[test]
     fn p10_a_lock_that_was_removed_keeps_others_out_all_the_same() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! Where a lake is: a folder, or a bucket and the client that reaches it.
+//! The location of a lake: a folder, or a bucket and the client that accesses it.
 //!
-//! Enters: what the user typed, and the environment that the clouds' own tools read. Leaves: a
-//! folder's path, or a client rooted at the lake. Never here: a request, or a secret in an error.
+//! It is parsed from what the user typed and from the environment variables that the cloud
+//! providers' own tools read. No request is made here, and errors never contain secrets.
 
 #![expect(clippy::disallowed_methods, reason = "the clouds' settings are in the environment")]
 
@@ -24,18 +24,18 @@ use reqwest::Url;
 use super::profile;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long one request may take, a large partition on a slow line included.
+/// The maximum duration of one request, large enough for a large partition on a slow connection.
 const REQUEST_TIME: &str = "180s";
 const CONNECT_TIME: &str = "10s";
 
-/// Where a lake is.
+/// The location of a lake.
 #[derive(Debug)]
 pub(super) enum Place {
     Folder(PathBuf),
     Bucket(Bucket),
 }
 
-/// Whose store it is, which decides what its rights are called.
+/// The provider of the store, which determines the names of its rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Provider {
     S3,
@@ -47,9 +47,9 @@ pub(super) enum Provider {
 /// A lake in an object store.
 #[derive(Clone)]
 pub(super) struct Bucket {
-    /// The client, for which the lake is the root.
+    /// The client, rooted at the lake.
     pub(super) store: Arc<dyn ObjectStore>,
-    /// The lake, as the user named it.
+    /// The lake's location as the user wrote it.
     pub(super) location: String,
     pub(super) provider: Provider,
     /// The bucket's or container's name.
@@ -63,14 +63,14 @@ impl Bucket {
     }
 }
 
-/// Without the client, which would show its keys and signatures.
+/// Omits the client, which would show its keys and signatures.
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bucket").field("location", &self.location).finish_non_exhaustive()
     }
 }
 
-/// Reads a location.
+/// Parses a location.
 pub(super) fn parse(location: &str) -> Result<Place> {
     check_spelling(location)?;
     let scheme = location.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -84,7 +84,7 @@ pub(super) fn parse(location: &str) -> Result<Place> {
 /// The schemes of all stores, and of files.
 const SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "file"];
 
-/// Refuses what was meant as a URL and would be taken for a folder's name, or for another bucket.
+/// Rejects what was meant as a URL but would be taken as a folder name, or as another bucket.
 fn check_spelling(location: &str) -> Result<()> {
     if location.trim().is_empty() {
         return Err(Error::new(ErrorKind::Config, "the lake's name is empty")
@@ -105,7 +105,7 @@ fn check_spelling(location: &str) -> Result<()> {
         .with_hint(format!("write it as {hint}; a folder of this name is ./NAME")))
 }
 
-/// The places that a URL's is in, the nearest first; the last is the bucket.
+/// The parents of a URL, nearest first; the last is the bucket.
 pub(super) fn ancestors(location: &str) -> Vec<String> {
     let Some((scheme, path)) = location.split_once("://") else { return Vec::new() };
     let path = path.trim_end_matches('/');
@@ -119,14 +119,14 @@ fn bucket(location: &str) -> Result<Bucket> {
         return Err(unusable("it holds a query or a password")
             .with_hint("credentials go into the environment, where no log shows them"));
     }
-    // A client would cut the one off and decode the other, so that the lake were elsewhere.
+    // A client would cut off one and decode the other, so that the lake would end up elsewhere.
     if location.contains(['#', '%']) {
         return Err(unusable("its URL holds a `#` or a `%`").with_hint(
             "a URL's path is taken as it stands; name a place without these two characters",
         ));
     }
     let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|_| unknown_scheme(&url))?;
-    // Fails only if a provider is installed already, which is as good.
+    // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let location = location.trim_end_matches('/');
     let host = url.host_str().unwrap_or_default();
@@ -145,7 +145,7 @@ fn bucket(location: &str) -> Result<Bucket> {
     Ok(Bucket { store: rooted(store, path), location, provider, name: name.to_owned() })
 }
 
-/// The store with the lake as its root.
+/// The store, rooted at the lake.
 fn rooted(store: Arc<dyn ObjectStore>, path: Path) -> Arc<dyn ObjectStore> {
     if path.as_ref().is_empty() { store } else { Arc::new(PrefixStore::new(store, path)) }
 }
@@ -207,15 +207,15 @@ fn azure(location: &str) -> Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(store))
 }
 
-/// What the environment says of connections, as `AWS_ALLOW_HTTP` or `AZURE_PROXY_URL`.
+/// Connection settings from the environment, such as `AWS_ALLOW_HTTP` or `AZURE_PROXY_URL`.
 fn client_options(prefix: &str) -> Result<ClientOptions> {
     let mut options = ClientOptions::new()
         .with_config(ClientConfigKey::Timeout, REQUEST_TIME)
         .with_config(ClientConfigKey::ConnectTimeout, CONNECT_TIME)
         .with_config(ClientConfigKey::UserAgent, concat!("clari-lake/", env!("CARGO_PKG_VERSION")))
-        // A Google key file says itself where its API is.
+        // A Google key file specifies its API's address.
         .with_allow_http(prefix == "google_");
-    // What is not Unicode is none of ours.
+    // Variables that are not Unicode are not ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     for (name, value) in variables {
@@ -238,12 +238,12 @@ fn client_options(prefix: &str) -> Result<ClientOptions> {
     Ok(options)
 }
 
-/// Whether a variable is one that the client puts into addresses and headers.
+/// Whether a variable is one that the client uses in addresses and headers.
 fn is_setting(name: &str) -> bool {
     name.parse::<AmazonS3ConfigKey>().is_ok() || name.parse::<AzureConfigKey>().is_ok()
 }
 
-/// Refuses what the client would only stumble over in its first request. The value is not told.
+/// Rejects values that the client would fail on only in its first request. The value is not shown.
 fn check_setting(name: &str, value: &str) -> Result<()> {
     let variable = name.to_ascii_uppercase();
     if value.chars().any(char::is_control) {
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// The client panics over each of these in its first request.
+    /// The client panics on each of these in its first request.
     #[test]
     fn settings_that_no_request_can_carry_are_refused_by_name_alone() {
         for (name, value) in [
@@ -374,7 +374,7 @@ mod tests {
         for location in ["ftp://x/y", "http://x/y", "https://example.com/y", "s3://"] {
             assert_eq!(refused(location).kind(), ErrorKind::Config, "{location}");
         }
-        // C18: what would be written elsewhere.
+        // C18: these would be written elsewhere.
         for location in ["s3://b/lake#2026", "s3://b/per%20cent", "az://c/a%2Fb"] {
             assert!(refused(location).to_string().contains("holds a `#` or a `%`"), "{location}");
         }

@@ -1,13 +1,10 @@
-//! The store: objects by path, written whole or not at all.
+//! The store: objects by path, written whole or not at all. It knows nothing about what an object
+//! means, and never overwrites a version that the writer has not seen.
 //!
-//! Enters: bytes and paths below the lake. Leaves: objects, and what identifies each version of
-//! one. Never here: what an object means; a partial file where a reader looks for tables; a
-//! version overwritten that the writer has not seen.
-//!
-//! A local lake is written in `_staging`, synced, and renamed (or linked, where it must not exist
-//! yet) into place, under an OS lock that every writer holds while it writes. On an object store
-//! every write is one conditional PUT; a lease keeps writers from doing work that they would lose,
-//! and nothing depends on it.
+//! In a local lake, an object is written in `_staging`, synced, and renamed into place (or linked,
+//! if it must not exist yet), under an OS lock that every writer holds while it writes. On an
+//! object store, every write is one conditional PUT; a lease keeps writers from doing work that
+//! would be lost, but correctness does not depend on it.
 
 mod blocks;
 mod breakdown;
@@ -47,21 +44,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 use crate::manifest::{Base, PartitionEntry};
 
-/// How many manifests' bases are kept in memory.
+/// How many manifests' bases are cached.
 const KEPT_BASES: usize = 16;
 
-/// How often an object is requested whose bytes come cut short.
+/// How often an object is requested again if its bytes arrive cut short.
 const TRIES: u32 = 4;
 
 const STAGING: &str = "_staging";
-/// The folders beside the tables' manifests.
+/// Folders that are not tables, beside the tables' manifests.
 const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
 
-/// What systems and people leave in every folder, besides hidden files.
+/// What operating systems and people leave in folders, besides hidden files.
 const OF_THE_SYSTEM: [&str; 5] =
     ["lost+found", "System Volume Information", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"];
 
-/// Whether a file or folder of this name has nothing to do with what a folder is for.
+/// Whether a file or folder of this name is unrelated to the folder's purpose.
 pub(crate) fn is_of_the_system(name: &str) -> bool {
     name.starts_with('.') || OF_THE_SYSTEM.contains(&name)
 }
@@ -72,9 +69,9 @@ pub struct Store {
     kind: Kind,
     breakdown: Option<Breakdown>,
     observer: Option<Observer>,
-    /// The bases of manifests that were read, the latest last. They are immutable.
+    /// The cached bases of manifests, latest last. They are immutable.
     bases: Mutex<Vec<Arc<Base>>>,
-    /// The list of the forgotten, as it was read last.
+    /// The list of the forgotten, as last read.
     pub(super) forgotten: Mutex<Option<Arc<Forgotten>>>,
 }
 
@@ -89,25 +86,25 @@ enum Kind {
 pub(crate) struct Listed {
     /// Its path below the lake.
     pub(crate) path: String,
-    /// What identifies this version of it.
+    /// Identifies this version of it.
     pub(crate) etag: String,
 }
 
-/// The right to write to the lake; dropping it gives it back.
+/// The right to write to the lake; dropping it releases it.
 #[derive(Debug)]
 pub(crate) enum Lock<'s> {
     /// A lock of the operating system.
     File { _file: std::fs::File },
-    /// A lease on an object store, which is taken when something is replaced.
+    /// A lease on an object store, which is acquired when something is replaced.
     Lease { _turn: remote::Turn<'s> },
 }
 
 impl Store {
-    /// The store of a lake, by its folder or URL; nothing is made or read yet.
+    /// The store of a lake, by its folder or URL; nothing is created or read yet.
     ///
     /// # Errors
-    /// `Config` when the location is none, or what the environment says of the store is not
-    /// enough to reach it.
+    /// `Config` when the location is invalid, or the environment lacks settings needed to access
+    /// the store.
     pub fn open(location: &str) -> Result<Self> {
         let kind = match location::parse(location)? {
             Place::Folder(folder) => Kind::Local(Local::new(folder)),
@@ -116,7 +113,7 @@ impl Store {
         Ok(Self::of(kind))
     }
 
-    /// The store of a lake in an object store that was made elsewhere, such as one in memory.
+    /// The store of a lake in an existing object store client, such as one in memory.
     ///
     /// # Errors
     /// `Internal` when no thread can be started for it.
@@ -130,7 +127,7 @@ impl Store {
         Self { kind, breakdown: None, observer: None, bases, forgotten }
     }
 
-    /// The same store, of which no more is expected than this. A local lake needs nothing of it.
+    /// The same store, with its guarantees limited to these. This does not affect a local lake.
     #[must_use]
     pub fn with_conditional(mut self, conditional: Conditional) -> Self {
         if let Kind::Remote(remote) = &mut self.kind {
@@ -139,7 +136,7 @@ impl Store {
         self
     }
 
-    /// The same store, whose lease outlives a writer that died by this much.
+    /// The same store, whose lease outlasts a killed writer by this duration.
     #[must_use]
     pub fn with_lease(mut self, lasting: std::time::Duration) -> Self {
         if let Kind::Remote(remote) = &mut self.kind {
@@ -148,21 +145,21 @@ impl Store {
         self
     }
 
-    /// The same store, which breaks down as told: for rehearsing crashes.
+    /// The same store with a given breakdown, for simulating crashes.
     #[must_use]
     pub fn with_breakdown(mut self, breakdown: Breakdown) -> Self {
         self.breakdown = Some(breakdown);
         self
     }
 
-    /// The same store, under the eyes of an observer: for rehearsing readers.
+    /// The same store with an observer, for simulating readers.
     #[must_use]
     pub fn with_observer(mut self, observer: Observer) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Where the lake is, as engines are told.
+    /// The lake's location in the form that query engines expect.
     #[must_use]
     pub fn location(&self) -> String {
         match &self.kind {
@@ -171,7 +168,7 @@ impl Store {
         }
     }
 
-    /// The lake's folder, if it is in one.
+    /// The lake's folder, if it is local.
     pub(super) fn folder(&self) -> Option<&std::path::Path> {
         match &self.kind {
             Kind::Local(local) => Some(local.root()),
@@ -179,7 +176,7 @@ impl Store {
         }
     }
 
-    /// Whether nothing was ever committed here.
+    /// Whether nothing has ever been committed here.
     ///
     /// # Errors
     /// When the folder cannot be listed.
@@ -196,7 +193,7 @@ impl Store {
         Ok(self.folders("_manifest")?.into_iter().filter(is_table).collect())
     }
 
-    /// The tables that have a folder of their own, whether or not anything was committed.
+    /// The tables that have a folder, whether or not anything was committed.
     ///
     /// # Errors
     /// When the folder cannot be listed.
@@ -227,8 +224,8 @@ impl Store {
         }
     }
 
-    /// Removes what was written before it was known that there is nothing to write. Where another
-    /// process is writing, all of it stays.
+    /// Removes what was written before it turned out that there is nothing to write. If another
+    /// process is writing, everything stays.
     ///
     /// # Errors
     /// When something cannot be removed.
@@ -245,7 +242,7 @@ impl Store {
         local.map_or(Ok(()), Local::clear_traces)
     }
 
-    /// Removes what probes of the store left that were killed before this time.
+    /// Removes what store probes left that were killed before this time.
     pub(crate) fn clear_probes(&self, before: DateTime<Utc>) -> Result<()> {
         match &self.kind {
             Kind::Local(_) => Ok(()),
@@ -253,7 +250,7 @@ impl Store {
         }
     }
 
-    /// Keeps a run's report, under its own name and as the latest.
+    /// Stores a run's report, under its own name and as the latest.
     ///
     /// # Errors
     /// When the store fails.
@@ -263,7 +260,7 @@ impl Store {
         self.overwrite("_manifest/runs/latest.json", text)
     }
 
-    /// The texts of the last reports, the newest first.
+    /// The texts of the last reports, newest first.
     ///
     /// # Errors
     /// When the store fails.
@@ -275,7 +272,8 @@ impl Store {
         Ok(texts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// Whether old versions of objects outlive what replaces them, as far as writes have shown.
+    /// Whether old versions of objects are kept after they are replaced, as far as writes have
+    /// shown.
     #[must_use]
     pub fn keeps_versions(&self) -> bool {
         match &self.kind {
@@ -305,8 +303,8 @@ impl Store {
         }
     }
 
-    /// Keeps other writers out from now on, not only from the first object that is replaced. The
-    /// caller holds the lock.
+    /// Keeps other writers out from now on, not only from the first replaced object. The caller
+    /// holds the lock.
     pub(crate) fn hold(&self) -> Result<()> {
         match &self.kind {
             Kind::Local(_) => Ok(()),
@@ -314,7 +312,8 @@ impl Store {
         }
     }
 
-    /// Whether an object that is there is never created again, whoever else is at work.
+    /// Whether the store never creates an object over an existing one, even with concurrent
+    /// writers.
     pub(crate) fn creates_once(&self) -> bool {
         match &self.kind {
             Kind::Local(_) => true,
@@ -322,8 +321,8 @@ impl Store {
         }
     }
 
-    /// How many objects are written at once: two keep a disk and two cores busy, and what a network
-    /// takes its time for wants more.
+    /// How many objects are written at once: two keep a disk and two cores busy, while network
+    /// latency calls for more.
     pub(crate) fn writers(&self) -> usize {
         match &self.kind {
             Kind::Local(_) => 2,
@@ -331,8 +330,7 @@ impl Store {
         }
     }
 
-    /// The names of the objects that are in a folder itself, sorted; none when there is no such
-    /// folder.
+    /// The names of the objects directly in a folder, sorted; none when there is no such folder.
     pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
         match &self.kind {
             Kind::Local(local) => local.names(folder),
@@ -340,7 +338,7 @@ impl Store {
         }
     }
 
-    /// The names of whatever is in a folder itself; none when there is no such folder.
+    /// The names of everything directly in a folder; none when there is no such folder.
     pub(crate) fn entries(&self, folder: &str) -> Result<Vec<String>> {
         match &self.kind {
             Kind::Local(local) => local.entries(folder),
@@ -348,7 +346,7 @@ impl Store {
         }
     }
 
-    /// Makes sure that the lake's place is no file.
+    /// Makes sure that the lake's path is not a file.
     pub(crate) fn check_folder(&self) -> Result<()> {
         match &self.kind {
             Kind::Local(local) => local.check_folder(),
@@ -356,7 +354,7 @@ impl Store {
         }
     }
 
-    /// The places that the lake's is in, the nearest first.
+    /// The parents of the lake's location, nearest first.
     pub(crate) fn ancestors(&self) -> Vec<String> {
         match &self.kind {
             Kind::Local(local) => local.ancestors(),
@@ -380,8 +378,8 @@ impl Store {
         }
     }
 
-    /// An object, opened for reading in parts, or `None` when it does not exist. What is read is
-    /// one version of it, whatever is put in its place meanwhile.
+    /// An object, opened for reading in parts, or `None` when it does not exist. Reads return one
+    /// version, even if the object is replaced in the meantime.
     pub(crate) fn object(&self, path: &str) -> Result<Option<Object>> {
         match &self.kind {
             Kind::Local(local) => local.object(path),
@@ -389,14 +387,14 @@ impl Store {
         }
     }
 
-    /// An object that must be there.
+    /// An object that must exist.
     pub(crate) fn existing(&self, path: &str) -> Result<Object> {
         let missing = || Error::new(ErrorKind::Corrupt, format!("{path} is missing"));
         self.object(path)?.ok_or_else(missing)
     }
 
-    /// The object that a manifest means. The very version that it names and that comes with fewer
-    /// bytes was cut short on its way: it is requested again.
+    /// The object of a manifest entry. If the entry's exact version arrives with fewer bytes, it
+    /// was cut short in transit and is requested again.
     pub(crate) fn object_of(&self, entry: &PartitionEntry) -> Result<Option<Object>> {
         for _ in 0..TRIES {
             let object = self.object(&entry.object)?;
@@ -412,13 +410,13 @@ impl Store {
             .with_hint("the object itself is whole; run again, and look at proxies on the way"))
     }
 
-    /// The same of one that must be there.
+    /// The same for one that must exist.
     pub(crate) fn existing_of(&self, entry: &PartitionEntry) -> Result<Object> {
         let missing = || Error::new(ErrorKind::Corrupt, format!("{} is missing", entry.object));
         self.object_of(entry)?.ok_or_else(missing)
     }
 
-    /// A manifest's base, which is read if it was not of late.
+    /// A manifest's base; read only if it is not cached.
     pub(crate) fn base(
         &self,
         object: &str,
@@ -437,7 +435,7 @@ impl Store {
         Ok(base)
     }
 
-    /// Begins a new object. The caller holds the lock.
+    /// Starts a new object. The caller holds the lock.
     pub(crate) fn stage(&self) -> Result<Staged> {
         match &self.kind {
             Kind::Local(local) => local.stage(),
@@ -445,8 +443,8 @@ impl Store {
         }
     }
 
-    /// Puts a staged object in the place of this version of it; of none, if there was none.
-    /// `None` when it is another version that is there now.
+    /// Replaces this version of the object (`None` if there was none) with a staged one. Returns
+    /// `None` if another version is there now.
     pub(crate) fn replace(
         &self,
         staged: Staged,
@@ -459,7 +457,7 @@ impl Store {
         })
     }
 
-    /// Puts `bytes` at `path` unless something is there; whether it did.
+    /// Writes `bytes` to `path` unless it already exists. Returns whether it did.
     pub(crate) fn create(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         self.write(path, || match &self.kind {
             Kind::Local(local) => local.create(path, bytes),
@@ -475,7 +473,7 @@ impl Store {
         })
     }
 
-    /// The names of the folders in a folder, sorted; none when there is no such folder.
+    /// The names of the subfolders, sorted; none when there is no such folder.
     pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
         match &self.kind {
             Kind::Local(local) => local.folders(folder),
@@ -483,7 +481,7 @@ impl Store {
         }
     }
 
-    /// Removes an object, if it is there.
+    /// Removes an object, if it exists.
     pub(crate) fn delete(&self, path: &str) -> Result<()> {
         match &self.kind {
             Kind::Local(local) => local.delete(path),
@@ -491,7 +489,7 @@ impl Store {
         }
     }
 
-    /// Removes a folder and what is in it.
+    /// Removes a folder and its contents.
     pub(crate) fn delete_folder(&self, folder: &str) -> Result<()> {
         match &self.kind {
             Kind::Local(local) => local.delete_folder(folder),
@@ -502,7 +500,7 @@ impl Store {
         }
     }
 
-    /// Puts `bytes` in the place of whatever is at `path`.
+    /// Writes `bytes` to `path`, replacing whatever is there.
     pub(crate) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
         self.write(path, || match &self.kind {
             Kind::Local(local) => local.overwrite(path, bytes),
@@ -510,7 +508,7 @@ impl Store {
         })
     }
 
-    /// Writes, unless a breakdown is rehearsed here.
+    /// Performs a write, unless a breakdown is simulated here.
     fn write<T>(&self, path: &str, write: impl FnOnce() -> Result<T>) -> Result<T> {
         let (happens, is_reported) = self.breakdown.as_ref().map_or((true, true), Breakdown::next);
         let broken = || {

@@ -1,7 +1,5 @@
-//! Objects: one that is read in parts, one that is being written, and what identifies a version.
-//!
-//! Enters: a file or bytes. Leaves: ranges of one version, or bytes with their size and digest.
-//! Never here: where an object is, or whether it may be replaced.
+//! Objects: one that is read in parts, one that is being written, and how a version is identified.
+//! Their paths, and whether an object may be replaced, are decided elsewhere.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -15,23 +13,23 @@ use sha2::{Digest, Sha256};
 
 use super::blocks::{Blocks, Gathering, Pool};
 
-/// What a store calls one version of an object.
+/// What a store calls a version of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// As the store's header says it, quotes and all: to be sent back.
+    /// The tag exactly as in the store's header, including quotes, for sending it back.
     pub(super) tag: Option<String>,
-    /// The generation, where a store counts them.
+    /// The generation, if the store has them.
     pub(super) generation: Option<String>,
 }
 
 impl Version {
-    /// The tag in the form that every answer of a store has in common.
+    /// The tag in the form common to all of a store's replies.
     pub(crate) fn etag(&self) -> String {
         plain(self.tag.as_deref().unwrap_or_default())
     }
 }
 
-/// An `ETag` without the quotes that some answers have and others have not.
+/// An `ETag` without the quotes that only some replies have.
 pub(super) fn plain(tag: &str) -> String {
     tag.trim_matches('"').to_owned()
 }
@@ -58,13 +56,13 @@ impl Object {
         Self { version, body: Body::Blocks(blocks) }
     }
 
-    /// An object of these bytes.
+    /// An object with these bytes.
     #[cfg(test)]
     pub(in crate::lake) fn of_bytes(bytes: Bytes) -> Self {
         Self::of_blocks(bytes.into(), Version::default())
     }
 
-    /// Gives back what was read before this place, where it is in memory; it is not read again.
+    /// Releases what was read before this offset, if it is in memory; it is not read again.
     pub(crate) fn release(&self, before: u64) {
         if let Body::Blocks(blocks) = &self.body {
             blocks.release(place(before));
@@ -76,8 +74,7 @@ impl Object {
         &self.version
     }
 
-    /// Its size and SHA-256. What cannot be read shows as a size and a digest that are not those
-    /// of the manifest.
+    /// Its size and SHA-256. If it cannot be read, they differ from those in the manifest.
     pub(crate) fn digest(&self) -> (u64, String) {
         let mut hash = Hashing(Sha256::new());
         let read = self.get_read(0).map(|mut reader| io::copy(&mut reader, &mut hash));
@@ -86,7 +83,7 @@ impl Object {
     }
 }
 
-/// Takes what is copied into it for the digest alone.
+/// A writer that only computes the digest of what is copied into it.
 struct Hashing(Sha256);
 
 impl Write for Hashing {
@@ -135,7 +132,7 @@ fn place(at: u64) -> usize {
     usize::try_from(at).unwrap_or(usize::MAX)
 }
 
-/// An object that was written.
+/// A written object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) bytes: u64,
@@ -166,7 +163,7 @@ impl Staged {
         Self { sink: Sink::Memory(gathering), hash: Sha256::new(), bytes: 0 }
     }
 
-    /// The file that it is staged in, flushed, and what will be said of it.
+    /// The flushed file that it is staged in, and its description.
     pub(super) fn into_file(self) -> io::Result<(PathBuf, File, Written)> {
         let written =
             Written { bytes: self.bytes, etag: String::new(), sha256: hexadecimal(self.hash) };
@@ -176,7 +173,7 @@ impl Staged {
         }
     }
 
-    /// The bytes that were staged, and what will be said of them.
+    /// The staged bytes, and their description.
     pub(super) fn into_payload(self) -> io::Result<(PutPayload, Written)> {
         let written =
             Written { bytes: self.bytes, etag: String::new(), sha256: hexadecimal(self.hash) };

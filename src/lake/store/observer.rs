@@ -1,15 +1,15 @@
-//! Observers, to rehearse readers that look at the lake between any two writes.
+//! Observers, for simulating readers that look at the lake between any two writes.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Looks at the lake after every write, with the path below the lake of what was written.
+/// Looks at the lake after every write, and receives the path of what was written, below the lake.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&str) + Send + Sync>);
 
 impl Observer {
-    /// An observer that calls `look` with the path of each write that has happened. Threads that
-    /// write at once call it at once.
+    /// An observer that calls `look` with the path of each completed write. Threads that write
+    /// concurrently call it concurrently.
     pub fn new(look: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(look))
     }

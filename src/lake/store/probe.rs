@@ -1,7 +1,5 @@
-//! The probe: what a store really does with conditional writes.
-//!
-//! Enters: a store. Leaves: what it guarantees, and an empty place. Never here: an object that a
-//! lake has, or a guarantee taken from a manual.
+//! The probe: finds out what a store actually guarantees for conditional writes, using objects of
+//! its own, which it removes. Documentation is not trusted.
 
 use std::sync::Arc;
 
@@ -16,37 +14,37 @@ use super::put::{self, Condition, Manner, Put};
 use super::token::token;
 use crate::config::Conditional;
 
-/// How the names of a probe's objects begin.
+/// The name prefix of a probe's objects.
 pub(super) const NAME: &str = "probe-";
 
 /// How many writers race for one object, and how often.
 pub(super) const RACERS: u32 = 8;
 const RACES: u32 = 4;
 
-/// What a store was seen to do.
+/// The observed behavior of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Guarantees {
-    /// It refuses to create what is there.
+    /// It refuses to create an object that exists.
     pub(super) refuses_present: bool,
-    /// How it must be told of a version that it replaces.
+    /// In which form it accepts the tag of the version to replace.
     pub(super) replaces: Option<Tags>,
     /// It refuses to replace another version.
     pub(super) refuses_stale: bool,
-    /// It says which version a write became, as buckets do that keep the old ones.
+    /// It reports which version a write became, as buckets that keep old versions do.
     pub(super) keeps_versions: bool,
 }
 
-/// In which form a store knows its own tags.
+/// The form in which a store accepts its own tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tags {
-    /// As it says them.
+    /// As the store returns them.
     Quoted,
     /// Without the quotes that it puts around them.
     Bare,
 }
 
 impl Guarantees {
-    /// The most that can be built on.
+    /// The strongest guarantee that can be relied on.
     pub(super) fn conditional(self) -> Conditional {
         match (self.refuses_present, self.replaces.is_some() && self.refuses_stale) {
             (true, true) => Conditional::Etag,
@@ -56,11 +54,11 @@ impl Guarantees {
     }
 }
 
-/// How often a write is tried whose outcome is unclear.
+/// How often a write with an unclear outcome is tried.
 const TRIES: u32 = 4;
 
-/// Writes an object of its own under every condition, and takes it away. A fault must show twice:
-/// a store may refuse in a busy moment what it grants in the next.
+/// Writes an object of its own under every condition, and removes it. A fault must show twice,
+/// because a busy store may refuse what it accepts a moment later.
 pub(super) async fn probe(store: Arc<dyn ObjectStore>) -> Result<Guarantees, (Action, StoreError)> {
     let first = try_out(&*store).await?;
     if first.conditional() == Conditional::Etag {
@@ -94,7 +92,7 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
     };
     let keeps_versions = first.generation.is_some();
     let refuses_present = !accepts(store, path, 2, (&Condition::Absent, false), manner).await?;
-    // Where the second write went through, it is that version which is there.
+    // If the second write succeeded, that version is now there.
     let fresh = match put::get(store, path).await? {
         Some((_, version)) if !refuses_present => version,
         _ => first,
@@ -120,8 +118,8 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
     })
 }
 
-/// Whether the store writes under a condition, which `holds` or not. The object is read only where no
-/// reply comes, or a refusal where none was due.
+/// Whether the store accepts a conditional write; `holds` is whether the condition is true. The
+/// object is read only if no reply comes, or if the store refuses a write that it should accept.
 async fn accepts(
     store: &dyn ObjectStore,
     path: &Path,
@@ -143,7 +141,8 @@ async fn accepts(
                 | StoreError::Precondition { .. }
                 | StoreError::NotModified { .. },
             ) => {
-                // The client repeats a write whose reply was lost, and then meets its own.
+                // The client repeats a write whose reply was lost, and then conflicts with its own
+                // write.
                 let present = if holds { put::get(store, path).await? } else { None };
                 return Ok(present.is_some_and(|(bytes, _)| put::is_same(&text(number), &bytes)));
             }
@@ -159,7 +158,8 @@ async fn accepts(
     }
 }
 
-/// Lets several writers create one object at once, more than once; how many won at most.
+/// Has several writers create one object at once, more than once. Returns the highest number of
+/// winners.
 pub(super) async fn race(store: Arc<dyn ObjectStore>) -> Result<u32, StoreError> {
     let mut most = 0;
     for _ in 0..RACES {
@@ -188,7 +188,7 @@ fn text(number: u32) -> PutPayload {
     format!("{{\"probe\":{number}}}\n").into_bytes().into()
 }
 
-/// A path that nobody else has.
+/// A path that no other probe uses.
 pub(super) fn own_path() -> String {
     format!("_manifest/{NAME}{:016x}", token())
 }

@@ -1,8 +1,7 @@
-//! The profiles of the AWS tools: keys and a region in two files of the user.
+//! The profiles of the AWS tools: keys and a region, from two files of the user.
 //!
-//! Enters: `AWS_PROFILE`, and the files that `AWS_SHARED_CREDENTIALS_FILE` and `AWS_CONFIG_FILE`
-//! name. Leaves: settings for the client. Never here: a secret in an error, or another program
-//! run to get one.
+//! `AWS_PROFILE` names the profile, and `AWS_SHARED_CREDENTIALS_FILE` and `AWS_CONFIG_FILE` name
+//! the files. Errors never contain secrets, and no other program is run to get one.
 
 #![expect(clippy::disallowed_methods, reason = "profiles are files named by the environment")]
 
@@ -13,7 +12,7 @@ use object_store::aws::AmazonS3ConfigKey;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a profile says.
+/// The contents of a profile.
 #[derive(Debug, Default)]
 pub(super) struct Profile {
     /// The key, its secret and its token; empty when the profile has none.
@@ -24,7 +23,7 @@ pub(super) struct Profile {
 /// Reads the profile that the environment names, or the default one.
 ///
 /// # Errors
-/// `Config` when keys are needed of a profile that was named, and it has none.
+/// `Config` when keys are needed and the named profile has none.
 pub(super) fn read(keys_needed: bool) -> Result<Profile> {
     let named = std::env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
     let name = named.as_deref().unwrap_or("default");

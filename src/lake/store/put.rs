@@ -1,8 +1,5 @@
-//! One conditional write, and what came of it.
-//!
-//! Enters: bytes, and the version that they are to replace. Leaves: the version that they became,
-//! or that another one stands there. Never here: a lost reply taken for a lost race, or a loop
-//! without an end.
+//! One conditional write and its outcome: the version that it became, or that another version is
+//! there. A lost reply is never mistaken for a lost race, and no loop is endless.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,37 +19,37 @@ use super::failure::{is_ambiguous, is_busy, is_cut_short};
 use super::object::{Version, plain};
 use crate::config::Conditional;
 
-/// How often a write is tried whose condition holds and is refused all the same.
+/// How often a write is tried that is refused although its condition holds.
 const TRIES: u32 = 6;
 
-/// For how long a store is asked that answers that it is busy. One that does not answer at all is
-/// given up after the client's own tries, within seconds.
+/// How long requests to a store that answers that it is busy are repeated. If a store does not
+/// answer at all, the client's own retries give up within seconds.
 const BUSY: Duration = Duration::from_secs(120);
 
-/// How conditions are put to a store.
+/// How to express conditions to a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// What it guarantees.
+    /// The store's guarantees.
     pub(super) conditional: Conditional,
-    /// Whether it knows its own tags only without their quotes.
+    /// Whether it recognizes its own tags only without quotes.
     pub(super) bare_tags: bool,
 }
 
-/// Under which condition something is written.
+/// The condition for a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// There is nothing.
+    /// There is no object.
     Absent,
-    /// It is this version.
+    /// The object is this version.
     Is(Version),
-    /// Whatever is there.
+    /// No condition.
     Any,
 }
 
-/// What came of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Put {
-    /// It is there, as this version.
+    /// Written, as this version.
     Done(Version),
     /// Something else is there.
     Refused,
@@ -81,7 +78,7 @@ impl Condition {
         }
     }
 
-    /// Whether the store itself guards it.
+    /// Whether the store itself enforces it.
     fn is_guarded(&self, conditional: Conditional) -> bool {
         match (self, conditional) {
             (Self::Any, _) | (_, Conditional::Etag) => true,
@@ -91,9 +88,10 @@ impl Condition {
     }
 }
 
-/// Puts `payload` at `path` if the condition holds. What a reply leaves open, because it was lost
-/// or because a repeated request met its own first write, is settled by reading back: manifests,
-/// objects and leases name the run that wrote them, so that equal bytes are one's own.
+/// Writes `payload` to `path` if the condition holds. If the outcome is unclear because a reply was
+/// lost, or because a repeated request conflicted with its own first write, it is resolved by
+/// reading back: manifests, objects, and leases name the run that wrote them, so equal bytes are
+/// one's own.
 pub(super) async fn put(
     store: &dyn ObjectStore,
     path: &Path,
@@ -132,7 +130,7 @@ pub(super) async fn put(
     }
 }
 
-/// Asks for what can be asked twice, again where the reply was cut short or the store is busy.
+/// Sends an idempotent request, and again if the reply is cut short or the store is busy.
 pub(super) async fn insist<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -149,13 +147,13 @@ where
     }
 }
 
-/// Waits a little longer each time, and not as long as others do.
+/// Waits a little longer each time, by a random amount.
 async fn pause(tries: u32) {
     let longest = 50_u64 << tries.min(6);
     tokio::time::sleep(Duration::from_millis(fastrand::u64(longest / 2..=longest))).await;
 }
 
-/// Whether an object holds these bytes.
+/// Whether an object has these bytes.
 pub(super) fn is_same(payload: &PutPayload, bytes: &Bytes) -> bool {
     let mut rest: &[u8] = bytes;
     let parts = payload.iter();
@@ -182,7 +180,7 @@ pub(super) async fn get(
     .await
 }
 
-/// The same in blocks.
+/// The same, in blocks.
 pub(super) async fn get_blocks(
     store: &dyn ObjectStore,
     path: &Path,
@@ -217,7 +215,7 @@ async fn head(store: &dyn ObjectStore, path: &Path) -> Result<Option<Version>, S
     }
 }
 
-/// The version that a write became; a store that does not say it is asked.
+/// The version that a write became; requested from the store if the reply does not include it.
 async fn put_version(
     store: &dyn ObjectStore,
     path: &Path,

@@ -1,8 +1,5 @@
-//! A lake in an object store.
-//!
-//! Enters: bytes, paths, and the versions that were read. Leaves: objects, each written by one
-//! conditional PUT. Never here: a write that overwrites what its writer has not seen, unless the
-//! user said that the store can do no better.
+//! A lake in an object store. Each object is written by one conditional PUT. A write never
+//! overwrites what its writer has not seen, unless the user said that the store can do no better.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -33,20 +30,21 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Remote {
     bridge: Bridge,
     bucket: Bucket,
-    /// What objects are read into and written from.
+    /// The pool for objects that are read and written.
     pool: Arc<Pool>,
     conditional: Conditional,
     lasting: Duration,
-    /// How conditions are put to the store, known from the first write on.
+    /// How to express conditions to the store; known from the first write on.
     manner: OnceLock<Manner>,
-    /// Whether the probe that showed it showed that old versions are kept.
+    /// Whether the probe found that old versions are kept.
     keeps_versions: OnceLock<bool>,
-    /// Held by whoever writes, so that the threads of one process take turns without the store.
+    /// Held while writing, so that the threads of one process take turns without involving the
+    /// store.
     turn: Mutex<()>,
     lease: Mutex<Option<(Lease, Terms)>>,
 }
 
-/// The turn of one of this process's threads to write.
+/// One thread's turn to write, within this process.
 #[derive(Debug)]
 pub(crate) struct Turn<'s> {
     remote: &'s Remote,
@@ -88,9 +86,9 @@ impl Remote {
         &self.bucket.location
     }
 
-    /// Waits for this thread's turn. The lease is taken with it only where nothing else keeps two
-    /// writers apart; else with the first object that is replaced, so that a commit which replaces
-    /// none asks for no lease.
+    /// Waits for this thread's turn. It includes the lease only if nothing else keeps two writers
+    /// apart. Otherwise the lease is acquired with the first object that is replaced, so that a
+    /// commit that replaces none needs no lease.
     pub(super) fn turn(&self) -> Result<Turn<'_>> {
         let turn =
             Turn { remote: self, _turn: self.turn.lock().unwrap_or_else(PoisonError::into_inner) };
@@ -112,7 +110,7 @@ impl Remote {
         Ok(sorted(objects.filter_map(|meta| meta.location.filename())))
     }
 
-    /// What is in a folder itself.
+    /// The contents of a folder, not including subfolders.
     fn list_one(&self, folder: &str) -> Result<ListResult> {
         let (store, prefix) = (self.store(), key(folder));
         let listed = self.bridge.wait(async move {
@@ -154,7 +152,7 @@ impl Remote {
         Ok(read.map(|(blocks, version)| Object::of_blocks(blocks, version)))
     }
 
-    /// Begins a new object.
+    /// Starts a new object.
     pub(super) fn stage(&self) -> Staged {
         Staged::in_memory(&self.pool)
     }
@@ -189,7 +187,7 @@ impl Remote {
         self.write(path, bytes)
     }
 
-    /// Writes without asking what the store keeps.
+    /// Writes without checking the store's guarantees.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let payload = PutPayload::from(bytes.to_vec());
         self.put(path, payload, Condition::Any, Manner::default()).map(|_| ())
@@ -217,7 +215,7 @@ impl Remote {
         put.map_err(|error| self.failed(Action::Write, path, &error))
     }
 
-    /// How conditions are put to this store, as a probe before the first write shows.
+    /// How to express conditions to this store, as determined by a probe before the first write.
     fn manner(&self) -> Result<Manner> {
         if let Some(manner) = self.manner.get() {
             return Ok(*manner);
@@ -242,7 +240,7 @@ impl Remote {
 
     pub(super) fn probe(&self) -> Result<Guarantees> {
         let probed = self.bridge.wait(probe::probe(self.store()))?;
-        // Google counts generations, whether or not it keeps the old ones.
+        // Google counts generations, whether or not it keeps old versions.
         let counts = self.bucket.provider == Provider::Gcs;
         let probed = probed
             .map(|found| Guarantees { keeps_versions: found.keeps_versions && !counts, ..found });
@@ -259,7 +257,7 @@ impl Remote {
         left.map(|meta| meta.location.as_ref()).try_for_each(|path| self.delete(path))
     }
 
-    /// How many of several writers at once create one object, at most.
+    /// The maximum number of concurrent writers that succeed in creating one object.
     pub(super) fn race(&self) -> Result<u32> {
         let raced = self.bridge.wait(probe::race(self.store()))?;
         raced.map_err(|error| self.failed(Action::Write, "a probe", &error))
@@ -269,7 +267,7 @@ impl Remote {
         self.conditional
     }
 
-    /// What is expected of the store and not there.
+    /// What the store lacks of the expected guarantees.
     fn shortfall(&self, found: Guarantees) -> Option<Error> {
         let needs_etag = self.conditional == Conditional::Etag;
         let message = if !found.refuses_present {
@@ -297,7 +295,8 @@ impl Remote {
         Some(Error::new(ErrorKind::Config, message).with_hint(hint))
     }
 
-    /// Makes sure that the lease is held; whether it was so since this turn's first write.
+    /// Makes sure that the lease is held. Returns whether it has been held since this turn's first
+    /// write.
     pub(super) fn hold(&self) -> Result<bool> {
         let mut held = self.lease();
         if held.as_ref().is_some_and(|(lease, _)| lease.is_held()) {
@@ -320,7 +319,7 @@ impl Remote {
         Ok(!was_lost)
     }
 
-    /// Ends the lease's renewal, as it ends in a process that is stopped.
+    /// Ends the lease's renewal, as when a process is stopped.
     #[cfg(test)]
     pub(super) fn stop_renewing(&self) {
         if let Some((lease, _)) = &*self.lease() {
@@ -328,7 +327,7 @@ impl Remote {
         }
     }
 
-    /// As if this process had slept for longer than its lease lasts.
+    /// As if this process had been suspended for longer than its lease lasts.
     #[cfg(test)]
     pub(super) fn oversleep(&self) {
         if let Some((lease, _)) = &*self.lease() {
@@ -349,13 +348,15 @@ impl Remote {
     }
 }
 
-/// Whether an object only stands for a folder, as consoles make them: it is empty, and all objects of
-/// a lake have a name with an ending, but for the lock and the lease, which are never empty.
+/// Whether an object is only a folder marker, as created by web consoles. A marker is empty, while
+/// all objects of a lake have a file extension, except for the lock and the lease, which are never
+/// empty.
 fn is_marker(meta: &ObjectMeta) -> bool {
     meta.size == 0 && meta.location.filename().is_none_or(|name| !name.contains('.'))
 }
 
-/// A path below the lake as the client takes it, which would encode what needs no encoding.
+/// A path below the lake in the client's form; the client would encode characters that need no
+/// encoding.
 fn key(path: &str) -> Path {
     Path::parse(path).unwrap_or_else(|_| Path::from(path))
 }

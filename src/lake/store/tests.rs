@@ -1,5 +1,5 @@
-//! One contract for every store: in a folder and in memory always, and in those that
-//! `CLARI_LAKE_STORES` names, such as `s3://bucket az://container`.
+//! One contract for every store: always tested in a folder and in memory, and in the stores that
+//! `CLARI_LAKE_STORES` lists, such as `s3://bucket az://container`.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::*;
 
-/// The store under test, opened anew as another process would.
+/// Opens the store under test again, as another process would.
 type Open<'o> = &'o (dyn Fn() -> Store + Sync);
 
 fn staged(store: &Store, bytes: &[u8]) -> Staged {
@@ -122,7 +122,7 @@ fn of_many_creators_one_wins(open: Open) {
 }
 
 fn of_many_replacements_none_is_lost(open: Open) {
-    // What is written names its writer, as objects and manifests do.
+    // Each write names its writer, as objects and manifests do.
     let add_one = |store: &Store, writer: u32| loop {
         let _lock = store.lock().unwrap();
         let object = store.object("count").unwrap();
@@ -150,7 +150,7 @@ fn count(object: &Object) -> u32 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// While one holds the right to write, another waits for it.
+/// While one writer holds the right to write, another waits for it.
 fn turns_are_taken(open: Open) {
     let (store, other) = (open(), open());
     let lock = store.lock().unwrap();
@@ -189,8 +189,8 @@ fn the_servers_that_the_environment_names_keep_the_contract() {
     }
 }
 
-/// A writer that died holds others up for as long as its lease lasts, and one that lost its lease
-/// and goes on is told so.
+/// A killed writer blocks others for as long as its lease lasts, and a writer that lost its lease
+/// gets an error when it continues.
 #[test]
 fn a_lease_runs_out_and_its_holder_learns_of_it() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -199,7 +199,7 @@ fn a_lease_runs_out_and_its_holder_learns_of_it() {
     let (dead, alive) = (open(), open());
     let _lock = dead.lock().unwrap();
     dead.hold().unwrap();
-    // Its thread renews no more, as that of a process that was stopped.
+    // Its thread stops renewing, as in a process that was stopped.
     let Kind::Remote(remote) = &dead.kind else { unreachable!() };
     remote.stop_renewing();
     let other = alive.lock().unwrap();
@@ -214,8 +214,8 @@ fn a_lease_runs_out_and_its_holder_learns_of_it() {
     assert!(dead.replace(staged(&dead, b"dead"), "y", None).unwrap().is_some());
 }
 
-/// A process that slept for longer than its lease lasts takes a new one, and does not wait until
-/// it stops to renew the old one itself.
+/// A process that was suspended for longer than its lease lasts acquires a new one, and does not
+/// wait for itself to stop renewing the old one.
 #[test]
 fn a_holder_that_overslept_does_not_wait_for_itself() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -231,8 +231,8 @@ fn a_holder_that_overslept_does_not_wait_for_itself() {
     assert!(store.replace(staged(&store, b"again"), "y", None).unwrap().is_some());
 }
 
-/// A process that was killed while it probed leaves an object, which does not stay for ever; what
-/// another process is at work with does.
+/// A process that was killed while probing leaves an object, which is removed eventually; the
+/// objects of a running process stay.
 #[test]
 fn what_killed_probes_left_is_removed() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -249,7 +249,7 @@ fn what_killed_probes_left_is_removed() {
     assert_eq!(names, ["_manifest/calls/probe-1", "_manifest/lease"]);
 }
 
-/// P8: the clients of Azure and Google show their signatures and tokens to whoever looks.
+/// P8: the clients of Azure and Google show their signatures and tokens when they are printed.
 #[test]
 fn p8_a_store_that_is_shown_shows_no_secret() {
     let client = object_store::azure::MicrosoftAzureBuilder::new()

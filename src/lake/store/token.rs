@@ -1,21 +1,21 @@
-//! Tokens: what makes a name unlike any other, in this process and in every other.
+//! Tokens: they make a name unique, within this process and across processes.
 //!
-//! Enters: the operating system's randomness. Leaves: numbers that do not repeat. Never here: a
-//! process id, which is 1 in every container, or a clock, which may stand still.
+//! They use the operating system's randomness, not a process id, which is 1 in every container, nor
+//! a clock, which may not advance.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// A number that no other call returns, in whichever process or container it is made.
+/// A number that no other call returns, in any process or container.
 ///
-/// `fastrand` will not do: it seeds itself from the clock and the thread's number, which are equal
-/// in two processes that start under a frozen clock. The keys of a `RandomState` come from the
-/// operating system.
+/// `fastrand` is not suitable: it seeds itself from the clock and the thread's number, which are
+/// equal in two processes that start under a frozen clock. The keys of a `RandomState` come from
+/// the operating system.
 pub fn token() -> u64 {
     RandomState::new().hash_one(())
 }
 
-/// A name that begins with this and that no other process uses.
+/// A name with this prefix that no other process uses.
 pub fn unique_name(begin: &str) -> String {
     format!("{begin}-{:016x}", token())
 }

@@ -1,8 +1,6 @@
-//! The base of a large table's manifests: what they say of most partitions, written once.
-//!
-//! Enters: a manifest that is to be committed. Leaves: one that stands beside a base where that is
-//! less to write, and whole ones again. Never here: a manifest that a base has made unreadable;
-//! without its base it still says what it says itself, and the rest is read from the objects.
+//! The base of a large table's manifests: most of their partition entries, written once. A manifest
+//! is stored as a difference from a base when that is smaller. If the base cannot be read, the
+//! manifest's own entries are still valid, and the rest is recovered from the objects.
 
 use std::sync::Arc;
 
@@ -14,12 +12,12 @@ use crate::manifest::{Absent, Base, Manifest};
 
 /// How many entries a manifest may have beside its base, or without one.
 const BESIDE: usize = 200;
-/// It may have so many more as are this part of all entries.
+/// In a large table, it may have one in this many of all entries.
 const PART: usize = 20;
-/// How hard a base is compressed: it is written once and read often.
+/// The compression level of a base, which is written once and read often.
 const LEVEL: i32 = 9;
 
-/// A manifest as it is written.
+/// A manifest as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::lake) struct AtRest {
     #[serde(flatten)]
@@ -27,7 +25,7 @@ pub(in crate::lake) struct AtRest {
     /// The base's path below the lake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::lake) base: Option<String>,
-    /// What the base has and the manifest has not.
+    /// What the base has and the manifest lacks.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub(in crate::lake) absent: Absent,
 }
@@ -43,8 +41,8 @@ impl AtRest {
         Self { manifest, base, absent }
     }
 
-    /// The whole manifest. What a base says that cannot be read is missing, as if the objects had
-    /// been written by a killed run.
+    /// The complete manifest. If the base cannot be read, its entries are missing, as if a killed
+    /// run had written the objects.
     pub(in crate::lake) fn whole(self, store: &Store) -> Result<Manifest> {
         let Some(object) = self.base else { return Ok(self.manifest) };
         match read(store, &object) {
@@ -55,7 +53,7 @@ impl AtRest {
     }
 }
 
-/// Whether a manifest that differs so much from its base is better written beside a new one.
+/// Whether a manifest differs so much from its base that a new base is better.
 pub(in crate::lake) fn is_due(manifest: &Manifest) -> bool {
     let most = BESIDE.max(manifest.entries() / PART);
     if manifest.base.is_none() {
@@ -76,7 +74,7 @@ pub(in crate::lake) fn write(store: &Store, base: &Base) -> Result<()> {
     store.overwrite(&base.object, &packed)
 }
 
-/// A base, which is read once however often its table is opened.
+/// A base, which is read only once, however often its table is opened.
 pub(in crate::lake) fn read(store: &Store, object: &str) -> Result<Arc<Base>> {
     store.base(object, || {
         let missing = || Error::new(ErrorKind::Corrupt, format!("{object} is missing"));

@@ -1,8 +1,6 @@
-//! An object that is read: its rows in batches, and what its row groups are like.
-//!
-//! Enters: an object. Leaves: batches of about equal size in memory, whatever the rows are like
-//! encoded, and where each row group begins and ends. Never here: the whole object in memory, or a row
-//! changed.
+//! Reads an existing object: its rows in batches, and the properties of its row groups. Batches are
+//! of about equal size in memory, however the rows are encoded, and the object is never in memory
+//! as a whole.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,10 +26,10 @@ use crate::schema::DAY;
 
 /// About how much of an object is in memory at once.
 pub(in crate::lake) const BATCH_BYTES: u64 = 4 << 20;
-/// How large a text is taken to be of which a file does not say it.
+/// The assumed size of a text if the file does not tell it.
 const TEXT_BYTES: u64 = 64;
 
-/// An object that is read.
+/// An object to read.
 #[derive(Clone)]
 pub(in crate::lake) struct Existing {
     object: Object,
@@ -70,7 +68,8 @@ impl Existing {
         self.metadata.schema()
     }
 
-    /// Whether its row groups can be part of an object of this schema, as this version writes them.
+    /// Whether its row groups can be copied into an object with this schema, as this version writes
+    /// them.
     pub(in crate::lake) fn can_be_copied(&self, schema: &SchemaRef) -> bool {
         let file = self.metadata().file_metadata();
         let columns = || ArrowSchemaConverter::new().convert(schema).ok();
@@ -108,7 +107,7 @@ impl Existing {
         })
     }
 
-    /// The rows of some row groups, which are given back as soon as they are read.
+    /// The rows of some row groups, which are released as soon as they are read.
     pub(in crate::lake) fn last_batches_of(
         self,
         groups: Range<usize>,
@@ -119,7 +118,7 @@ impl Existing {
         })
     }
 
-    /// Gives back what is before a row group, where it is in memory; it is not read again.
+    /// Releases what is before a row group, if it is in memory; it is not read again.
     pub(in crate::lake) fn release(&self, before: usize) {
         let columns = self.metadata().row_group(before).columns();
         if let Some(begins) = columns.iter().map(|column| column.byte_range().0).min() {
@@ -127,8 +126,8 @@ impl Existing {
         }
     }
 
-    /// Where its row groups begin and end, and which of them have a row of which this is true. What
-    /// is too small to be copied is not read for it.
+    /// Where its row groups begin and end, and which of them have a row that satisfies the
+    /// condition. Row groups too small to copy are not read for this.
     pub(in crate::lake) fn groups(
         &self,
         endpoint: &Endpoint,
@@ -163,7 +162,7 @@ impl Existing {
             for row in object::order(endpoint, &batch?)? {
                 group.changes |= changes(&row.key);
                 if last.as_ref().is_some_and(|last| *last >= row) {
-                    // Nothing can be put between rows that are in no order.
+                    // No row can be inserted between rows that are not in order.
                     group.ends = None;
                     return Ok(());
                 }
@@ -176,7 +175,7 @@ impl Existing {
     }
 }
 
-/// How many rows of a group make a batch.
+/// How many rows of a group form a batch.
 fn batch_rows(group: &RowGroupMetaData, columns: &ProjectionMask) -> usize {
     let leaves = group.columns().iter().enumerate();
     let leaves = leaves.filter(|(at, _)| columns.leaf_included(*at));
@@ -184,12 +183,13 @@ fn batch_rows(group: &RowGroupMetaData, columns: &ProjectionMask) -> usize {
     rows_of(decoded / bytes(group.num_rows()).max(1))
 }
 
-/// How many rows of this size make a batch.
+/// How many rows of this size form a batch.
 pub(in crate::lake) fn rows_of(row_bytes: u64) -> usize {
     usize::try_from((BATCH_BYTES / row_bytes.max(1)).clamp(1, 8192)).unwrap_or(1)
 }
 
-/// About how large a column chunk is in memory. A dictionary hides that from its encoded size.
+/// The approximate size of a column chunk in memory. With a dictionary, its encoded size does not
+/// show that.
 fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
     let values = bytes(column.num_values());
     let width = match column.column_type() {
@@ -202,7 +202,7 @@ fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
         (Type::BYTE_ARRAY, None) => bytes(column.uncompressed_size()).max(values * TEXT_BYTES),
         _ => 0,
     };
-    // Levels are 16 bits each while a column is read.
+    // While a column is read, levels take 16 bits each.
     values * (width + 4) + texts
 }
 

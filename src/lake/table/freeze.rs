@@ -1,12 +1,10 @@
-//! Freezing: until a table's first export completes, its schema grows; each object says which it
-//! was when it was written, so that a lake whose manifests are lost still knows.
-//!
-//! Enters: a manifest, and what objects say that it does not know. Leaves: the schema, and whether
-//! it is frozen. Never here: an object read, or a schema frozen before an export has completed.
+//! Freezing: until a table's first export completes, its schema grows. Each object records whether
+//! the schema was frozen when it was written, so that this is known even if a lake loses its
+//! manifests.
 //!
 //! The manifest alone cannot tell: a first export that is killed before its first manifest looks
-//! like a complete table that has lost all of its manifests. In the first, columns are to appear
-//! as records bring them; in the second, they must not (P6).
+//! like a complete table that has lost all of its manifests. In the first case, columns must appear
+//! as records bring them; in the second case, they must not (P6).
 
 use arrow::datatypes::SchemaRef;
 use parquet::file::metadata::KeyValue;
@@ -14,22 +12,22 @@ use parquet::file::metadata::KeyValue;
 use crate::manifest::Manifest;
 use crate::schema::Schema;
 
-/// The name of what an object says.
+/// The metadata key in an object's footer.
 pub(in crate::lake) const FROZEN: &str = "clari-lake.frozen";
 
-/// What an object says of the table's schema.
+/// What an object records about the table's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::lake) enum Growth {
-    /// It still grew when the object was written.
+    /// The schema was still growing when the object was written.
     Growing,
     /// It was frozen.
     Frozen,
-    /// Nothing, as objects of versions before this one.
+    /// Nothing, as in objects of older versions.
     Unsaid,
 }
 
 impl Growth {
-    /// What is said by the metadata of an object's footer.
+    /// What the metadata of an object's footer records.
     pub(in crate::lake) fn said(metadata: Option<&Vec<KeyValue>>) -> Self {
         let said = metadata.into_iter().flatten().find(|it| it.key == FROZEN);
         match said.and_then(|it| it.value.as_deref()) {
@@ -40,14 +38,14 @@ impl Growth {
     }
 }
 
-/// The schema of a table whose first export is not known to be complete, and whether it is frozen,
-/// by the objects that its manifest does not know; `None` when they add nothing.
+/// The schema of a table whose first export may be incomplete, and whether it is frozen, according
+/// to the objects that its manifest does not list; `None` when they add nothing.
 pub(in crate::lake) fn recovered(
     manifest: &Manifest,
     objects: &[(SchemaRef, Growth)],
 ) -> Option<(Schema, bool)> {
-    // A manifest that says "not frozen" is believed, but for an object that knows better: it was
-    // written by the commit that froze the schema.
+    // A manifest that says "not frozen" is believed, unless an object says otherwise: then the
+    // commit that froze the schema wrote that object.
     let is_frozen = |growth: Growth| match growth {
         Growth::Frozen => true,
         Growth::Growing => false,
@@ -55,10 +53,10 @@ pub(in crate::lake) fn recovered(
     };
     let any_frozen = objects.iter().any(|(_, growth)| is_frozen(*growth));
     let counts = objects.iter().filter(|(_, growth)| !any_frozen || is_frozen(*growth));
-    // One with a type that this tool never writes is no model.
+    // Files with a type that this tool never writes are ignored.
     let mut schemas = counts.filter_map(|(file, _)| manifest.schema.of_file(file));
     let first = schemas.next()?;
-    // A frozen schema is what its files have, whatever is declared by now.
+    // A frozen schema is what its files have, whatever is declared now.
     let begin = if any_frozen { first } else { manifest.schema.union(&first) };
     Some((schemas.fold(begin, |union, schema| union.union(&schema)), any_frozen))
 }
@@ -83,7 +81,7 @@ mod tests {
         Some((schema.columns.into_iter().map(|column| column.name).collect(), frozen))
     }
 
-    /// P6: columns go on growing where the first export was killed, and nowhere else.
+    /// P6: columns keep growing if the first export was killed, and in no other case.
     #[test]
     fn p6_objects_say_whether_their_tables_schema_is_frozen() {
         use Growth::{Frozen, Growing, Unsaid};
@@ -93,19 +91,21 @@ mod tests {
             Some((names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>(), frozen))
         };
         let all = told(&["id", "declared", "mood", "score"], false);
-        // Killed before any manifest, or after that of its goal.
+        // Killed before any manifest, or after the one with its goal.
         for version in [0, 1] {
             let objects = [(narrow, Growing), (mood, Growing), (score, Growing)];
             assert_eq!(names(version, &objects), all);
         }
-        // Complete, and all manifests lost: as the files are, and no column that is declared since.
+        // Complete, and all manifests lost: the schema is that of the files, without later declared
+        // columns.
         assert_eq!(names(0, &[(mood, Frozen)]), told(&["id", "mood"], true));
         assert_eq!(names(0, &[(mood, Unsaid)]), told(&["id", "mood"], true));
-        // One that was never written again since the first export says what was so then.
+        // A file that has not been rewritten since the first export describes the state at that
+        // time.
         assert_eq!(names(0, &[(narrow, Growing), (mood, Frozen)]), told(&["id", "mood"], true));
-        // Killed by the commit that freezes, between objects.
+        // Killed between objects, during the commit that freezes the schema.
         assert_eq!(names(1, &[(mood, Frozen), (narrow, Growing)]), told(&["id", "mood"], true));
-        // Begun by a version whose objects say nothing.
+        // Started by a version whose objects record nothing.
         assert_eq!(names(1, &[(mood, Unsaid)]), told(&["id", "declared", "mood"], false));
         assert_eq!(names(1, &[]), None);
     }

@@ -1,27 +1,25 @@
-//! Row groups: which of an object's are copied, and which are encoded again.
+//! Row groups: decides which of an object's row groups are copied and which are encoded again. The
+//! result is the sequence of steps that writes the next version.
 //!
-//! Enters: where each row group begins and ends in the order of rows, and where the new rows go.
-//! Leaves: the steps that write the next version, in order. Never here: a row, or a byte of one.
-//!
-//! A row group is copied if no row in it changes and no new row belongs between its rows. A small
-//! one is encoded together with what is encoded beside it, so that many small commits leave few row
-//! groups; a larger one is never encoded for its size alone.
+//! A row group is copied if none of its rows changes and no new row belongs between its rows. A
+//! small one is encoded together with its neighbor if that is encoded anyway, so that many small
+//! commits leave few row groups; a larger one is never encoded just because of its size.
 
 use std::ops::Range;
 
 use super::object::RowOrder;
 
-/// A row group of so many encoded bytes is large enough to be left alone.
+/// A row group with this many encoded bytes is large enough to be left alone.
 pub(in crate::lake) const ENOUGH: u64 = 256 << 10;
 
-/// What is known of a row group.
+/// What is known about a row group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::lake) struct Group {
     /// Its size, encoded.
     pub(in crate::lake) bytes: u64,
-    /// The places of its first and last rows; `None` when its rows are in no order.
+    /// The positions of its first and last rows; `None` when its rows are not in order.
     pub(in crate::lake) ends: Option<(RowOrder, RowOrder)>,
-    /// Whether one of its rows is taken out or gets another value.
+    /// Whether one of its rows is removed or gets another value.
     pub(in crate::lake) changes: bool,
 }
 
@@ -30,7 +28,7 @@ pub(in crate::lake) struct Group {
 pub(in crate::lake) enum Step {
     /// Copy this row group.
     Copy(usize),
-    /// Encode the rows of these row groups, merged with these new rows. One of them may be empty.
+    /// Encode the rows of these row groups, merged with these new rows. Either may be empty.
     Encode {
         /// The row groups, by their number.
         groups: Range<usize>,
@@ -39,7 +37,7 @@ pub(in crate::lake) enum Step {
     },
 }
 
-/// The steps that write all rows once each, in order. The new rows are sorted.
+/// The steps that write every row once, in order. The new rows are sorted.
 pub(in crate::lake) fn plan(groups: &[Group], new: &[RowOrder]) -> Vec<Step> {
     let Some(ends) = ends(groups) else {
         return vec![Step::Encode { groups: 0..groups.len(), new: 0..new.len() }];
@@ -69,7 +67,7 @@ fn ends(groups: &[Group]) -> Option<Vec<(&RowOrder, &RowOrder)>> {
     ends.windows(2).all(|pair| pair[0].1 < pair[1].0).then_some(ends)
 }
 
-/// Adds rows to encode, to what is encoded just before if there is any.
+/// Adds rows to encode, joined with the step before if that encodes too.
 fn encode(steps: &mut Vec<Step>, groups: Range<usize>, new: Range<usize>) {
     match steps.last_mut() {
         Some(Step::Encode { groups: before, new: rows }) => {
@@ -85,7 +83,7 @@ fn encode(steps: &mut Vec<Step>, groups: Range<usize>, new: Range<usize>) {
 fn take_in_small(steps: Vec<Step>, groups: &[Group]) -> Vec<Step> {
     let is_small = |at: usize| groups[at].bytes < ENOUGH;
     let mut taken: Vec<Step> = Vec::new();
-    // The small groups that were copied last, which are taken in by what is encoded after them.
+    // The small groups copied last, which are absorbed by the next encoding step.
     let mut small = 0;
     for step in steps {
         match (step, taken.last_mut()) {
@@ -169,14 +167,14 @@ mod tests {
         assert_eq!(plan(&groups, &[]), [encode(0..3, 0..0)]);
         let groups = [small(one, false), big(two), small(three, false)];
         assert_eq!(plan(&groups, &[row(60)]), [Step::Copy(0), Step::Copy(1), encode(2..3, 0..1)]);
-        // Nothing changes: nothing is encoded, however small.
+        // Nothing changes, so nothing is encoded, however small.
         let groups = [small(one, false), small(two, false)];
         assert_eq!(plan(&groups, &[]), [Step::Copy(0), Step::Copy(1)]);
     }
 
     proptest! {
-        /// P2: whichever groups are copied, the next version has each row once, in order, as if the
-        /// whole had been encoded.
+        /// P2: whichever groups are copied, the next version has each row once, in order, as if all
+        /// of it had been encoded.
         #[test]
         fn copying_gives_the_rows_that_encoding_the_whole_does(
             times in prop::collection::btree_set(0i64..400, 1..60),
@@ -192,7 +190,7 @@ mod tests {
                 objects.push(std::mem::replace(&mut rest, after));
             }
             objects.retain(|times| !times.is_empty());
-            // A new version of a row replaces the one that is there.
+            // A new version of a row replaces the existing one.
             let taken_out = |time: &i64| new.contains(time) || changed[usize::try_from(*time).unwrap() % 60];
             let groups: Vec<_> = objects.iter().zip(&sizes).map(|(times, bytes)| {
                 group(times, *bytes, times.iter().any(taken_out))

@@ -1,8 +1,6 @@
-//! The history of a table, as far back as its manifests are kept.
-//!
-//! Enters: a store and an endpoint's name. Leaves: when the settled schema changed, and how; which
-//! partitions changed since a point. Never here: more manifests read than it takes to find that, or
-//! one changed.
+//! The history of a table, as far back as its manifests are kept: when and how the frozen schema
+//! changed, and which partitions changed since a given point. No more manifests are read than
+//! necessary.
 
 use std::collections::BTreeMap;
 
@@ -14,24 +12,24 @@ use crate::lake::store::Store;
 use crate::manifest::{Manifest, RowCounts};
 use crate::schema::{Difference, Schema};
 
-/// A change of a table's schema after it was settled.
+/// A change of a table's frozen schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaChange {
     /// The number of the first manifest that has it.
     pub version: u64,
     /// When that was committed.
     pub committed_at: DateTime<Utc>,
-    /// What is new, and what has another type.
+    /// What is new, and what has a different type.
     pub differences: Vec<Difference>,
 }
 
-/// The changes of a table's settled schema up to its present one, oldest first.
+/// The changes of a table's frozen schema up to the present, oldest first.
 ///
-/// Between two manifests of the same schema there is taken to be no other, so that a table which
-/// never changed takes one reading, and one that did some ten for each change.
+/// If two manifests have the same schema, it is assumed not to have changed in between, so a table
+/// that never changed takes one read, and otherwise each change takes about ten.
 ///
 /// # Errors
-/// When the store fails. A manifest that cannot be read is passed over.
+/// When the store fails. Unreadable manifests are skipped.
 pub fn schema_changes(
     store: &Store,
     endpoint: &str,
@@ -60,7 +58,7 @@ impl History<'_> {
         of_version(self.store, self.endpoint, self.versions[at]).ok()
     }
 
-    /// Halves the manifests between two until those that differ are neighbours.
+    /// Bisects between two manifests until the ones that differ are adjacent.
     fn search(&mut self, from: (usize, &Manifest), to: (usize, &Manifest)) {
         if from.1.schema == to.1.schema {
             return;
@@ -82,14 +80,14 @@ impl History<'_> {
     }
 }
 
-/// Since when changes of a table are wanted.
+/// The point from which changes of a table are requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Since {
-    /// After the manifest of this number.
+    /// After the manifest with this number.
     Version(u64),
     /// After what was committed by this instant.
     Time(DateTime<Utc>),
-    /// Since this run began, but for what it committed itself.
+    /// Since this run began, except for what it committed itself.
     Run {
         /// Its name.
         name: String,
@@ -101,18 +99,18 @@ pub enum Since {
 /// What changed in a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableChanges {
-    /// The partitions that changed, by their value of `dt`, each with what all commits did to its
-    /// rows, where that is known.
+    /// The partitions that changed, by their value of `dt`, each with the combined effect of all
+    /// commits on its rows, if known.
     pub partitions: BTreeMap<String, Option<RowCounts>>,
     /// The number of the newest manifest.
     pub version: u64,
-    /// Whether one of the commits was made by the run that was named.
+    /// Whether one of the commits was made by the given run.
     pub knows_run: bool,
 }
 
-/// The partitions of a table that changed, by all commits since a point, whichever runs made them
-/// and however those ended. Where the manifests of some commits are gone, partitions are compared;
-/// where nothing older is left to compare with, all of them may have changed.
+/// The partitions of a table that changed in any commit since a point, whichever runs committed and
+/// however they ended. If the manifests of some commits are gone, partitions are compared; if
+/// nothing older is left to compare with, all of them may have changed.
 ///
 /// # Errors
 /// `Newer` when the lake is from a newer version; when the store fails.
@@ -124,7 +122,7 @@ pub fn partition_changes(store: &Store, endpoint: &str, since: &Since) -> Result
     for version in versions.into_iter().rev() {
         let manifest = match of_version(store, endpoint, version) {
             Ok(manifest) => manifest,
-            // A torn one, or one that was swept meanwhile.
+            // Unreadable, or swept in the meantime.
             Err(error) if error.kind() == ErrorKind::Corrupt => continue,
             Err(error) => return Err(error),
         };
@@ -143,10 +141,11 @@ pub fn partition_changes(store: &Store, endpoint: &str, since: &Since) -> Result
 }
 
 impl Since {
-    /// Whether a manifest, of a table whose newest has this number, is of before.
+    /// Whether a manifest is from before the point, in a table whose newest manifest has this
+    /// number.
     fn has(&self, manifest: &Manifest, newest: u64) -> bool {
         match self {
-            // A number that is yet to come is of manifests that were lost.
+            // A number that does not exist yet refers to manifests that were lost.
             Self::Version(version) => manifest.version <= *version && *version <= newest,
             Self::Time(time) => manifest.committed_at <= *time,
             Self::Run { began_at, .. } => manifest.committed_at < *began_at,
@@ -155,7 +154,7 @@ impl Since {
 }
 
 impl TableChanges {
-    /// Adds what changed between two manifests that are kept, or up to the oldest of them.
+    /// Adds what changed between two kept manifests, or up to the oldest of them.
     fn add(&mut self, before: Option<&Manifest>, after: &Manifest, since: &Since) {
         let is_next = before.map_or(0, |before| before.version) + 1 == after.version;
         let is_own = matches!(since, Since::Run { name, .. } if *name == after.run);
@@ -174,7 +173,7 @@ impl TableChanges {
         }
     }
 
-    /// Adds what one commit did. What is not known of one commit is not known of all.
+    /// Adds the effect of one commit. If it is unknown for one commit, it is unknown for the total.
     fn note(&mut self, name: &str, counts: Option<RowCounts>) {
         let known = self.partitions.entry(name.to_owned()).or_insert(Some(RowCounts::default()));
         match (known.as_mut(), counts) {

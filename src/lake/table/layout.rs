@@ -1,11 +1,10 @@
-//! The layout: how each column of an object is encoded, compressed and described.
+//! The layout: how each column of an object is encoded, compressed, and described. It is chosen by
+//! the schema and by what is known about the rows. A wrong guess affects only the size of the file,
+//! never its contents.
 //!
-//! Enters: the schema, and what the rows are known to hold. Leaves: the writer's properties. Never
-//! here: a value. What depends on the rows is only how small they get, never how they are read.
-//!
-//! A partition of few rows is mostly overhead: a footer, and for each column a dictionary and a
-//! compressor. So a column of few values has neither dictionary nor, when it holds next to
-//! nothing, a compressor; and what no engine looks at is not described.
+//! A partition of few rows is mostly overhead: a footer, and a dictionary and a compressor for each
+//! column. So a column of few values has no dictionary, nor a compressor if it holds next to
+//! nothing; and statistics that no engine uses are not written.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Fields};
@@ -19,52 +18,53 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema};
 
-/// What a row group holds at most, encoded: small enough to read one transcript without the rest.
+/// The maximum encoded size of a row group: small enough to read one transcript without the rest.
 pub(in crate::lake) const ROW_GROUP_BYTES: usize = 16 << 20;
-/// And in rows.
+/// The maximum number of rows.
 pub(in crate::lake) const ROW_GROUP_ROWS: usize = 100_000;
-/// And in memory: what dictionaries make small is large again for whoever reads it.
+/// The maximum size in memory: data that dictionaries make small is large again for the reader.
 pub(in crate::lake) const ROW_GROUP_DECODED_BYTES: usize = 64 << 20;
 
-/// A row group that holds so much in memory ends with its day, so that later days leave it as it is.
-/// Encoded, that is some five to ten megabytes; smaller ones repeat so many dictionaries that the
-/// object gets larger by a tenth.
+/// A row group of this size in memory ends with its day, so that later days leave it unchanged.
+/// Encoded, that is about five to ten megabytes; smaller ones repeat so many dictionaries that the
+/// object grows by a tenth.
 pub(in crate::lake) const DAYS_DECODED_BYTES: usize = 24 << 20;
 
-/// The program that writes objects. One of another version may lay them out in another way.
+/// The program that writes objects. Another version of it may use a different layout.
 pub(in crate::lake) const CREATED_BY: &str =
     concat!("clari-lake version ", env!("CARGO_PKG_VERSION"));
 
-/// Text this long on average gains nothing from a dictionary; these names hold such text.
+/// Text with this average length gains nothing from a dictionary; columns with these names hold
+/// such text.
 const LONG_TEXT: [&str; 7] =
     ["text", "phrase", "summary", "full_summary", "key_takeaways", "action_item", "reasoning"];
-/// How much of such text is compressed at once: the more, the smaller it gets.
+/// How much of such text is compressed at once: the more, the better the compression.
 const TEXT_PAGE_BYTES: usize = 4 << 20;
 
-/// Where so few values hold next to nothing, a compressor makes them larger.
+/// With so few values that hold next to nothing, a compressor makes them larger.
 const FEW: usize = 1024;
-/// So few values hardly repeat, and a dictionary is a page more.
+/// So few values hardly repeat, and a dictionary costs an additional page.
 const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
 
-/// What is known of an object's rows before they are written.
+/// What is known about an object's rows before they are written.
 #[derive(Debug, Default)]
 pub(in crate::lake) struct Contents {
-    /// The leaves of the schema, in their order; none while there are no rows.
+    /// The leaves of the schema, in order; empty while there are no rows.
     leaves: Vec<Leaf>,
-    /// Whether there are rows that may hold anything.
+    /// Whether there are rows with unknown contents.
     is_open: bool,
 }
 
-/// What is known of one leaf.
+/// What is known about one leaf.
 #[derive(Debug, Clone, Copy)]
 struct Leaf {
-    /// About how many values it has, those included that are not there.
+    /// Its approximate number of values, including nulls.
     values: usize,
     is_empty: bool,
 }
 
 impl Contents {
-    /// Adds so many rows of a batch, which is in the schema.
+    /// Adds this many rows of a batch, which is in the table's schema.
     pub(in crate::lake) fn add_batch(&mut self, batch: &RecordBatch, rows: usize) {
         let share = |values: usize| (values * rows).div_ceil(batch.num_rows().max(1));
         let mut at = 0;
@@ -76,11 +76,11 @@ impl Contents {
         }
     }
 
-    /// Adds the rows of a row group, which is in the schema or in an older one.
+    /// Adds the rows of a row group, which is in the table's schema or an older one.
     pub(in crate::lake) fn add_group(&mut self, group: &RowGroupMetaData, is_current: bool) {
         self.is_open |= !is_current;
         for (at, column) in group.columns().iter().enumerate().filter(|_| is_current) {
-            // What was stored as it is held next to nothing.
+            // A column stored uncompressed held next to nothing.
             let is_empty = column.compression() == Compression::UNCOMPRESSED;
             let values = usize::try_from(column.num_values()).unwrap_or(usize::MAX);
             self.add(at, Leaf { values, is_empty });
@@ -102,7 +102,7 @@ impl Contents {
     }
 }
 
-/// Goes through the leaves below an array, with about how many values each has and whether all of
+/// Visits the leaves below an array, each with its approximate number of values and whether all of
 /// them are null.
 fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)) {
     match array.data_type() {
@@ -119,7 +119,7 @@ fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)
     }
 }
 
-/// How an object with these rows is written, while the table's schema is frozen or still grows.
+/// The writer's properties for an object with these rows, with a frozen or still growing schema.
 pub(in crate::lake) fn properties(
     endpoint: &Endpoint,
     schema: &Schema,
@@ -158,7 +158,7 @@ pub(in crate::lake) fn properties(
         if kind == Kind::LongText {
             properties = properties.set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES);
         }
-        // No engine can leave out a file or a page for what stands in a list.
+        // No engine can skip a file or a page based on values inside a list.
         if is_listed {
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
@@ -177,15 +177,15 @@ pub(in crate::lake) fn properties(
 struct Column {
     path: ColumnPath,
     kind: Kind,
-    /// Whether it stands in a list.
+    /// Whether it is inside a list.
     is_listed: bool,
 }
 
-/// What a column holds, as far as it matters to how it is written.
+/// What a column holds, as far as it affects how it is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     LongText,
-    /// Seconds, ratios and instants hardly ever repeat, and a dictionary makes them larger.
+    /// Seconds, ratios, and instants hardly ever repeat, and a dictionary makes them larger.
     Measure,
     Boolean,
     Other,
@@ -199,7 +199,7 @@ fn columns(fields: &Fields) -> Vec<Column> {
     columns
 }
 
-/// Adds the leaves below a field of this name.
+/// Adds the leaves below a field with this name.
 fn add_columns(name: &str, data_type: &DataType, path: &[String], columns: &mut Vec<Column>) {
     let kind = match data_type {
         DataType::List(element) => {
@@ -224,14 +224,14 @@ fn add_columns(name: &str, data_type: &DataType, path: &[String], columns: &mut 
     columns.push(Column { path: ColumnPath::new(path.to_vec()), kind, is_listed: false });
 }
 
-/// The leading columns by which rows are ordered, if they are leaves of the file.
+/// The leading columns that rows are ordered by, if they are leaves of the file.
 fn sorting_columns(endpoint: &Endpoint, schema: &Schema, columns: &[Column]) -> Vec<SortingColumn> {
     let leaf = |name: &str| {
         let is_it = |column: &Column| column.path.parts() == [name];
         i32::try_from(columns.iter().position(is_it)?).ok()
     };
     let day = (endpoint.time_field().is_none() && schema.added.day).then_some(DAY);
-    // Rows are ordered by their keys as texts, which is no order of numbers.
+    // Rows are ordered by their keys as text, which is not the numeric order.
     let is_number = |name: &str| {
         let mut columns = schema.columns.iter();
         columns.any(|it| it.name == name && it.column_type == ColumnType::Int64)
@@ -262,7 +262,7 @@ mod tests {
         Arc::new(Catalogue::built_in().unwrap().find("calls").unwrap().clone())
     }
 
-    /// So many calls of two people, whose phones nobody knows.
+    /// This many calls between two people whose phone numbers are unknown.
     fn rows(count: usize) -> RecordBatch {
         let person = r#"{"userId": "u1", "isOrganizer": true}"#;
         let record = |at| {
@@ -333,8 +333,8 @@ mod tests {
         assert!(column(&metadata, USER).dictionary_page_offset().is_some());
     }
 
-    /// P1: what is known of rows only decides how they are stored; all of them are there, even if
-    /// it was wrong.
+    /// P1: what is known about rows only affects how they are stored; all of them are there, even
+    /// if it was wrong.
     #[test]
     fn what_was_held_for_empty_is_stored_all_the_same() {
         let (batch, mut contents) = (rows(2000), Contents::default());
@@ -357,7 +357,7 @@ mod tests {
             write(batch, &contents)
         };
         assert!(!is_compressed(&again(&rows(10), true), "disposition"));
-        // An older schema's rows may bring what it had no column for.
+        // Rows with an older schema may have values for a column that it did not have.
         assert!(is_compressed(&again(&rows(10), false), "disposition"));
         let index = batch.schema().index_of("disposition").unwrap();
         let mut columns = rows(1).columns().to_vec();

@@ -1,19 +1,17 @@
-//! Manifests: reading the newest, creating the next.
-//!
-//! Enters: a store and an endpoint's name. Leaves: manifests. Never here: what one means, or one
-//! manifest in the place of another.
+//! Manifests: reading the newest one, and creating the next one. A manifest is never replaced by
+//! another.
 
 use super::base::{self, AtRest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::store::Store;
 use crate::manifest::{FORMAT, Manifest};
 
-/// Where a manifest stands.
+/// The path of a manifest.
 pub(in crate::lake) fn path(endpoint: &str, version: u64) -> String {
     format!("_manifest/{endpoint}/{version:020}.json")
 }
 
-/// The newest manifest of an endpoint's table, if the lake has one; nothing is written.
+/// The newest manifest of an endpoint's table, if there is one; nothing is written.
 ///
 /// # Errors
 /// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
@@ -21,7 +19,7 @@ pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>
     newer_manifest(store, endpoint, 0)
 }
 
-/// The newest manifest, if its number is above that of the one that is known already.
+/// The newest manifest, if its number is higher than that of the known one.
 pub(in crate::lake) fn newer_manifest(
     store: &Store,
     endpoint: &str,
@@ -37,8 +35,8 @@ pub(in crate::lake) fn newer_manifest(
         return Ok(None);
     }
     let mut found = read_manifest(store, newest);
-    // A manifest that cannot be read, as a disk may leave it, is passed over for the one before;
-    // what that one does not know of is adopted.
+    // If a manifest cannot be read, for example after a disk failure, the one before it is used;
+    // objects that it does not list are recovered.
     while found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
         let Some(older) = manifests.next() else { break };
         let number = number_of(newest);
@@ -59,7 +57,7 @@ pub(in crate::lake) fn of_version(store: &Store, endpoint: &str, version: u64) -
     read_manifest(store, &path(endpoint, version))
 }
 
-/// The manifest of this number, if the lake still has it.
+/// The manifest with this number, if the lake still has it.
 ///
 /// # Errors
 /// `Newer` when it is from a newer version, `Corrupt` when it cannot be read.
@@ -69,7 +67,7 @@ pub fn manifest_at(store: &Store, endpoint: &str, version: u64) -> Result<Option
     found.map(|at_rest| at_rest.whole(store)).transpose()
 }
 
-/// The path of the newest manifest, or of its base, if it cannot be read.
+/// The path of the newest manifest, or of its base, if that cannot be read.
 pub(in crate::lake) fn torn_manifest(store: &Store, endpoint: &str) -> Result<Option<String>> {
     let folder = format!("_manifest/{endpoint}");
     let names = store.names(&folder)?;
@@ -93,7 +91,7 @@ fn read_manifest(store: &Store, path: &str) -> Result<Manifest> {
     let read = || parse_manifest(path, &store.read(path)?.unwrap_or_default());
     let is_cut = |error: &Error| error.kind() == ErrorKind::Corrupt && store.is_remote();
     match read() {
-        // It may have been cut short on its way.
+        // It may have been cut short in transit.
         Err(error) if is_cut(&error) => read()?,
         at_rest => at_rest?,
     }
@@ -125,7 +123,7 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {
     serde_json::from_value(at_rest).map_err(corrupt)
 }
 
-/// Creates the manifest, which says its own number; false if another writer was faster.
+/// Creates the manifest under its own number; `false` if another writer was faster.
 pub(in crate::lake) fn create(store: &Store, manifest: &Manifest) -> Result<bool> {
     let path = path(&manifest.endpoint, manifest.version);
     let text = serde_json::to_vec(&AtRest::of(manifest)).map_err(|error| {

@@ -1,8 +1,6 @@
-//! Merging: a partition's rows and the new ones become its next version.
-//!
-//! Enters: the object as it is, the rows to put in, the keys to take out. Leaves: the next
-//! object, staged; row groups that stay as they are, copied. Never here: the whole object in
-//! memory, or two rows of one key.
+//! Merging: combines a partition's existing rows with the new ones into its next version, which is
+//! staged. Unchanged row groups are copied. The object is never in memory as a whole, and never has
+//! two rows with one key.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -30,37 +28,37 @@ use crate::window::day_of;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// The rows of one batch that go to one partition. The batch is shared, not copied.
+/// The rows of one batch that belong to one partition. The batch is shared, not copied.
 #[derive(Debug)]
 pub(in crate::lake) struct Selection {
-    /// In the table's schema, with the columns that this tool adds.
+    /// In the table's schema, including the columns that this tool adds.
     pub(in crate::lake) batch: RecordBatch,
-    /// Which of its rows, each with its place in the partition.
+    /// The rows of the batch that belong here, each with its order in the partition.
     pub(in crate::lake) rows: Vec<(RowOrder, usize)>,
 }
 
 /// The next version of one partition.
 pub(in crate::lake) struct Merge<'a> {
     pub(in crate::lake) endpoint: &'a Endpoint,
-    /// Into whose schema everything is brought.
+    /// The decoder whose schema all rows are converted to.
     pub(in crate::lake) decoder: &'a mut RecordDecoder,
-    /// Of which partition.
+    /// The partition.
     pub(in crate::lake) partition: Partition,
-    /// The day that the rows get that are there already, days since 1970: those of a snapshot that
-    /// begins as a copy of an older one.
+    /// The day that existing rows get, days since 1970; set for a snapshot that begins as a copy of
+    /// an older one.
     pub(in crate::lake) day: Option<i32>,
     /// Whether it holds a month's rows.
     pub(in crate::lake) is_monthly: bool,
-    /// The rows to put in, one per key, in the decoder's schema.
+    /// The rows to insert, one per key, in the decoder's schema.
     pub(in crate::lake) selections: Vec<Selection>,
-    /// The keys to take out, besides those that are put in.
+    /// The keys to remove, besides those that are inserted.
     pub(in crate::lake) removed: HashSet<Box<str>>,
-    /// The keys whose records are gone since an instant, or there after all.
+    /// The keys whose records are gone since an instant, or exist after all (`None`).
     pub(in crate::lake) marked: HashMap<Box<str>, Option<i64>>,
 }
 
 impl<'a> Merge<'a> {
-    /// Decides what is copied of the object and what is encoded.
+    /// Decides which parts of the object are copied and which are encoded.
     pub(in crate::lake) fn plan(mut self, existing: Option<Existing>) -> Result<Planned<'a>> {
         let new = NewRows::of(std::mem::take(&mut self.selections));
         self.removed.extend(new.order.iter().map(|row| Box::from(row.key.as_str())));
@@ -81,7 +79,7 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// The next version of one partition, of which it is known how it is written.
+/// The next version of one partition, with a plan for writing it.
 pub(in crate::lake) struct Planned<'a> {
     merge: Merge<'a>,
     existing: Option<Existing>,
@@ -89,12 +87,12 @@ pub(in crate::lake) struct Planned<'a> {
     is_current: bool,
     new: NewRows,
     steps: Vec<Step>,
-    /// The day of the row that was written last.
+    /// The day of the last written row.
     day: Option<i64>,
 }
 
 impl Planned<'_> {
-    /// What is known of the rows that are encoded.
+    /// What is known about the rows to encode.
     pub(in crate::lake) fn contents(&self) -> Contents {
         let mut contents = Contents::default();
         let mut rows = vec![0; self.new.batches.len()];
@@ -114,7 +112,7 @@ impl Planned<'_> {
         contents
     }
 
-    /// Writes the next version; how many rows it has.
+    /// Writes the next version. Returns its number of rows.
     pub(in crate::lake) fn write<W: Write + Send>(
         mut self,
         writer: &mut ObjectWriter<W>,
@@ -139,7 +137,7 @@ impl Planned<'_> {
         Ok(count)
     }
 
-    /// Encodes old rows without what was taken out, and new ones up to this.
+    /// Encodes old rows except removed ones, and the new rows before the given position.
     fn encode<W: Write + Send>(
         &mut self,
         old: impl Iterator<Item = Result<RecordBatch>>,
@@ -155,14 +153,14 @@ impl Planned<'_> {
             count += places.len() as u64;
             self.write_places(None, &places, writer)?;
         }
-        // What is copied or encoded next follows other rules.
+        // What is copied or encoded next follows different rules.
         writer.end_group()?;
         self.day = None;
         Ok(count)
     }
 
-    /// Writes a batch of the old object without what was taken out, and the new rows before its
-    /// last one.
+    /// Writes a batch of the old object except removed rows, and the new rows that come before its
+    /// last row.
     fn write_between<W: Write + Send>(
         &mut self,
         batch: RecordBatch,
@@ -190,7 +188,7 @@ impl Planned<'_> {
         Ok(places.len() as u64)
     }
 
-    /// Writes rows. In a month's object a row group ends with a day, if it is large enough.
+    /// Writes rows. In a month's object, a row group ends with a day if it is large enough.
     fn write_places<W: Write + Send>(
         &mut self,
         old: Option<&RecordBatch>,
@@ -217,7 +215,7 @@ impl Planned<'_> {
     }
 }
 
-/// Rows from several batches; not copied where they follow each other in one.
+/// Rows from several batches; not copied if they are consecutive rows of one batch.
 fn gathered(sources: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordBatch> {
     let (batch, first) = rows.first().copied().unwrap_or_default();
     if rows.iter().enumerate().all(|(at, row)| *row == (batch, first + at)) {
@@ -226,7 +224,7 @@ fn gathered(sources: &[&RecordBatch], rows: &[(usize, usize)]) -> Result<RecordB
     Ok(interleave_record_batch(sources, rows)?)
 }
 
-/// How large a row is in memory.
+/// The size of a row in memory.
 fn row_bytes(batch: &RecordBatch) -> usize {
     batch.get_array_memory_size() / batch.num_rows().max(1)
 }
@@ -242,7 +240,7 @@ impl Merge<'_> {
         }
     }
 
-    /// The batch with the day that its rows get.
+    /// The batch with its rows' day set.
     fn date(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let column = batch.schema().index_of(DAY);
         let Some((day, column)) = self.day.zip(column.ok()) else { return Ok(batch) };
@@ -251,7 +249,7 @@ impl Merge<'_> {
         Ok(RecordBatch::try_new(batch.schema(), columns)?)
     }
 
-    /// The batch with the instants of deletion of those rows that are marked.
+    /// The batch with the deletion times of the marked rows set.
     fn mark(&self, batch: RecordBatch, order: &[RowOrder]) -> Result<RecordBatch> {
         let is_marked = |row: &RowOrder| self.marked.contains_key(row.key.as_str());
         let Ok(column) = batch.schema().index_of(DELETED_AT) else { return Ok(batch) };
@@ -270,20 +268,20 @@ impl Merge<'_> {
     }
 }
 
-/// Where a row is that is written: among the old rows, which are batch 0, or the new ones.
+/// The source of a row to write: the old rows, which are batch 0, or the new ones.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     batch: usize,
     row: usize,
-    /// What orders it.
+    /// The time that it is ordered by.
     time: Option<i64>,
 }
 
-/// The rows to put in, in order. They stay where they are until they are written.
+/// The rows to insert, in order. They stay in place until they are written.
 struct NewRows {
     batches: Vec<RecordBatch>,
     order: Vec<RowOrder>,
-    /// Of each row, its batch and its number in it.
+    /// The batch and row number of each row.
     places: Vec<(usize, usize)>,
     written: usize,
 }
@@ -311,7 +309,7 @@ impl NewRows {
         Place { batch: batch + 1, row, time }
     }
 
-    /// The next rows up to this one, as many as make a batch.
+    /// The next rows up to this position, as many as form a batch.
     fn next_places(&mut self, end: usize) -> Vec<Place> {
         let row_bytes: Vec<u64> = self.batches.iter().map(|it| row_bytes(it) as u64).collect();
         let (mut places, mut bytes) = (Vec::new(), 0);
@@ -324,7 +322,7 @@ impl NewRows {
     }
 }
 
-/// Decodes rows of the lake anew, into the decoder's schema.
+/// Decodes existing rows again, into the decoder's schema.
 fn widen(batch: &RecordBatch, partition: Partition, decoder: &mut RecordDecoder) -> Result<Rows> {
     let deleted_at = object::instants(batch, DELETED_AT);
     let mut rows = decoder.decode_rows(batch, origins(batch, Some(partition), decoder))?;
@@ -334,8 +332,8 @@ fn widen(batch: &RecordBatch, partition: Partition, decoder: &mut RecordDecoder)
     Ok(rows)
 }
 
-/// What the rows themselves say of where they came from. A record whose own time cannot be read is
-/// of the day that names its partition.
+/// Where the rows came from, according to the rows themselves. A record whose own time cannot be
+/// read belongs to its partition's day.
 fn origins(
     batch: &RecordBatch,
     partition: Option<Partition>,
@@ -356,8 +354,8 @@ fn origins(
         .collect()
 }
 
-/// What goes of an object's rows because of who is forgotten: of each batch, the keys of its rows,
-/// and what becomes of them.
+/// What erasure removes from an object's rows: for each batch, the keys of its rows and the result
+/// of clearing them.
 pub(in crate::lake) fn cleanse(
     object: Object,
     partition: Partition,
@@ -378,7 +376,7 @@ pub(in crate::lake) fn cleanse(
     Ok(())
 }
 
-/// How people's own records in an object name them, of those who are forgotten.
+/// How an object's own records identify the forgotten people.
 pub(in crate::lake) fn people(object: Object, decoder: &mut RecordDecoder) -> Result<Vec<String>> {
     let mut people = Vec::new();
     for batch in Existing::open(object)?.batches() {
@@ -387,7 +385,7 @@ pub(in crate::lake) fn people(object: Object, decoder: &mut RecordDecoder) -> Re
     Ok(people)
 }
 
-/// The same of rows that are not in the lake yet.
+/// The same for rows that are not in the lake yet.
 pub(in crate::lake) fn cleanse_rows(rows: &Rows, decoder: &mut RecordDecoder) -> Result<Cleansed> {
     let batch = rows.to_table()?;
     let mut added = origins(&batch, None, decoder);
@@ -412,7 +410,7 @@ pub(in crate::lake) fn rows(
     }))
 }
 
-/// What an object says of each of its rows.
+/// The facts of each row of an object.
 pub(in crate::lake) fn read_facts(
     object: Object,
     partition: Partition,
@@ -428,14 +426,15 @@ pub(in crate::lake) fn read_facts(
     Ok(facts)
 }
 
-/// The Arrow schema of an object, and what it says of the table's.
+/// The Arrow schema of an object, and what it records about the table's schema.
 pub(in crate::lake) fn file_schema(object: Object) -> Result<(SchemaRef, Growth)> {
     let existing = Existing::open(object)?;
     let growth = Growth::said(existing.metadata().file_metadata().key_value_metadata());
     Ok((SchemaRef::clone(existing.schema()), growth))
 }
 
-/// The ids that drive a chain, in an object's records, each with what is named of its record.
+/// The parent keys in an object's records, by which children are requested, each with the fields
+/// that requests take from its record.
 pub(in crate::lake) fn read_drivers(
     object: Object,
     rule: &Parent,

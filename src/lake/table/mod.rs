@@ -1,4 +1,4 @@
-//! Tables: `Lake` and `Table` name them, a [`Snapshot`] reads one, and a [`Transaction`] writes it.
+//! Tables: `Lake` and `Table` are handles, a [`Snapshot`] reads, and a [`Transaction`] writes.
 //!
 //! ```text
 //! Table::snapshot()                          -> Snapshot        immutable: manifest N and its index

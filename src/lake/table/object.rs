@@ -1,7 +1,5 @@
-//! What the rows of a partition's object say of themselves: what orders them, and what was added.
-//!
-//! Enters: a batch of an object. Leaves: of each row its place, and the columns that this tool adds.
-//! Never here: which rows belong in it.
+//! What the rows of a partition's object record about themselves: their order, and the columns that
+//! this tool adds.
 
 use std::sync::Arc;
 
@@ -12,14 +10,14 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{DAY, Schema};
 
-/// What orders rows within a partition: time, then key.
+/// The order of rows within a partition: time, then key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::lake) struct RowOrder {
     pub(in crate::lake) time: Option<i64>,
     pub(in crate::lake) key: String,
 }
 
-/// What orders each row of a table's batch.
+/// The position of each row of a table's batch.
 pub(in crate::lake) fn order(endpoint: &Endpoint, batch: &RecordBatch) -> Result<Vec<RowOrder>> {
     let times = row_times(endpoint, batch);
     let keys = row_keys(endpoint, batch)?;
@@ -36,7 +34,7 @@ fn row_times(endpoint: &Endpoint, batch: &RecordBatch) -> Vec<Option<i64>> {
     }
 }
 
-/// The key of each row, as decoding makes it.
+/// The key of each row, as computed when decoding.
 fn row_keys(endpoint: &Endpoint, batch: &RecordBatch) -> Result<Vec<String>> {
     let mut keys = vec![String::new(); batch.num_rows()];
     for (at, name) in endpoint.key_columns().enumerate() {
@@ -74,7 +72,7 @@ pub(in crate::lake) fn days(batch: &RecordBatch) -> Option<Vec<Option<i32>>> {
     Some((0..batch.num_rows()).map(|row| column.is_valid(row).then(|| column.value(row))).collect())
 }
 
-/// A column of instants; none where the batch lacks it, or has another type there.
+/// A column of timestamps; `None` values if the batch lacks it, or it has another type.
 pub(in crate::lake) fn instants(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
     let column = batch.column_by_name(name);
     let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
@@ -83,7 +81,7 @@ pub(in crate::lake) fn instants(batch: &RecordBatch, name: &str) -> Vec<Option<i
         .collect()
 }
 
-/// The parent's id of each row, in chained tables.
+/// The parent's id of each row, in child tables.
 pub(in crate::lake) fn parents(batch: &RecordBatch, schema: &Schema) -> Vec<Option<Arc<str>>> {
     let column = schema.added.parent.as_deref().and_then(|name| batch.column_by_name(name));
     let column = column.and_then(|column| column.as_string_opt::<i32>());

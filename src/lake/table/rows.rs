@@ -1,4 +1,4 @@
-//! Rows, as a snapshot holds them.
+//! Reading the rows of a snapshot.
 
 use arrow::record_batch::RecordBatch;
 
@@ -8,10 +8,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::partition::Partition;
 
 impl Snapshot {
-    /// Reads the rows of one of its objects, in the table's schema, until `take` wants no more.
+    /// Reads the rows of one of its objects, in the table's schema, until `take` returns that it is
+    /// done.
     ///
     /// # Errors
-    /// `Conflict` when another run has replaced the object since; `Corrupt` when it cannot be read.
+    /// `Conflict` when another run has replaced the object in the meantime; `Corrupt` when it
+    /// cannot be read.
     pub fn read_rows(&self, object: &str, mut take: impl FnMut(RecordBatch) -> bool) -> Result<()> {
         let mut entries = self.manifest().partitions.iter();
         let Some((name, entry)) = entries.find(|(_, entry)| entry.object == object) else {

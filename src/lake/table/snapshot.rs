@@ -1,4 +1,4 @@
-//! Snapshots: a table as one manifest says, and what its index knows, read when it is asked for.
+//! Snapshots: a table at one manifest, and the contents of its index, read on demand.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,18 +18,18 @@ use crate::partition::Partition;
 use crate::row::RowFacts;
 use crate::schema::Schema;
 
-/// A table as one manifest says. It never changes; a commit makes another.
+/// A table at one manifest. It never changes; a commit creates another one.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     table: Table,
     manifest: Arc<Manifest>,
-    /// The index shards that were read, shared with the snapshots before and after.
+    /// The index shards read so far, shared with the snapshots before and after.
     index: Arc<Mutex<IndexCache>>,
 }
 
 impl Table {
-    /// The table as its newest manifest says, or a new one. Nothing is written, and files of a
-    /// killed run are not looked for.
+    /// The table at its newest manifest, or a new one. Nothing is written, and files of a killed
+    /// run are not looked for.
     ///
     /// # Errors
     /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
@@ -47,7 +47,7 @@ impl Snapshot {
         &self.table
     }
 
-    /// What the snapshot is of; its version is 0 if nothing was ever committed.
+    /// The snapshot's manifest; its version is 0 if nothing has ever been committed.
     #[must_use]
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
@@ -59,25 +59,25 @@ impl Snapshot {
         &self.manifest.schema
     }
 
-    /// The same table as another manifest says.
+    /// The same table at another manifest.
     pub(in crate::lake) fn with(&self, manifest: Manifest) -> Self {
         Self { manifest: Arc::new(manifest), ..self.clone() }
     }
 
-    /// The newest manifest's snapshot, if it is another.
+    /// The snapshot of the newest manifest, if that is a different one.
     pub(in crate::lake) fn newer(&self) -> Result<Option<Self>> {
         let (store, name) = (self.table.store(), &self.table.endpoint().name);
         let newer = manifests::newer_manifest(store, name, self.manifest.version)?;
         Ok(newer.map(|newer| self.with(newer)))
     }
 
-    /// How rows are placed and compared, at an instant.
+    /// How rows are placed and compared, at the given time.
     #[must_use]
     pub fn rules(&self, now: DateTime<Utc>) -> Rules {
         Rules::of(self.table.endpoint(), self.manifest.granularity, now.timestamp_micros())
     }
 
-    /// A decoder of the endpoint's replies, into the table's schema.
+    /// A decoder for the endpoint's replies, into the table's schema.
     ///
     /// # Errors
     /// `Corrupt` when the list of the forgotten cannot be read.
@@ -101,27 +101,28 @@ impl Snapshot {
         self.table.store().forgotten(self.manifest.clearance.known)
     }
 
-    /// Whether the index keeps all that the table's children select by.
+    /// Whether the index keeps all fields that the table's children select by.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
         self.table.has_selectors(&self.manifest)
     }
 
-    /// The partitions of which the index knows something, oldest first.
+    /// The partitions that the index has a shard for, oldest first.
     pub fn indexed(&self) -> impl DoubleEndedIterator<Item = Partition> {
         self.manifest.index.keys().filter_map(|name| name.parse().ok())
     }
 
-    /// What is known of one partition's keys.
+    /// What is known about one partition's keys.
     ///
     /// # Errors
-    /// `Corrupt` when a file of the index cannot be read, `Conflict` when that is because another
-    /// run has committed and removed it since.
+    /// `Corrupt` when an index file cannot be read, `Conflict` when another run has committed and
+    /// removed it in the meantime.
     pub fn shard(&self, partition: Partition) -> Result<Arc<Entries>> {
         let name = partition.to_string();
         let object = self.manifest.partitions.get(&name);
         match object.filter(|_| !self.manifest.index.contains_key(&name)) {
-            // Of snapshots only the newest has a shard, since no other is looked into as a rule.
+            // In a snapshot table, only the newest snapshot has a shard, since others are rarely
+            // read.
             Some(object) if self.table.endpoint().is_snapshot() => {
                 let rules = self.rules(DateTime::UNIX_EPOCH);
                 let object = self.table.store().existing(&object.object)?;
@@ -133,7 +134,7 @@ impl Snapshot {
         }
     }
 
-    /// What is known of these keys, each given with the day that is likely to date its row.
+    /// What is known about these keys, each given with the likely day of its row.
     ///
     /// # Errors
     /// As for [`Self::shard`].
@@ -143,7 +144,7 @@ impl Snapshot {
         self.read(|index| index.find(self.table.store(), &self.manifest, placed()))
     }
 
-    /// How parents answered whose children are read parent by parent, by their keys.
+    /// How parents whose children are read by listing answered last, by their keys.
     ///
     /// # Errors
     /// As for [`Self::shard`].
@@ -152,7 +153,7 @@ impl Snapshot {
         self.read(|index| index.shard(self.table.store(), &self.manifest, file))
     }
 
-    /// What a commit plan has to know.
+    /// What a commit plan needs to know.
     ///
     /// # Errors
     /// As for [`Self::shard`].
@@ -168,7 +169,7 @@ impl Snapshot {
         Ok(Known { entries, shards, parents: Arc::unwrap_or_clone(parents) })
     }
 
-    /// The rows, by their places, that may change something.
+    /// The rows, by position, that may change something.
     ///
     /// # Errors
     /// As for [`Self::shard`].
@@ -176,8 +177,8 @@ impl Snapshot {
         let rules = self.rules(now);
         let mut places = 0u32..;
         if rules.is_snapshot {
-            // What its list held counts in the commit: another run may take a row out meanwhile that
-            // says the same as before.
+            // The commit uses what its list held: in the meantime, another run may remove a row
+            // that is unchanged here.
             return Ok(places.take(facts.len()).collect());
         }
         let wanted: Vec<_> =
@@ -190,10 +191,10 @@ impl Snapshot {
         Ok(places.map(|(place, _)| place).collect())
     }
 
-    /// The keys that a child is requested by, in the records of the table; of a snapshot table, in
-    /// those of the newest snapshot of `day` or before: the ids, by what tells their parents apart
-    /// ([`Parent::key_of`]). With each come these fields of its record; of several records with one
-    /// key, of the newest, whose row comes last.
+    /// The keys by which children are requested, from the records of the table; for a snapshot
+    /// table, from the newest snapshot of `day` or before. The ids are keyed by what distinguishes
+    /// their parents ([`Parent::key_of`]), and each comes with these fields of its record. If
+    /// several records have one key, the newest one counts, whose row comes last.
     ///
     /// # Errors
     /// `Corrupt` when an object cannot be read.
@@ -213,7 +214,7 @@ impl Snapshot {
         Ok(keys)
     }
 
-    /// The same of some of the records of one partition.
+    /// The same for some of the records of one partition.
     ///
     /// # Errors
     /// `Corrupt` when its object cannot be read.
@@ -249,8 +250,8 @@ impl Snapshot {
         merge::read_drivers(object, rule, fields, decoder, take)
     }
 
-    /// The partitions whose rows count on a day: of a snapshot table the newest one by then. Rows
-    /// without a date come first, since whatever has one is newer.
+    /// The partitions whose rows count on a day: for a snapshot table, the newest one by then. Rows
+    /// without a date come first, since anything with a date is newer.
     fn partitions_of(&self, day: i32) -> Vec<Partition> {
         let names = self.manifest.partitions.keys();
         let mut partitions: Vec<Partition> = names.filter_map(|name| name.parse().ok()).collect();
@@ -288,8 +289,8 @@ impl Snapshot {
         Ok(there.map(|(key, _)| key.clone()).collect())
     }
 
-    /// Whether it has records by which a run of this day can request children: of a snapshot only
-    /// the day's own.
+    /// Whether it has records by which a run on this day can request children: for a snapshot
+    /// table, only the day's own snapshot counts.
     #[must_use]
     pub fn has_parents_of(&self, day: i32) -> bool {
         let today = Partition::of(Some(day), self.manifest.granularity).to_string();
@@ -298,8 +299,8 @@ impl Snapshot {
         !partitions.is_empty() && (!is_snapshot || partitions.contains_key(&today))
     }
 
-    /// Reads from the index. A file that is not there any more makes the snapshot outdated if a
-    /// newer manifest is there; otherwise the index is damaged.
+    /// Reads from the index. If a file is missing and there is a newer manifest, the snapshot is
+    /// outdated; otherwise the index is damaged.
     fn read<T>(&self, read: impl Fn(&mut IndexCache) -> Result<T>) -> Result<T> {
         let done = read(&mut self.cache());
         match done {

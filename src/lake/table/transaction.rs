@@ -1,8 +1,8 @@
-//! Transactions: the only way that a table changes.
+//! Transactions: the only way to change a table.
 //!
-//! A [`CommitPlan`] becomes objects, each replaced whole, then index shards, then the manifest that
-//! names them, which makes it all true. A run that is killed in between leaves objects that the
-//! next one recovers.
+//! A [`CommitPlan`] is written as objects, each replaced whole, then index shards, then the
+//! manifest that names them, which makes all of it valid. If a run is killed in between, the next
+//! one recovers the objects it left.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,17 +32,17 @@ use crate::row::RowFacts;
 use crate::schema::Schema;
 use crate::window::day_of;
 
-/// The key map is folded into one base when its deltas reach this part of it, or this number.
+/// The key map is folded into one base when its deltas reach this fraction of it, or this number.
 const FOLD_AT: u64 = 10;
 const MOST_DELTAS: usize = 16;
 
-/// How a commit came out.
+/// The outcome of a commit.
 #[derive(Debug)]
 #[must_use = "a conflict has to be planned again on the newest snapshot"]
 pub(in crate::lake) enum Outcome<T> {
-    /// It is in the lake.
+    /// The commit is in the lake.
     Committed(T),
-    /// Another writer was faster: what was planned does not hold any more.
+    /// Another writer was faster, so the plan is no longer valid.
     Conflict,
 }
 
@@ -56,21 +56,21 @@ impl<T> Outcome<T> {
     }
 }
 
-/// What a commit did to one partition.
+/// What a commit changed in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionChange {
     /// The partition.
     pub partition: Partition,
     /// Rows that were not there before.
     pub inserted: u64,
-    /// Rows that were there and are replaced.
+    /// Rows that existed and were replaced.
     pub updated: u64,
-    /// Rows that are there no more, or marked as deleted.
+    /// Rows that were removed or marked as deleted.
     pub deleted: u64,
 }
 
 impl PartitionChange {
-    /// Adds what a later write did to the same partition.
+    /// Adds what a later write changed in the same partition.
     fn add(&mut self, later: &Self) {
         self.inserted += later.inserted;
         self.updated += later.updated;
@@ -82,15 +82,15 @@ impl PartitionChange {
 pub(in crate::lake) struct Transaction<'s> {
     _lock: Lock<'s>,
     snapshot: Snapshot,
-    /// Into the table's schema, which grows with the rows while it is not frozen.
+    /// Decodes into the table's schema, which grows with the rows while it is not frozen.
     pub(in crate::lake) decoder: RecordDecoder,
     now: DateTime<Utc>,
-    /// What was written so far, whichever commit it was.
+    /// What has been written so far, in all commits.
     changed: Vec<PartitionChange>,
 }
 
 impl<'s> Transaction<'s> {
-    /// Begins on what is known of the table; waits for the lock.
+    /// Begins on a known state of the table; waits for the lock.
     pub(in crate::lake) fn begin(
         store: &'s Store,
         snapshot: &Snapshot,
@@ -101,17 +101,17 @@ impl<'s> Transaction<'s> {
         Ok(Self { _lock: lock, snapshot, decoder, now, changed: Vec::new() })
     }
 
-    /// What the table is now.
+    /// The current state of the table.
     pub(in crate::lake) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// What the transaction made of the table, and what it wrote.
+    /// The resulting state of the table, and what was written.
     pub(in crate::lake) fn end(self) -> (Snapshot, Vec<PartitionChange>) {
         (self.snapshot, self.changed)
     }
 
-    /// The instant of its commits.
+    /// The time of its commits.
     pub(in crate::lake) fn now(&self) -> DateTime<Utc> {
         self.now
     }
@@ -129,7 +129,7 @@ impl<'s> Transaction<'s> {
         self.snapshot.table().endpoint()
     }
 
-    /// Goes on with the newest manifest.
+    /// Continues with the newest manifest.
     pub(in crate::lake) fn refresh(&mut self) -> Result<()> {
         if let Some(newer) = self.snapshot.newer()? {
             self.adopt(newer)?;
@@ -137,21 +137,21 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
-    /// Goes on with this manifest of the same table, whose schema may be another.
+    /// Continues with this manifest of the same table, which may have another schema.
     pub(in crate::lake) fn continue_on(&mut self, snapshot: Snapshot) {
         let manifest = snapshot.manifest();
         self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
         self.snapshot = snapshot;
     }
 
-    /// Goes on with another snapshot.
+    /// Continues with another snapshot.
     pub(in crate::lake) fn adopt(&mut self, snapshot: Snapshot) -> Result<()> {
         self.snapshot = snapshot;
         self.decoder = self.snapshot.decoder()?;
         Ok(())
     }
 
-    /// Takes the columns that a run has found into a schema that is not frozen.
+    /// Merges the columns that a run has found into a schema that is not frozen.
     pub(in crate::lake) fn grow(&mut self, found: &Schema) {
         if !self.snapshot.manifest().settled {
             let grown = self.decoder.schema().union(found);
@@ -159,7 +159,7 @@ impl<'s> Transaction<'s> {
         }
     }
 
-    /// Brings all rows into one schema, which may grow on the way.
+    /// Converts all rows to one schema, which may grow in the process.
     pub(in crate::lake) fn widen_all(&mut self, mut batches: Vec<Rows>) -> Result<Vec<Rows>> {
         while batches.iter().any(|rows| rows.schema != *self.decoder.schema()) {
             let widened = batches.into_iter().map(|rows| self.decoder.widen(rows));
@@ -168,8 +168,8 @@ impl<'s> Transaction<'s> {
         Ok(batches)
     }
 
-    /// Commits a plan over these batches of rows, which are in the decoder's schema; what is known of
-    /// each row is in the plan.
+    /// Commits a plan for these batches of rows, which are in the decoder's schema. The plan has
+    /// the facts of each row.
     pub(in crate::lake) fn commit(
         &mut self,
         plan: CommitPlan,
@@ -197,7 +197,7 @@ impl<'s> Transaction<'s> {
         plan.next.selectors = self.snapshot.table().selectors(self.snapshot.manifest());
         let written = self.write_partitions(work, &mut plan.next)?;
         self.write_index(&mut plan)?;
-        // A lost partition is whole again when it has as many rows as it had.
+        // A lost partition is whole again when it has as many rows as before.
         let Manifest { lost, partitions, .. } = &mut plan.next;
         let is_whole = |dt: &String, lost: &LostPartition| {
             !lost.replaced && partitions.get(dt).is_some_and(|there| there.rows >= lost.rows)
@@ -213,8 +213,8 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
-    /// Writes every partition that changes, so that a row that moves is never in none; what that
-    /// did to each.
+    /// Writes every partition that changes, so that a row that moves is always in at least one of
+    /// them. Returns the changes to each partition.
     fn write_partitions(&mut self, work: Work, next: &mut Manifest) -> Result<ChangedPartitions> {
         let mut written = ChangedPartitions::new();
         for group in in_order(work) {
@@ -244,8 +244,8 @@ impl<'s> Transaction<'s> {
         Ok(written)
     }
 
-    /// Writes what changed of the index: the shards of partitions whose keys changed, which keys
-    /// are elsewhere than before, and how parents answered.
+    /// Writes the changes to the index: the shards of partitions whose keys changed, the new
+    /// locations of keys that moved, and the parents' answers.
     fn write_index(&mut self, plan: &mut CommitPlan) -> Result<()> {
         let is_snapshot = self.rules().is_snapshot;
         for partition in plan.copied_shards.keys() {
@@ -296,7 +296,7 @@ impl<'s> Transaction<'s> {
         Ok(file)
     }
 
-    /// Adds places to the key map, as a delta or in a new base.
+    /// Adds locations to the key map, as a delta or in a new base.
     fn write_keys(&self, moved: Vec<Place>, next: &mut Manifest) -> Result<()> {
         let base = next.keys.first().map_or(0, |file| file.entries);
         let deltas: u64 = next.keys.iter().skip(1).map(|file| file.entries).sum();
@@ -316,7 +316,7 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
-    /// Writes a file of the index under a name that no other commit uses.
+    /// Writes an index file under a name that no other commit uses.
     pub(in crate::lake) fn write_index_file(
         &self,
         of: &str,
@@ -328,13 +328,13 @@ impl<'s> Transaction<'s> {
         Ok(IndexFile { object, entries: entries as u64 })
     }
 
-    /// A name for what the next manifest refers to, which no other commit uses.
+    /// A name for a file that the next manifest refers to, which no other commit uses.
     fn index_path(&self, of: &str) -> String {
         let (version, run) = (self.snapshot.manifest().version + 1, self.snapshot.table().run());
         format!("_manifest/{}/index/{version:020}-{run}-{of}", self.endpoint().name)
     }
 
-    /// Commits the next manifest, which makes everything before it true.
+    /// Commits the next manifest, which makes everything before it valid.
     fn write_manifest(&mut self, mut next: Manifest) -> Result<()> {
         next.format = FORMAT;
         next.version = self.snapshot.manifest().version + 1;
@@ -354,7 +354,7 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
-    /// Keeps records that cannot be rows beside the table, with the reasons.
+    /// Stores records that cannot be rows beside the table, with the reasons.
     pub(in crate::lake) fn write_quarantine(&self, quarantined: &[Quarantined]) -> Result<()> {
         for record in quarantined {
             let path = format!("_quarantine/{}/{:032x}.json", self.endpoint().name, record.hash);
@@ -366,7 +366,7 @@ impl<'s> Transaction<'s> {
     }
 }
 
-/// What a commit did to partitions, by their value of `dt`.
+/// What a commit changed in partitions, by their value of `dt`.
 type ChangedPartitions = BTreeMap<String, Option<RowCounts>>;
 
 /// The partitions in which a manifest differs from the one before: those that the commit wrote, and
@@ -387,8 +387,8 @@ fn apply(entries: &mut Entries, delta: ShardDelta) {
     }
 }
 
-/// Keeps the index of the newest snapshot alone: no other is asked for as a rule. One of a day to
-/// come was dated by a clock that was wrong.
+/// Keeps only the index of the newest snapshot, since others are rarely read. A snapshot with a
+/// future date was dated by a wrong clock.
 fn retain_newest(next: &mut Manifest, now: DateTime<Utc>) {
     let today = now.date_naive();
     let date = |name: &String| name.parse().ok().and_then(|it: Partition| it.date());
@@ -398,17 +398,17 @@ fn retain_newest(next: &mut Manifest, now: DateTime<Utc>) {
     next.index.retain(|name, _| Some(name) == newest.as_ref());
 }
 
-/// What is to be written of each partition.
+/// What to write in each partition.
 type Work = BTreeMap<Partition, PartitionWork>;
 
-/// What is to be written of one partition, with the rows.
+/// What to write in one partition, with its rows.
 #[derive(Debug, Default)]
 struct PartitionWork {
     rewrite: PartitionRewrite,
     rows: Vec<Selection>,
 }
 
-/// Gives each partition the rows that it gets.
+/// Assigns each partition its rows.
 fn selected(
     endpoint: &Endpoint,
     rewrites: BTreeMap<Partition, PartitionRewrite>,
@@ -436,7 +436,7 @@ fn selected(
     Ok(work)
 }
 
-/// What every thread that writes partitions knows.
+/// What every thread that writes partitions needs.
 #[derive(Clone, Copy)]
 struct Writing<'a> {
     store: &'a Store,
@@ -447,12 +447,12 @@ struct Writing<'a> {
     known: &'a BTreeMap<String, PartitionEntry>,
 }
 
-/// A partition that is written: its entry, and what has changed in it.
+/// A written partition: its entry, and what has changed in it.
 type Done = (PartitionEntry, PartitionChange);
 
 impl Writing<'_> {
-    /// Writes partitions in any order, as many at a time as there are decoders. After one that
-    /// fails no other is begun.
+    /// Writes partitions in any order, as many at a time as there are decoders. After a failure, no
+    /// other write is started.
     fn write_all(
         self,
         mut decoders: Vec<RecordDecoder>,
@@ -504,7 +504,7 @@ impl Writing<'_> {
         };
         let schema = Arc::clone(decoder.schema());
         let existing = existing.map(Existing::open_with_pages).transpose()?;
-        // What another partition's object is copied from is not what is replaced.
+        // If it is copied from another partition's object, nothing is being replaced.
         let before = existing.as_ref().filter(|_| version.is_some());
         let before = before.map(|existing| Arc::clone(existing.metadata()));
         let is_monthly = self.granularity == Granularity::Month;
@@ -525,7 +525,7 @@ impl Writing<'_> {
         Ok((entry, PartitionChange { partition, inserted, updated, deleted }))
     }
 
-    /// A partition's object, if it is the one that is known.
+    /// A partition's object, if it is the known version.
     fn current(self, known: &PartitionEntry) -> Result<Object> {
         let object = self.store.object_of(known)?;
         let is_known = |object: &Object| object.version().etag() == known.etag;
@@ -542,9 +542,10 @@ fn lost_race(object: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("another process has written {object} meanwhile"))
 }
 
-/// The writes in such an order that a row that moves is written where it goes before it is taken
-/// from where it was: group by group, each when the one before is whole. Where partitions exchange
-/// rows, one is written twice: it gains, then loses.
+/// Orders the writes so that a row that moves is written to its new partition before it is removed
+/// from its old one. The result is a sequence of groups, each of which starts when the previous one
+/// is complete. If partitions exchange rows, one of them is written twice: first rows are added,
+/// then removed.
 fn in_order(mut work: Work) -> Vec<Vec<(Partition, PartitionWork)>> {
     let goes = destinations(&work);
     let (mut ordered, mut last) = (Vec::new(), Vec::new());
@@ -572,7 +573,7 @@ fn in_order(mut work: Work) -> Vec<Vec<(Partition, PartitionWork)>> {
     ordered
 }
 
-/// Where the rows go that are taken from one partition and put into another.
+/// The new partitions of the rows that move.
 fn destinations(work: &Work) -> HashMap<Box<str>, Partition> {
     let dropped: HashSet<&str> =
         work.values().flat_map(|it| &it.rewrite.removed).map(|key| &**key).collect();
@@ -596,15 +597,16 @@ mod tests {
         Partition::of(Some(day), Granularity::Day)
     }
 
-    /// The row of a key, as it is put into a partition.
+    /// The row of a key, as it is inserted into a partition.
     fn selection(key: &str) -> Selection {
         let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
         Selection { batch, rows: vec![(RowOrder { time: None, key: key.to_owned() }, 0)] }
     }
 
     proptest! {
-        /// P1: whichever way rows move between partitions, and however many are written at once,
-        /// a row is taken from where it was only when a group before has put it where it goes.
+        /// P1: however rows move between partitions, and however many are written at once, a row is
+        /// removed from its old partition only after an earlier group has written it to its new
+        /// one.
         #[test]
         fn a_row_that_moves_is_there_before_it_is_gone(
             moves in prop::collection::vec((0i32..5, 0i32..5), 0..12),

@@ -1,13 +1,10 @@
-//! Writing an object, row group by row group: some are encoded, others are copied.
+//! Writes an object, row group by row group: some are encoded, others are copied from the previous
+//! version. No page begins where the previous version has another page.
 //!
-//! Enters: batches in order, and row groups of the version before. Leaves: one Parquet file. Never
-//! here: which rows are written, or a row group of more than it may hold; a page where the version
-//! before has another one.
-//!
-//! Why the last: some readers fetch an object in several requests without saying which version they
-//! mean. One that reads the footer of the old version and pages of the new one must find garbage where
-//! it looks for a page, not a page with other values. So a row group begins some bytes later
-//! where one of its pages would begin just where the old version has one.
+//! The reason: some readers fetch an object in several requests without specifying its version. If
+//! they read the footer of the old version and pages of the new one, they must find garbage where
+//! they expect a page, not a page with other values. So if one of its pages would begin at such an
+//! offset, a row group begins some bytes later.
 
 use std::collections::HashSet;
 use std::io::{BufReader, Read, Write};
@@ -33,7 +30,7 @@ use super::layout::{DAYS_DECODED_BYTES, ROW_GROUP_BYTES, ROW_GROUP_DECODED_BYTES
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::store::Object;
 
-/// About how much is encoded before the size of the row group is looked at again, decoded.
+/// About how much is encoded before the decoded size of the row group is checked again.
 const STEP_BYTES: usize = 2 << 20;
 /// How much is copied at once.
 const COPY_BYTES: usize = 256 << 10;
@@ -44,7 +41,7 @@ pub(in crate::lake) struct ObjectWriter<W: Write + Send> {
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     group: Option<OpenGroup>,
-    /// Where the version before has pages.
+    /// Where the previous version has pages.
     taken: HashSet<u64>,
 }
 
@@ -56,21 +53,22 @@ struct OpenGroup {
 }
 
 impl OpenGroup {
-    /// About how large it is, encoded.
+    /// Its approximate encoded size.
     fn bytes(&self) -> usize {
         self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
     }
 }
 
 impl<W: Write + Send> ObjectWriter<W> {
-    /// Opens a writer for an object that takes the place of another, if there is one.
+    /// Creates a writer for an object that replaces another one, if any.
     pub(in crate::lake) fn new(
         sink: W,
         schema: &SchemaRef,
         properties: WriterProperties,
         before: Option<&ParquetMetaData>,
     ) -> Result<Self> {
-        // Parquet's own types say it all; Arrow's schema beside them would be a third of a footer.
+        // Parquet's own types are sufficient; Arrow's schema beside them would be a third of the
+        // footer.
         let options =
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(sink, SchemaRef::clone(schema), options)?;
@@ -84,7 +82,8 @@ impl<W: Write + Send> ObjectWriter<W> {
         &self.schema
     }
 
-    /// Encodes rows, which come after all that were written before; about so large, decoded.
+    /// Encodes rows that come after everything written so far; `bytes` is their approximate decoded
+    /// size.
     pub(in crate::lake) fn write(&mut self, batch: &RecordBatch, bytes: usize) -> Result<()> {
         let row_bytes = (bytes / batch.num_rows().max(1)).max(1);
         let step = (STEP_BYTES / row_bytes).clamp(1, ROW_GROUP_ROWS);
@@ -126,14 +125,13 @@ impl<W: Write + Send> ObjectWriter<W> {
         Ok(())
     }
 
-    /// Whether the row group that is being encoded, with so much more, holds enough to end with
-    /// its day.
+    /// Whether the current row group, with this much more, is large enough to end with its day.
     pub(in crate::lake) fn may_end_with_day(&self, more: usize) -> bool {
         let decoded = self.group.as_ref().map_or(0, |group| group.decoded_bytes);
         decoded + more >= DAYS_DECODED_BYTES
     }
 
-    /// Ends the row group that is being encoded, if there is one.
+    /// Ends the current row group, if there is one.
     pub(in crate::lake) fn end_group(&mut self) -> Result<()> {
         let Some(group) = self.group.take() else { return Ok(()) };
         let chunks = group.columns.into_iter().map(ArrowColumnWriter::close);
@@ -151,7 +149,8 @@ impl<W: Write + Send> ObjectWriter<W> {
         Ok(())
     }
 
-    /// Copies a row group of the version before, which has the same columns; how many rows it has.
+    /// Copies a row group of the previous version with the same columns. Returns its number of
+    /// rows.
     pub(in crate::lake) fn copy(
         &mut self,
         object: &Object,
@@ -183,8 +182,8 @@ impl<W: Write + Send> ObjectWriter<W> {
         Ok(rows)
     }
 
-    /// Lets the next row group begin where none of its pages begins just where the version before
-    /// has one.
+    /// Moves the next row group so that none of its pages begins where the previous version has
+    /// one.
     fn pad(&mut self, starts: &[u64]) -> Result<()> {
         let at = self.file.bytes_written() as u64;
         let padding = padding(&self.taken, at, starts);
@@ -205,12 +204,12 @@ fn unlike(what: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("{what} has other columns than its table"))
 }
 
-/// By how many bytes something that begins at `at` must be moved so that none of its parts, which
-/// begin at `starts` from there, begins where something is.
+/// By how many bytes a row group that begins at `at` must be moved so that none of its pages, at
+/// the relative offsets `starts`, begins at a taken offset.
 fn padding(taken: &HashSet<u64>, at: u64, starts: &[u64]) -> usize {
     let is_free =
         |by: &usize| starts.iter().all(|start| !taken.contains(&(at + start + *by as u64)));
-    // Not more than `taken` times `starts` of them are taken.
+    // At most `taken` times `starts` of them are taken.
     (0..=usize::MAX).find(is_free).unwrap_or_default()
 }
 
@@ -237,13 +236,13 @@ fn pages<'m>(
     columns.map(|(at, column)| (column.byte_range().1, index.offset_index(at)))
 }
 
-/// Where the pages of column chunks begin that follow each other, from the beginning of the first.
+/// The offsets of the pages of consecutive column chunks, relative to the first chunk.
 fn starts<'m>(chunks: impl Iterator<Item = (u64, Option<&'m OffsetIndexMetaData>)>) -> Vec<u64> {
     let (mut starts, mut begins) = (Vec::new(), 0);
     for (bytes, index) in chunks {
         let pages = index.map_or(&[][..], |index| &index.page_locations);
         let lengths = pages.iter().map(|page| length(page.compressed_page_size.into()));
-        // What is before the data is a dictionary.
+        // Before the data there is a dictionary.
         let mut at = begins + bytes.saturating_sub(lengths.clone().sum());
         starts.push(begins);
         for length in lengths {
@@ -263,13 +262,13 @@ fn length(bytes: i64) -> u64 {
     u64::try_from(bytes).unwrap_or_default()
 }
 
-/// Whether nothing is between the column chunks of a row group.
+/// Whether a row group has no gaps between its column chunks.
 fn is_contiguous(group: &RowGroupMetaData) -> bool {
     let ranges: Vec<_> = group.columns().iter().map(ColumnChunkMetaData::byte_range).collect();
     ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0)
 }
 
-/// An object of which so much is read from one place on, in few and large reads.
+/// An object that is read from one offset on, in few large reads.
 struct Source<'o> {
     object: &'o Object,
     length: usize,
@@ -338,7 +337,7 @@ mod tests {
         ]))
     }
 
-    /// Rows of these numbers, which have other contents in each version but the same lengths.
+    /// Rows with these numbers, whose contents differ in each version but have the same lengths.
     fn batch(rows: &[u16], version: u8) -> RecordBatch {
         let id = |row: &u16| format!("{row:05}-{version}");
         let ids: StringArray = rows.iter().map(|row| Some(id(row))).collect();
@@ -367,7 +366,7 @@ mod tests {
             .set_column_compression("nothing".into(), Compression::UNCOMPRESSED)
             .set_column_dictionary_enabled("id".into(), false)
             .set_column_bloom_filter_enabled("id".into(), true)
-            // Several pages, as in objects of many rows.
+            // Several pages, as in objects with many rows.
             .set_data_page_row_count_limit(7)
             .set_write_batch_size(7)
             .build()
@@ -401,7 +400,8 @@ mod tests {
             concat_batches(&schema(), &batches).unwrap()
         }
 
-        /// What a reader gets that read the footer here and a column's pages from these bytes.
+        /// What a reader sees that read this version's footer and reads a column's pages from these
+        /// bytes.
         fn column_of(&self, bytes: &Bytes, group: usize, leaf: usize) -> Option<Vec<ArrayRef>> {
             let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), [leaf]);
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(
@@ -414,13 +414,13 @@ mod tests {
         }
     }
 
-    /// What becomes of a row group in the next version.
+    /// What happens to a row group in the next version.
     #[derive(Debug, Clone)]
     enum Fate {
         Copied,
         Encoded(u8),
         Gone,
-        /// Copied after so many new rows.
+        /// Copied after this many new rows.
         After(u8),
     }
 
@@ -444,7 +444,7 @@ mod tests {
         Written::of(bytes)
     }
 
-    /// The next version, and the rows that it should have.
+    /// The next version, and its expected rows.
     fn next_version(
         old: &Written,
         groups: &[Vec<u16>],
@@ -477,9 +477,9 @@ mod tests {
     }
 
     proptest! {
-        /// P1: what is copied and what is encoded is read back whole, with all that describes it.
-        /// P2: a reader that takes the footer of one version and pages of the next gets the old
-        /// values or an error.
+        /// P1: all that is copied or encoded is read back in full, with all of its metadata. P2: a
+        /// reader that takes the footer of one version and pages of the next gets the old values or
+        /// an error.
         #[test]
         fn copied_row_groups_are_whole_and_versions_never_mix(
             sizes in prop::collection::vec(1usize..40, 1..5),
@@ -495,7 +495,7 @@ mod tests {
             let expected = concat_batches(&schema(), &expected).unwrap();
             prop_assert_eq!(&new.rows(), &expected);
 
-            // Pages are found by the index.
+            // Pages are located by the page index.
             let skipped = skipped.min(expected.num_rows());
             let selection = RowSelection::from(vec![
                 RowSelector::skip(skipped),
@@ -528,7 +528,7 @@ mod tests {
 
             for (group, rows_of) in groups.iter().enumerate() {
                 for leaf in 0..4 {
-                    // Too few rows are an error to a reader that has read the footer.
+                    // A reader that has read the footer treats too few rows as an error.
                     let rows = |batches: &[ArrayRef]| batches.iter().map(|it| it.len()).sum::<usize>();
                     let torn = old.column_of(&new.bytes, group, leaf);
                     let torn = torn.filter(|torn| rows_of.len() == rows(torn));

@@ -1,23 +1,23 @@
-//! Skip and limit: pages that overlap by one record, windows that are split, both ends of a second.
+//! Skip and limit: overlapping pages, windows that are split, and reading a second from both ends.
 //!
-//! Pages overlap by one record. If a page does not begin with a record that was seen before, rows
-//! before it have vanished and the ones behind them moved up, so the paginator steps back until
-//! it meets a known record. Records that were seen twice fall out later, by key.
+//! Pages overlap by one record. If a page does not begin with a known record, rows before it have
+//! vanished and the ones after them moved up, so the paginator steps back until it reaches a known
+//! record. Records that came twice are later removed by key.
 //!
-//! `skip + limit` never passes the endpoint's reach. A window that holds more is read oldest
-//! first up to there; the rest, from the moment of the last record on, is a window of its own. A
-//! window that cannot be split, being as short as can be asked for, is read from both ends, where
-//! the server sorts both ways.
+//! `skip + limit` never exceeds the endpoint's reach. A larger window is read oldest first up to
+//! that limit; the rest, from the time of the last record on, becomes a window of its own. A window
+//! that cannot be split, because it is the shortest that can be requested, is read from both ends
+//! if the server sorts both ways.
 //!
-//! A server may break the ties of a sort anew for each reply. Then rows of one instant trade places
-//! between two pages, and one comes twice while another does not come. Where nothing moves, as many
-//! keys must have come as the list has positions, so at the end they are counted. If some are
-//! missing, the list is read again, and pages begin where an instant begins, so that each instant
-//! that fits a page comes whole in one reply. An instant that does not fit is read until its keys
-//! are as many as its positions, or the list is not complete.
+//! A server may break the ties of a sort differently in each reply. Then rows with the same time
+//! change places between two pages, and one comes twice while another does not come. If nothing
+//! moves, as many keys must have come as the list has positions, so they are counted at the end. If
+//! some are missing, the list is read again with pages that begin where an instant begins, so that
+//! each instant that fits on a page comes complete in one reply. An instant that does not fit is
+//! read until it has as many keys as positions; otherwise the list is not complete.
 //!
-//! A single record that the server fails to send is passed over. Until pages of more than one
-//! record are asked for again, they do not overlap, because an overlap would hold it.
+//! A single record that the server fails to send is skipped. Pages do not overlap until pages of
+//! more than one record are requested again, because an overlap would include it.
 
 #[cfg(test)]
 mod tests;
@@ -34,13 +34,13 @@ use crate::endpoint::SkipLimit;
 use crate::page::{Page, PageEntry};
 use crate::window::Window;
 
-/// How many pages without a new record are too many.
+/// How many pages in a row may have no new record.
 const MAX_IDLE_PAGES: u32 = 4;
-/// How many steps back without a new record are too many.
+/// How many steps back may find no new record.
 const MAX_STEPS_BACK: u32 = 32;
-/// How many steps back in a row a list without times takes before its order counts as unstable.
+/// How many steps back in a row a list without times may take before its order counts as unstable.
 const FEW_STEPS_BACK: u32 = 3;
-/// How many pages a list of unstable order may take in all, at least.
+/// The minimum limit on the total pages of a list with unstable order.
 const MOST_PAGES_OF_PASSES: u32 = 64;
 
 /// Reads one window, page by page.
@@ -49,16 +49,16 @@ pub(super) struct Skipping {
     window: Window,
     paging: SkipLimit,
     asked: Slice,
-    /// How many records are before the first one that was not asked for yet.
+    /// How many records come before the first one that has not been requested yet.
     position: u32,
-    /// The highest position so far: behind a step back, pages up to here hold known records.
+    /// The highest position so far: after a step back, pages up to here have known records.
     furthest: u32,
-    /// The shortest window that can be asked for.
+    /// The shortest window that can be requested.
     unit: TimeUnit,
     limit: u32,
     /// Keys seen in the present order.
     seen: HashSet<Box<str>>,
-    /// What was read oldest first, once the order was turned.
+    /// What was read oldest first, once the order was reversed.
     below: Option<Below>,
     /// The key of the first record, and those of the last two.
     first_key: Option<Box<str>>,
@@ -67,65 +67,65 @@ pub(super) struct Skipping {
     in_order: bool,
     /// What could not be read in the present order.
     unread: Unread,
-    /// How many pages in a row went further and brought no new record.
+    /// How many pages in a row went further but had no new record.
     idle_pages: u32,
     /// How many steps back in a row were taken.
     steps_back: u32,
     /// How many were taken since the last new record. Only this ends the reading of a list whose
-    /// pages never fit together, since pages that are read again are not idle.
+    /// pages never fit together, since pages that are read again do not count as idle.
     vain_steps_back: u32,
     smooth_pages: u32,
-    /// The keys that the next page is to begin with: the last one, or all of the last instant.
+    /// The keys that the next page must begin with: the last one, or all of the last instant.
     tail: Vec<Box<str>>,
     /// How many records the first page has.
     first_count: usize,
-    /// How many the largest one has.
+    /// How many records the largest page has.
     most: usize,
-    /// In which order keys first came.
+    /// The order in which keys first came.
     places: HashMap<Box<str>, usize>,
-    /// What the replies said last that holds for all pages of the list.
+    /// What the latest replies said about the list as a whole.
     total: Option<u64>,
-    /// How many pages were taken in.
+    /// How many pages have been taken in.
     pages: u32,
-    /// How many requests were made only to see that nothing follows.
+    /// How many requests were made only to confirm that nothing follows.
     pub(super) confirmations: u32,
-    /// How many records a total counts and no page shows.
+    /// How many records a total counts that appear on no page.
     pub(super) hidden: u64,
     pass: Pass,
 }
 
-/// One reading of the list from its begin; another one follows where it does not add up.
+/// One pass through the list from its beginning; another one follows if it does not add up.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 struct Pass {
     /// Whether pages begin where an instant begins.
     by_instant: bool,
-    /// How many came before.
+    /// How many passes came before.
     before: u32,
-    /// How many pages the first one took.
+    /// How many pages the first pass took.
     pages: u32,
     /// How many keys were known when it began.
     known: usize,
     /// The keys that came in this pass, unless it is the first.
     own: HashSet<Box<str>>,
-    /// Those that came since the list had its present length.
+    /// The keys that came since the list had its present length.
     keys: HashSet<Box<str>>,
-    /// The length of the list as the pass before found it.
+    /// The length of the list according to the previous pass.
     length: Option<u32>,
-    /// How many records had the key of another one on their page.
+    /// How many records shared the key of another one on their page.
     twins: usize,
-    /// Whether a page began with a known record that was not the last one.
+    /// Whether a page began with a known record other than the last one.
     is_shifted: bool,
-    /// Whether rows of one instant traded places.
+    /// Whether rows with the same time changed places.
     is_shuffled: bool,
-    /// Whether a record was passed over, so that keys cannot be counted.
+    /// Whether a record was skipped, so that keys cannot be counted.
     has_passed_over: bool,
-    /// Whether the last page was one instant, so that the next could not begin with it.
+    /// Whether the whole last page was one instant, so that the next could not begin with it.
     is_dense: bool,
 }
 
 impl Skipping {
-    /// At the beginning of `window`, of which nothing shorter than a `unit` can be asked for.
+    /// At the beginning of `window`, where no window shorter than a `unit` can be requested.
     pub(super) fn new(window: Window, unit: TimeUnit, paging: &SkipLimit) -> Self {
         let limit = paging.page_size.min(paging.reach).max(1);
         let order = Some(Order::OldestFirst).filter(|_| !paging.oldest_first.is_empty());
@@ -160,12 +160,12 @@ impl Skipping {
         }
     }
 
-    /// The page that was asked for last; at first, the first one.
+    /// The last requested page; initially the first one.
     pub(super) fn asked(&self) -> Get {
         Get::Slice(self.asked)
     }
 
-    /// The page to ask for instead of the last one, which was too large to be sent; `None` when it
+    /// The page to request instead of the last one, which was too large to be sent; `None` when it
     /// was a single record.
     pub(super) fn shrink(&mut self) -> Option<Get> {
         if self.limit <= 1 {
@@ -175,17 +175,17 @@ impl Skipping {
         self.smooth_pages = 0;
         self.asked.limit = self.limit;
         if self.limit == 1 && self.steps_back == 0 {
-            // The record that pages overlap by is known already.
+            // The record that pages overlap by is already known.
             self.asked.skip = self.asked.skip.max(self.position);
         }
         Some(self.asked())
     }
 
-    /// The page behind a single record that cannot be read; `None` when that is so of too many in
-    /// a row.
+    /// The page after a single record that cannot be read; `None` when too many in a row cannot be
+    /// read.
     pub(super) fn pass_over(&mut self) -> Option<Step> {
         if self.steps_back > 0 && self.asked.skip > 0 {
-            // It is no known record, so those before it are looked at.
+            // It is not a known record, so those before it are checked.
             return Some(self.step_back());
         }
         self.steps_back = 0;
@@ -194,12 +194,12 @@ impl Skipping {
         goes_on.then(|| self.go_on(self.asked.skip + 1))
     }
 
-    /// Notes that nothing more can be read.
+    /// Records that nothing more can be read.
     pub(super) fn give_up(&mut self) {
         self.unread.miss_the_rest(Place::record(self.asked.skip, self.asked.order));
     }
 
-    /// Leaves out what was passed over last, if no record behind it was read.
+    /// Discards the last skipped records if no record after them was read.
     pub(super) fn drop_open(&mut self) {
         self.unread.drop_open();
     }
@@ -212,8 +212,8 @@ impl Skipping {
         found
     }
 
-    /// Takes in the page that was asked for, and says what to do next. The largest page of the run
-    /// has so many records.
+    /// Takes in the requested page, and returns the next step. `largest` is the number of records
+    /// in the largest page of the run.
     pub(super) fn next(&mut self, page: &Page, largest: usize) -> Step {
         if !self.is_contiguous(page) {
             return self.step_back();
@@ -246,7 +246,7 @@ impl Skipping {
                 self.confirmations += 1;
                 self.go_on(end)
             }
-            // Nothing new, and more to come: there is no record from which to go on.
+            // Nothing new, but there is more: there is no record to continue from.
             Verdict::More if page.entries.is_empty() => self.go_blind(),
             Verdict::More if evidence.new == 0 && self.total.is_some() => self.go_blind(),
             Verdict::More => self.go_on(end),
@@ -265,7 +265,7 @@ impl Skipping {
         self.most = self.most.max(page.entries.len());
         let overlaps = self.asked.skip < self.position && !self.tail.is_empty();
         self.pass.is_shifted |= overlaps && !page.entries.is_empty() && !self.continues(page);
-        // A page that was read again after a step back shows nothing of what is behind it.
+        // A page that was read again after a step back shows nothing about what follows.
         let goes_further = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
         Evidence {
             came: page.entries.len(),
@@ -283,12 +283,12 @@ impl Skipping {
         }
     }
 
-    /// Whether a key came before in this pass.
+    /// Whether a key came earlier in this pass.
     fn has_come(&self, key: &str) -> bool {
         if self.pass.before == 0 { self.seen.contains(key) } else { self.pass.own.contains(key) }
     }
 
-    /// Whether the page begins with what the one before ended with: one record, or all those of an
+    /// Whether the page begins with the end of the one before: one record, or all those of an
     /// instant, in any order.
     fn continues(&self, page: &Page) -> bool {
         match self.tail.as_slice() {
@@ -297,7 +297,7 @@ impl Skipping {
         }
     }
 
-    /// Whether a later page is the first one again.
+    /// Whether a later page is the same as the first one.
     fn begins_anew(&self, page: &Page) -> bool {
         let count = page.entries.len();
         let first = page.entries.first().map(|entry| &entry.key);
@@ -305,15 +305,15 @@ impl Skipping {
         is_later && count > 1 && count >= self.first_count && first == self.first_key.as_ref()
     }
 
-    /// Whether a reply says that there is more than came.
+    /// Whether a reply says that there is more than has come.
     fn says_more(&self, page: &Page) -> bool {
         let counts_more = self.total.is_some_and(|total| total > self.seen.len() as u64);
         page.has_more != Some(false)
             && (page.has_more == Some(true) || page.pointer.is_some() || counts_more)
     }
 
-    /// The list was read to this position, which is its end: done, if as many keys came as it has
-    /// positions, and else once more.
+    /// The list was read to its end at this position. Done if as many keys came as it has
+    /// positions; otherwise it is read again.
     fn close(&mut self, end: u32) -> Step {
         if self.adds_up(end) {
             return Step::Done;
@@ -333,18 +333,19 @@ impl Skipping {
             pass => pass.own.len(),
         };
         let keys = keys + self.pass.twins;
-        // Where each instant came whole, nothing can be missing.
+        // If each instant came complete, nothing can be missing.
         let is_whole = by_instant && !self.pass.is_dense && !self.pass.is_shifted;
-        // In a shuffled list some of the keys may have vanished, so their number shows nothing before
-        // a whole pass has brought no new one.
+        // In a shuffled list, some keys may have vanished, so their number proves nothing until a
+        // whole pass has found no new one.
         let is_stable = self.pass.before > 0 && self.seen.len() == self.pass.known;
         is_whole || (keys >= end as usize && (!is_shuffled || is_stable))
     }
 
-    /// Reads the list once more, by instants; none when that shows nothing more.
+    /// Reads the list again, by instants; `None` when that would show nothing more.
     fn read_again(&mut self, end: u32) -> Option<Step> {
         let is_news = self.seen.len() > self.pass.known;
-        // What only moves and keeps its order is read to the end when nothing new comes.
+        // If a list only moves and keeps its order, it has been read to the end when nothing new
+        // comes.
         if self.pass.before > 0 && !self.pass.is_shuffled && !is_news {
             return None;
         }
@@ -372,9 +373,9 @@ impl Skipping {
         Some(Step::Get(self.asked()))
     }
 
-    /// The page behind one that brought nothing new: there is nothing that it could begin with.
+    /// The page after one with nothing new, which gives it no record to begin with.
     fn go_blind(&mut self) -> Step {
-        // A server that caps its pages is not asked to skip more than it would have sent.
+        // If a server caps its pages, do not skip more records than it would have sent.
         let stride = u32::try_from(self.most).unwrap_or(u32::MAX);
         let stride = if stride == 0 { self.asked.limit } else { stride.min(self.asked.limit) };
         let end = self.asked.skip.saturating_add(stride);
@@ -388,23 +389,23 @@ impl Skipping {
         Step::Get(self.asked())
     }
 
-    /// The position behind the page that was asked for.
+    /// The position after the requested page.
     fn end_of(&self, page: &Page) -> u32 {
         let count = u32::try_from(page.entries.len()).unwrap_or(u32::MAX);
         self.asked.skip.saturating_add(count)
     }
 
-    /// Whether nothing can be missing between the pages before and this one.
+    /// Whether nothing can be missing between the previous pages and this one.
     fn is_contiguous(&mut self, page: &Page) -> bool {
         let first = page.entries.first();
         let known = first.is_some_and(|entry| self.has_come(&entry.key));
         let is_alone = self.asked.limit == 1 && self.steps_back == 0;
-        // Behind a page without news there is nothing to begin with.
+        // After a page with nothing new, there is nothing to begin with.
         let is_blind = self.tail.is_empty();
         if self.asked.skip == 0 || is_alone || known || is_blind || self.continues(page) {
             return true;
         }
-        // A record of the same instant may only have traded places. That is found out at the end.
+        // A record of the same instant may only have changed places. That is determined at the end.
         let is_tie = first.is_some_and(|it| it.time.is_some() && it.time == self.last_time);
         let is_lost = first.is_some() && self.last_time.is_none();
         let is_shuffled = is_tie || (is_lost && self.steps_back >= FEW_STEPS_BACK);
@@ -412,8 +413,8 @@ impl Skipping {
         is_shuffled
     }
 
-    /// Whether the other order is none: it begins with the same record, or with one that is older
-    /// than the last one of the first order, or its times rise.
+    /// Whether the server ignores the reversed order: the list begins with the same record, or with
+    /// one that is older than the last one of the first order, or its times ascend.
     fn is_turned_in_vain(&self, page: &Page) -> bool {
         let Some(below) = &self.below else { return false };
         let times = page.entries.iter().filter_map(|entry| entry.time);
@@ -434,7 +435,8 @@ impl Skipping {
         Step::Get(self.asked())
     }
 
-    /// Notes the page's records; whether one of them was met from the other end.
+    /// Records the page's contents. Returns whether one of its records was reached from the other
+    /// end.
     fn take_in(&mut self, page: &Page) -> bool {
         let mut is_new = false;
         let mut met = false;
@@ -475,7 +477,8 @@ impl Skipping {
 
     fn grow(&mut self) {
         self.smooth_pages += 1;
-        // Pages of one record do not overlap, so a record that shifts meanwhile would be missed.
+        // Pages of one record do not overlap, so a record that shifts in the meantime would be
+        // missed.
         let enough = if self.limit == 1 { 1 } else { 4 };
         if self.smooth_pages >= enough && self.limit < self.paging.page_size {
             self.limit = (self.limit * 2).min(self.paging.page_size);
@@ -483,8 +486,8 @@ impl Skipping {
         }
     }
 
-    /// Notes where each key first came, and whether keys that came before now come in another
-    /// order: then rows trade places, and it is not only that some are left out.
+    /// Records where each key first came, and whether known keys now come in another order: then
+    /// rows change places, and it is not just that some are left out.
     fn note_order(&mut self, page: &Page) {
         if self.below.is_some() {
             return;
@@ -492,7 +495,7 @@ impl Skipping {
         let places: Vec<usize> =
             page.entries.iter().filter_map(|it| self.places.get(&it.key).copied()).collect();
         self.pass.is_shuffled |= !places.is_sorted();
-        // What is found after a step back came late, which says nothing of its place.
+        // Records found after a step back came late, which says nothing about their place.
         if self.end_of(page) <= self.furthest {
             return;
         }
@@ -502,7 +505,7 @@ impl Skipping {
         }
     }
 
-    /// Notes how many records at the end of the page are of one instant, where that counts.
+    /// Records how many records at the end of the page have the same time, if that matters.
     fn note_ties(&mut self, page: &Page) {
         let last = page.entries.last().and_then(|entry| entry.time);
         let ties = page.entries.iter().rev().take_while(|it| last.is_some() && it.time == last);
@@ -516,7 +519,7 @@ impl Skipping {
         }
     }
 
-    /// The page that begins with the last record of this one, if the reach allows it.
+    /// The page that begins with the last record of this one, if it is within the reach.
     fn go_on(&mut self, position: u32) -> Step {
         self.position = position;
         let ties = u32::try_from(self.tail.len()).unwrap_or(u32::MAX).max(1);
@@ -541,7 +544,7 @@ impl Skipping {
         }
         let Window { from, to } = self.window;
         if self.in_order && self.last_time >= Some(to.timestamp_micros()) {
-            // Everything behind is beyond the window: a server may count its edge as inside.
+            // Everything after it is outside the window: a server may include the window's edge.
             return Step::Done;
         }
         let Some(second) = self.unit.next(from).filter(|second| *second < to) else {
@@ -552,13 +555,14 @@ impl Skipping {
         if let Some(last) = last.filter(|last| from < *last && *last < to) {
             return Step::Split(vec![Window::new(last, to)]);
         }
-        // The order is not by time, or one unit fills the reach: halve, down to a unit.
+        // The order is not by time, or one unit fills the reach: halve the window, down to a unit.
         let middle = if self.in_order && last.is_some() { second } else { self.middle(second) };
         Step::Split(vec![Window::new(from, middle), Window::new(middle, to)])
     }
 
-    /// The begin of a unit inside the window, near its middle, at least its second one. A window
-    /// without a begin starts in 1970, so the middle is sought among the years that can have calls.
+    /// The beginning of a unit inside the window, near its middle, but at least its second unit. A
+    /// window without a beginning starts in 1970, so the middle is chosen among the years that can
+    /// have calls.
     fn middle(&self, second: DateTime<Utc>) -> DateTime<Utc> {
         let to = self.window.to;
         let begin = self.window.from.max(to - TimeDelta::days(3_653));
@@ -570,7 +574,7 @@ impl Skipping {
             return Step::Stuck(Stuck::Unreachable);
         }
         let mut unread = std::mem::replace(&mut self.unread, Unread::new(Some(Order::NewestFirst)));
-        // What is behind the last record is met again from the other end.
+        // Records after the last one are found again from the other end.
         unread.drop_open();
         self.below = Some(Below {
             keys: std::mem::take(&mut self.seen),
@@ -592,24 +596,24 @@ impl Skipping {
     }
 }
 
-/// What was read of a window oldest first, before the order was turned.
+/// What was read of a window oldest first, before the order was reversed.
 #[derive(Debug)]
 struct Below {
     keys: HashSet<Box<str>>,
     first_key: Option<Box<str>>,
     last_keys: [Option<Box<str>>; 2],
     last_time: Option<i64>,
-    /// Whether it came in the order of its times.
+    /// Whether its times came in order.
     in_order: bool,
     unread: Unread,
-    /// Whether a record was met that is known and not the last one.
+    /// Whether a known record other than the last one was reached.
     has_met: bool,
-    /// Whether the last record was the first to be met, and nothing came since.
+    /// Whether the last record was reached first, and nothing has come since.
     has_met_last: bool,
 }
 
 impl Below {
-    /// Whether a list that begins with this record is not the same list the other way round.
+    /// Whether a list that begins with this record is not just the same list reversed.
     fn begins_with(&self, entry: &PageEntry) -> bool {
         let is_same = self.first_key.as_ref() == Some(&entry.key);
         let is_single = self.first_key == self.last_keys[1];
@@ -617,8 +621,8 @@ impl Below {
         (is_same && !is_single) || is_older
     }
 
-    /// Whether reading newest first has come down to where reading oldest first ended. An earlier
-    /// instant always proves that. A server may list records of one instant in the same order both
+    /// Whether reading newest first has reached the end of what was read oldest first. An earlier
+    /// time always proves that. A server may list records of one instant in the same order both
     /// ways, so known records prove it only if they come in the reverse order: the very last first,
     /// then the one before it.
     fn is_met_by(&mut self, entry: &PageEntry) -> bool {

@@ -1,4 +1,4 @@
-//! Reading windows by skip and limit, from servers that change meanwhile.
+//! Reading windows by skip and limit, from servers that change in the meantime.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::endpoint::Paging;
 use crate::window::Coverage;
 
-/// A list of records, each a time in seconds and a number, as a server would page it.
+/// A server's list of records, each with a time in seconds and a number.
 #[derive(Debug, Clone)]
 struct Server {
     records: BTreeSet<(i64, u32)>,
@@ -18,7 +18,7 @@ struct Server {
     edges_inclusive: bool,
     ties_keep_their_order: bool,
     sorts_one_way: bool,
-    /// The numbers of the records that no reply can hold.
+    /// The numbers of the records that no reply can contain.
     unreadable: BTreeSet<u32>,
 }
 
@@ -35,7 +35,7 @@ impl Server {
         }
     }
 
-    /// The page, unless a record of it is unreadable.
+    /// The page, unless one of its records is unreadable.
     fn answer(&self, window: Window, get: &Get) -> Option<Page> {
         let page = self.page(window, get);
         let is_unreadable =
@@ -68,7 +68,7 @@ impl Server {
     }
 }
 
-/// What reading a window came to.
+/// The outcome of reading a window.
 #[derive(Debug, Default)]
 struct Outcome {
     keys: BTreeSet<String>,
@@ -99,7 +99,7 @@ fn window(from: i64, to: i64) -> Window {
     Window::new(at(from), at(to))
 }
 
-/// Reads a window to its end; before each request the server may change.
+/// Reads a window to its end; the server may change before each request.
 fn read_all(
     server: &mut Server,
     paging: &SkipLimit,
@@ -134,8 +134,8 @@ fn keys(server: &Server) -> BTreeSet<String> {
 }
 
 proptest! {
-    /// P1: whatever stands still is read completely, within the reach, whether the edges
-    /// count or not, however dense a second is, if both ends together can reach it.
+    /// P1: a list that does not change is read completely, within the reach, whether or not the
+    /// edges are inclusive, and however dense a second is, if both ends together can cover it.
     #[test]
     fn a_list_that_stands_still_is_read_completely(
         times in prop::collection::vec(0i64..40, 0..150),
@@ -152,8 +152,8 @@ proptest! {
         prop_assert_eq!(outcome.keys, keys(&server));
     }
 
-    /// P7: pages overlap by a record, a window costs one request more, and so does the confirmation
-    /// of a list that says nothing of its end; that is all.
+    /// P7: pages overlap by one record, a window costs one additional request, and so does
+    /// confirming a list that says nothing about its end; nothing else does.
     #[test]
     fn requests_are_few(times in prop::collection::vec(0i64..1000, 0..900)) {
         let mut server = Server::new(times.into_iter().zip(0..));
@@ -164,7 +164,7 @@ proptest! {
         prop_assert!(outcome.confirmations <= 1);
     }
 
-    /// P1: a record that was there all the time is read, whatever vanishes or arrives.
+    /// P1: a record that existed all the time is read, whatever vanishes or arrives.
     #[test]
     fn what_stays_is_read_while_others_come_and_go(
         times in prop::collection::vec(0i64..60, 20..120),
@@ -183,7 +183,7 @@ proptest! {
             if *arrives {
                 server.records.insert((*time, 1000 + request));
             } else {
-                // One that vanishes is made up for by the overlap; several are not.
+                // The overlap compensates for one vanished record, but not for several.
                 for record in all.iter().skip(index.index(all.len())).take(*count) {
                     server.records.remove(record);
                     gone.insert(record.1.to_string());
@@ -197,7 +197,7 @@ proptest! {
 }
 
 proptest! {
-    /// P7: reading ends, even where every page is full, never the last, and starts anywhere in a
+    /// P7: reading ends, even if every page is full, never the last, and starts anywhere in a
     /// finite list, so that pages do not fit together.
     #[test]
     fn pages_that_never_fit_together_come_to_an_end(
@@ -221,8 +221,8 @@ proptest! {
     }
 }
 
-/// The largest windows that may be gaps: of each run of unreadable records, from the second of the
-/// record before it to the end of that of the record behind it.
+/// The largest possible gaps: for each run of unreadable records, from the second of the record
+/// before it to the end of the second of the record after it.
 fn largest_gaps(server: &Server, whole: Window) -> Vec<Window> {
     let mut gaps: Vec<Window> = Vec::new();
     let (mut from, mut is_open) = (whole.from, false);
@@ -249,8 +249,8 @@ fn windows_of(outcome: &Outcome) -> Vec<Window> {
 
 proptest! {
     /// P1, P12: whatever cannot be read, however long the list and its pages are and wherever they
-    /// end, all the rest is read, and each run of unreadable records is one gap that holds no more
-    /// than the time between its neighbors.
+    /// end, all other records are read, and each run of unreadable records is one gap that is no
+    /// larger than the time between its neighbors.
     #[test]
     fn what_cannot_be_read_is_a_gap_and_the_rest_is_read(
         times in prop::collection::vec(0i64..400, 0..150),
@@ -284,8 +284,8 @@ proptest! {
     }
 
     /// P1: the same for dense seconds, which are read from both ends, for inclusive edges, and
-    /// while records arrive behind what was read: nothing readable is lost, no gap is too small,
-    /// and what was read and the gaps tile the window.
+    /// while new records arrive after those already read: no readable record is lost, no gap is too
+    /// small, and the read windows and the gaps together cover the window.
     #[test]
     fn what_cannot_be_read_in_a_dense_second_is_a_gap_too(
         times in prop::collection::vec(0i64..6, 0..150),
@@ -330,14 +330,14 @@ proptest! {
         }
     }
 
-    /// P1: of a list that is not sorted nothing encloses a record, so all of it is asked for again.
+    /// P1: in an unsorted list nothing encloses a record, so the whole list is requested again.
     #[test]
     fn what_cannot_be_read_in_an_unsorted_list_may_be_anywhere(
         times in prop::collection::vec(0i64..40, 2..60),
         unreadable in 0u32..60,
         page_size in 1u32..20,
     ) {
-        // The number sorts: times are in no order.
+        // Records are sorted by number, and the times are in no order.
         let mut server = Server::new((0i64..).zip(0..).take(times.len()));
         server.unreadable = BTreeSet::from([unreadable]);
         let plain = SkipLimit { page_size, ..SkipLimit::default() };
@@ -365,7 +365,7 @@ proptest! {
     }
 }
 
-/// P7: around an unreadable record pages are halved, and grow back; that costs no more than it did.
+/// P7: around an unreadable record, pages are halved and grow back; this costs no more than before.
 #[test]
 fn requests_around_an_unreadable_record_are_few() {
     for (number, position) in [(1, 0), (2, 99), (3, 507), (4, 9_999)] {
@@ -381,7 +381,7 @@ fn requests_around_an_unreadable_record_are_few() {
     }
 }
 
-/// P1: a server that knows one order only is not taken to have been read from both ends.
+/// P1: if a server has only one order, the window does not count as read from both ends.
 #[test]
 fn a_second_that_is_sorted_one_way_is_a_gap() {
     let mut server = Server::new((0..80).map(|number| (5, number)));
@@ -456,10 +456,11 @@ fn a_page_that_is_too_large_is_halved_and_grows_back() {
     server.records.clear();
 }
 
-/// P7: a quiet list costs at most 1.02 requests a page of rows, one a window, and what confirms.
+/// P7: a stable list costs at most 1.02 requests per full page, one per window, and the
+/// confirmations.
 #[test]
 fn a_quiet_list_costs_what_it_should() {
-    // 56,400 calls, whose total each window's first page says; the same without a word.
+    // 56,400 calls, with a total on each window's first page, and without.
     for says_total in [true, false] {
         let mut scope = Scope::<&str>::new(
             Some(window(0, 60_000)),
@@ -487,7 +488,7 @@ fn a_quiet_list_costs_what_it_should() {
         assert!(confirmations <= if says_total { 0 } else { windows }, "{confirmations}");
         assert_eq!((requests, confirmations), if says_total { (570, 0) } else { (571, 1) });
     }
-    // 1,100 days of scorecards, from none to 20 a day, without a word on their end.
+    // 1,100 days of scorecards, none to 20 per day, without any indication of the end.
     let mut habits = super::super::Habits::default();
     let (mut requests, mut confirmations) = (0, 0);
     for day in 0..1_100 {

@@ -1,8 +1,8 @@
-//! Children of parents that the caller names: `export --endpoint call_details --id ID`.
+//! Children of parents that the user specifies: `export --endpoint call_details --id ID`.
 //!
-//! Only these parents are requested, due or not, and only their rows change. Whether the lake knows
-//! the parents does not matter, unless the requests name more of their records than the key. A child
-//! that is not there is reported, since the caller asked for it.
+//! Only these parents are requested, due or not, and only their rows change. The lake does not have
+//! to know the parents, unless the requests need more of their records than the key. A child that
+//! does not exist is reported, since the user requested it.
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -19,7 +19,7 @@ use crate::pipeline::table_run::TableRun;
 use crate::report::Problem;
 
 impl Export {
-    /// Whether the ids in the settings can be requested of these endpoints.
+    /// Checks that the ids in the settings can be used to request these endpoints.
     pub(in crate::pipeline) fn check_ids(&self, endpoints: &[&Endpoint]) -> Result<()> {
         let ids = &self.settings.ids;
         if ids.is_empty() {
@@ -31,7 +31,7 @@ impl Export {
         }
         match endpoints {
             [endpoint] if endpoint.parent.as_ref().is_some_and(|parent| parent.of_call) => {
-                // What is forgotten is not even requested.
+                // What has been forgotten is not even requested.
                 let forgotten = self.store.read_forgotten()?;
                 let is_forgotten = ids.iter().any(|id| forgotten.is_call(id));
                 if is_forgotten { wrong("the call is forgotten".to_owned()) } else { Ok(()) }
@@ -50,7 +50,7 @@ impl Export {
     }
 }
 
-/// Looks up the children of the named parents, one request each.
+/// Looks up the children of the specified parents, one request each.
 pub(super) async fn look_up_named(
     export: &Export,
     table: &TableRun<'_>,
@@ -95,8 +95,8 @@ pub(super) async fn look_up_named(
     table.commit(|_| {}).await
 }
 
-/// The named parents whose lists are read. They are not all there are, so no other parent is taken
-/// for gone.
+/// The specified parents whose lists are read. They are not all parents, so no other parent is
+/// treated as gone.
 pub(super) async fn named_parents(
     export: &Export,
     table: &TableRun<'_>,
@@ -117,8 +117,8 @@ pub(super) async fn named_parents(
     Ok(Some(ParentKeys { keys, is_whole: false }))
 }
 
-/// Reports that the child of a named parent is not there. The id itself stays unsaid: reports are
-/// kept, and a call may have to be forgotten.
+/// Reports that the child of a specified parent does not exist. The id is not included, because
+/// reports are kept and a call may later have to be forgotten.
 pub(super) async fn report_missing(table: &TableRun<'_>, id: &str, reason: &str) {
     let endpoint = table.endpoint.name.clone();
     let ids = &table.export().settings.ids;

@@ -1,6 +1,6 @@
-//! Which children are due that are looked up by their parents' keys, and how far that has come.
-//! Parents are compared with the child table partition by partition, so that memory follows the
-//! largest partition.
+//! Determines which children read by look-up are due, and reports how far they have come. Parents
+//! are compared with the child table partition by partition, so that memory depends on the largest
+//! partition.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use crate::plan::queue::{self, Due};
 use crate::report::{Problem, Queue};
 use crate::window::{Window, date_of};
 
-/// The parents of a child table, as the run found them.
+/// The parents of a child table, as this run found them.
 #[derive(Clone)]
 pub(super) struct Parents {
     snapshot: Arc<Snapshot>,
     rule: Arc<Parent>,
-    /// The instant by which it is judged what can have been noted, microseconds since 1970.
+    /// Notes dated after this instant (microseconds since 1970) are not trusted.
     latest: i64,
 }
 
 impl Parents {
-    /// The child table beside its parents'.
+    /// The child table and the table of its parents.
     fn children<'s>(&'s self, parents: &'s Snapshot, own: &'s Snapshot) -> Children<'s> {
         Children { parents, own, rule: &self.rule, latest: Some(self.latest) }
     }
 }
 
-/// Requests every child whose parent has changed since it was requested last, the newest first.
+/// Requests every child whose parent has changed since the child was last requested, newest first.
 pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
     let Some(rule) = &table.endpoint.parent else { return Ok(()) };
     let parents = Parents {
@@ -67,7 +67,7 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
     conclude_partitions(&parents, table, comparison.open).await
 }
 
-/// Reads from both tables, where it keeps no other task waiting.
+/// Reads from both tables, on a thread where it blocks no other task.
 pub(super) async fn read<T: Send + 'static>(
     parents: &Parents,
     table: &TableRun<'_>,
@@ -78,7 +78,7 @@ pub(super) async fn read<T: Send + 'static>(
         .with_state(move |state: &mut State| {
             let parents_table = parents.snapshot.table().clone();
             let mut snapshot = Snapshot::clone(&parents.snapshot);
-            // Either index may have to be repaired.
+            // Either index may need to be repaired.
             parents_table.read(&mut snapshot, now, |of_parents| {
                 state.read(now, |own| read(&parents.children(of_parents, own)))
             })
@@ -87,8 +87,8 @@ pub(super) async fn read<T: Send + 'static>(
     Ok(found)
 }
 
-/// Notes that the children of a range are to be requested again, so that any later run goes on with
-/// them.
+/// Records that the children of a range are to be requested again, so that any later run continues
+/// with them.
 async fn refetch(parents: &Parents, table: &TableRun<'_>, window: Window) -> Result<()> {
     let find = move |children: &Children<'_>| {
         let mut look_ups = Vec::new();
@@ -121,21 +121,21 @@ async fn refetch(parents: &Parents, table: &TableRun<'_>, window: Window) -> Res
         .await
 }
 
-/// What there is to do, partition by partition of the parents.
+/// The work to do, partition by partition of the parents.
 #[derive(Default)]
 struct Comparison {
     /// The partitions that must be compared.
     open: Vec<Partition>,
-    /// Those with children to request, and how many; the newest first.
+    /// The partitions with children to request, and how many; newest first.
     due: Vec<(Partition, u64)>,
     marks: Vec<Mark>,
     removals: Vec<Removal>,
-    /// Children that a killed run brought and did not live to note.
+    /// Children that a killed run wrote without recording their look-ups.
     presumed: Vec<LookUp>,
 }
 
-/// Compares what has changed, and notes what needs no request: what is gone is gone here too, and
-/// what a killed run brought is done.
+/// Compares what has changed, and records what needs no request: deletions are carried over from
+/// the parents, and look-ups of a killed run are marked as done.
 async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> {
     let now = table.export().queue_now();
     let find = move |children: &Children<'_>| {
@@ -165,7 +165,7 @@ async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> 
     Ok(found)
 }
 
-/// What is gone is gone here too, and what is back is back.
+/// Carries over a parent's delete mark, whether it was set or cleared.
 fn followed_delete(link: &Link) -> Option<Mark> {
     let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.in_lake)?;
     let deleted_at = link.parent.deleted_at;
@@ -173,14 +173,14 @@ fn followed_delete(link: &Link) -> Option<Mark> {
     differs.then(|| Mark { key: link.id.clone(), day: own.day, deleted_at })
 }
 
-/// What was taken out is taken out here too.
+/// Carries over a parent's removal.
 fn followed_removal(link: &Link) -> Option<Removal> {
     let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.is_removed())?;
     Some(Removal { key: link.id.clone(), day: own.day, at: link.parent.deleted_at? })
 }
 
-/// A child that a killed run brought and did not live to note is of the parent's present version if
-/// it was requested after it.
+/// If a killed run wrote a child without recording its look-up, the child belongs to the parent's
+/// current version if it was requested after that version.
 fn presumed_done(link: &Link) -> Option<LookUp> {
     let own = link.own.as_ref()?;
     let presumed = own.attempt.as_ref().filter(|it| it.parent == ParentVersion::Unknown)?;
@@ -196,7 +196,7 @@ fn is_due(children: &Children<'_>, link: &Link, now: i64) -> bool {
     children.selects(link) && due == Due::Now && !is_done
 }
 
-/// All that is due, read partition by partition as the requests go on.
+/// Everything that is due, read partition by partition as the requests proceed.
 fn all_wanted<'a>(
     parents: &'a Parents,
     table: &'a TableRun<'_>,
@@ -212,7 +212,7 @@ fn all_wanted<'a>(
     })
 }
 
-/// What is due in one partition of the parents, the newest first.
+/// What is due in one partition of the parents, newest first.
 async fn wanted(
     parents: &Parents,
     table: &TableRun<'_>,
@@ -235,13 +235,13 @@ async fn wanted(
     };
     let mut wanted = read(parents, table, find).await?;
     wanted.retain(|wanted| table.export().client.is_open(wanted.purpose));
-    // A run that ends early has then read what is most likely to be asked about.
+    // So a run that ends early has read the children that users are most likely to need.
     wanted.sort_unstable_by(|a, b| (b.day, b.time, &b.id).cmp(&(a.day, a.time, &a.id)));
     name(parents, table, partition, &mut wanted).await?;
     Ok(wanted)
 }
 
-/// Reads what the requests name of the parents' records, where they name anything.
+/// Reads the fields of the parents' records that requests need, if there are any.
 pub(super) async fn name(
     parents: &Parents,
     table: &TableRun<'_>,
@@ -265,7 +265,7 @@ pub(super) async fn name(
     Ok(())
 }
 
-/// Reports how far the children have come, and remembers the partitions where nothing is left to do.
+/// Reports how far the children have come, and records the partitions where nothing is left to do.
 async fn conclude_partitions(
     parents: &Parents,
     table: &TableRun<'_>,
@@ -297,7 +297,7 @@ async fn conclude_partitions(
     Ok(())
 }
 
-/// Says what is still missing.
+/// Reports what is still missing.
 async fn report(table: &TableRun<'_>, queue: Queue) {
     let mut state = table.state().await;
     state.set_queue(queue);
@@ -318,7 +318,7 @@ async fn report(table: &TableRun<'_>, queue: Queue) {
     }
 }
 
-/// A problem of the whole endpoint.
+/// A problem that affects the whole endpoint.
 fn problem(endpoint: &Endpoint, message: String) -> Problem {
     Problem { endpoint: endpoint.name.clone(), window: None, message }
 }

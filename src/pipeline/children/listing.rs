@@ -1,7 +1,7 @@
-//! Children that are read by listing: the list that each of a parent's keys leads to.
+//! Children that are read by listing: each parent's key leads to a list.
 //!
-//! A list is good for as long as the endpoint says; a parent that is not there is asked ever more
-//! rarely. How each parent answered is kept apart from the rows.
+//! How long a list stays valid is set by the endpoint; a parent that does not exist is requested
+//! less and less often. The parents' answers are stored separately from the rows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::pipeline::table_run::TableRun;
 use crate::plan::queue::{self, Due};
 use crate::report::Queue;
 
-/// The version of every parent: its key alone decides what is requested.
+/// The version of every parent: only its key affects the request.
 const KEY_ALONE: u128 = 1;
 
-/// Reads the lists of all parents that are due. In a snapshot table each list that was read to its
-/// end replaces what its parent had, and children of parents that are gone go. `false` when the lake
-/// has no such parent.
+/// Reads the lists of all due parents. In a snapshot table, a list that was read to its end
+/// replaces what its parent had, and children whose parents are gone are removed. Returns `false`
+/// when the lake has no such parent.
 pub(in crate::pipeline) async fn read_all(
     export: &Export,
     table: &TableRun<'_>,
@@ -56,7 +56,7 @@ pub(in crate::pipeline) async fn read_all(
     Ok(true)
 }
 
-/// Leaves out parents whose records lack what the requests name of them.
+/// Excludes parents whose records lack fields that the requests need.
 async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     let before = due.len();
     due.retain(|parent| is_named(table, &parent.id, &parent.named));
@@ -68,16 +68,16 @@ async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     }
 }
 
-/// A parent, what requests name of its record, and how it answered last.
+/// A parent, the fields that requests need from its record, and its last answer.
 struct DueParent {
-    /// What tells it apart from the others.
+    /// Distinguishes it from the others.
     key: String,
     id: String,
     named: Named,
     before: Option<Attempt>,
 }
 
-/// The parents that are asked in this run.
+/// The parents to request in this run.
 async fn due(
     table: &TableRun<'_>,
     parent: &Parent,
@@ -88,7 +88,7 @@ async fn due(
     let server_now = export.clock.server_now();
     let latest = server_now.timestamp_micros().max(now);
     let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds()).unwrap_or(0);
-    // What is named is requested, whatever was answered last.
+    // Explicitly specified parents are requested whatever their last answer was.
     let is_full = export.settings.full || !export.settings.ids.is_empty();
     let keeps = parent.refresh.is_some() && !is_full;
     let (answers, _) = table
@@ -101,7 +101,7 @@ async fn due(
     };
     let due = keys.into_iter().filter_map(|(key, (id, named))| {
         let before = answers.get(key.as_str()).and_then(|entry| entry.attempt.clone());
-        // What is good for longer than it can be was noted by a wrong clock.
+        // An answer that is valid for longer than possible was recorded with a wrong clock.
         let before = before.filter(|it| {
             let noted_at = it.next_try_at.saturating_sub(good_for);
             queue::is_near(if it.reason.is_none() { noted_at } else { it.next_try_at }, latest)
@@ -128,7 +128,7 @@ fn state(before: Option<&Attempt>, now: i64) -> State {
     }
 }
 
-/// Reads the list of one parent, and notes how it answered.
+/// Reads the list of one parent, and records its answer.
 async fn read_one(
     export: &Export,
     table: &TableRun<'_>,
@@ -136,7 +136,7 @@ async fn read_one(
     due: &DueParent,
     day: i32,
 ) -> Result<()> {
-    // What answered that this workspace has no such thing is not asked again.
+    // If a parent's answer shows that this workspace has no such endpoint, no other is requested.
     if table.state().await.absent {
         return Ok(());
     }
@@ -163,7 +163,7 @@ async fn read_one(
     let Some(attempt) = attempt else { return Ok(()) };
     let id: Box<str> = due.key.as_str().into();
     let is_snapshot = table.endpoint.is_snapshot();
-    // A parent that is not there has no children.
+    // A parent that does not exist has no children.
     let scope = Scope::Parent { id: id.clone(), day };
     let none = Listing { scope: scope.clone(), keys: HashSet::new(), requested_at: asked_at };
     let listing = listed.complete(scope).unwrap_or(none);

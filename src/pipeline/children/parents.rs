@@ -1,5 +1,5 @@
-//! Parents: another endpoint's table, read for the keys by which children are requested, and for
-//! what else of a parent's record the requests name.
+//! Parents: reads another endpoint's table for the keys by which children are requested, and for
+//! other fields of the parents' records that the requests need.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,7 @@ use crate::pipeline::table_run::{TableRun, blocking};
 use crate::report::Problem;
 use crate::schema::Schema;
 
-/// The endpoints, and with them the parents of which the lake has nothing yet by which children
-/// could be requested.
+/// The endpoints, plus any parents for which the lake has nothing yet to request children by.
 pub(in crate::pipeline) async fn with_needed_parents<'e>(
     export: &'e Export,
     endpoints: &[&'e Endpoint],
@@ -42,7 +41,7 @@ pub(in crate::pipeline) async fn with_needed_parents<'e>(
     Ok(all)
 }
 
-/// Opens another endpoint's table to read from.
+/// Opens another endpoint's table for reading.
 pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
     let table = export.lake(&unique_name("reader")).table(name)?;
     let now = export.clock.server_now();
@@ -51,16 +50,16 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
 
 /// The parents whose lists are requested.
 pub(super) struct ParentKeys {
-    /// The id of each, and what requests name of its record, by what tells it apart.
+    /// Each parent's id, and the fields that requests need from its record, by what distinguishes
+    /// the parents.
     pub(super) keys: BTreeMap<String, (String, Named)>,
-    /// Whether the parents' table has all that was asked for: only then is a parent gone that is not
-    /// among these.
+    /// Whether the parents' table is complete: only then is a parent that is not among these gone.
     pub(super) is_whole: bool,
 }
 
-/// The keys by which lists are requested: those in the parent's newest snapshot, or in all its rows,
-/// with what requests name of their records; `None` when the lake has no such parent, or no record
-/// has what the requests name.
+/// The keys by which lists are requested: those in the parents' newest snapshot, or in all rows,
+/// with the fields that requests need from the records. `None` when the lake has no such parent, or
+/// no record has the fields.
 pub(super) async fn parent_keys(
     export: &Export,
     table: &TableRun<'_>,
@@ -73,7 +72,7 @@ pub(super) async fn parent_keys(
     }
     let manifest = parents.manifest();
     let mut goals = manifest.goal.windows().iter();
-    // What is lost and was requested again is there now, or the API does not have it any more.
+    // What was lost and has been requested again is there now, or the API no longer has it.
     let has_all = manifest.lost.values().all(|lost| lost.requested);
     let is_whole = has_all && goals.all(|goal| manifest.coverage.covers(*goal));
     let fields = fields_in(table, parent, parents.schema())?;
@@ -84,7 +83,8 @@ pub(super) async fn parent_keys(
     Ok(are_there.then_some(ParentKeys { keys, is_whole }))
 }
 
-/// What the table's requests name of its parents' records, as their table has it.
+/// The fields that the table's requests need from its parents' records, as named in the parents'
+/// table.
 pub(super) fn fields_in(
     table: &TableRun<'_>,
     parent: &Parent,
@@ -98,8 +98,8 @@ pub(super) fn fields_in(
     table.endpoint.parent_fields_in(schema).map_err(wrong)
 }
 
-/// Whether all fields are columns of the parents' table, or are in any of these records after all;
-/// reports the first one that is not.
+/// Whether all fields are columns of the parents' table, or occur in any of these records; reports
+/// the first one that is missing.
 pub(super) async fn are_there<'a>(
     table: &TableRun<'_>,
     parent: &Parent,
@@ -117,7 +117,7 @@ pub(super) async fn are_there<'a>(
     false
 }
 
-/// Says how many are not asked for, since no request can hold what it would have to.
+/// Reports how many are not requested because no request can contain the required values.
 pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
     let Some(parent) = table.endpoint.parent.as_ref().filter(|_| count > 0) else { return };
     let fields = table.endpoint.parent_fields();
@@ -130,7 +130,7 @@ pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
     tracing::warn!("nothing is asked for {count} ids of {}, {why}", parent.endpoint);
 }
 
-/// Whether a request can hold an id, and its record has all that requests name of it.
+/// Whether a request can contain an id, and its record has all fields that requests need.
 pub(super) fn is_named(table: &TableRun<'_>, id: &str, named: &Named) -> bool {
     is_usable(id) && Driver { key: id, id, named }.lacks(&table.endpoint.parent_fields()).is_none()
 }

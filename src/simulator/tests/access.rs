@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-/// Guards the trap that a wrong path without credentials is taken for absent.
+/// An unknown path without credentials is not reported as absent.
 #[test]
 fn credentials_are_asked_for_before_the_path() {
     let (_, server) = serve(&small(), Settings::default());
@@ -24,7 +24,7 @@ fn credentials_are_asked_for_before_the_path() {
     assert_eq!(server.violations().missing_headers, 2);
 }
 
-/// Guards the trap that the same API would create and delete.
+/// Guards against requests that create or delete something.
 #[test]
 fn only_get_is_served_and_anything_else_is_counted() {
     let (_, server) = serve(&small(), Settings::default());
@@ -33,7 +33,7 @@ fn only_get_is_served_and_anything_else_is_counted() {
     assert_eq!(server.violations().non_get, 2);
 }
 
-/// Guards the trap that a secret ends up in what tests print.
+/// Secrets do not appear in test output.
 #[test]
 fn the_ledger_knows_requests_but_no_header_values() {
     let (_, server) = serve(&small(), Settings::default());
@@ -47,7 +47,7 @@ fn the_ledger_knows_requests_but_no_header_values() {
     assert!(server.requests().is_empty());
 }
 
-/// Guards the trap that a spent quota is retried like a moment's haste.
+/// An exhausted quota differs from a temporarily exceeded rate.
 #[test]
 fn too_fast_and_spent_are_told_apart() {
     let settings = Settings { rate: Some(3), quota: Some(4), ..Settings::default() };
@@ -63,7 +63,7 @@ fn too_fast_and_spent_are_told_apart() {
     assert_eq!(get(&server, "/topics").status, 200);
 }
 
-/// Guards the trap that a torn or short reply passes for a whole one.
+/// A truncated or short reply cannot be mistaken for a complete one.
 #[test]
 fn planned_faults_do_what_their_names_say() {
     let (_, server) = serve(&small(), Settings::default());
@@ -93,7 +93,7 @@ fn planned_faults_do_what_their_names_say() {
     assert_eq!(server.requests().iter().filter(|request| request.fault.is_some()).count(), 9);
 }
 
-/// Guards the trap that a failing run cannot be replayed.
+/// A failing run can be replayed.
 #[test]
 fn random_faults_are_counted_and_follow_the_seed() {
     let run = |seed| {
@@ -114,7 +114,7 @@ fn random_faults_are_counted_and_follow_the_seed() {
     assert_ne!(counts, run(2));
 }
 
-/// Guards the trap that a reply too large for the platform is asked for for ever.
+/// A reply too large for the platform keeps failing.
 #[test]
 fn a_page_over_the_limit_is_a_lasting_502_and_a_smaller_one_is_not() {
     let settings = Settings { max_reply_bytes: 60_000, ..Settings::default() };
@@ -125,7 +125,7 @@ fn a_page_over_the_limit_is_a_lasting_502_and_a_smaller_one_is_not() {
     assert_eq!(get(&server, "/calls?limit=10").status, 200);
 }
 
-/// Guards the trap that an endpoint a workspace lacks looks like bad credentials.
+/// A missing endpoint is distinguishable from bad credentials.
 #[test]
 fn absent_endpoints_look_like_paths_that_do_not_exist() {
     let absent = vec!["/teams".to_owned(), "/playlists".to_owned()];
@@ -137,7 +137,7 @@ fn absent_endpoints_look_like_paths_that_do_not_exist() {
     assert_eq!(get(&server, "/accounts").status, 200);
 }
 
-/// Guards the trap that gzip is sent to whoever did not ask, or never.
+/// Gzip is sent to clients that accept it, and only to them.
 #[test]
 fn compression_is_sent_where_it_is_accepted() {
     let (_, server) = serve(&small(), Settings::default());
@@ -151,7 +151,7 @@ fn compression_is_sent_where_it_is_accepted() {
     assert_eq!(unpacked, plain.body);
 }
 
-/// Guards the trap that latency is configured but never felt.
+/// The configured latency takes effect.
 #[test]
 fn slow_replies_are_slow_and_shutting_down_does_not_wait_for_them() {
     let faults = Faults { stall_for: Duration::from_secs(60), ..Faults::default() };

@@ -1,4 +1,4 @@
-//! What moves when a call changes, and what does not.
+//! What changes together with a call, and what does not.
 
 use super::super::{LONE_SURROGATE, Options, Settings, Table, Workspace};
 use super::{at, get, ids, serve, small};
@@ -11,7 +11,7 @@ fn finished(workspace: &Workspace) -> String {
     workspace.calls().iter().find(done).unwrap()["id"].as_str().unwrap().to_owned()
 }
 
-/// Guards the trap that an edit is expected to move `last_modified_time`.
+/// A silent edit does not change `last_modified_time`.
 #[test]
 fn only_a_status_moves_the_modified_time() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -30,7 +30,7 @@ fn only_a_status_moves_the_modified_time() {
     assert!(!workspace.set_status("unknown", "PROCESSED", now));
 }
 
-/// Guards the trap that a call lives in one partition for ever.
+/// A call may move to another partition.
 #[test]
 fn a_rescheduled_call_leaves_its_window() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -44,7 +44,7 @@ fn a_rescheduled_call_leaves_its_window() {
     assert_ne!(workspace.call(&id).unwrap()["last_modified_time"], modified);
 }
 
-/// Guards the trap that a call missing from the list is taken for deleted.
+/// A call missing from the list need not be deleted.
 #[test]
 fn a_deleted_call_is_gone_and_a_private_one_only_hides() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -61,7 +61,7 @@ fn a_deleted_call_is_gone_and_a_private_one_only_hides() {
     assert_eq!(get(&server, &format!("/call-details?id={deleted}")).status, 404);
 }
 
-/// Guards the trap that details are there as soon as the call is listed.
+/// Details may be unavailable when the call is first listed.
 #[test]
 fn details_come_late_or_never() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -79,7 +79,7 @@ fn details_come_late_or_never() {
     assert_eq!(transcript(&id), None);
 }
 
-/// Guards the trap that a scheduled call stays scheduled once it was held.
+/// A scheduled call does not stay scheduled once it was held.
 #[test]
 fn time_holds_the_calls_that_were_scheduled() {
     let (workspace, _server) = serve(&small(), Settings::default());
@@ -90,7 +90,7 @@ fn time_holds_the_calls_that_were_scheduled() {
     assert!(calls.iter().all(|call| call["status"] != "SCHEDULED"));
 }
 
-/// Guards the trap that signed URLs are stored: they differ at every request.
+/// Signed URLs differ on every request, and so must not be stored.
 #[test]
 fn recordings_are_signed_anew_each_time_and_null_unasked() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -108,7 +108,7 @@ fn recordings_are_signed_anew_each_time_and_null_unasked() {
     assert_eq!(server.violations().media_asked, 2);
 }
 
-/// Guards the trap that pages read during arrivals are taken for a snapshot.
+/// Pages read while calls arrive are not a consistent snapshot.
 #[test]
 fn calls_arrive_and_vanish_while_they_are_listed_and_the_seed_says_which() {
     let run = |seed| {
@@ -129,7 +129,7 @@ fn calls_arrive_and_vanish_while_they_are_listed_and_the_seed_says_which() {
     assert_ne!(run(5), run(6));
 }
 
-/// Guards the trap that a page boundary skips the row behind one that moved up.
+/// A page boundary can skip the row after one that moved up.
 #[test]
 fn a_call_can_leave_the_window_between_two_pages() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -144,7 +144,7 @@ fn a_call_can_leave_the_window_between_two_pages() {
     assert!(workspace.call(&first[0]).is_none() && workspace.call(&behind[0]).is_some());
 }
 
-/// Guards the trap that text is taken to be clean: a lone surrogate is not UTF-8.
+/// Text may contain a lone surrogate, which is not valid UTF-8.
 #[test]
 fn strange_text_arrives_as_the_api_would_send_it() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -161,7 +161,7 @@ fn strange_text_arrives_as_the_api_would_send_it() {
     assert!(listed.contains("odd/ id") && !listed.contains(r#""transcript""#));
 }
 
-/// Guards the trap that a table is taken to be fixed once it was read.
+/// A table may change after it was read.
 #[test]
 fn rows_of_other_tables_come_and_go() {
     let (workspace, server) = serve(&small(), Settings::default());

@@ -1,4 +1,4 @@
-//! Paging, filters, orders and edges.
+//! Paging, filters, orders, and window boundaries.
 
 use super::super::{BeyondCap, Dense, Options, Server, Settings, Table, Workspace};
 use super::{at, get, ids, serve, small};
@@ -20,7 +20,7 @@ fn everything(server: &Server, query: &str) -> Vec<String> {
     all
 }
 
-/// Guards the trap that the last page is told by a short page or a null skip.
+/// Neither a short page nor a null skip marks the last page.
 #[test]
 fn pages_tile_the_list_and_the_last_one_says_so() {
     let (workspace, server) = serve(&small(), Settings::default());
@@ -36,7 +36,7 @@ fn pages_tile_the_list_and_the_last_one_says_so() {
     assert!(bare.get("pagination").is_none());
 }
 
-/// Guards the trap that windows share their edge, or leave it out.
+/// A window excludes or includes its edges, depending on the settings.
 #[test]
 fn edges_are_left_out_or_taken_in_as_told() {
     let workspace = Workspace::generate(&Options { calls: 0, scheduled: 0, ..small() });
@@ -52,7 +52,7 @@ fn edges_are_left_out_or_taken_in_as_told() {
     assert_eq!(ids(&get(&within, window)), ["3", "2", "1"]);
 }
 
-/// Guards the trap that paging past the cap loses the rest without a word.
+/// Guards against silently losing the rest when paging past the cap.
 #[test]
 fn beyond_the_cap_there_are_three_ways_to_be_wrong() {
     let day = Dense { from: at("2025-11-03T00:00:00Z"), span: Duration::days(1), calls: 10_050 };
@@ -79,7 +79,7 @@ fn beyond_the_cap_there_are_three_ways_to_be_wrong() {
     assert_eq!(refuse.violations().skip_over, 1);
 }
 
-/// Guards the trap that calls of one instant come back in another order.
+/// Calls with the same time keep their order.
 #[test]
 fn calls_of_one_instant_can_be_read_from_both_ends() {
     let instant = Dense { from: at("2025-11-03T10:00:00Z"), span: Duration::zero(), calls: 60 };
@@ -95,7 +95,7 @@ fn calls_of_one_instant_can_be_read_from_both_ends() {
     assert_eq!(everything(&start(false), "limit=9&sortTime=desc"), upwards);
 }
 
-/// Guards the trap that a filter is ignored, or that repeated keys are.
+/// Filters, including repeated keys, are not ignored.
 #[test]
 fn filters_agree_with_the_records() {
     let (workspace, server) = serve(&Options { calls: 400, ..small() }, Settings::default());
@@ -137,7 +137,7 @@ fn filters_agree_with_the_records() {
     });
 }
 
-/// Guards the trap that private calls are listed, or counted, unasked.
+/// Private calls are neither listed nor counted unless requested.
 #[test]
 fn private_calls_come_only_when_asked_for() {
     let (workspace, server) = serve(&Options { private: 0.3, ..small() }, Settings::default());
@@ -150,7 +150,7 @@ fn private_calls_come_only_when_asked_for() {
     assert_eq!(get(&server, "/calls?includePrivate=yes").status, 400);
 }
 
-/// Guards the trap that a parameter nobody can read means everything.
+/// An unreadable parameter is not silently ignored.
 #[test]
 fn unreadable_parameters_are_refused_and_counted() {
     let (_, server) = serve(&small(), Settings::default());
@@ -172,7 +172,7 @@ fn unreadable_parameters_are_refused_and_counted() {
     assert_eq!(server.violations().limit_over, 1);
 }
 
-/// Guards the trap that what comes whole today comes in pages tomorrow.
+/// An endpoint that returns everything may later return pages.
 #[test]
 fn whole_lists_can_turn_into_pages_that_say_so_or_do_not() {
     let options = Options { users: 60, ..small() };
@@ -191,7 +191,7 @@ fn whole_lists_can_turn_into_pages_that_say_so_or_do_not() {
     assert!(get(&silent, "/users").json().get("pagination").is_none());
 }
 
-/// Guards the trap that a scorecard's date is looked for in the record.
+/// A scorecard's record does not contain its date.
 #[test]
 fn scorecards_are_found_by_a_time_they_do_not_tell() {
     let (workspace, server) =
@@ -218,7 +218,7 @@ fn scorecards_are_found_by_a_time_they_do_not_tell() {
     assert_eq!(found, 130);
 }
 
-/// Guards the trap that a guessed endpoint is never tried at all.
+/// An undocumented endpoint is available too.
 #[test]
 fn every_endpoint_answers_under_its_key() {
     let (workspace, server) = serve(&small(), Settings::default());

@@ -1,5 +1,5 @@
-//! The simulator against its own promises, over a real socket. The client here
-//! is as plain as can be, so that no library hides what is on the wire.
+//! The simulator's guarantees, tested over a real socket. The client is minimal, so that no library
+//! hides what is sent.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_wrap)]
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-/// What came back.
+/// A received reply.
 struct Reply {
     status: u16,
     head: String,
@@ -46,7 +46,7 @@ fn ask(server: &Server, method: &str, target: &str, headers: &str) -> Reply {
     );
     stream.write_all(head.as_bytes()).unwrap();
     let mut bytes = Vec::new();
-    // A torn reply ends in an error, after what was sent of it.
+    // A truncated reply ends in an error, after the part that was sent.
     let _ = stream.read_to_end(&mut bytes);
     let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(bytes[..split].to_vec()).unwrap();

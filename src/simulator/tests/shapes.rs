@@ -1,11 +1,10 @@
-//! What records look like: everything the description has, and everything it
-//! does not say.
+//! The contents of records: everything that is documented, and everything that is not.
 
 use super::super::{LONE_SURROGATE, Options, Table, Workspace};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every path of keys and which JSON types stand there; list items are `[]`.
+/// Every path of keys, with the JSON types found there; list items are `[]`.
 fn types(value: &Value, path: &str, seen: &mut BTreeMap<String, BTreeSet<&'static str>>) {
     let kind = match value {
         Value::Null => "null",
@@ -44,7 +43,7 @@ fn all_details(options: &Options) -> Vec<Value> {
     calls.iter().filter_map(|call| workspace.details(call["id"].as_str()?)).collect()
 }
 
-/// Guards the trap that a column of the description is never exercised.
+/// Every documented column occurs.
 #[test]
 fn every_property_of_the_description_occurs() {
     let options = Options { calls: 600, turns: 12, ..Options::default() };
@@ -80,7 +79,7 @@ fn every_property_of_the_description_occurs() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Guards the trap that other tables are thinner than the description.
+/// The other tables have everything that is documented.
 #[test]
 fn every_property_of_other_tables_occurs() {
     let workspace = Workspace::generate(&Options::default());
@@ -124,7 +123,7 @@ fn every_property_of_other_tables_occurs() {
     }
 }
 
-/// Guards the trap that one type per column is learnt from a tidy simulator.
+/// Some columns have more than one type.
 #[test]
 fn values_change_their_type_and_keys_stay_away() {
     let calls = all_details(&Options {
@@ -162,7 +161,7 @@ fn values_change_their_type_and_keys_stay_away() {
     assert!(text.contains(LONE_SURROGATE) && text.contains('🚀') && text.contains('\u{202b}'));
 }
 
-/// Guards the trap that a test passes on one machine and fails on the next.
+/// The output is the same on every machine.
 #[test]
 fn equal_options_give_equal_workspaces() {
     let options = Options { calls: 80, ..Options::default() };
@@ -179,7 +178,7 @@ fn equal_options_give_equal_workspaces() {
     assert_ne!(print(&options).0, print(&Options { seed: 2, ..options.clone() }).0);
 }
 
-/// Guards the trap that the same call looks different in its list and alone.
+/// A call looks the same in its list and alone.
 #[test]
 fn details_repeat_the_listed_record() {
     let workspace = Workspace::generate(&Options { calls: 50, ..Options::default() });
@@ -191,7 +190,7 @@ fn details_repeat_the_listed_record() {
     }
 }
 
-/// Guards the trap that calls are strewn evenly and no window is ever crowded.
+/// Calls are not distributed evenly, and some windows are crowded.
 #[test]
 fn calls_keep_office_hours_and_begin_before_now() {
     let options = Options { calls: 2_000, ..Options::default() };

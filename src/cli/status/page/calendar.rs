@@ -1,7 +1,7 @@
-//! The calendar: a cell a day, a row of weeks a year, the newest year first.
+//! The calendar: a cell per day, a row of weeks per year, newest year first.
 //!
-//! Enters: a table's status, the last runs. Leaves: where each cell stands, its class, its words.
-//! Never here: markup.
+//! Computes each cell's position, class and text from a table's status and the last runs. Markup is
+//! in the template.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::manifest::{Granularity, Queue};
 use crate::status::{Run, TableStatus};
 use crate::window::Window;
 
-/// How far one cell is from the next.
+/// The distance from one cell to the next.
 const STEP: u32 = 12;
-/// Where the first row of cells begins, below the names of the months.
+/// Where the first row of cells begins, below the month names.
 const TOP: u32 = 12;
 
 /// The calendar of one table.
@@ -25,7 +25,7 @@ pub(super) struct Calendar {
     pub(super) legend: Vec<Key>,
 }
 
-/// One year of it.
+/// One year of the calendar.
 pub(super) struct Year {
     pub(super) number: i32,
     pub(super) caption: String,
@@ -51,13 +51,13 @@ pub(super) struct Cell {
 /// What is known of one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Day<'r> {
-    /// It is in the lake, with so many rows.
+    /// It is in the lake, with this many rows.
     Covered(u64),
-    /// It was asked for and is not there; why, if one of the last runs says so.
+    /// It was requested and is missing; with the reason, if one of the last runs gives it.
     Missing(Option<&'r str>),
-    /// A backfill has still to bring it.
+    /// A backfill has yet to fetch it.
     Later,
-    /// Nobody asked for it.
+    /// It was never requested.
     Unasked,
 }
 
@@ -86,19 +86,19 @@ impl Calendar {
     }
 }
 
-/// What the calendar is drawn from.
+/// The calendar's inputs.
 struct Source<'s> {
     table: &'s TableStatus,
-    /// The table whose records are asked for by the ids of this one's.
+    /// The child table whose records are looked up by this one's ids.
     chained: Option<&'s TableStatus>,
     rows: BTreeMap<NaiveDate, u64>,
-    /// What the last runs could not get, and why.
+    /// What the last runs failed to get, and why.
     failures: Vec<(Window, &'s str)>,
     now: DateTime<Utc>,
 }
 
 impl Source<'_> {
-    /// The first day that has a row or should have been looked at.
+    /// The first day that has a row or should have been listed.
     fn first_day(&self) -> Option<NaiveDate> {
         let with_rows = self.rows.iter().find(|(_, rows)| **rows > 0).map(|(day, _)| *day);
         let century = self.now.date_naive() - Months::new(1_200);
@@ -168,7 +168,7 @@ impl Source<'_> {
         Cell { x: week * STEP, y: TOP + date.weekday().num_days_from_monday() * STEP, class, title }
     }
 
-    /// What of a day's records is not there yet.
+    /// Which of a day's records are missing.
     fn pending(&self, date: NaiveDate) -> String {
         let Some(chained) = self.chained else { return String::new() };
         let queue = chained.queues.get(&date.to_string()).copied().unwrap_or_default();
@@ -181,7 +181,7 @@ impl Source<'_> {
     }
 }
 
-/// How many rows each day has; a month's are spread over its days.
+/// How many rows each day has; a month's rows are spread over its days.
 fn rows_by_day(table: &TableStatus) -> BTreeMap<NaiveDate, u64> {
     let mut days = BTreeMap::new();
     for (dt, held) in &table.held {
@@ -197,14 +197,14 @@ fn rows_by_day(table: &TableStatus) -> BTreeMap<NaiveDate, u64> {
     days
 }
 
-/// What the last runs could not get of a table, and why, the newest first.
+/// What the last runs failed to get of a table, and why, newest first.
 fn failures<'r>(table: &TableStatus, runs: &'r [Run]) -> Vec<(Window, &'r str)> {
     let problems = runs.iter().flat_map(|run| &run.problems);
     let own = problems.filter(|problem| problem.endpoint == table.endpoint);
     own.filter_map(|problem| Some((problem.window?, problem.message.as_str()))).collect()
 }
 
-/// How many days of its first week a year leaves to the year before.
+/// How many days of a year's first week belong to the year before.
 fn first_weekday(year: i32) -> u32 {
     NaiveDate::from_ymd_opt(year, 1, 1).map_or(0, |day| day.weekday().num_days_from_monday())
 }
@@ -228,7 +228,7 @@ fn caption(table: &str, days: &[(NaiveDate, Day<'_>)]) -> String {
     said.join("; ")
 }
 
-/// Where one shade ends and the next begins: a quarter of the days that have rows in each.
+/// The boundaries between shades: each shade has a quarter of the days that have rows.
 struct Levels([u64; 4]);
 
 impl Levels {
@@ -251,7 +251,7 @@ impl Levels {
         }
     }
 
-    /// What the shades mean, and of the other classes those that occur.
+    /// The meaning of the shades, and of the other classes that occur.
     fn legend(&self, years: &[Year]) -> Vec<Key> {
         let occurs = |class: &str| {
             years

@@ -1,6 +1,6 @@
 //! The charts: bars, and paths of bars.
 //!
-//! Enters: counts. Leaves: where each bar stands, its class, its words. Never here: markup.
+//! Computes each bar's position, class and text from counts. Markup is in the template.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use super::Key;
 use crate::manifest::Queue;
 use crate::status::{Run, TableStatus};
 
-/// How wide a chart is.
+/// The width of a chart.
 const WIDTH: u64 = 720;
-/// How high the bars of a chain may be.
+/// The maximum height of a child table's bars.
 const HEIGHT: u64 = 92;
-/// Where the bars of a chain stand.
+/// The baseline of a child table's bars.
 const GROUND: u64 = 100;
-/// How high the bars of the runs may be, and where they stand.
+/// The maximum height of the runs' bars, and their baseline.
 const RUN_HEIGHT: u64 = 54;
 const RUN_GROUND: u64 = 60;
 
-/// How far the records of a chained table have come.
+/// The progress of a child table's records.
 pub(super) struct ChainChart {
     pub(super) title: String,
     pub(super) sentence: String,
@@ -40,14 +40,14 @@ pub(super) struct StackedBar {
     pub(super) parts: Vec<Part>,
 }
 
-/// One part of it.
+/// One segment of it.
 pub(super) struct Part {
     pub(super) y: u64,
     pub(super) height: u64,
     pub(super) class: &'static str,
 }
 
-/// A word below the axis.
+/// A label below the axis.
 pub(super) struct Label {
     pub(super) x: u64,
     pub(super) name: String,
@@ -62,7 +62,7 @@ pub(super) struct RunBar {
     pub(super) title: String,
 }
 
-/// The states of records that are asked for one by one: class, name, count.
+/// The states of records that are looked up one by one: class, name, count.
 fn states(queue: Queue) -> [(&'static str, &'static str, u64); 4] {
     [
         ("l3", "complete", queue.settled),
@@ -105,12 +105,12 @@ fn total(queue: Queue) -> u64 {
 fn sentence(queue: Queue) -> String {
     let all = total(queue);
     let percent = 100.0 * ratio(queue.settled, all);
-    // What is not all is never said to be.
+    // Rounding never turns a part into 100 %.
     let percent = if queue.settled < all { (percent * 10.0).floor() / 10.0 } else { percent };
     format!("{} of {} are complete ({percent:.1}%).", number(queue.settled), number(all))
 }
 
-/// The sums of the months, with those between that have none.
+/// The sums per month, including months without any.
 fn by_month(queues: &BTreeMap<String, Queue>) -> BTreeMap<NaiveDate, Queue> {
     let mut months: BTreeMap<NaiveDate, Queue> = BTreeMap::new();
     for (dt, queue) in queues {
@@ -122,7 +122,7 @@ fn by_month(queues: &BTreeMap<String, Queue>) -> BTreeMap<NaiveDate, Queue> {
     with_all_between(months)
 }
 
-/// The same months, and those between, with nothing.
+/// The same months, with empty ones filled in between.
 fn with_all_between<T: Default>(mut months: BTreeMap<NaiveDate, T>) -> BTreeMap<NaiveDate, T> {
     let ends = months.keys().next().copied().zip(months.keys().next_back().copied());
     let Some((mut month, last)) = ends else { return months };
@@ -149,7 +149,7 @@ fn stacked(x: u64, step: u64, month: NaiveDate, queue: Queue, most: u64) -> Stac
     StackedBar { x, width: step - (step / 5).max(1), title, parts }
 }
 
-/// The years below their Januaries; in a short chart the months.
+/// The years below their Januaries; in a short chart, the months.
 fn labels(months: impl Iterator<Item = NaiveDate>, step: u64) -> Vec<Label> {
     let by_year = step < 24;
     let months: Vec<_> = months.enumerate().collect();
@@ -158,7 +158,7 @@ fn labels(months: impl Iterator<Item = NaiveDate>, step: u64) -> Vec<Label> {
     for (at, month) in wanted {
         let name = if by_year { month.format("%Y") } else { month.format("%b") };
         let x = *at as u64 * step;
-        // Two words do not stand on each other: the later one is a January.
+        // Labels must not overlap: the later one is a January.
         labels.pop_if(|before| x - before.x < 30);
         labels.push(Label { x, name: name.to_string() });
     }

@@ -1,7 +1,7 @@
-//! The status page: the status of a lake as one HTML file that needs nothing else.
+//! The status page: a lake's status as one self-contained HTML file.
 //!
-//! Enters: a status, a forecast, the changes of the schemas. Leaves: HTML. Never here: a script, a
-//! reference to anything outside the page, or a value of a record.
+//! Renders a status, a forecast and the changes of the schemas to HTML. The page has no scripts, no
+//! external references, and no record values.
 
 mod calendar;
 mod charts;
@@ -46,7 +46,7 @@ struct Page {
     runs: Runs,
 }
 
-/// What a shade or pattern means.
+/// The meaning of a shade or pattern.
 struct Key {
     class: &'static str,
     meaning: String,
@@ -79,7 +79,7 @@ struct TableRow {
     fresh_class: &'static str,
 }
 
-/// Columns that changed, or could.
+/// Columns that changed, or could be added.
 struct ChangeRow {
     when: String,
     table: String,
@@ -107,10 +107,10 @@ struct RunRow {
     took: String,
 }
 
-/// The page of a lake; no table may be older than so many seconds.
+/// The page of a lake; no table may be older than this many seconds.
 ///
 /// # Errors
-/// When the template cannot be filled, which its types keep from happening.
+/// When the template cannot be rendered, which its types rule out.
 pub(super) fn render(
     status: &Status,
     forecast: &Forecast,
@@ -145,15 +145,14 @@ pub(super) fn render(
     page.render()
 }
 
-/// The table that the calendar shows: the calls, or where there are none, the table that has most
-/// days.
+/// The table that the calendar shows: the calls, or else the table with the most days.
 fn main_table(status: &Status) -> Option<&TableStatus> {
     let calls = status.tables.iter().find(|table| table.endpoint == "calls");
     let dated = status.tables.iter().filter(|table| !table.coverage.is_empty());
     calls.or_else(|| dated.max_by_key(|table| table.held.len()))
 }
 
-/// The table of the calls' details.
+/// The table of call details.
 fn chained_to(status: &Status) -> Option<&TableStatus> {
     status.tables.iter().find(|table| table.endpoint == "call_details")
 }
@@ -233,7 +232,7 @@ fn runs(runs: &[Run]) -> Runs {
 }
 
 fn run_row(run: &Run) -> RunRow {
-    /// How many problems of a run are told.
+    /// How many of a run's problems are listed.
     const TOLD: usize = 3;
     let told = run.problems.iter().take(TOLD);
     let mut problems: Vec<_> = told.map(|it| format!("{}: {}", it.endpoint, it.message)).collect();

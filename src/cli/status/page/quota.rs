@@ -1,6 +1,7 @@
-//! The week's quota as a bar: what is spent, what the week will still take, what is left.
+//! The week's quota as a bar: spent, still needed this week, and free.
 //!
-//! Enters: a status, a forecast. Leaves: where each part stands, and what to say. Never here: markup.
+//! Computes each segment's position and the sentences from a status and a forecast. Markup is in
+//! the template.
 
 use super::super::super::output::number;
 use super::super::words::minute;
@@ -9,7 +10,7 @@ use super::charts::ratio;
 use crate::forecast::Forecast;
 use crate::status::Status;
 
-/// How wide the bar is.
+/// The width of the bar.
 const WIDTH: f64 = 720.0;
 
 /// The quota's bar and sentences.
@@ -23,7 +24,7 @@ pub(super) struct QuotaChart {
     pub(super) legend: Vec<Key>,
 }
 
-/// A part of the bar.
+/// A segment of the bar.
 pub(super) struct Part {
     pub(super) x: String,
     pub(super) width: String,
@@ -31,14 +32,14 @@ pub(super) struct Part {
     pub(super) title: String,
 }
 
-/// What the rest of the week will take.
+/// What the rest of the week will use.
 struct Projection {
     by_nights: u64,
     by_backfill: u64,
 }
 
 impl Projection {
-    /// The nights as in the last week, and the backfill as far as its share goes.
+    /// The nightly runs as in the last week, and the backfill as far as its share allows.
     fn of(status: &Status, forecast: &Forecast) -> Self {
         let left = status.week.renewed_at - status.now;
         let days = left.num_minutes().max(0).unsigned_abs().div_ceil(24 * 60);
@@ -107,7 +108,7 @@ impl Projection {
     }
 }
 
-/// The bar while it is put together.
+/// The bar under construction.
 struct Bar {
     quota: u64,
     at: f64,

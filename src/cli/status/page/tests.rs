@@ -13,7 +13,7 @@ fn now() -> DateTime<Utc> {
     "2026-11-25T08:00:00Z".parse().unwrap()
 }
 
-/// A table of so many days up to today, which grows by a row a day and has none on the first.
+/// A table of this many days up to today, which grows by a row a day and has none on the first.
 fn table(name: &str, days: u64) -> TableStatus {
     let first = now().date_naive() - Days::new(days - 1);
     let held = |day: u64| Held { rows: day % 90, bytes: day % 90 * 1_000 };
@@ -111,7 +111,7 @@ fn a_lake_without_worries_says_so_first() {
     let page = page(&status(vec![table("calls", 40)]), 0);
     assert!(page.contains("<h1 class=\"well\">All is well.</h1>"));
     assert!(page.contains("12,000 of 100,000 requests are spent since Sunday, 22 November"));
-    // 700 a day for the four days that the week still has.
+    // 700 a day for the four days left in the week.
     assert!(page.contains("about 14,800 will be spent"), "3 days and 16 hours are 4 nights");
     assert!(!page.contains("The history needs"));
 }
