@@ -1,13 +1,14 @@
 //! Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly and incrementally.
 //!
 //! This is the library behind the `clari-lake` command. A program that imports it needs five names:
-//! [`Lake`], [`Client`], [`Export`], [`Report`] and [`Snapshot`]. All asynchronous functions run in a
-//! Tokio runtime.
+//! [`Lake`], [`Client`], [`Export`], [`Report`] and [`Snapshot`]. All asynchronous functions run in
+//! a Tokio runtime.
 //!
 //! # 1. A lake
 //!
-//! A [`Lake`] is a folder or a bucket with one table per endpoint: `LAKE/calls/dt=2026-11-20/part-0.parquet`.
-//! Opening one writes nothing. An empty or new place is a lake as soon as the first export commits.
+//! A [`Lake`] is a folder or a bucket with one table per endpoint:
+//! `LAKE/calls/dt=2026-11-20/part-0.parquet`. Opening one writes nothing. An empty or new place is
+//! a lake as soon as the first export commits.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -25,9 +26,9 @@
 //! # 2. An export
 //!
 //! A [`Client`] says how to reach the API. An [`Export`] says what to request; its setters cannot
-//! fail, and [`Export::run`] reports what is wrong. Without a setter it exports what changed since the
-//! last run, of every endpoint that is on by default; the first run reaches back 30 days. Kill it,
-//! re-run it, or run it twice: each record ends up in exactly one row.
+//! fail, and [`Export::run`] reports what is wrong. Without a setter it exports what changed since
+//! the last run, of every endpoint that is on by default; the first run reaches back 30 days. Kill
+//! it, re-run it, or run it twice: each record ends up in exactly one row.
 //!
 //! ```no_run
 //! # async fn export(lake: clari_lake::Lake) -> clari_lake::Result<()> {
@@ -64,10 +65,11 @@
 //!
 //! # 3. A report
 //!
-//! An API that fails halfway is no error. What was complete is in the lake, and the [`Report`] names
-//! the rest: [`Report::complete`] is the answer, [`Report::problems`] the reasons, and
-//! [`Report::changed`] the partitions that whatever runs downstream must read again. An [`Error`] means
-//! that there is no report; its [`ErrorKind`] says what to do: fix something, or run again later.
+//! An API that fails halfway is no error. What was complete is in the lake, and the [`Report`]
+//! names the rest: [`Report::complete`] says whether anything is missing, [`Report::problems`]
+//! gives the reasons, and [`Report::changed`] lists the partitions that downstream jobs must read
+//! again. An [`Error`] means that there is no report; its [`ErrorKind`] says what to do: fix
+//! something, or run again later.
 //!
 //! To end a run early, request a [`Stop`] that was given to [`Export::stop_on`]. To show how far it
 //! is, read [`Export::progress`].
@@ -75,8 +77,8 @@
 //! # 4. A table
 //!
 //! A [`Table`] has snapshots. A [`Snapshot`] is the table as one commit left it: its schema, its
-//! partitions, and its rows as a stream of Arrow batches. The crate [`arrow`] is exported again, so
-//! that both sides mean the same version of it.
+//! partitions, and its rows as a stream of Arrow batches. The crate [`arrow`] is re-exported, so
+//! that both sides use the same version.
 //!
 #![cfg_attr(feature = "simulator", doc = "```")]
 #![cfg_attr(not(feature = "simulator"), doc = "```ignore")]
@@ -101,13 +103,13 @@
 //! # }
 //! ```
 //!
-//! Nobody needs this library to read a lake: a glob over the partitions is the table, for every
+//! You do not need this library to read a lake: a glob over the partitions is the table, for every
 //! engine that reads Parquet.
 //!
 //! # 5. An endpoint
 //!
 //! An [`Endpoint`] is one kind of record and how to request it. It is a TOML file, not code. A
-//! [`Catalogue`] holds the built-in endpoints and yours; a file that is wrong is an error with its
+//! [`Catalogue`] holds the built-in endpoints and yours; a mistake in a file is reported with its
 //! line and column before anything is requested.
 //!
 //! ```
@@ -145,13 +147,13 @@
 //!
 //! Both are on by default. `cli` is the program; without it, no argument parser, template engine or
 //! progress bar is compiled. `simulator` is the simulated workspace and its HTTP server. A program
-//! that only exports or reads says `default-features = false`.
+//! that only exports or reads can set `default-features = false`.
 //!
 //! # How it works
 //!
 //! **Plan** an endpoint's windows, **fetch** their pages, **decode** the records, **partition** the
-//! batches, **merge** them into the lake, **commit** the manifest, **report**. `docs/building.md`
-//! leads through the modules. They are no part of this interface and change without notice.
+//! batches, **merge** them into the lake, **commit** the manifest, **report**. `ARCHITECTURE.md`
+//! is a guide to the modules. They are not part of this interface and change without notice.
 
 mod allocator;
 mod calendar;
@@ -211,8 +213,8 @@ pub use schema::Difference;
 pub use secret::{Credentials, Salt};
 pub use window::Window;
 
-/// What the program, the tests and the benchmarks of this repository use of the modules. It is no
-/// interface, and changes without notice.
+/// What this repository's program, tests and benchmarks use of the modules. It is not part of the
+/// interface and changes without notice.
 #[doc(hidden)]
 pub mod internals {
     macro_rules! open {

@@ -19,7 +19,7 @@ pub(super) fn endpoints(args: &EndpointsArgs, printer: Printer) -> Result<Exit> 
     let catalogue = Settings::load(&args.files, &Flags::default())?.catalogue()?;
     let named = args.endpoint.as_ref().map(|name| catalogue.find(name)).transpose()?;
     if let Some(endpoint) = named.filter(|_| args.toml) {
-        printer.data(endpoint.source.trim_end());
+        printer.data(&endpoint.source.trim_end().replace("\r\n", "\n"));
         return Ok(Exit::Complete);
     }
     let endpoints: Vec<&Endpoint> = match named {
@@ -106,7 +106,7 @@ pub(super) fn schema(args: &SchemaArgs, printer: Printer) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// How the columns of two manifests differ; a line for each that does.
+/// How the columns of two manifests differ; one line for each difference.
 fn diff(
     store: &Store,
     endpoint: &str,
@@ -149,7 +149,7 @@ fn lake_schema(lake: &PresentLake, endpoint: &str) -> Result<Schema> {
     Ok(manifest.ok_or_else(none)?.schema)
 }
 
-/// One line for each column and field, then those that this tool adds.
+/// One line for each column and field, then the columns that this tool adds.
 fn lines(schema: &Schema) -> Vec<(String, String, String)> {
     let line = |name: &str, type_name: &str, description: &str| {
         (name.to_owned(), type_name.to_owned(), description.to_owned())

@@ -32,7 +32,7 @@ pub(super) fn run(args: &ExportArgs, printer: Printer) -> Result<Exit> {
         by_clock: args.to.is_none(),
         from: args.from,
         full: args.full,
-        evolve: args.evolve,
+        evolve: args.evolve || settings.evolve.value,
         ids: args.ids.clone(),
         ..settings.run(now)
     };
@@ -57,7 +57,7 @@ pub(super) fn backfill(args: &BackfillArgs, printer: Printer) -> Result<Exit> {
     perform_and_conclude(&settings, run, "backfill", &args.endpoints, &args.results, printer)
 }
 
-/// A backfill of what has no history would do nothing, and seem to have done it.
+/// A backfill of endpoints without a history would do nothing, and seem to have worked.
 fn check_history(catalogue: &Catalogue, endpoints: &[String]) -> Result<(), Error> {
     let selected = catalogue.select(endpoints)?;
     let without = selected.iter().find(|it| it.dated == Dated::Run && endpoints.contains(&it.name));
@@ -96,7 +96,7 @@ fn perform_and_conclude(
             last_success: last_success(&export.store).unwrap_or_default(),
             report: report.as_ref(),
         };
-        // The run came out as it did, whoever can be told of it.
+        // The run's outcome stands even if it cannot be reported.
         if let Err(error) = write_file(file, metrics.text().as_bytes()) {
             printer.error(&error.into());
         }
@@ -104,7 +104,7 @@ fn perform_and_conclude(
     concluded
 }
 
-/// A file that cannot be written at the end is a mistake that can be seen before.
+/// Checks up front that the folder of a file to be written at the end exists.
 fn check_folder(file: &Path) -> Result<(), Error> {
     let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
     if folder.is_none_or(Path::is_dir) {
@@ -114,13 +114,14 @@ fn check_folder(file: &Path) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Config, message))
 }
 
-/// Runs an export with a progress display, and stops it on a signal; which signal came, if any.
+/// Runs an export with a progress display, and stops it on a signal; returns the signal, if any.
 pub(super) fn perform(
     export: &Export,
     endpoints: &[String],
     printer: Printer,
 ) -> Result<(Report, Option<u8>)> {
-    // Requests need one thread; two more decode and commit. Each keeps memory of its own.
+    // Requests need one thread; two more decode and commit. Each thread has its own memory
+    // overhead.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(2)
         .enable_all()
@@ -137,11 +138,11 @@ pub(super) fn perform(
     Ok((outcome?, signal))
 }
 
-/// What the run may take, as its display knows it.
+/// The run's limits, for its display.
 fn pace(export: &Export) -> Pace {
     let Some(limits) = export.limits else { return Pace { rate: 0.0, week_left: None } };
     let ledger = Ledger::new(Arc::clone(&export.store), "");
-    // A ledger that cannot be read is the run's to report.
+    // The run itself reports an unreadable ledger.
     let week = ledger.week(&limits, clock::now()).ok();
     let left = week.map(|week| match export.settings.backfill {
         Some(_) => week.backfill_quota.saturating_sub(week.spent_on_backfill),
@@ -150,7 +151,7 @@ fn pace(export: &Export) -> Pace {
     Pace { rate: limits.rate, week_left: left }
 }
 
-/// Says how a run came out.
+/// Reports how a run ended.
 pub(super) fn conclude(
     report: &Report,
     json: bool,
@@ -204,7 +205,7 @@ pub(super) fn conclude(
     })
 }
 
-/// What is odd in records that are in the lake all the same.
+/// Oddities of records that are in the lake nevertheless.
 pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
     let mut remarks = Vec::new();
     let count = |noted: &Noted| match noted.records {
@@ -233,7 +234,7 @@ pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
     remarks
 }
 
-/// The run in short, as the log's last event.
+/// A summary of the run, as the log's last event.
 fn tell_machines(report: &Report) {
     let Report { complete, requests, run, command, .. } = report;
     let sum = |of: fn(&EndpointReport) -> u64| report.endpoints.iter().map(of).sum::<u64>();
@@ -251,7 +252,7 @@ fn evolvable(endpoint: &EndpointReport) -> String {
     format!("{name}: `clari-lake evolve` would give columns to {}{more}", first.join(", "))
 }
 
-/// The first signal asks the run to stop, the second ends the process at once; both are safe.
+/// The first signal requests a stop, the second ends the process at once; both are safe.
 async fn watch_signals(stop: Stop, number: Arc<AtomicU8>, printer: Printer) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =

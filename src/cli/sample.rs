@@ -30,7 +30,7 @@ use crate::window::Window;
 const COLUMNS: usize = 5;
 const WIDTH: u16 = 40;
 
-/// How wide what is shown is at most.
+/// The maximum width of the output.
 const WIDEST: u16 = 80;
 
 /// How many records are shown of a reply that holds more.
@@ -40,7 +40,7 @@ pub(super) fn run(args: &SampleArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { api: args.api.clone(), ..Flags::default() };
     let settings = Settings::load(&args.files, &flags)?;
     let mut client = settings.client()?;
-    // Somebody is waiting: a few attempts, and then the reason.
+    // The user is waiting: try a few times, then give the reason.
     client.retry =
         RetryPolicy { attempts: 3, attempts_too_large: 1, attempts_no_list: 2, ..client.retry };
     client.outage = std::time::Duration::from_secs(20);
@@ -84,7 +84,7 @@ pub(super) fn run(args: &SampleArgs, printer: Printer) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// The window of `--from` and `--to`, of an endpoint that takes one.
+/// The window of `--from` and `--to`, for an endpoint that takes one.
 fn range(args: &SampleArgs, endpoint: &Endpoint) -> Result<Option<Window>, Error> {
     let Some(from) = args.from else { return Ok(None) };
     if endpoint.window.is_none() {
@@ -96,7 +96,7 @@ fn range(args: &SampleArgs, endpoint: &Endpoint) -> Result<Option<Window>, Error
     Ok(Some(Window::new(from, to)))
 }
 
-/// The address, with what was chosen beside it.
+/// The address with the chosen options.
 fn address(args: &SampleArgs, target: &Target) -> Result<Address> {
     let wrong = |message| Error::new(ErrorKind::Config, message);
     let mut address = Address::new(&target.path, &target.query)?;
@@ -121,7 +121,7 @@ fn address(args: &SampleArgs, target: &Target) -> Result<Address> {
     Ok(address)
 }
 
-/// Headers that were typed, with the values that the environment holds.
+/// Headers from flags, with values from the environment.
 fn headers(args: &SampleArgs) -> Result<Headers, Error> {
     let wrong = |message| Error::new(ErrorKind::Config, message);
     let texts: BTreeMap<String, String> = args.headers.iter().cloned().collect();
@@ -130,7 +130,7 @@ fn headers(args: &SampleArgs) -> Result<Headers, Error> {
     Ok(headers)
 }
 
-/// Changes an endpoint for this once.
+/// Changes an endpoint for this call only.
 fn change(endpoint: &mut Endpoint, args: &SampleArgs) -> Result<(), Error> {
     let wrong = |message| Error::new(ErrorKind::Config, message);
     let records = args.records.clone().map(RecordPath::try_from);
@@ -145,7 +145,7 @@ fn change(endpoint: &mut Endpoint, args: &SampleArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the server said to a request that failed.
+/// The server's reply to a failed request.
 fn show_seen(client: &Client, printer: Printer) {
     let Some(seen) = client.last_seen() else { return };
     printer.note(&format!("GET {}", seen.url));
@@ -159,7 +159,7 @@ fn show_seen(client: &Client, printer: Printer) {
     }
 }
 
-/// Asks an endpoint; a chained one by the first id of its parent's own sample, if none is given.
+/// Samples an endpoint; a child endpoint by the first id of its parent's sample, if no id is given.
 async fn ask(
     client: &Client,
     catalogue: &Catalogue,
@@ -218,7 +218,7 @@ fn find(settings: &Settings, name: &str) -> Result<(Catalogue, Endpoint)> {
     Ok((catalogue, endpoint))
 }
 
-/// An address that was typed: the API's base, and what is asked of it.
+/// An address from the command line: the API's base, and the path and query.
 struct Target {
     base_url: String,
     path: String,
@@ -240,7 +240,7 @@ impl Target {
             return Err(wrong().into());
         }
         let query = url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect();
-        // As it was typed: a macro's braces must not be encoded.
+        // As typed: a macro's braces must not be encoded.
         let path = |rest: &str| rest[..rest.find(['?', '#']).unwrap_or(rest.len())].to_owned();
         let (base_url, path) = match whole.strip_prefix(&base) {
             Some(rest) if rest.starts_with(['/', '?']) => (base, path(rest)),
@@ -256,7 +256,8 @@ impl Target {
 }
 
 fn warn_of_host(target: &Target, settings: &Settings, printer: Printer) {
-    if !settings.base_url.value.starts_with(&target.base_url) {
+    let origin = |url: &str| Url::parse(url).map(|url| url.origin().ascii_serialization());
+    if origin(&settings.base_url.value).ok() != origin(&target.base_url).ok() {
         printer.note(&format!("the credentials go to {}, as you typed", target.base_url));
     }
 }
@@ -267,7 +268,7 @@ fn nothing_named() -> Error {
     )
 }
 
-/// The endpoint's name by the name of its file, which has to be a name that an export accepts.
+/// The endpoint's name from its file's name, which must be a name that an export accepts.
 fn draft_name(file: Option<&Path>) -> Result<String, Error> {
     let Some(file) = file else { return Ok("draft".to_owned()) };
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -282,7 +283,7 @@ fn draft_name(file: Option<&Path>) -> Result<String, Error> {
     Ok(stem.to_owned())
 }
 
-/// Writes a file that is not there yet.
+/// Writes a new file, never replacing one.
 fn write_new(file: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     let wrong = |error: std::io::Error| {
@@ -365,7 +366,7 @@ fn records(sample: &Sample) -> String {
     } else {
         table.set_header(&names);
     }
-    // Each record is one line, whatever its values are.
+    // One line per record, whatever its values.
     let columns = u16::try_from(names.len()).unwrap_or(1).max(1);
     let width = WIDEST / columns - 4;
     for record in sample.records.iter().take(ROWS) {
@@ -385,7 +386,7 @@ fn narrow() -> Table {
     table
 }
 
-/// The columns to show: those with values of their own before those that are folded.
+/// The columns to show: those with distinct values before those that are folded.
 fn names(records: &[Value]) -> Vec<String> {
     let objects: Vec<&Map<String, Value>> = records.iter().filter_map(Value::as_object).collect();
     let mut names: Vec<String> = Vec::new();
@@ -417,7 +418,7 @@ fn short(text: &str) -> String {
     line(text, WIDTH)
 }
 
-/// A text in one line, of which the beginning is enough, without what a terminal would obey.
+/// The beginning of a text on one line, without characters that control a terminal.
 fn line(text: &str, width: u16) -> String {
     let width = usize::from(width);
     let plain: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();

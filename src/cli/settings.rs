@@ -1,8 +1,7 @@
-//! Settings: what was typed, what the environment says, and what the file says, in this order.
+//! Settings from the command line, the environment and the file, in this order.
 //!
-//! Enters: flags, the environment, `clari-lake.toml`. Leaves: one value for each setting, with
-//! where it came from, and the parts that commands are made of. Never here: a command, or a secret
-//! that is kept longer than it takes to build a client.
+//! Determines one value for each setting, with its source, and builds the parts that commands need.
+//! A secret is kept no longer than it takes to build a client.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,17 +22,17 @@ use crate::quota::Limits;
 use crate::secret::{Credentials, Salt};
 use crate::span::Span;
 
-/// The file that is read when `--config` names none, if it is there.
+/// The default configuration file, read if it exists and `--config` is not given.
 const FILE: &str = "clari-lake.toml";
 
-/// A value, and where it came from.
+/// A value and its source.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting<T> {
     pub(super) value: T,
     pub(super) origin: Origin,
 }
 
-/// Where a setting came from.
+/// The source of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     Flag(&'static str),
@@ -53,7 +52,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What was typed, of the settings that the environment or the file can hold too.
+/// The flags of settings that the environment or the file can hold too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flags {
     pub(super) lake: Option<String>,
@@ -93,11 +92,11 @@ pub(super) struct Settings {
     pub(super) conditional: Setting<Conditional>,
     pub(super) no_transcripts: Setting<bool>,
     pub(super) endpoints_dir: Setting<Option<PathBuf>>,
-    /// The page size of a run's endpoints, which the file says of each endpoint by itself.
+    /// The page size for all exported endpoints; the file sets it per endpoint.
     pub(super) page_size: Option<u32>,
-    /// The name of the file that was read, if one was.
+    /// The name of the file that was read, if any.
     pub(super) file: Option<String>,
-    /// What it says, of single endpoints above all.
+    /// The file's content, above all its settings of single endpoints.
     pub(super) config: Config,
 }
 
@@ -161,10 +160,10 @@ impl Settings {
         }
     }
 
-    /// Where the lake is.
+    /// The lake's location.
     ///
     /// # Errors
-    /// `Config` when nothing says so.
+    /// `Config` when no source gives it.
     pub(super) fn lake(&self) -> Result<&str> {
         self.lake.value.as_deref().ok_or_else(|| {
             Error::new(ErrorKind::Config, "no lake is named").with_hint(
@@ -173,41 +172,41 @@ impl Settings {
         })
     }
 
-    /// The store of a lake that is there already.
+    /// The store of an existing lake.
     ///
     /// # Errors
-    /// `Config` when nothing says where it is, or nothing is there.
+    /// `Config` when no source gives its location, or there is no lake.
     pub(super) fn present_lake(&self, catalogue: &Catalogue) -> Result<PresentLake> {
         PresentLake::of(self.store()?, catalogue)
     }
 
-    /// The same, where the manifests may be lost.
+    /// The same, even if the manifests are lost.
     ///
     /// # Errors
-    /// `Config` when nothing says where it is, or nothing is there.
+    /// `Config` when no source gives its location, or there is no lake.
     pub(super) fn lake_to_verify(&self, catalogue: &Catalogue) -> Result<PresentLake> {
         PresentLake::or_objects(self.store()?, catalogue)
     }
 
-    /// The store of a lake that is there, or that an export may make.
+    /// The store of an existing lake, or of one that an export may create.
     ///
     /// # Errors
-    /// `Config` when nothing says where it is, or something else is there.
+    /// `Config` when no source gives its location, or something else is there.
     pub(super) fn place(&self, catalogue: &Catalogue) -> Result<Store> {
         let store = self.store()?;
         store.check_place(catalogue)?;
         Ok(store)
     }
 
-    /// The store, whatever is there: commands take one of the above.
+    /// The store, without checking what it holds: commands use one of the above.
     fn store(&self) -> Result<Store> {
         Ok(Store::open(self.lake()?)?.with_conditional(self.conditional.value))
     }
 
-    /// All endpoints, as the user changed them.
+    /// All endpoints, with the user's changes.
     ///
     /// # Errors
-    /// `Config`, with the file, line and column of what is wrong.
+    /// `Config`, with the file, line and column of the mistake.
     pub(super) fn catalogue(&self) -> Result<Catalogue> {
         let mut catalogue = Catalogue::built_in()?;
         for (name, path) in self.endpoint_files()? {
@@ -235,7 +234,7 @@ impl Settings {
         Ok(catalogue)
     }
 
-    /// All endpoints, the chosen ones with the page size that was typed.
+    /// All endpoints, the chosen ones with the page size from the flag.
     ///
     /// # Errors
     /// `Config` as for the catalogue, or when one of the chosen endpoints has no such pages.
@@ -247,8 +246,8 @@ impl Settings {
         }
     }
 
-    /// All endpoints, ready to ask for the chosen ones: headers have their values, and hashes their
-    /// salt.
+    /// All endpoints, the chosen ones ready for requests: headers have their values, and hashes
+    /// their salt.
     ///
     /// # Errors
     /// `Config` as for the catalogue, or when a header's variable or the salt is not set.
@@ -256,7 +255,7 @@ impl Settings {
         self.sized_catalogue(chosen)?.ready(chosen, &variable, salt()?.as_ref())
     }
 
-    /// The user's endpoint files by the names of their endpoints.
+    /// The user's endpoint files by endpoint name.
     pub(super) fn endpoint_files(&self) -> Result<Vec<(String, PathBuf)>> {
         let Some(folder) = &self.endpoints_dir.value else { return Ok(Vec::new()) };
         let wrong = |error: std::io::Error| {
@@ -301,7 +300,7 @@ impl Settings {
         }
     }
 
-    /// What a run needs that the lake's endpoints are read by.
+    /// An export with these settings, ready to run.
     ///
     /// # Errors
     /// `Config` when something is missing or wrong.
@@ -328,7 +327,7 @@ impl Settings {
         export.variables(variable).prepare()
     }
 
-    /// What a run asks for that counts from `now`.
+    /// What a run that counts from `now` requests.
     pub(super) fn run(&self, now: DateTime<Utc>) -> RunSettings {
         RunSettings {
             lookback: self.lookback.value.delta(),
@@ -340,7 +339,7 @@ impl Settings {
 }
 
 impl<T> Setting<Option<T>> {
-    /// The same setting with a value for when nobody gave one.
+    /// The same setting with a default value.
     fn or(self, default: T) -> Setting<T> {
         Setting { value: self.value.unwrap_or(default), origin: self.origin }
     }
@@ -370,7 +369,7 @@ impl Sources<'_> {
         }
     }
 
-    /// A text that the environment can hold too; an empty variable is none.
+    /// A text setting that the environment can hold too; an empty variable counts as unset.
     fn text(
         &self,
         flag: &'static str,
@@ -388,7 +387,7 @@ impl Sources<'_> {
     }
 }
 
-/// The configuration file, and its name if there is one.
+/// The configuration file and its name, if there is one.
 fn read_file(named: Option<&Path>) -> Result<(Option<String>, Config)> {
     let path = named.unwrap_or(Path::new(FILE));
     let name = path.display().to_string();
@@ -404,7 +403,7 @@ fn read_file(named: Option<&Path>) -> Result<(Option<String>, Config)> {
     }
 }
 
-/// A path of the file as seen from here: a relative one is meant from the file's folder.
+/// A path from the file, resolved relative to the file's folder.
 fn beside(file: &str, path: &str) -> String {
     let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder {
@@ -413,14 +412,24 @@ fn beside(file: &str, path: &str) -> String {
     }
 }
 
-/// The proxy that the environment names for such a URL, as the HTTP client takes it.
+/// The environment's proxy for such a URL, as the HTTP client determines it.
 fn proxy(base_url: &str) -> Option<String> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let host = reqwest::Url::parse(base_url).ok()?.host_str()?.to_owned();
+    let direct = set("NO_PROXY").or_else(|| set("no_proxy")).unwrap_or_default();
+    let is_direct = |part: &str| {
+        let part = part.trim().trim_start_matches('.');
+        part == "*" || (!part.is_empty() && (host == part || host.ends_with(&format!(".{part}"))))
+    };
+    if direct.split(',').any(is_direct) {
+        return None;
+    }
     let name = if base_url.starts_with("https:") { "https_proxy" } else { "http_proxy" };
-    let names = [name.to_ascii_uppercase(), name.to_owned(), "ALL_PROXY".to_owned()];
-    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    let names = [&name.to_ascii_uppercase(), name, "ALL_PROXY", "all_proxy"];
+    names.into_iter().find_map(set)
 }
 
-/// A variable of the environment.
+/// An environment variable.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -438,7 +447,7 @@ fn secret_if_set(name: &str) -> Result<Option<String>> {
     }
 }
 
-/// One of the pair that every request carries.
+/// One of the key pair that every request carries.
 fn secret(name: &str) -> Result<String> {
     secret_if_set(name)?.ok_or_else(|| {
         Error::new(ErrorKind::Config, format!("{name} is not set")).with_hint(format!(
@@ -448,7 +457,7 @@ fn secret(name: &str) -> Result<String> {
     })
 }
 
-/// The salt of hashes, if there is one.
+/// The salt of hashes, if set.
 pub(super) fn salt() -> Result<Option<Salt>> {
     secret_if_set("CLARI_LAKE_SALT")?.map(|text| Salt::new(&text)).transpose()
 }

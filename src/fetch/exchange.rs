@@ -1,4 +1,4 @@
-//! The exchange: what is asked, what is answered, and what it means when nothing is.
+//! The exchange: a request, its answer, and what a failure means.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ use crate::manifest::Purpose;
 use crate::page::Pointer;
 use crate::retry::Failure;
 
-/// What to ask for.
+/// What to request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// The endpoint by which it is counted.
+    /// The endpoint under which it is counted.
     pub endpoint: String,
     /// The path below the base URL, its variable parts percent-encoded.
     pub path: String,
     /// The query's keys and values, not yet encoded.
     pub query: Vec<(String, String)>,
-    /// Headers beside the credentials.
+    /// Headers besides the credentials.
     pub headers: HeaderMap,
-    /// An address that a reply gave, in place of path and query: it must lead to the same host.
+    /// A URL from a reply, instead of path and query: it must lead to the same host.
     pub link: Option<String>,
-    /// Whether the caller can ask for less: then a reply that seems too large is not tried again.
+    /// Whether the caller can request less: then a reply that seems too large is not retried.
     pub shrinkable: bool,
-    /// Whether it asks for a page of a list: one that cannot be sent is passed over.
+    /// Whether it is for a page of a list: a page that cannot be sent is skipped.
     pub is_page: bool,
-    /// What it is for, which decides what pays for it.
+    /// Its purpose, which decides what pays for it.
     pub purpose: Purpose,
 }
 
@@ -45,28 +45,31 @@ pub struct Reply {
     pub body: Bytes,
     /// The server's clock.
     pub date: Option<DateTime<Utc>>,
-    /// What asks for the next page, by the reply's headers.
+    /// The reference to the next page, from the reply's headers.
     pub next: Option<Pointer>,
-    /// How many records the list has, by the reply's headers.
+    /// The number of records in the list, from the reply's headers.
     pub total: Option<u64>,
-    /// When it was asked for: what changed at the source since may not be in it.
+    /// When it was requested: later changes at the source may be missing from it.
     pub asked_at: Instant,
+    /// Whether the body repeats a secret that was sent, as some servers do when they are debugged:
+    /// then it must not be shown.
+    pub holds_secret: bool,
 }
 
-/// What a server said last, whatever it was, for a person to look at.
+/// A server's last reply, whatever it was, for display.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The whole URL, without secrets.
     pub url: String,
     /// The status, if there was a reply.
     pub status: Option<u16>,
-    /// What the reply calls its body.
+    /// The content type of the reply.
     pub content_type: Option<String>,
     /// The beginning of the body.
     pub beginning: String,
 }
 
-/// How much of a body is kept for people, in characters; more of it is looked through for secrets.
+/// How many characters of a body are kept for display; more of it is searched for secrets.
 const BEGINNING: usize = 300;
 const LOOKED_THROUGH: usize = 4 << 10;
 
@@ -85,24 +88,30 @@ impl Seen {
     }
 }
 
-/// A text without what the request's headers keep secret, which some servers repeat (P8).
+/// A text without the secrets in the request's headers, which some servers repeat (P8).
 fn without_secrets(text: &str, sent: &Get) -> String {
-    let secrets = sent.headers.values().filter(|value| value.is_sensitive());
-    let secrets = secrets.filter_map(|value| value.to_str().ok()).filter(|it| !it.is_empty());
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    let mut secrets: Vec<&str> = secrets_of(&sent.headers).collect();
+    // A secret may begin with another one.
+    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+fn secrets_of(sent: &HeaderMap) -> impl Iterator<Item = &str> {
+    let secrets = sent.values().filter(|value| value.is_sensitive());
+    secrets.filter_map(|value| value.to_str().ok()).filter(|it| !it.is_empty())
 }
 
 /// Why a caller could not read a reply.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// It ended early or is not JSON: worth another try.
+    /// It ended early or is not JSON: worth a retry.
     NotJson(String),
-    /// It is whole, and something else than what was asked for: an error, or a page for people.
-    /// The server is at work, so it is tried again a few times only.
+    /// It is whole but unexpected: an error, or an HTML page. The server works, so the request is
+    /// retried only a few times.
     NoList(Error),
-    /// The same body came twice, and a record in it is broken: less may be asked for.
+    /// The same body came twice, and a record in it is broken: the caller may request less.
     Garbled(Error),
-    /// It will not be better next time.
+    /// A retry will not help.
     Final(Error),
 }
 
@@ -111,7 +120,7 @@ pub enum Unreadable {
 pub enum FetchError {
     /// This request failed; others may not.
     Failed(Failure, Error),
-    /// Nothing more can be asked in this run.
+    /// Nothing more can be requested in this run.
     Halted(Error),
 }
 
@@ -123,16 +132,16 @@ impl From<FetchError> for Error {
     }
 }
 
-/// An attempt that brought no reply that can be read.
+/// An attempt without a readable reply.
 #[derive(Debug)]
 pub(super) struct Unanswered {
     pub(super) failure: Failure,
     pub(super) error: Error,
-    /// For how long the server asks to be left alone.
+    /// How long the server requests a pause.
     pub(super) wait: Option<Duration>,
 }
 
-/// What a whole exchange means. Of a failed reply's body only its message is passed on.
+/// Interprets a finished exchange. Only the message of a failed reply's body is passed on.
 pub(super) fn judge(
     exchanged: Exchanged,
     asked_at: Instant,
@@ -160,7 +169,9 @@ pub(super) fn judge(
         let list = if is_empty { Some(b"[]".to_vec()) } else { lines_as_list(&body) };
         body = list.map_or(body, Bytes::from);
     }
-    Ok(Reply { body, date, next, total, asked_at })
+    let mut secrets = secrets_of(sent);
+    let holds_secret = secrets.any(|it| memchr::memmem::find(&body, it.as_bytes()).is_some());
+    Ok(Reply { body, date, next, total, asked_at, holds_secret })
 }
 
 /// The members of an error's body that hold its message, the likeliest first.
@@ -174,7 +185,7 @@ const WORDS: [&str; 8] = [
     "error_description",
     "title",
 ];
-/// How much of it is passed on.
+/// How much of the message is passed on.
 const MOST_WORDS: usize = 200;
 
 /// The message of a failed reply: a member of its JSON, or its text if that is short and plain.
@@ -182,20 +193,18 @@ fn words_of(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let said = match serde_json::from_str(text) {
         Ok(value) => said(&value, 0)?,
-        // The beginning of JSON that was cut, or a page for people, is no message.
+        // Truncated JSON or an HTML page is not a message.
         Err(_) if text.starts_with(['<', '{', '[']) => return None,
         Err(_) => text.to_owned(),
     };
-    // They are shown in one line.
+    // Messages are shown on one line.
     let said: String = said.chars().filter(|it| !it.is_control()).collect();
     (!said.trim().is_empty() && !said.contains("://")).then_some(said)
 }
 
-/// Whether a text repeats a secret that was sent, or the most of one.
+/// Whether a text repeats a secret that was sent, or most of one.
 pub(super) fn repeats_secret(text: &str, sent: &HeaderMap) -> bool {
-    let secrets = sent.values().filter(|value| value.is_sensitive());
-    let mut secrets = secrets.filter_map(|value| value.to_str().ok());
-    secrets.any(|secret| !secret.is_empty() && text.contains(&secret[..secret.len().min(12)]))
+    secrets_of(sent).any(|secret| text.contains(&secret[..secret.len().min(12)]))
 }
 
 fn said(value: &serde_json::Value, depth: usize) -> Option<String> {
@@ -210,7 +219,7 @@ fn said(value: &serde_json::Value, depth: usize) -> Option<String> {
     }
 }
 
-/// The server's clock, as a reply says it; none of a reply that was kept somewhere on the way.
+/// The server's clock, from the reply's headers; none if the reply came from a cache.
 pub(super) fn date_of(exchanged: &Exchanged) -> Option<DateTime<Utc>> {
     if exchanged.headers().get(AGE).is_some_and(|age| age != "0") {
         return None;
@@ -219,7 +228,7 @@ pub(super) fn date_of(exchanged: &Exchanged) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
 }
 
-/// What an exchange means that was cut off.
+/// Interprets an exchange that was cut off.
 pub(super) fn failed(severed: Severed, server: &str) -> Unanswered {
     let (failure, kind) = match severed.at {
         Break::NoSuchHost => (Failure::Unreachable, ErrorKind::Unavailable),
@@ -241,7 +250,7 @@ pub(super) fn failed(severed: Severed, server: &str) -> Unanswered {
     Unanswered { failure, error, wait: None }
 }
 
-/// What a failure means, with the server's words where they say more than the status.
+/// Describes a failure, with the server's message if it adds to the status.
 fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
     let (kind, message) = match failure {
         Failure::QuotaSpent => {

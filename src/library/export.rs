@@ -1,4 +1,4 @@
-//! The export, as a program asks for it: a builder whose setters cannot fail.
+//! The export, as a program requests it: a builder whose setters cannot fail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::report::{Progress, Report};
 use crate::secret::Salt;
 use crate::window::Window;
 
-/// Finds the value of a variable.
+/// Looks up the value of a variable.
 type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// An export that has not begun: of all endpoints that are on by default, what changed since the
-/// last run. The first run reaches back 30 days.
+/// An export that has not begun: by default, what changed since the last run in all endpoints that
+/// are on by default. The first run reaches back 30 days.
 ///
-/// Setters only note what is wanted. [`Export::run`] reports what is wrong with it.
+/// Setters only record the settings. [`Export::run`] reports what is wrong with them.
 #[derive(Clone)]
 #[must_use = "an export does nothing until it runs"]
 pub struct Export {
@@ -57,7 +57,7 @@ impl Export {
             client,
             endpoints: Vec::new(),
             to: None,
-            // When it is now is known when the run begins.
+            // The current time is determined when the run begins.
             settings: RunSettings::new(DateTime::UNIX_EPOCH),
             limits: Some(Limits::default()),
             max_time: None,
@@ -72,27 +72,27 @@ impl Export {
         }
     }
 
-    /// Only these endpoints, also if they are off by default. Parents that they need and that the
+    /// Only these endpoints, even if they are off by default. Parents that they need and that the
     /// lake lacks are exported too.
     pub fn endpoints<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.endpoints = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Lists again what is dated from this instant on.
+    /// Lists everything dated from this instant on again.
     pub fn from(mut self, from: DateTime<Utc>) -> Self {
         self.settings.from = Some(from);
         self
     }
 
-    /// Exports as if the run had begun at this instant, which itself is left out.
+    /// Exports as if the run had begun at this instant, which itself is excluded.
     pub fn to(mut self, to: DateTime<Utc>) -> Self {
         self.to = Some(to);
         self
     }
 
-    /// Completes a range of history in place of what changed, newest first, within the share of
-    /// the quota that backfills may take.
+    /// Completes a range of history instead of new changes, newest first, within the backfills'
+    /// share of the quota.
     pub fn backfill(mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
         self.settings.backfill = Some(Window::new(from, to));
         "backfill".clone_into(&mut self.command);
@@ -111,13 +111,13 @@ impl Export {
         self
     }
 
-    /// At the end of the run, gives columns to what has gathered in `extra_json`.
+    /// At the end of the run, adds columns for fields found in `extra_json`.
     pub fn evolve(mut self) -> Self {
         self.settings.evolve = true;
         self
     }
 
-    /// What becomes of rows whose records are gone; they are marked by default.
+    /// What happens to rows whose records are gone; they are marked by default.
     pub fn deletes(mut self, deletes: Deletes) -> Self {
         self.settings.deletes = deletes;
         self
@@ -129,13 +129,13 @@ impl Export {
         self
     }
 
-    /// How much time a partition of a new table holds. Tables that are there keep theirs.
+    /// How much time a partition of a new table holds. Existing tables keep theirs.
     pub fn partition_by(mut self, granularity: Granularity) -> Self {
         self.granularity = granularity;
         self
     }
 
-    /// At most so many requests a week, counted in the lake over all runs; 100,000 by default.
+    /// At most this many requests a week, counted in the lake over all runs; 100,000 by default.
     pub fn weekly_quota(mut self, requests: u64) -> Self {
         let limits = self.limits.unwrap_or_default();
         self.limits = Some(Limits { weekly: requests, told: true, ..limits });
@@ -175,13 +175,13 @@ impl Export {
         self
     }
 
-    /// Ends the run early, but safely, when this is requested.
+    /// Ends the run early, but safely, when a stop is requested.
     pub fn stop_on(mut self, stop: Stop) -> Self {
         self.stop = stop;
         self
     }
 
-    /// The live numbers of the run, to be read while it is under way.
+    /// The live numbers of the run, to read while it is under way.
     #[must_use]
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
@@ -190,9 +190,9 @@ impl Export {
     /// Runs it.
     ///
     /// # Errors
-    /// `Config` when a setting, an endpoint's name or the place is wrong; `Denied` when the
-    /// credentials are refused, before anything was written; `Newer`, `Corrupt` or `Unavailable`
-    /// when the lake cannot be read or written. That the API failed halfway is no error: the
+    /// `Config` when a setting, an endpoint's name or the location is wrong; `Denied` when the
+    /// credentials are refused, before anything is written; `Newer`, `Corrupt` or `Unavailable`
+    /// when the lake cannot be read or written. An API that fails halfway is not an error: the
     /// [`Report`] says whether the run is complete, and names what is missing.
     pub async fn run(self) -> Result<Report> {
         let export = self.prepare()?;
@@ -200,7 +200,7 @@ impl Export {
         Box::pin(export.run(&endpoints)).await
     }
 
-    /// The run with all that it needs, once every setting was found right.
+    /// The run with everything it needs, once every setting is validated.
     #[doc(hidden)]
     pub fn prepare(&self) -> Result<pipeline::Export> {
         let catalogue = Catalogue::clone(&self.catalogue);
@@ -212,7 +212,7 @@ impl Export {
             store: Arc::clone(&self.store),
             catalogue: Arc::new(catalogue),
             settings: self.run_settings()?,
-            // The ledger's slots and the client's pace are the same rate.
+            // The ledger's slots and the client's pace use the same rate.
             limits: self.limits.map(|limits| Limits { rate: client.rate, ..limits }),
             max_time: self.max_time,
             granularity: self.granularity,
@@ -228,19 +228,24 @@ impl Export {
     fn run_settings(&self) -> Result<RunSettings> {
         let (clock, settings) = (self.clock.now(), &self.settings);
         let now = range::end(self.to, clock)?;
-        match settings.backfill {
-            Some(window) => range::check(Some(window.from), range::end(Some(window.to), clock)?)?,
+        let mut backfill = settings.backfill;
+        match &mut backfill {
+            Some(window) => {
+                window.to = range::end(Some(window.to), clock)?;
+                range::check(Some(window.from), window.to)?;
+            }
             None => range::check(settings.from, now)?,
         }
-        // An end that the user gave stays, whatever replies say of this machine's clock.
+        // An end given by the user stays, even if replies show that this machine's clock is wrong.
         let by_clock = self.to.is_none() || settings.by_clock;
-        Ok(RunSettings { now, by_clock, ..settings.clone() })
+        Ok(RunSettings { now, by_clock, backfill, ..settings.clone() })
     }
 }
 
-/// What the command line, tests and benchmarks say in one piece, or instead of the world.
+/// Used by the command line, tests and benchmarks, to set everything at once or to replace the
+/// environment.
 impl Export {
-    /// With all that is wanted of the run.
+    /// With all settings of the run.
     #[doc(hidden)]
     pub fn settings(mut self, settings: RunSettings) -> Self {
         self.to = Some(settings.now);
@@ -248,21 +253,21 @@ impl Export {
         self
     }
 
-    /// Within these limits.
+    /// With these limits.
     #[doc(hidden)]
     pub fn limits(mut self, limits: Option<Limits>) -> Self {
         self.limits = limits;
         self
     }
 
-    /// By this clock.
+    /// With this clock.
     #[doc(hidden)]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// As this command, which the report names.
+    /// Under this command name in the report.
     #[doc(hidden)]
     pub fn command(mut self, command: &str) -> Self {
         command.clone_into(&mut self.command);

@@ -2,19 +2,20 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::Stream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake;
 use crate::pipeline::blocking;
 
-/// How many batches are read ahead of whoever takes them.
+/// How many batches are read ahead of the reader.
 const READ_AHEAD: usize = 2;
 
 /// One table of a lake.
@@ -34,11 +35,11 @@ impl Table {
         &self.table.endpoint().name
     }
 
-    /// The table as its newest manifest says. Later commits do not change a snapshot.
+    /// The table according to its newest manifest. Later commits do not change a snapshot.
     ///
     /// # Errors
-    /// `Config` when no export has committed this table; `Newer` when the lake is from a newer
-    /// version; `Corrupt` when its manifest cannot be read; when the store fails.
+    /// `Config` when no export has committed this table; `Newer` when a newer version wrote the
+    /// lake; `Corrupt` when its manifest cannot be read; when the store fails.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let table = self.table.clone();
         let snapshot = blocking(move || table.snapshot()).await?;
@@ -50,7 +51,7 @@ impl Table {
     }
 }
 
-/// A table as one manifest says. Cloning it is cheap.
+/// A table according to one manifest. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     snapshot: Arc<lake::Snapshot>,
@@ -69,7 +70,8 @@ impl Snapshot {
         self.snapshot.manifest().committed_at
     }
 
-    /// Up to which instant all changes are in it, where its endpoint can be asked for changes.
+    /// The instant up to which all changes are in it, if its endpoint supports requests for
+    /// changes.
     #[must_use]
     pub fn watermark(&self) -> Option<DateTime<Utc>> {
         self.snapshot.manifest().watermark
@@ -134,7 +136,7 @@ pub struct Rows(State);
 #[derive(Debug)]
 enum State {
     Waiting(Arc<lake::Snapshot>, Vec<String>),
-    Reading(mpsc::Receiver<Result<RecordBatch>>),
+    Reading(mpsc::Receiver<Result<RecordBatch>>, Option<JoinHandle<()>>),
 }
 
 impl Rows {
@@ -147,31 +149,48 @@ impl Stream for Rows {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Reading begins here, so that a stream that is dropped unread costs nothing.
+        // Reading begins here, so that a stream dropped unread costs nothing.
         if let State::Waiting(snapshot, paths) = &mut self.0 {
             let (snapshot, paths) = (Arc::clone(snapshot), std::mem::take(paths));
-            self.0 = State::Reading(read(snapshot, paths));
+            let (batches, reading) = read(snapshot, paths);
+            self.0 = State::Reading(batches, Some(reading));
         }
         match &mut self.0 {
-            State::Reading(batches) => batches.poll_recv(context),
+            State::Reading(batches, reading) => {
+                if let Some(batch) = ready!(batches.poll_recv(context)) {
+                    return Poll::Ready(Some(batch));
+                }
+                // The last batch is read. A task that panicked has not read all of them.
+                let Some(task) = reading.as_mut() else { return Poll::Ready(None) };
+                let ended = ready!(Pin::new(task).poll(context));
+                *reading = None;
+                Poll::Ready(ended.err().map(|error| {
+                    let message = "reading the rows ended abruptly";
+                    Err(Error::new(ErrorKind::Internal, message).with_source(error))
+                }))
+            }
             State::Waiting(..) => Poll::Ready(None),
         }
     }
 }
 
-/// Reads objects one after the other until all are read, one cannot be, or no reader is left.
-fn read(snapshot: Arc<lake::Snapshot>, paths: Vec<String>) -> mpsc::Receiver<Result<RecordBatch>> {
+/// Reads objects one after the other until all are read, one fails, or the reader is gone.
+fn read(
+    snapshot: Arc<lake::Snapshot>,
+    paths: Vec<String>,
+) -> (mpsc::Receiver<Result<RecordBatch>>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let reading = tokio::task::spawn_blocking(move || {
         for path in paths {
             let taken = snapshot.read_rows(&path, |batch| sender.blocking_send(Ok(batch)).is_ok());
             if let Err(error) = taken {
                 let _ = sender.blocking_send(Err(error));
+                return;
             }
             if sender.is_closed() {
                 return;
             }
         }
     });
-    receiver
+    (receiver, reading)
 }

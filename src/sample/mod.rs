@@ -1,8 +1,7 @@
-//! A sample: one small request, and what can be learned from its reply before anything is saved.
+//! A sample: one small request, and what its reply shows before anything is saved.
 //!
-//! Enters: a client and an endpoint. Leaves: a [`Sample`]: the records, the columns that they
-//! would have, where else records may be, how the reply may go on. Never here: a lake; nothing is
-//! written.
+//! Requests an endpoint through a client and returns a [`Sample`]: the records, their columns,
+//! other candidate record paths, and how the reply seems to be paged. Nothing is written.
 
 mod address;
 mod draft;
@@ -30,39 +29,39 @@ use crate::report::Noted;
 use crate::schema::Column;
 use crate::window::Window;
 
-/// The most records that a sample asks for, where that can be said.
+/// The most records that a sample requests, if the endpoint allows a limit.
 pub const RECORDS: u32 = 10;
 
-/// What one request brought.
+/// The result of one request.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sample {
-    /// The path that was asked for.
+    /// The path that was requested.
     pub path: String,
     /// The whole URL, without secrets.
     pub url: String,
     /// The status of the reply.
     pub status: u16,
-    /// How long it took, all attempts included.
+    /// How long it took, including all attempts.
     pub milliseconds: u128,
     /// The size of the reply.
     pub bytes: usize,
-    /// Where the records were found; none when nothing there is a record.
+    /// Where the records were found; none if there are no records.
     pub records_at: Option<String>,
     /// The records.
     pub records: Vec<Value>,
-    /// The columns that they would have.
+    /// The columns they would have.
     pub columns: Vec<Column>,
     /// Why some records would be quarantined.
     pub quarantined: Vec<String>,
     /// Records whose own date cannot be read.
     #[serde(skip_serializing_if = "Noted::is_none")]
     pub undated: Noted,
-    /// Records that have the key of another and differ from it.
+    /// Records with the same key as another and different content.
     #[serde(skip_serializing_if = "Noted::is_none")]
     pub same_key: Noted,
-    /// Every place where records may be, the likeliest first.
+    /// Every candidate record path, the likeliest first.
     pub places: Vec<Place>,
-    /// How the reply seems to go on, as the lines of a `[paging]`.
+    /// How the reply seems to be paged, as the lines of a `[paging]` section.
     pub paging: Option<String>,
 }
 
@@ -71,24 +70,24 @@ struct Read {
     value: Value,
     body: Bytes,
     took: Duration,
-    /// Whether its `Link` header leads to a next page.
+    /// Whether its `Link` header has a link to the next page.
     has_next_link: bool,
     url: String,
 }
 
-/// How much of an endpoint is asked for.
+/// How much of an endpoint is requested.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extent<'a> {
-    /// The parent, of a chained endpoint.
+    /// The parent, for a child endpoint.
     pub parent: Option<Driver<'a>>,
-    /// The window, where that is not what a first page is usually of.
+    /// The window, if not that of a usual first page.
     pub range: Option<Window>,
 }
 
-/// Asks an endpoint for a first, small page, of this extent.
+/// Requests a first, small page of an endpoint, of this extent.
 ///
 /// # Errors
-/// When there is no reply, or it is no JSON.
+/// When there is no reply, or it is not JSON.
 pub async fn sample(
     client: &Client,
     endpoint: &Endpoint,
@@ -109,17 +108,17 @@ pub async fn sample(
     Ok(understand(endpoint, &request, &read, &origin))
 }
 
-/// What the range is called that a request asks for as a whole.
+/// The name of the range that a request covers as a whole.
 fn range_of(endpoint: &Endpoint, asked: &Asked<'_>) -> Option<Arc<str>> {
     let parameters = endpoint.window.as_ref().filter(|_| endpoint.is_of_ranges())?;
     Some(parameters.range_name(asked.window?).into())
 }
 
-/// Asks for what no endpoint describes yet, and makes a first endpoint of what comes.
+/// Requests an address that no endpoint describes yet, and drafts an endpoint from the reply.
 ///
 /// # Errors
-/// When there is no reply, or it is no JSON, or holds nothing that could be a record; when what was
-/// chosen of it makes no endpoint.
+/// When there is no reply, or it is not JSON, or holds nothing that could be a record; when the
+/// chosen options do not make a valid endpoint.
 pub async fn sample_url(
     client: &Client,
     name: &str,
@@ -146,13 +145,13 @@ pub async fn sample_url(
     let sample = understand(&endpoint, &request, &read, &origin);
     let columns = draft::columns(&sample.columns)?;
     let text = draft::with_columns(&drafted, &columns);
-    // What is saved is what an export accepts.
+    // Only an endpoint that an export accepts is saved.
     Catalogue::built_in()?.with_file(name, &text)?.check()?;
     Ok((sample, text))
 }
 
-/// The first id that a sample's records have by a chain's rule, and these fields of its record; of
-/// a record that has all of them, if there is one.
+/// The first id that the parent's rule finds in a sample's records, with these fields of its
+/// record; from a record that has all of them, if there is one.
 #[must_use]
 pub fn first_driver(
     sample: &Sample,
@@ -173,7 +172,7 @@ pub fn first_driver(
     (!drivers.is_empty()).then(|| drivers.swap_remove(whole.unwrap_or(0)))
 }
 
-/// A field of a record as a request holds it.
+/// A field of a record as written in a request.
 fn value_of(record: &Value, field: &ParentField) -> Option<Box<str>> {
     let value = field.names().try_fold(record, |value, name| value.get(name))?;
     let text = value.as_bool().map(|it| it.to_string()).or_else(|| text(value))?;
@@ -193,6 +192,10 @@ fn text(value: &Value) -> Option<String> {
 async fn read(client: &Client, request: &Request) -> Result<Read> {
     let begun = Instant::now();
     let read = |reply: &Reply| {
+        if reply.holds_secret {
+            let message = "the reply repeats the credentials, so it is not shown";
+            return Err(Unreadable::Final(Error::new(ErrorKind::Data, message)));
+        }
         let (value, body) = parse(&reply.body)?;
         Ok((value, body, reply.next.is_some()))
     };
@@ -205,8 +208,8 @@ async fn read(client: &Client, request: &Request) -> Result<Read> {
     }
 }
 
-/// A body as JSON: as it came, as a list of its lines, or repaired. Somebody is waiting who can ask
-/// again, so that what is no JSON at all is refused at once.
+/// A body as JSON: as it came, as a list of its lines, or repaired. The user is waiting and can
+/// retry, so anything that is not JSON is refused at once.
 fn parse(body: &Bytes) -> Result<(Value, Bytes), Unreadable> {
     let error = match serde_json::from_slice(body) {
         Ok(value) => return Ok((value, body.clone())),

@@ -13,7 +13,7 @@ use clari_lake::internals::simulator::Table;
 use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
-use crate::support::{Site, at, small};
+use crate::support::{Canned, Lake, Run, Site, at, small};
 
 /// The ids of calls whose details can be read, the oldest first.
 fn ready(site: &Site) -> Vec<String> {
@@ -99,6 +99,21 @@ fn a_playlist_is_read_by_its_id() {
     site.export().only(&only).at(tomorrow).complete();
     let rows = site.rows_of_day("playlist_calls", tomorrow);
     assert_eq!(rows.len(), before.len());
+}
+
+/// P12: a record that was asked for by its id and cannot be read is named, also beside one that can.
+#[test]
+fn p12_an_id_that_fails_beside_one_that_does_not_is_reported() {
+    let server = Canned::start(|target| match target.split_once("id=") {
+        Some((_, "b")) => (500, json!({"message": "boom"})),
+        Some((_, id)) => (200, json!({"call": {"id": id, "time": "2026-11-20T10:00:00Z"}})),
+        None => (200, json!({"topics": []})),
+    });
+    let lake = Lake::new();
+    let run = Run::new(server.base_url(), lake.location(), at("2026-11-23T12:00:00Z"));
+    let report = run.only(&["call_details"]).by_id(&["a", "b"]).run();
+    assert!(!report.complete && !report.problems.is_empty(), "{:?}", report.problems);
+    assert_eq!(lake.rows("call_details").len(), 1);
 }
 
 #[test]

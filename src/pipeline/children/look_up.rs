@@ -1,4 +1,4 @@
-//! Look-ups: children that are requested one by one, several at once, and decoded together.
+//! Look-ups: children are requested one by one, several at once, and decoded in batches.
 
 use std::sync::Arc;
 
@@ -19,28 +19,28 @@ use crate::pipeline::{Export, means_absent};
 use crate::plan::queue;
 use crate::retry::Failure;
 
-/// How many replies are decoded together, at most, by size and by number: large enough to share
-/// the cost of their columns, small enough to stay in a core's cache.
+/// How many replies are decoded together, at most, by size and by number: large enough to share the
+/// overhead of the columns, small enough to stay in a core's cache.
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_REPLIES: usize = 256;
 
-/// Why a record is asked for again whose reply was another one: a cache on the way may ignore the
-/// query.
+/// Why a record is requested again when its reply was a different one: a cache on the way may
+/// ignore the query.
 const OTHER: &str = "the reply is another record than the one asked for";
 
-/// How many batches that are decoded may wait while others are committed.
+/// How many decoded batches may wait while others are committed.
 const DECODED: usize = 1;
 
-/// How many bytes of replies may wait to be decoded, beside those that are under way. The API's
-/// largest reply has 6 MB, and no more of those than one waits.
+/// How many bytes of replies may wait to be decoded, besides those in flight. The API's largest
+/// reply is 6 MB, so at most one of those waits.
 const WAITING_BYTES: u32 = 8 << 20;
 
 /// A parent whose child is to be requested.
 pub(super) struct Wanted {
     pub(super) id: Box<str>,
-    /// What requests name of its record.
+    /// The fields that requests need from its record.
     pub(super) named: Named,
-    /// The content hash of its record; none where the lake has no such parent.
+    /// The content hash of its record; `None` if the lake has no such parent.
     pub(super) hash: Option<u128>,
     pub(super) day: Option<i32>,
     /// The time of its record, microseconds since 1970.
@@ -49,7 +49,7 @@ pub(super) struct Wanted {
     pub(super) purpose: Purpose,
 }
 
-/// Requests all that is wanted, and takes in what comes.
+/// Requests all wanted children and stores the results.
 pub(super) async fn look_up(
     export: &Export,
     table: &TableRun<'_>,
@@ -57,7 +57,7 @@ pub(super) async fn look_up(
 ) -> Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (decoded, to_take_in) = mpsc::channel(DECODED);
-    // All go on at once, so what is being decoded or committed keeps no request waiting. They are
+    // All three run concurrently, so that decoding and committing never block a request. They are
     // polled together: a lock granted to a future that is not polled would block the others.
     futures::try_join!(
         fetch_all(export, table, wanted, sender),
@@ -67,7 +67,7 @@ pub(super) async fn look_up(
     Ok(())
 }
 
-/// Requests several at once.
+/// Sends several requests at once.
 async fn fetch_all(
     export: &Export,
     table: &TableRun<'_>,
@@ -90,7 +90,7 @@ async fn fetch_all(
     Ok(())
 }
 
-/// Decodes what came, several replies at once.
+/// Decodes the replies, several at once.
 async fn decode_all(
     export: &Export,
     table: &TableRun<'_>,
@@ -117,7 +117,7 @@ async fn decode_all(
     Ok(())
 }
 
-/// Takes in what was decoded, and only then notes what was found.
+/// Stores the decoded records, and only then records the look-ups' outcomes.
 async fn take_in_all(
     table: &TableRun<'_>,
     mut receiver: mpsc::Receiver<DecodedBatch>,
@@ -148,16 +148,17 @@ struct Fetched {
     origin: Origin,
 }
 
-/// How much room what came of a request takes among those that wait.
+/// How much room the result of a request takes in the decoding queue.
 fn room_of(fetched: Option<&Fetched>) -> u32 {
     let size = fetched.map_or(0, |fetched| fetched.body.len());
     u32::try_from(size).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
 }
 
-/// What came of one request, and its place among those that wait to be decoded.
+/// The result of a request, and its place in the decoding queue.
 type Waiting = (Option<Fetched>, Option<OwnedSemaphorePermit>);
 
-/// Asks for one record; a failure is noted at once, a reply that passes is decoded with others.
+/// Requests one record. A failure is recorded at once; a successful reply is decoded together with
+/// others.
 async fn fetch(
     export: &Export,
     table: &TableRun<'_>,
@@ -173,7 +174,7 @@ async fn fetch(
     let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
     match table.fetch(&request(&table.endpoint, &asked), passes).await {
         Ok((body, origin)) => {
-            // A child without a readable time of its own is dated as its parent.
+            // A child without a readable time of its own gets its parent's date.
             let origin = Origin { found_on: wanted.day, ..origin };
             return Ok(Some(Fetched { wanted, body, origin }));
         }
@@ -208,8 +209,8 @@ impl Batch {
         self.bytes >= BATCH_BYTES || self.bodies.len() >= BATCH_REPLIES
     }
 
-    /// Decodes the replies. Those that only looked whole are asked for again, and looked through
-    /// before they are taken.
+    /// Decodes the replies. A reply that only looked complete is requested again, and checked
+    /// before it is used.
     async fn decode(mut self, export: &Export, table: &TableRun<'_>) -> Result<DecodedBatch> {
         if let Some(decoded) = table.decode(self.bodies.clone()).await? {
             return Ok((self.wanted, decoded));
@@ -228,7 +229,7 @@ impl Batch {
     }
 }
 
-/// Remembers what a request found.
+/// Records the outcome of a request.
 async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
     let Wanted { id: key, hash, day, before, .. } = wanted;
     let export = table.export();
@@ -237,14 +238,14 @@ async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
     }
     let attempt = match hash {
         Some(hash) => queue::attempt(before.as_ref(), hash, reason, export.queue_now()),
-        // When the parent comes, its version is compared with when the child was requested.
+        // When the parent arrives, its version is compared with the time of this request.
         None if reason.is_none() => Attempt::default(),
         None => return,
     };
     table.add(|change| change.statements.look_ups.push(LookUp { key, day, attempt })).await;
 }
 
-/// Why a record is put off, if it is not simply asked for again in the next run.
+/// Why a record is deferred, unless it is simply requested again in the next run.
 fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
     match failure {
         _ if means_absent(endpoint, failure) => None,
@@ -259,7 +260,8 @@ async fn refuse(export: &Export, table: &TableRun<'_>, failure: Failure, error: 
     if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Config) {
         let halted = export.client.halt(error);
         table.fail(None, halted).await;
-    } else if failure != Failure::Broken {
+    } else if failure != Failure::Broken || !export.settings.ids.is_empty() {
+        // Children that the queue counts are reported at the end; those named by id are not in it.
         table.fail(None, FetchError::Failed(failure, error)).await;
     }
 }
