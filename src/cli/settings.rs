@@ -208,14 +208,15 @@ impl Settings {
     /// # Errors
     /// `Config`, with the file, line and column of the mistake.
     pub(super) fn catalogue(&self) -> Result<Catalogue> {
-        let mut catalogue = Catalogue::built_in()?;
+        let mut files = Vec::new();
         for (name, path) in self.endpoint_files()? {
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 let message = format!("cannot read the endpoint file {}", path.display());
                 Error::new(ErrorKind::Config, message).with_source(error)
             })?;
-            catalogue = catalogue.with_file(&name, &text)?;
+            files.push((name, text));
         }
+        let mut catalogue = Catalogue::built_in()?.with_files(files)?;
         for (name, overrides) in &self.config.endpoint {
             let changed = catalogue.with_overrides(name, overrides);
             catalogue =

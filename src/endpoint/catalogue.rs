@@ -24,17 +24,11 @@ impl Catalogue {
     /// # Errors
     /// `Config` when one of the embedded files is wrong, which a test rules out.
     pub fn built_in() -> Result<Self> {
-        let mut catalogue = Self::default();
         let files = BUILT_IN.files().filter_map(|file| {
             let name = file.path().to_str()?.strip_suffix(".toml")?;
-            Some((name, file.contents_utf8()?))
+            Some((name.to_owned(), file.contents_utf8()?.to_owned()))
         });
-        // Endpoints that are `like` another come after it.
-        let (like, whole): (Vec<_>, Vec<_>) =
-            files.partition(|(_, text)| text.contains("\nlike = "));
-        for (name, text) in whole.into_iter().chain(like) {
-            catalogue = catalogue.with_file(name, text)?;
-        }
+        let mut catalogue = Self::default().with_files(files.collect())?;
         catalogue.0.iter_mut().for_each(|endpoint| endpoint.built_in = true);
         Ok(catalogue)
     }
@@ -89,6 +83,26 @@ impl Catalogue {
                 endpoint.about.call.get_or_insert_with(|| key.clone());
             }
         }
+    }
+
+    /// The same endpoints with these files, each a name and a text. An endpoint that is `like`
+    /// another comes after it, whatever their names.
+    ///
+    /// # Errors
+    /// `Config`, naming the line and column.
+    pub fn with_files(mut self, mut files: Vec<(String, String)>) -> Result<Self> {
+        while !files.is_empty() {
+            let waits = |(_, text): &(String, String)| {
+                let model = toml::from_str::<toml::Table>(text).ok();
+                let model = model.and_then(|it| it.get("like")?.as_str().map(str::to_owned));
+                model.is_some_and(|model| files.iter().any(|(name, _)| *name == model))
+            };
+            // Where each waits for another, the error of the first says so.
+            let next = files.iter().position(|file| !waits(file)).unwrap_or(0);
+            let (name, text) = files.remove(next);
+            self = self.with_file(&name, &text)?;
+        }
+        Ok(self)
     }
 
     /// The same endpoints with one added or changed, according to a user's file. A file with `like`
@@ -474,5 +488,24 @@ mod tests {
                 assert!(earlier.iter().any(|e| e.name == parent.endpoint), "{}", endpoint.name);
             }
         }
+    }
+
+    /// An endpoint that is like one of the user's own, or like a changed one, whatever its name.
+    #[test]
+    fn what_is_like_another_comes_after_it() {
+        let files = [
+            ("alpha", "like = 'mine'\npath = '/alpha'"),
+            ("beta", "like = 'calls'\npath = '/beta'"),
+            ("calls", "page_size = 7"),
+            (
+                "mine",
+                "description = 'd'\npath = '/mine'\nrecords = '$'\nkey = ['id']\n\
+                dated = { by = 'run' }\ncolumn = [{ name = 'id', type = 'string' }]",
+            ),
+        ];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
+        let catalogue = Catalogue::built_in().unwrap().with_files(files).unwrap();
+        assert_eq!(catalogue.find("alpha").unwrap().key, ["id"]);
+        assert_eq!(catalogue.find("beta").unwrap().paging.page_size(), Some(7));
     }
 }
