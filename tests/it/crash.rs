@@ -62,18 +62,33 @@ fn p2_p3_a_run_that_died_between_any_two_objects_is_healed() {
     }
 }
 
+/// A lake in which a call has moved to another day.
+struct Moved {
+    site: Site,
+    /// The lake as it was before.
+    aside: PathBuf,
+    call: String,
+    /// The `dt` on which the call was.
+    old: String,
+}
+
+fn moved() -> Moved {
+    let site = Site::exported();
+    let aside = site.lake.link_aside();
+    let call = site.a_call(28, 20);
+    let old = site.lake.row("calls", &call).dt;
+    site.workspace.advance(site.now + TimeDelta::minutes(30));
+    let time = site.workspace.now() - TimeDelta::days(12);
+    assert!(site.workspace.reschedule(&call, time, false));
+    run(&site).at(later(&site)).complete();
+    Moved { site, aside, call, old }
+}
+
 /// A call that moved stands on both days when the run dies in between; the next run, though it
 /// is told of nothing but the lake, leaves the later one.
 #[test]
 fn p2_a_call_on_two_days_is_healed_by_any_next_run() {
-    let site = Site::exported();
-    let aside = site.lake.link_aside();
-    let moved = site.a_call(28, 20);
-    let old = site.lake.row("calls", &moved).dt;
-    site.workspace.advance(site.now + TimeDelta::minutes(30));
-    let time = site.workspace.now() - TimeDelta::days(12);
-    assert!(site.workspace.reschedule(&moved, time, false));
-    run(&site).at(later(&site)).complete();
+    let Moved { site, aside, call: moved, old } = moved();
     let new = site.lake.row("calls", &moved).dt;
     assert_ne!(old, new);
     site.lake.put_back(&aside, Path::new("_manifest"));
@@ -91,14 +106,7 @@ fn p2_a_call_on_two_days_is_healed_by_any_next_run() {
 /// put back with the call's old row, loses to the row that is committed on the new day.
 #[test]
 fn p10_a_recovered_row_loses_to_a_later_one() {
-    let site = Site::exported();
-    let aside = site.lake.link_aside();
-    let moved = site.a_call(28, 20);
-    let old = site.lake.row("calls", &moved).dt;
-    site.workspace.advance(site.now + TimeDelta::minutes(30));
-    let time = site.workspace.now() - TimeDelta::days(12);
-    assert!(site.workspace.reschedule(&moved, time, false));
-    run(&site).at(later(&site)).complete();
+    let Moved { site, aside, call: moved, old } = moved();
     let new = site.lake.row("calls", &moved);
     site.lake.put_back(&aside, Path::new(&format!("calls/dt={old}")));
     // A day later no scan for changes and no lookback reaches the call: recovery alone decides.
