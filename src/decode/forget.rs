@@ -85,7 +85,7 @@ impl Forgetting<'_> {
     fn is_of_call(&self, parent: Option<&str>) -> bool {
         let rule = self.endpoint.parent.as_ref().filter(|rule| rule.of_call);
         let mut ids = rule.zip(parent).into_iter().flat_map(|(rule, key)| rule.ids_in(key));
-        ids.any(|id| self.forgotten.is_call(id))
+        ids.any(|id| self.forgotten.is_call(&id))
     }
 
     /// Whether the whole record at `at` belongs to a forgotten subject.

@@ -3,6 +3,8 @@
 //! Finds the fields besides the id that an endpoint's texts name, and checks them against the
 //! columns of its parent.
 
+use std::borrow::Cow;
+
 use super::{DateFormat, Endpoint, Parent, Piece};
 use crate::schema::{Column, ColumnType, Schema};
 
@@ -82,16 +84,26 @@ impl Parent {
     /// name, unless the id is its whole key. The child table's parent column holds it.
     #[must_use]
     pub fn key_of(&self, id: &str, named: &[Option<Box<str>>]) -> String {
-        let others = named.iter().flatten().filter(|_| !self.by_key).map(AsRef::as_ref);
-        std::iter::once(id).chain(others).collect::<Vec<_>>().join("/")
+        if self.by_key || named.is_empty() {
+            return id.to_owned();
+        }
+        // A slash within a part is escaped, so that no two parents have one key.
+        let others = named.iter().map(|value| value.as_deref().unwrap_or_default());
+        let parts = std::iter::once(id).chain(others).map(escaped);
+        parts.collect::<Vec<_>>().join("/")
     }
 
-    /// The ids that a parent's key may contain: the whole key, and what precedes each of its
-    /// slashes.
-    pub(crate) fn ids_in<'k>(&self, key: &'k str) -> impl Iterator<Item = &'k str> {
-        let slashes = key.match_indices('/').filter(|_| !self.by_key);
-        slashes.map(|(at, _)| &key[..at]).chain([key])
+    /// The ids that a parent's key may contain: the whole key, and the first part of one that
+    /// [`Self::key_of`] has put together.
+    pub(crate) fn ids_in<'k>(&self, key: &'k str) -> impl Iterator<Item = Cow<'k, str>> {
+        let first = key.split_once('/').filter(|_| !self.by_key);
+        let first = first.map(|(id, _)| Cow::from(id.replace("%2F", "/").replace("%25", "%")));
+        std::iter::once(Cow::from(key)).chain(first)
     }
+}
+
+fn escaped(part: &str) -> String {
+    part.replace('%', "%25").replace('/', "%2F")
 }
 
 impl Endpoint {
@@ -171,6 +183,8 @@ fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const PARENT: &str = "description = 'd'\npath = '/deals'\nrecords = '$'\nkey = ['id']\n\
@@ -215,6 +229,24 @@ mod tests {
             ("url", "never stored"),
         ] {
             assert!(find(field).unwrap_err().contains(why), "{field}");
+        }
+    }
+
+    proptest! {
+        /// P1: no two parents have one key, whatever their ids and fields look like, and the id is
+        /// found in the key again (P15).
+        #[test]
+        fn p1_p15_a_parents_key_is_its_own(
+            one in ("[a/%25F]{1,4}", prop::collection::vec(prop::option::of("[a/%25F]{1,4}"), 2)),
+            other in ("[a/%25F]{1,4}", prop::collection::vec(prop::option::of("[a/%25F]{1,4}"), 2)),
+        ) {
+            let rule = child("/{parent.id}/{parent.owner.id}/{parent.at}").parent.unwrap();
+            let key = |(id, named): &(String, Vec<Option<String>>)| {
+                let named: Named = named.iter().map(|it| it.as_deref().map(Into::into)).collect();
+                rule.key_of(id, &named)
+            };
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+            prop_assert!(rule.ids_in(&key(&one)).any(|id| id == one.0));
         }
     }
 

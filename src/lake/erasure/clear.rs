@@ -326,7 +326,7 @@ impl Clearing {
         let is_forgotten =
             |id: &str| (parent.of_call && forgotten.is_call(id)) || forgotten.is_address(id);
         let answers = snapshot.parents()?;
-        let gone = answers.keys().filter(|key| parent.ids_in(key).any(is_forgotten));
+        let gone = answers.keys().filter(|key| parent.ids_in(key).any(|id| is_forgotten(&id)));
         self.plan.parents.extend(gone.map(|key| (key.clone(), None)));
         Ok(())
     }
@@ -343,7 +343,7 @@ fn names_forgotten(transaction: &Transaction<'_>, key: &str) -> bool {
     endpoint.key_columns().zip(key.split(KEY_SEPARATOR)).any(|(name, part)| {
         let is_call = about.call.as_deref() == Some(name) && forgotten.is_call(part);
         let mut calls = rule.filter(|_| column == Some(name)).into_iter();
-        let is_of_call = calls.any(|rule| rule.ids_in(part).any(|id| forgotten.is_call(id)));
+        let is_of_call = calls.any(|rule| rule.ids_in(part).any(|id| forgotten.is_call(&id)));
         let is_person = about.person.iter().any(|field| field == name);
         is_call
             || is_of_call
