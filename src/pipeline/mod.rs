@@ -403,6 +403,7 @@ impl Export {
             run,
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             command: self.command.clone(),
+            by_id: !self.settings.ids.is_empty(),
             lake: self.store.location(),
             started_at: now,
             finished_at: now,

@@ -238,6 +238,7 @@ mod tests {
             run: "r".to_owned(),
             tool: "0".to_owned(),
             command: "export".to_owned(),
+            by_id: false,
             lake: "l".to_owned(),
             started_at: at("2026-11-25T07:59:00Z"),
             finished_at: at("2026-11-25T08:00:00Z"),

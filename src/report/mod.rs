@@ -26,6 +26,9 @@ pub struct Report {
     pub tool: String,
     /// `export`, `backfill` or `demo`.
     pub command: String,
+    /// Whether only the parents that the user named were read: `export --id`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_id: bool,
     /// The location of the lake.
     pub lake: String,
     /// When the run began, by this machine's clock, corrected by the API's if it is wrong.

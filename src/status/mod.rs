@@ -227,7 +227,10 @@ fn sum(queues: &BTreeMap<String, Queue>) -> Queue {
 fn fresh_to(lake: &Lake, snapshot: &Snapshot) -> Result<Option<DateTime<Utc>>> {
     let (endpoint, manifest) = (snapshot.table().endpoint(), snapshot.manifest());
     if endpoint.dated == Dated::Run {
-        return Ok((!manifest.partitions.is_empty()).then_some(manifest.committed_at));
+        // A commit may hold a part of a snapshot. Manifests of older versions do not say when one
+        // was last read completely, but only whether that ever happened.
+        let committed_at = manifest.settled.then_some(manifest.committed_at);
+        return Ok(manifest.relisted_at.or(committed_at));
     }
     let listed_to = manifest.coverage.end().or(manifest.relisted_at);
     match &endpoint.parent {

@@ -23,6 +23,9 @@ pub struct Run {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: DateTime<Utc>,
+    /// Whether it only read the parents that the user named, so that nothing follows for the rest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_id: bool,
     /// Whether everything that was planned is in the lake.
     pub complete: bool,
     /// How many requests it sent.
@@ -77,7 +80,7 @@ impl Run {
     /// Whether it was an incremental run rather than a backfill.
     #[must_use]
     pub fn is_nightly(&self) -> bool {
-        self.command != "backfill"
+        self.command != "backfill" && !self.by_id
     }
 }
 
@@ -101,7 +104,7 @@ impl Status {
 /// When the store fails.
 pub fn last_success(store: &Store) -> Result<Option<DateTime<Utc>>> {
     let runs = newest(store, super::RUNS)?;
-    Ok(runs.iter().find(|run| run.complete).map(|run| run.finished_at))
+    Ok(runs.iter().find(|run| run.complete && !run.by_id).map(|run| run.finished_at))
 }
 
 /// The last runs, newest first.
@@ -145,6 +148,7 @@ mod tests {
             command: "export".to_owned(),
             started_at: at,
             finished_at: at,
+            by_id: false,
             complete: true,
             requests: 1,
             problems: Vec::new(),

@@ -8,8 +8,10 @@ use clari_lake::internals::changes::{Changes, Point, changes};
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::error::ErrorKind;
 use clari_lake::internals::lake::Store;
+use clari_lake::internals::quota::Limits;
 use clari_lake::internals::report::Report;
 use clari_lake::internals::simulator::Table;
+use clari_lake::internals::status::{last_success, status};
 use clari_lake::internals::verify::verify;
 use serde_json::{Value, json};
 
@@ -114,6 +116,38 @@ fn p12_an_id_that_fails_beside_one_that_does_not_is_reported() {
     let report = run.only(&["call_details"]).by_id(&["a", "b"]).run();
     assert!(!report.complete && !report.problems.is_empty(), "{:?}", report.problems);
     assert_eq!(lake.rows("call_details").len(), 1);
+}
+
+/// P12: a run that read one parent says nothing of the others: its table is as old as before, and
+/// an incomplete night is still the last one.
+#[test]
+fn p12_a_run_by_id_makes_no_table_fresh() {
+    let site = Site::new(&small());
+    site.export().complete();
+    let store = Arc::new(Store::open(&site.lake.location()).unwrap());
+    let catalogue = Catalogue::built_in().unwrap();
+    let fresh_to = || {
+        let at = site.now + TimeDelta::days(2);
+        let found = status(&store, &catalogue, &Limits::default(), at).unwrap();
+        let table = found.tables.iter().find(|it| it.endpoint == "playlist_calls");
+        (table.unwrap().fresh_to, last_success(&store).unwrap())
+    };
+    let before = fresh_to();
+    assert!(before.0.is_some() && before.1.is_some());
+    let lists = site.workspace.rows(Table::Playlists);
+    let tomorrow = site.now + TimeDelta::days(1);
+    let by_id = site.export().only(&["playlist_calls"]).by_id(&[lists[0]["id"].as_str().unwrap()]);
+    by_id.at(tomorrow).complete();
+    assert_eq!(fresh_to(), before);
+    site.export().only(&["playlist_calls"]).at(tomorrow).complete();
+    assert!(fresh_to() > before);
+    // Nor is a table that nothing else has filled.
+    let lake = Lake::new();
+    let run = Run::new(site.server.base_url(), lake.location(), site.now);
+    run.only(&["playlist_calls"]).by_id(&[lists[0]["id"].as_str().unwrap()]).complete();
+    let store = Arc::new(Store::open(&lake.location()).unwrap());
+    let found = status(&store, &catalogue, &Limits::default(), site.now).unwrap();
+    assert!(found.tables.iter().all(|it| it.fresh_to.is_none()), "{:?}", found.tables);
 }
 
 #[test]

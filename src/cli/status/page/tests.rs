@@ -51,6 +51,7 @@ fn run(at: DateTime<Utc>) -> Run {
         command: "export".to_owned(),
         started_at: at,
         finished_at: at + TimeDelta::minutes(4),
+        by_id: false,
         complete: true,
         requests: 700,
         problems: Vec::new(),
