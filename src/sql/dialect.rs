@@ -14,13 +14,20 @@ pub(super) struct Lake<'a> {
     pub(super) first_day: Option<NaiveDate>,
 }
 
+impl Lake<'_> {
+    /// Whether the objects are files on this machine, which takes microseconds to list a folder.
+    pub(super) fn is_folder(&self) -> bool {
+        !self.location.contains("://") || self.location.starts_with("file://")
+    }
+}
+
 /// An engine's dialect. Everything that is not here is the same in all engines.
 pub(super) trait Dialect {
     /// What the user should know first; no semicolons.
     fn preamble(&self) -> &'static str;
 
     /// Statements that come before all definitions.
-    fn settings(&self) -> &'static str {
+    fn settings(&self, _: &Lake<'_>) -> &'static str {
         ""
     }
 

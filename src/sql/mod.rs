@@ -54,9 +54,9 @@ impl Engine {
 pub fn statements(engine: Engine, tables: &[LakeTable], location: &str) -> String {
     let dialect = engine.dialect();
     let mut text = format!("-- {}\n", dialect.preamble().replace('\n', "\n-- "));
-    text.push_str(dialect.settings());
     let first_day = tables.iter().filter_map(|table| table.first_day).min();
     let lake = Lake { location: location.trim_end_matches('/'), first_day };
+    text.push_str(dialect.settings(&lake));
     for table in tables {
         let note = if table.objects == Objects::None { ", nothing yet" } else { "" };
         text.push_str(&format!("\n-- table {}{note}\n", table.name));

@@ -13,11 +13,18 @@ impl Dialect for Spark {
          there were, so say `refresh table calls` and so on after an export."
     }
 
-    // Without it, Spark starts a task for each date that it lists, up to 10,000: for 14 tables with
-    // a thousand dates each, the definitions take three times as long.
-    fn settings(&self) -> &'static str {
-        "\n-- list the dates in 32 tasks, and not in a task for each date\n\
-         set spark.sql.sources.parallelPartitionDiscovery.parallelism = 32;\n"
+    // By default Spark starts a task for each date of a table with more than 32. A task takes
+    // milliseconds, and to list a local folder takes microseconds: for 14 tables with 1,000 dates
+    // each, the definitions take 32 s by default, 7.5 s with 32 tasks, and 4.4 s without tasks. A
+    // LIST of a bucket takes longer than a task, so there the tasks stay.
+    fn settings(&self, lake: &Lake<'_>) -> &'static str {
+        if lake.is_folder() {
+            "\n-- list the dates of a folder in this process, without a job\n\
+             set spark.sql.sources.parallelPartitionDiscovery.threshold = 100000;\n"
+        } else {
+            "\n-- list the dates of a bucket in 32 tasks, instead of a task for each date\n\
+             set spark.sql.sources.parallelPartitionDiscovery.parallelism = 32;\n"
+        }
     }
 
     fn name(&self, name: &str) -> String {
