@@ -3,8 +3,8 @@
 //! never its contents.
 //!
 //! A partition of few rows is mostly overhead: a footer, and a dictionary and a compressor for each
-//! column. So a column of few values has no dictionary, nor a compressor if it holds next to
-//! nothing; and statistics that no engine uses are not written.
+//! column. So a column of few values has no dictionary, a column of few bytes is not compressed, and
+//! statistics that no engine uses are not written.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Fields};
@@ -41,8 +41,12 @@ const LONG_TEXT: [&str; 7] =
 /// How much of such text is compressed at once: the more, the better the compression.
 const TEXT_PAGE_BYTES: usize = 4 << 20;
 
-/// With so few values that hold next to nothing, a compressor makes them larger.
-const FEW: usize = 1024;
+/// So few bytes are not compressed. Most chunks of this size grow when they are compressed, and a
+/// compressor costs more CPU than they do: the Parquet library creates a compressor and a
+/// decompressor for each chunk, and to create one is slow on virtual machines.
+const TOO_FEW_TO_COMPRESS: usize = 256;
+/// About as many bytes of a chunk are the header of its page.
+const PAGE_HEADER_BYTES: usize = 40;
 /// So few values hardly repeat, and a dictionary costs an additional page.
 const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
 
@@ -60,7 +64,17 @@ pub(in crate::lake) struct Contents {
 struct Leaf {
     /// Its approximate number of values, including nulls.
     values: usize,
-    is_empty: bool,
+    /// About how many bytes the values take that are not null.
+    bytes: usize,
+}
+
+impl Leaf {
+    /// About how many bytes it takes before it is compressed.
+    fn plain_bytes(self) -> usize {
+        // Where all values are null, one run says so.
+        let nulls = if self.bytes > 0 { self.values / 8 } else { 0 };
+        self.bytes.saturating_add(nulls)
+    }
 }
 
 impl Contents {
@@ -69,8 +83,8 @@ impl Contents {
         let share = |values: usize| (values * rows).div_ceil(batch.num_rows().max(1));
         let mut at = 0;
         for column in batch.columns() {
-            each_leaf(column, batch.num_rows(), &mut |values, is_empty| {
-                self.add(at, Leaf { values: share(values), is_empty });
+            each_leaf(column, batch.num_rows(), &mut |values, bytes| {
+                self.add(at, Leaf { values: share(values), bytes: share(bytes) });
                 at += 1;
             });
         }
@@ -80,10 +94,9 @@ impl Contents {
     pub(in crate::lake) fn add_group(&mut self, group: &RowGroupMetaData, is_current: bool) {
         self.is_open |= !is_current;
         for (at, column) in group.columns().iter().enumerate().filter(|_| is_current) {
-            // A column stored uncompressed held next to nothing.
-            let is_empty = column.compression() == Compression::UNCOMPRESSED;
-            let values = usize::try_from(column.num_values()).unwrap_or(usize::MAX);
-            self.add(at, Leaf { values, is_empty });
+            let number = |it: i64| usize::try_from(it).unwrap_or(usize::MAX);
+            let bytes = number(column.uncompressed_size()).saturating_sub(PAGE_HEADER_BYTES);
+            self.add(at, Leaf { values: number(column.num_values()), bytes });
         }
     }
 
@@ -91,7 +104,7 @@ impl Contents {
         match self.leaves.get_mut(at) {
             Some(leaf) => {
                 leaf.values = leaf.values.saturating_add(more.values);
-                leaf.is_empty &= more.is_empty;
+                leaf.bytes = leaf.bytes.saturating_add(more.bytes);
             }
             None => self.leaves.push(more),
         }
@@ -102,9 +115,9 @@ impl Contents {
     }
 }
 
-/// Visits the leaves below an array, each with its approximate number of values and whether all of
-/// them are null.
-fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)) {
+/// Visits the leaves below an array, each with its approximate number of values, and of bytes of
+/// those that are not null.
+fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, usize)) {
     match array.data_type() {
         DataType::List(_) => {
             let items = array.as_list::<i32>().values();
@@ -115,7 +128,22 @@ fn each_leaf(array: &ArrayRef, values: usize, take: &mut impl FnMut(usize, bool)
                 each_leaf(column, values, take);
             }
         }
-        _ => take(values, array.null_count() == array.len()),
+        _ => take(values, leaf_bytes(array)),
+    }
+}
+
+/// About how many bytes the values of a leaf take that are not null.
+fn leaf_bytes(array: &ArrayRef) -> usize {
+    let filled = array.len() - array.null_count();
+    match array.data_type() {
+        DataType::Utf8 => {
+            let offsets = array.as_string::<i32>().offsets();
+            // Before each text is its length.
+            let text = offsets[offsets.len() - 1] - offsets[0];
+            usize::try_from(text).unwrap_or_default() + 4 * filled
+        }
+        DataType::Boolean => filled.div_ceil(8),
+        _ => 8 * filled,
     }
 }
 
@@ -146,13 +174,13 @@ pub(in crate::lake) fn properties(
     for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
         let leaf = contents.leaf(at);
         let has_up_to = |values| leaf.is_some_and(|leaf| leaf.values <= values);
-        let is_bare = kind == Kind::Boolean || leaf.is_some_and(|leaf| leaf.is_empty);
-        if is_bare && has_up_to(FEW) {
-            let bare = Compression::UNCOMPRESSED;
-            properties = properties.set_column_compression(path.clone(), bare);
+        let is_small = leaf.is_some_and(|leaf| leaf.plain_bytes() <= TOO_FEW_TO_COMPRESS);
+        if is_small {
+            let plain = Compression::UNCOMPRESSED;
+            properties = properties.set_column_compression(path.clone(), plain);
         }
-        let repeats = !matches!(kind, Kind::LongText | Kind::Measure);
-        if !repeats || is_bare || has_up_to(TOO_FEW_FOR_A_DICTIONARY) {
+        let repeats = !matches!(kind, Kind::LongText | Kind::Measure | Kind::Boolean);
+        if !repeats || is_small || has_up_to(TOO_FEW_FOR_A_DICTIONARY) {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
         }
         if kind == Kind::LongText {
@@ -304,7 +332,7 @@ mod tests {
     const USER: &str = "users.list.element.userId";
 
     #[test]
-    fn few_rows_have_neither_dictionaries_nor_compressors_for_nothing() {
+    fn few_rows_have_no_dictionaries_and_few_bytes_are_not_compressed() {
         let (batch, mut contents) = (rows(60), Contents::default());
         contents.add_batch(&batch, 60);
         let metadata = write(&batch, &contents);
@@ -329,7 +357,8 @@ mod tests {
         let (batch, mut contents) = (rows(2000), Contents::default());
         contents.add_batch(&batch, 2000);
         let metadata = write(&batch, &contents);
-        assert!(is_compressed(&metadata, "disposition") && is_compressed(&metadata, ORGANIZER));
+        assert!(is_compressed(&metadata, "time") && is_compressed(&metadata, ORGANIZER));
+        assert!(!is_compressed(&metadata, "disposition"), "there is nothing to compress");
         assert!(column(&metadata, USER).dictionary_page_offset().is_some());
     }
 
@@ -339,7 +368,7 @@ mod tests {
     fn what_was_held_for_empty_is_stored_all_the_same() {
         let (batch, mut contents) = (rows(2000), Contents::default());
         for at in 0..columns(endpoint().schema().arrow().fields()).len() {
-            contents.add(at, Leaf { values: 0, is_empty: true });
+            contents.add(at, Leaf { values: 0, bytes: 0 });
         }
         let metadata = write(&batch, &contents);
         assert!(!is_compressed(&metadata, USER));
@@ -361,7 +390,7 @@ mod tests {
         assert!(is_compressed(&again(&rows(10), false), "disposition"));
         let index = batch.schema().index_of("disposition").unwrap();
         let mut columns = rows(1).columns().to_vec();
-        columns[index] = Arc::new(arrow::array::StringArray::from(vec!["answered"]));
+        columns[index] = Arc::new(arrow::array::StringArray::from(vec!["answered ".repeat(50)]));
         let answered = RecordBatch::try_new(batch.schema(), columns).unwrap();
         assert!(is_compressed(&again(&answered, true), "disposition"));
         assert_eq!(again(&rows(1000), true).row_group(0).num_rows(), 1000);
