@@ -97,6 +97,9 @@ pub struct Manifest {
     /// Whether everything covered was listed with private records.
     #[serde(default)]
     pub private: bool,
+    /// Whether any list was read with private records, so that some rows may be private.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_private: bool,
     /// When everything covered was last listed again in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relisted_at: Option<DateTime<Utc>>,
@@ -406,6 +409,7 @@ impl Manifest {
             backfill: Coverage::default(),
             changed: None,
             private: false,
+            has_private: false,
             relisted_at: None,
             clearance: Clearance::default(),
             flat_index: Vec::new(),

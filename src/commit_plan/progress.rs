@@ -22,6 +22,8 @@ pub struct Progress {
     pub watermark: Option<DateTime<Utc>>,
     /// Whether everything covered is listed with private records from now on.
     pub private: Option<bool>,
+    /// Whether the run's lists include private records.
+    pub includes_private: bool,
     /// When everything covered was last listed again.
     pub relisted_at: Option<DateTime<Utc>>,
     /// When the listing began; set in its first commit.
@@ -53,10 +55,17 @@ impl Progress {
         self.backfill.iter().for_each(|window| next.backfill.add(*window));
         next.watermark = next.watermark.max(self.watermark);
         next.begun_at = next.begun_at.or(self.begun_at);
+        next.has_private |= self.includes_private || next.private;
         next.private = self.private.unwrap_or(next.private);
         next.relisted_at = next.relisted_at.max(self.relisted_at);
         next.settled |= self.freeze;
-        if self.requested_lost {
+        // A list without private records does not bring lost ones back: the next run that includes
+        // them has to list everything.
+        let has_all = self.includes_private || !next.has_private;
+        if self.requested_lost && !has_all && !next.lost.is_empty() {
+            next.private = false;
+        }
+        if self.requested_lost && has_all {
             next.lost.retain(|_, lost| !lost.replaced);
             next.lost.values_mut().for_each(|lost| lost.requested = true);
         }

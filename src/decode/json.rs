@@ -66,6 +66,11 @@ pub(super) fn distinct_members<'t>(tape: &'t Tape<'_>, at: u32, end: u32) -> Vec
         }
         return all;
     }
+    // Almost no object names a member twice, so that is checked first.
+    let mut seen = HashSet::with_capacity(all.len());
+    if all.iter().all(|(name, _)| seen.insert(*name)) {
+        return all;
+    }
     let last: HashMap<&str, u32> = all.iter().copied().collect();
     all.retain(|(name, member)| last[name] == *member);
     all

@@ -436,6 +436,8 @@ impl<'e> TableRun<'e> {
         let mut change = std::mem::take(&mut state.pending);
         addition(&mut change);
         change.schema = Some(Arc::clone(self.lock_decoder().schema()));
+        let has_private = !self.endpoint.private.is_empty();
+        change.progress.includes_private = self.export.include_private && has_private;
         state.pending_bytes = 0;
         let now = self.export.clock.server_now();
         let (committed, state) = blocking(move || {
@@ -535,7 +537,8 @@ impl<'e> TableRun<'e> {
             state.problems.push(Problem { endpoint, window: None, message });
         }
         for (dt, lost) in &manifest.lost {
-            let problem = lost_problem(&self.endpoint.name, dt, lost);
+            let is_private = manifest.has_private && !self.export.include_private;
+            let problem = lost_problem(&self.endpoint.name, dt, lost, is_private);
             state.problems.push(problem);
         }
         let same_key = state.findings.same_key_problem(&self.endpoint.name, &state.report.same_key);
@@ -661,11 +664,13 @@ fn merge_changes(changes: Vec<Changed>) -> Vec<Changed> {
     merged.into_values().collect()
 }
 
-/// Reports that a partition is lost, until its rows are back or the loss is accepted.
-fn lost_problem(endpoint: &str, dt: &str, lost: &LostPartition) -> Problem {
+/// Reports that a partition is lost, until its rows are back or the loss is accepted. Private rows
+/// are back only once they are requested.
+fn lost_problem(endpoint: &str, dt: &str, lost: &LostPartition, is_private: bool) -> Problem {
+    let private = if is_private { "export with --include-private, " } else { "" };
     let message = format!(
         "dt={dt} is lost: its object with {} rows is missing since {}, and the API did not bring all \
-         of it back; restore the object, or accept the loss with `clari-lake verify LAKE \
+         of it back; {private}restore the object, or accept the loss with `clari-lake verify LAKE \
          --accept-loss {endpoint}/{dt}`",
         lost.rows,
         lost.found_at.format("%FT%TZ"),

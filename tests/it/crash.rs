@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
+use clari_lake::internals::simulator::Options;
+use serde_json::Value;
 
 use crate::support::{Lake, Run, Site, small};
 
@@ -214,4 +216,29 @@ fn p12_an_object_that_vanished_is_asked_for_again() {
     assert_eq!(report.endpoints[0].lost.len(), 1);
     assert_eq!(report.endpoints[1].lost.len(), 1);
     site.assert_calls(site.now);
+}
+
+/// P1, P12: lost rows that are private are reported until a run that includes private records
+/// brings them back, also if there is nothing else to list by then.
+#[test]
+fn p1_p12_private_rows_that_are_lost_wait_for_a_run_that_includes_them() {
+    let site = Site::new(&Options { calls: 80, private: 0.3, ..small() });
+    let run = || site.calls_and_details();
+    run().with_private().complete();
+    let hidden = site.workspace.calls_before(site.now, true).into_iter().find(|call| {
+        let is_it = |public: &Value| public["id"] == call["id"];
+        !site.workspace.calls_before(site.now, false).iter().any(is_it)
+    });
+    let day = hidden.unwrap()["time"].as_str().unwrap()[..10].to_owned();
+    let objects = site.lake.objects("calls");
+    let object = objects.iter().find(|it| it.to_str().unwrap().contains(&day)).unwrap();
+    fs::remove_file(object).unwrap();
+    for _ in 0..2 {
+        let report = run().run();
+        let messages: Vec<_> = report.problems.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].contains("export with --include-private"), "{messages:?}");
+    }
+    run().with_private().complete();
+    site.assert_calls_are(&site.workspace.calls_before(site.now, true));
 }

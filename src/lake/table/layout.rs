@@ -48,7 +48,7 @@ const TOO_FEW_TO_COMPRESS: usize = 256;
 /// About as many bytes of a chunk are the header of its page.
 const PAGE_HEADER_BYTES: usize = 40;
 /// So few values hardly repeat, and a dictionary costs an additional page.
-const TOO_FEW_FOR_A_DICTIONARY: usize = 256;
+const TOO_FEW_FOR_A_DICTIONARY: usize = 1024;
 
 /// What is known about an object's rows before they are written.
 #[derive(Debug, Default)]
