@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use tracing::{Instrument, Span};
 
 use super::table_run::{Answer, TableRun};
@@ -25,7 +26,7 @@ use crate::window::{Window, day_of};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scan<'a> {
     pub(super) window: Option<Window>,
-    pub(super) modified_since: Option<chrono::DateTime<chrono::Utc>>,
+    pub(super) modified_since: Option<DateTime<Utc>>,
     pub(super) day: Option<i32>,
     pub(super) parent: Option<Driver<'a>>,
     pub(super) purpose: Purpose,
@@ -59,7 +60,7 @@ impl Outcome {
 
     /// The windows that contain everything missing; `None` when no window does.
     pub(super) fn gaps(&self) -> Option<Vec<Window>> {
-        let begins = |window: &Window| window.from > chrono::DateTime::UNIX_EPOCH;
+        let begins = |window: &Window| window.from > DateTime::UNIX_EPOCH;
         let gaps = self.unreadable.iter().map(|window| window.filter(begins)).collect();
         if self.has_failed { None } else { gaps }
     }
@@ -190,7 +191,7 @@ async fn read_page(
             if let Some(listed) = listed {
                 listed.take(&answer.rows, answer.requested_at);
             }
-            let rows = begun(answer.rows, scope.window())?;
+            let rows = begun(answer.rows, scope.window().map(|_| table.export().settings.now))?;
             scope.take(&answer.page);
             table.absorb(rows).await?;
         }
@@ -237,7 +238,7 @@ async fn ask(table: &TableRun<'_>, scan: &Scan<'_>, ask: Ask<'_>) -> Result<Answ
 /// of the run.
 fn found_on(table: &TableRun<'_>, scan: &Scan<'_>, window: Option<Window>) -> i32 {
     let begins = window.map(|window| window.from);
-    let begins = begins.filter(|from| *from > chrono::DateTime::UNIX_EPOCH);
+    let begins = begins.filter(|from| *from > DateTime::UNIX_EPOCH);
     let day = begins.unwrap_or(table.export().settings.now).date_naive();
     scan.day.unwrap_or_else(|| day_of(day))
 }
@@ -373,7 +374,7 @@ fn unreadable(place: Place, list: &str, error: &str, window: Option<Window>) -> 
         Place::From(_) | Place::FromPage(_) => ("it is", "everything before", "it"),
     };
     let between = match window {
-        Some(Window { from, to }) if from > chrono::DateTime::UNIX_EPOCH => {
+        Some(Window { from, to }) if from > DateTime::UNIX_EPOCH => {
             format!(": {is} between {} and {};", from.format("%FT%TZ"), to.format("%FT%TZ"))
         }
         Some(Window { to, .. }) => format!(": {is} before {};", to.format("%FT%TZ")),
@@ -397,11 +398,12 @@ async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
     }
 }
 
-/// The rows of calls that have begun by the end of the window; a call is exported once it has
-/// begun.
-fn begun(rows: Rows, window: Option<Window>) -> Result<Rows> {
-    let Some(to) = window.map(|window| window.to.timestamp_micros()) else { return Ok(rows) };
-    let has_begun = |time: Option<i64>| time.is_none_or(|time| time < to);
+/// The rows of calls that have begun by the run's reference time, if there is one: a call is exported
+/// once it has begun. Where a window is sent in whole days, a reply also has calls from after the
+/// window. They have begun, and the reply is the latest statement about them.
+fn begun(rows: Rows, now: Option<DateTime<Utc>>) -> Result<Rows> {
+    let Some(now) = now.map(|now| now.timestamp_micros()) else { return Ok(rows) };
+    let has_begun = |time: Option<i64>| time.is_none_or(|time| time < now);
     if rows.facts.iter().all(|facts| has_begun(facts.time)) {
         return Ok(rows);
     }
