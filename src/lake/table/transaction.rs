@@ -197,10 +197,12 @@ impl<'s> Transaction<'s> {
         plan.next.selectors = self.snapshot.table().selectors(self.snapshot.manifest());
         let written = self.write_partitions(work, &mut plan.next)?;
         self.write_index(&mut plan)?;
-        // A lost partition is whole again when it has as many rows as before.
+        // A lost partition is whole again when everything that the API has of it was requested, and
+        // it has as many rows as before. Before that, new rows may take the place of missing ones.
         let Manifest { lost, partitions, .. } = &mut plan.next;
         let is_whole = |dt: &String, lost: &LostPartition| {
-            !lost.replaced && partitions.get(dt).is_some_and(|there| there.rows >= lost.rows)
+            let has_all = partitions.get(dt).is_some_and(|there| there.rows >= lost.rows);
+            lost.requested && !lost.replaced && has_all
         };
         lost.retain(|dt, lost| !is_whole(dt, lost));
         let next = plan.next;
