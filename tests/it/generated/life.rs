@@ -551,14 +551,18 @@ impl<'l> Living<'l> {
         let before = self.place.data();
         let again = self.clean_run(night).await?;
         self.check()?;
-        // At midnight a new day's snapshots are due, and what was put off is new when it begins.
+        // At midnight a new day's snapshots are due, answers that were kept for days end, and what
+        // was put off is new when it begins.
         let is_same_day = again.now.date_naive() == report.now.date_naive();
+        let between = report.now..self.server.now();
+        let world = Arc::clone(&self.world);
+        let ends = world.lock().unwrap().oracle.has_answer_ending_in(&self.life.kinds, &between);
         let begins = self.with_source(|source, _| source.begins_in(report.now..again.now));
-        let is_same = is_same_day && !begins;
+        let is_same = is_same_day && !ends && !begins;
         if is_same && (!again.changed.is_empty() || self.place.data() != before) {
             return Err(format!("P4: nothing is new, and this was written: {:?}", again.changed));
         }
-        if !begins {
+        if !begins && !ends {
             self.check_kept(night)?;
         }
         self.accept_losses(&again)

@@ -5,6 +5,7 @@
 //! other". What a run that was killed had heard may count or not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde_json::Value;
@@ -106,6 +107,19 @@ impl Oracle {
         let is_of =
             |it: &&Absence| source.detects(it.kind) && root_of(it.kind) == root && it.of == key;
         self.absences.iter().filter(is_of).map(|it| it.sent).max()
+    }
+
+    /// Whether an answer that is kept for some days ends within this range.
+    pub(super) fn has_answer_ending_in(
+        &self,
+        kinds: &[Kind],
+        range: &Range<DateTime<Utc>>,
+    ) -> bool {
+        self.said.iter().any(|said| {
+            let refresh = kinds[said.kind].parent.as_ref().and_then(|it| it.refresh);
+            let ends = refresh.map(|days| said.sent + TimeDelta::days(days.into()));
+            ends.is_some_and(|ends| range.contains(&ends))
+        })
     }
 
     /// Whether a row may be gone though it was told: P11.
