@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::Result;
 use crate::lake::{Children, Lake, Ledger, Snapshot, Store};
-use crate::manifest::{Manifest, Purpose};
+use crate::manifest::{Granularity, Manifest, Purpose};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};
-use crate::plan::{self, Planned, RunSettings, Task};
+use crate::plan::{self, Planned, RunSettings, Suited, Task};
 use crate::quota::{self, Block, Limits};
 use crate::window::{Coverage, Window};
 
@@ -68,6 +68,22 @@ pub struct EndpointForecast {
     pub bytes: Option<u64>,
     /// Whether `records` is an estimate, or missing.
     pub is_guess: bool,
+    /// How many records an average day has, if the table does not exist yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_day: Option<u64>,
+    /// The partition length that suits the table, if it does not exist yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_by: Option<Granularity>,
+}
+
+impl EndpointForecast {
+    /// How many records the table gets, and which partition length suits it, if it does not exist
+    /// yet.
+    #[must_use]
+    pub fn suited(&self) -> Option<Suited> {
+        let (records_per_day, granularity) = self.records_per_day.zip(self.partition_by)?;
+        Some(Suited { records_per_day, granularity })
+    }
 }
 
 /// How many records an endpoint's windows hold, according to the API.
@@ -148,12 +164,15 @@ fn listed(
         planned.iter().filter(|planned| planned.purpose == purpose).map(share).sum()
     };
     let backfill = requests_for(Purpose::Backfill);
+    let suited = exact.filter(|_| known.is_none()).and_then(|it| plan::suited(it, &windows));
     EndpointForecast {
         endpoint: endpoint.name.clone(),
         requests: requests_for(Purpose::Nightly) + backfill,
         requests_for_backfill: backfill,
         bytes: bytes_of(manifest, records),
         is_guess: exact.is_none() && endpoint.time_field().is_some(),
+        records_per_day: suited.map(|suited| suited.records_per_day),
+        partition_by: suited.map(|suited| suited.granularity),
         windows,
         records: records.filter(|_| endpoint.time_field().is_some()),
     }
@@ -205,6 +224,8 @@ fn looked_up(
         requests_for_backfill: backfill + expected_for_backfill,
         bytes: bytes_of(own.manifest(), Some(requests).filter(|_| is_known)),
         is_guess,
+        records_per_day: None,
+        partition_by: None,
     })
 }
 
@@ -397,6 +418,8 @@ mod tests {
             requests_for_backfill: for_backfill,
             bytes: None,
             is_guess: false,
+            records_per_day: None,
+            partition_by: None,
         };
         total(vec![endpoint], at("2026-11-22T00:00:00Z"), &Limits::default(), None)
     }

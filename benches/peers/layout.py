@@ -32,8 +32,8 @@ columns = pq.ParquetFile(files[0]).schema
 leaves = [columns.column(at) for at in range(len(columns))]
 
 
-# What few values are, and too few for a dictionary.
-FEW, TOO_FEW = 1024, 256
+# Too few bytes to compress, and too few values for a dictionary.
+FEW_BYTES, TOO_FEW = 256, 1024
 
 
 def repeats(leaf):
@@ -48,7 +48,7 @@ def is_listed(leaf):
 
 
 def contents(rows, leaf):
-    """How many values a leaf has about, and whether all of them are null."""
+    """How many values a leaf has about, and how many bytes they take."""
     values, count = rows, rows.num_rows
     for name in leaf.path.replace(".list.element", ".[]").split("."):
         if name == "[]":
@@ -58,13 +58,16 @@ def contents(rows, leaf):
             values = values[name].combine_chunks()
         else:
             values = pc.struct_field(values, name)
-    return count, values.null_count == len(values)
+    filled = len(values) - values.null_count
+    is_text = pa.types.is_string(values.type)
+    size = (pc.sum(pc.binary_length(values)).as_py() or 0) + 4 * filled if is_text else 8 * filled
+    return count, size + (count // 8 if filled else 0)
 
 
 def as_this_tool(rows):
     """This tool's settings for an object of these rows."""
     known = {leaf.path: contents(rows, leaf) for leaf in leaves}
-    bare = lambda leaf: known[leaf.path][0] <= FEW and (known[leaf.path][1] or leaf.physical_type == "BOOLEAN")
+    bare = lambda leaf: known[leaf.path][1] <= FEW_BYTES
     return {
         "compression": {leaf.path: "none" if bare(leaf) else "zstd" for leaf in leaves},
         "compression_level": {leaf.path: 3 for leaf in leaves if not bare(leaf)},

@@ -14,10 +14,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::args::{LogFormat, Verbosity};
 use super::escape::{shown, shown_with_colours};
 use super::output::write_stderr;
+use crate::plan::ADVICE;
 
 /// Starts the log.
 pub(super) fn start(verbosity: &Verbosity) {
-    let own = Targets::new().with_target("clari_lake", level(verbosity));
+    let level = level(verbosity);
+    // Advice is shown by default: it is given once in a table's life.
+    let advice = if verbosity.quiet { level } else { level.max(LevelFilter::WARN) };
+    let own = Targets::new().with_target("clari_lake", level).with_target(ADVICE, advice);
     let registry = tracing_subscriber::registry();
     let begun = match verbosity.log_format {
         LogFormat::Text => {

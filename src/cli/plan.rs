@@ -17,6 +17,7 @@ use crate::error::ErrorKind;
 use crate::forecast::{Counted, Forecast, forecast, windows};
 use crate::lake::{Lake, Store, with_parents};
 use crate::library::range;
+use crate::manifest::Granularity;
 use crate::plan::RunSettings;
 use crate::window::Window;
 
@@ -43,12 +44,12 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     if args.json {
         printer.data(&serde_json::to_string_pretty(&forecast)?);
     } else {
-        printer.data(&text(&forecast));
+        printer.data(&text(&forecast, settings.partition_by.value));
     }
     Ok(Exit::Complete)
 }
 
-fn text(forecast: &Forecast) -> String {
+fn text(forecast: &Forecast, chosen: Granularity) -> String {
     let mut table = table();
     table.set_header(["endpoint", "windows", "records", "requests", "of which backfill", "size"]);
     let about = |is_guess: bool| if is_guess { "about " } else { "" };
@@ -69,7 +70,11 @@ fn text(forecast: &Forecast) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{table}\n\n{}", summary(forecast))
+    let advice = forecast.endpoints.iter().filter_map(|of| {
+        let advice = of.suited()?.advice(&of.endpoint, chosen)?;
+        Some(format!("\n{advice}"))
+    });
+    format!("{table}\n\n{}{}", summary(forecast), advice.collect::<String>())
 }
 
 fn summary(forecast: &Forecast) -> String {

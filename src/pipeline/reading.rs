@@ -188,6 +188,7 @@ async fn read_page(
                     table.note_same_key(&facts.key).await;
                 }
             }
+            table.advise(scope.window(), answer.page.total);
             if let Some(listed) = listed {
                 listed.take(&answer.rows, answer.requested_at);
             }

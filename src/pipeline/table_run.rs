@@ -15,7 +15,7 @@ use super::reading::Scan;
 use super::{Export, Ran};
 use crate::clock::TOLERANCE;
 use crate::decode::{Decoded, DecodedMany, Origin, RecordDecoder, Rows, Undecodable, is_json};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request};
 use crate::lake::{Change, Committed, Snapshot, Table, key_hash};
@@ -51,6 +51,8 @@ pub(super) struct TableRun<'e> {
     alike: std::sync::Mutex<HashMap<u64, Vec<Window>>>,
     /// Whether the schema was frozen when the table was opened.
     was_frozen: bool,
+    /// Whether nothing has been said yet about the partition length of a table that is new.
+    may_advise: AtomicBool,
     state: Arc<Mutex<State>>,
 }
 
@@ -121,6 +123,7 @@ impl<'e> TableRun<'e> {
         let decoder = Arc::new(std::sync::Mutex::new(snapshot.decoder()?));
         let opened = (Instant::now(), snapshot.manifest().committed_at);
         let was_frozen = snapshot.manifest().settled;
+        let may_advise = AtomicBool::new(snapshot.manifest().version == 0);
         let state = State {
             table,
             snapshot,
@@ -155,6 +158,7 @@ impl<'e> TableRun<'e> {
             habits,
             alike,
             was_frozen,
+            may_advise,
             state,
         })
     }
@@ -222,6 +226,19 @@ impl<'e> TableRun<'e> {
             Ok(found.any(|(_, entry)| entry.rows > 0))
         };
         Ok(self.with_state(has_rows).await?.0)
+    }
+
+    /// Says which partition length suits a new table, once the API says how many records a window
+    /// has: before any row is written, while the user can still change it.
+    pub(super) fn advise(&self, window: Option<Window>, total: Option<u64>) {
+        let is_dated = matches!(self.endpoint.dated, Dated::Field { .. });
+        let Some((window, total)) = window.zip(total).filter(|_| is_dated) else { return };
+        let Some(suited) = plan::suited(total, &[window]) else { return };
+        if self.may_advise.swap(false, Ordering::Relaxed)
+            && let Some(advice) = suited.advice(&self.endpoint.name, self.export.granularity)
+        {
+            tracing::warn!(target: plan::ADVICE, "{advice}");
+        }
     }
 
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {

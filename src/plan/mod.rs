@@ -4,6 +4,7 @@
 //! `now`, and consists of [`Task`]s and of the goal to commit before the first of them. It never
 //! depends on what the API answers.
 
+mod granularity;
 pub mod queue;
 mod steps;
 
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
+pub use self::granularity::{ADVICE, Suited, suited};
 use self::steps::{clipped_steps, days, non_empty, pieces, whole_second};
 pub use self::steps::{day, steps};
 use crate::calendar::TimeUnit;

@@ -435,6 +435,35 @@ fn p7_plan_and_doctor_pay_where_there_is_a_lake_and_leave_nothing_where_there_is
     assert_eq!(spent(), server.requests().len() - uncounted);
 }
 
+/// A table keeps the partition length it is created with, so the one that suits a workspace is named
+/// before there is a table, and not afterwards.
+#[test]
+fn a_plan_and_a_first_export_say_which_partition_length_suits_the_workspace() {
+    let workspace = Workspace::generate(&Options { calls: 40, ..small() });
+    let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
+    let lake = Lake::new();
+    let advice = |mut command: Command| -> String {
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        let advice = said.lines().filter(|line| line.contains("--partition-by"));
+        advice.collect::<Vec<_>>().join("\n")
+    };
+    let plan = |more: &[&str]| {
+        let mut command = clari_lake(&["plan", &lake.location(), "--base-url"]);
+        command.arg(server.base_url()).args(["--rate", "0"]).args(more);
+        command.envs([("CLARI_API_KEY", KEY), ("CLARI_API_PASSWORD", PASSWORD)]);
+        advice(command)
+    };
+    let by_month = "records a day: `--partition-by month` suits it better";
+    assert!(plan(&[]).contains(by_month), "{}", plan(&[]));
+    assert_eq!(plan(&["--partition-by", "month"]), "");
+    let first = advice(export(&server, &lake));
+    assert!(first.contains("calls has about") && first.contains(by_month), "{first}");
+    assert_eq!(advice(export(&server, &lake)), "");
+    assert_eq!(plan(&[]), "");
+}
+
 /// What a run brings along, its plan counts.
 #[test]
 fn p7_a_plan_of_details_counts_the_calls_that_drive_them_until_the_lake_has_some() {
