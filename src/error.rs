@@ -124,6 +124,18 @@ impl Error {
         &self.message
     }
 
+    /// The error and its causes in one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+
     /// The advice: the error's own, or else its kind's.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

@@ -28,8 +28,10 @@ pub enum Failure {
     TooLarge,
     /// Not sent: the budget that pays for it is exhausted for now.
     Deferred,
-    /// 200 with unexpected content: an error, an empty body, or an HTML page.
+    /// 200 with unexpected content: an error or an empty body.
     NoList,
+    /// 200 with a page of HTML: a sign-in page, a proxy, or another server answers for the API.
+    Page,
     /// The same body came twice and is not JSON: a record in it is broken.
     Garbled,
     /// The host's name does not resolve, or its certificate does not verify.
@@ -61,8 +63,19 @@ impl Failure {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::TooFast | Self::TooLarge | Self::Unreachable | Self::Broken | Self::NoList
+            Self::TooFast
+                | Self::TooLarge
+                | Self::Unreachable
+                | Self::Broken
+                | Self::NoList
+                | Self::Page
         )
+    }
+
+    /// Whether a server that is not the API would answer like this to every request.
+    #[must_use]
+    pub fn may_be_another_servers(self) -> bool {
+        matches!(self, Self::Page | Self::NotFound | Self::NoSuchPath | Self::Refused(300..=399))
     }
 
     /// Whether the answer settles the request and shows that the API works: 2xx, or 4xx other than
@@ -83,6 +96,7 @@ impl Failure {
             | Self::TooLarge
             | Self::Deferred
             | Self::Unreachable
+            | Self::Page
             | Self::Broken => false,
         }
     }
@@ -223,7 +237,7 @@ impl RetryPolicy {
     pub fn delay(&self, failure: Failure, attempt: u32, random: f64) -> Option<Duration> {
         let attempts = match failure {
             Failure::TooLarge => self.attempts_too_large,
-            Failure::NoList => self.attempts_no_list,
+            Failure::NoList | Failure::Page => self.attempts_no_list,
             Failure::Unreachable => self.attempts_unreachable,
             _ => self.attempts,
         };

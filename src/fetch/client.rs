@@ -1,7 +1,7 @@
 //! The client: one request at a time from each caller, retried if that can help.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Get, Network, Transport};
 use crate::clock::{Clock, describe_offset};
+use crate::decode::{NotJson, refused};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::report::Answers;
@@ -99,13 +100,15 @@ pub struct Client {
     /// Set when nothing more may be sent, so that every wait ends.
     halt: Stop,
     requests: AtomicU64,
+    /// Whether a reply was read, so that the server is the API.
+    has_read: AtomicBool,
     tally: Tally,
     begun: Instant,
     health: Mutex<Health>,
     waits: Mutex<Waits>,
     /// When the run must end.
     ends_at: OnceLock<Instant>,
-    halted: OnceLock<(ErrorKind, String)>,
+    halted: OnceLock<(ErrorKind, String, Option<String>)>,
     /// Why nothing more is sent for backfills.
     deferred: OnceLock<String>,
     /// The server's last reply.
@@ -154,6 +157,7 @@ impl Client {
             stop,
             halt: Stop::default(),
             requests: AtomicU64::new(0),
+            has_read: AtomicBool::new(false),
             tally: Tally::default(),
             begun: Instant::now(),
             health: Mutex::default(),
@@ -213,6 +217,9 @@ impl Client {
     /// `Failed` when it cannot be sent, `Halted` when no other can be either.
     pub async fn send_ahead(&self, request: &Request) -> Result<(), FetchError> {
         let sent = self.send(self.get_of(request)?, request).await?;
+        if sent.as_ref().is_ok_and(|reply| NotJson::of(&reply.body).is_none()) {
+            self.has_read.store(true, Ordering::Relaxed);
+        }
         *self.lock_ahead() = Some((request.clone(), sent));
         Ok(())
     }
@@ -230,6 +237,11 @@ impl Client {
     /// How many requests were sent.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether any reply has been read. Until then, another server may be answering for the API.
+    pub fn has_read(&self) -> bool {
+        self.has_read.load(Ordering::Relaxed)
     }
 
     /// The outcomes of an endpoint's requests so far.
@@ -260,7 +272,7 @@ impl Client {
             let (failure, error) = match sent {
                 Ok(reply) => match read(&reply) {
                     Ok(value) => {
-                        self.note_answer();
+                        self.note_read(&request.endpoint);
                         return Ok(value);
                     }
                     Err(why) => self.unreadable(why, &get.headers)?,
@@ -289,10 +301,10 @@ impl Client {
             let shrink = request.shrinkable && failure == Failure::TooLarge;
             // Only a reply that seems too large repeatedly is treated as too large.
             too_large += u32::from(failure == Failure::TooLarge);
-            no_list += u32::from(failure == Failure::NoList);
+            no_list += u32::from(matches!(failure, Failure::NoList | Failure::Page));
             let tries = match failure {
                 Failure::TooLarge => too_large,
-                Failure::NoList => no_list,
+                Failure::NoList | Failure::Page => no_list,
                 _ => attempt,
             };
             match self.delay(failure, request.is_page, tries, begun) {
@@ -301,13 +313,22 @@ impl Client {
                     self.note_waiting(Some(format!("{error}; trying again")));
                     self.pause(delay).await?;
                 }
-                _ if failure == Failure::Unreachable => return Err(self.halt(error)),
-                _ if self.is_out() => return Err(self.halt(outage(self.outage, error))),
-                _ => return Err(FetchError::Failed(failure, error)),
+                _ => return Err(self.give_up(failure, error, &request.endpoint)),
             }
         }
         let error = Error::new(ErrorKind::Internal, "more attempts than can be counted");
         Err(FetchError::Halted(error))
+    }
+
+    /// Ends a request that is not retried, and the run with it if nothing else can succeed.
+    fn give_up(&self, failure: Failure, error: Error, endpoint: &str) -> FetchError {
+        match failure {
+            Failure::Unreachable => return self.halt(error),
+            _ if self.is_out() => return self.halt(outage(self.outage, error)),
+            Failure::Page => self.tally.note_page(endpoint),
+            _ => {}
+        }
+        FetchError::Failed(failure, error)
     }
 
     /// Handles a reply that its caller could not read: as a failed attempt, or as the end.
@@ -325,11 +346,18 @@ impl Client {
                 return Ok((Failure::NoList, Error::new(ErrorKind::Data, message)));
             }
             Unreadable::NoList(error) => return Ok((Failure::NoList, error)),
+            Unreadable::Page(error) => return Ok((Failure::Page, self.page(&error))),
             Unreadable::Garbled(error) => (Failure::Garbled, error),
             Unreadable::Final(error) => (Failure::Broken, error),
         };
         self.note_answer();
         Err(FetchError::Failed(failure, error))
+    }
+
+    /// The error for a page of HTML, which names the server that may not be the API.
+    fn page(&self, error: &Error) -> Error {
+        let named = Error::new(error.kind(), format!("{} ({})", error.message(), self.server));
+        error.hint().into_iter().fold(named, Error::with_hint)
     }
 
     /// Sends nothing for as long as the server requests: what was paid and not sent is given back.
@@ -362,11 +390,15 @@ impl Client {
     /// Ends the run: from here on every request returns the same error, and none waits for anything
     /// but a reply already under way.
     pub fn halt(&self, error: Error) -> FetchError {
-        if self.halted.set((error.kind(), error.to_string())).is_ok() {
-            tracing::warn!("nothing more is asked: {error}");
-        }
+        let hint = error.hint().map(str::to_owned);
+        let is_first = self.halted.set((error.kind(), error.with_causes(), hint)).is_ok();
         self.halt.request();
-        FetchError::Halted(error)
+        if is_first {
+            tracing::warn!("nothing more is asked: {error}");
+            return FetchError::Halted(error);
+        }
+        // Several requests may fail at once; the run ends for one reason.
+        self.check().err().unwrap_or(FetchError::Halted(error))
     }
 
     /// The URL and headers to send: never to another host, whatever the request says.
@@ -387,6 +419,10 @@ impl Client {
     /// One attempt; the outer error ends the run, the inner one this attempt.
     async fn send(&self, get: Get, request: &Request) -> Result<Sent, FetchError> {
         let purpose = request.purpose;
+        if self.tally.gets_pages(&request.endpoint) {
+            let error = self.page(&refused(NotJson::Html));
+            return Err(FetchError::Failed(Failure::Page, error));
+        }
         // The semaphore is never closed.
         let _slot = self.unless_ended(self.slots.acquire()).await?.ok();
         self.check_purpose(purpose)?;
@@ -481,7 +517,11 @@ impl Client {
             return Err(FetchError::Halted(error));
         }
         match self.halted.get() {
-            Some((kind, message)) => Err(FetchError::Halted(Error::new(*kind, message.clone()))),
+            Some((kind, message, hint)) => {
+                let error = Error::new(*kind, message.clone());
+                let hinted = hint.iter().fold(error, Error::with_hint);
+                Err(FetchError::Halted(hinted))
+            }
             None => Ok(()),
         }
     }
@@ -517,7 +557,7 @@ impl Client {
         if let Some(delay) = self.retry.delay(failure, attempt, random) {
             return Some(delay);
         }
-        if failure == Failure::Unreachable {
+        if matches!(failure, Failure::Unreachable | Failure::Page) {
             return None;
         }
         let begun = begun.saturating_duration_since(self.begun);
@@ -552,6 +592,12 @@ impl Client {
 
     fn note_waiting(&self, what: Option<String>) {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    fn note_read(&self, endpoint: &str) {
+        self.note_answer();
+        self.has_read.store(true, Ordering::Relaxed);
+        self.tally.note_read(endpoint);
     }
 
     fn note_answer(&self) {

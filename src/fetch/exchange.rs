@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::{AGE, CONTENT_TYPE, DATE};
+use http::header::{AGE, CONTENT_TYPE, DATE, LOCATION};
+use reqwest::Url;
 use tokio::time::Instant;
 
 use super::address::shown;
 use super::envelope::{is_lines, next_link, retry_after, total};
 use super::transport::{Break, Exchanged, Get, Severed};
-use crate::decode::lines_as_list;
+use crate::decode::{NotJson, lines_as_list, refused};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
 use crate::page::Pointer;
@@ -106,13 +107,28 @@ fn secrets_of(sent: &HeaderMap) -> impl Iterator<Item = &str> {
 pub enum Unreadable {
     /// It ended early or is not JSON: worth a retry.
     NotJson(String),
-    /// It is whole but unexpected: an error, or an HTML page. The server works, so the request is
+    /// It is whole but unexpected: an error, or nothing. The server works, so the request is
     /// retried only a few times.
     NoList(Error),
+    /// It is a page of HTML, so something else seems to answer for the API.
+    Page(Error),
     /// The same body came twice, and a record in it is broken: the caller may request less.
     Garbled(Error),
     /// A retry will not help.
     Final(Error),
+}
+
+impl Unreadable {
+    /// Why a reply in another format cannot be read.
+    #[must_use]
+    pub fn of(format: NotJson) -> Self {
+        let error = refused(format);
+        match format {
+            NotJson::Html => Self::Page(error),
+            _ if format.is_lasting() => Self::Final(error),
+            _ => Self::NoList(error),
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -152,7 +168,11 @@ pub(super) fn judge(
     let date = date_of(&exchanged);
     if status != 200 {
         let failure = Failure::of_status(status, &String::from_utf8_lossy(exchanged.body()));
-        let words = words_of(exchanged.body()).filter(|words| !repeats_secret(words, sent));
+        let words = match status {
+            300..=399 => redirected_to(exchanged.headers()),
+            _ => words_of(exchanged.body()),
+        };
+        let words = words.filter(|words| !repeats_secret(words, sent));
         let words = words.map(|words| words.chars().take(MOST_WORDS).collect::<String>());
         let error = describe(failure, status, words.as_deref());
         let may_wait = matches!(status, 429 | 503) && failure != Failure::QuotaSpent;
@@ -172,6 +192,12 @@ pub(super) fn judge(
     let mut secrets = secrets_of(sent);
     let holds_secret = secrets.any(|it| memchr::memmem::find(&body, it.as_bytes()).is_some());
     Ok(Reply { body, date, next, total, asked_at, holds_secret })
+}
+
+/// The host that a redirect leads to; its path may hold what must not be shown.
+fn redirected_to(headers: &HeaderMap) -> Option<String> {
+    let target = Url::parse(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    target.host_str().map(|host| format!("it redirects to {host}"))
 }
 
 /// The members of an error's body that hold its message, the likeliest first.
@@ -231,7 +257,7 @@ pub(super) fn date_of(exchanged: &Exchanged) -> Option<DateTime<Utc>> {
 /// Interprets an exchange that was cut off.
 pub(super) fn failed(severed: Severed, server: &str) -> Unanswered {
     let (failure, kind) = match severed.at {
-        Break::NoSuchHost => (Failure::Unreachable, ErrorKind::Unavailable),
+        Break::NoSuchHost | Break::NoTls => (Failure::Unreachable, ErrorKind::Unavailable),
         Break::Untrusted => (Failure::Unreachable, ErrorKind::Config),
         Break::NoAnswer => (Failure::TooLarge, ErrorKind::Unavailable),
         Break::Endless => (Failure::TooLarge, ErrorKind::Data),
@@ -273,6 +299,7 @@ fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
         | Failure::Unreachable
         | Failure::Broken
         | Failure::NoList
+        | Failure::Page
         | Failure::Garbled => (ErrorKind::Unavailable, format!("the API failed ({status})")),
     };
     let tells_more = matches!(

@@ -60,6 +60,8 @@ pub enum Break {
     NoSuchHost,
     /// The server's certificate does not verify.
     Untrusted,
+    /// The server and this machine do not agree on TLS, or the server does not speak it.
+    NoTls,
     /// The server could not be reached.
     NoConnection,
     /// No answer came in time.
@@ -75,6 +77,7 @@ impl fmt::Display for Break {
         f.write_str(match self {
             Self::NoSuchHost => "the host's name does not resolve",
             Self::Untrusted => "the server's certificate does not verify",
+            Self::NoTls => "the TLS handshake failed",
             Self::NoConnection => "no connection",
             Self::NoAnswer => "no answer in time",
             Self::Torn => "the connection broke",
@@ -111,6 +114,11 @@ impl From<reqwest::Error> for Severed {
     }
 }
 
+/// What the TLS library says about a failed handshake: only its text tells that from the connection
+/// below it.
+const TLS: [&str; 5] =
+    ["corrupt message", "fatal alert", "handshake eof", "peer is incompatible", "peer misbehaved"];
+
 /// Why there is no connection, as far as the underlying libraries say, in words only.
 fn why_unconnected(error: &reqwest::Error) -> Break {
     let mut cause: Option<&dyn StdError> = Some(error);
@@ -121,6 +129,9 @@ fn why_unconnected(error: &reqwest::Error) -> Break {
         }
         if text.contains("certificate") {
             return Break::Untrusted;
+        }
+        if TLS.iter().any(|it| text.contains(it)) {
+            return Break::NoTls;
         }
         cause = error.source();
     }

@@ -221,6 +221,7 @@ impl Export {
             progress: Arc::clone(&self.progress),
             stop: self.stop.clone(),
             clock: self.clock.clone(),
+            checked: Arc::default(),
             command: self.command.clone(),
         })
     }

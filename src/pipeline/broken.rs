@@ -1,6 +1,6 @@
 //! Broken replies: what to do with a body that cannot be decoded.
 
-use crate::decode::{NotJson, Undecodable, refused, repair};
+use crate::decode::{NotJson, Undecodable, repair};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Unreadable;
 
@@ -16,8 +16,7 @@ impl Broken {
     /// The repaired body, if the same one came before.
     pub(super) fn again(&mut self, body: &[u8], why: &str) -> Result<Vec<u8>, Unreadable> {
         if let Some(format) = NotJson::of(body) {
-            let why = if format.is_lasting() { Unreadable::Final } else { Unreadable::NoList };
-            return Err(why(refused(format)));
+            return Err(Unreadable::of(format));
         }
         let hash = xxhash_rust::xxh3::xxh3_64(body);
         self.bytes = body.len();

@@ -12,6 +12,7 @@ mod findings;
 mod first;
 mod lists;
 mod missing;
+mod other_server;
 mod reading;
 mod snapshots;
 mod spending;
@@ -30,7 +31,7 @@ pub use self::spending::pay_from_ledger;
 use self::table_run::TableRun;
 pub(crate) use self::table_run::blocking;
 use crate::clock::Clock;
-use crate::decode::{NotJson, refused};
+use crate::decode::NotJson;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{
@@ -75,6 +76,8 @@ pub struct Export {
     pub clock: Clock,
     /// The command to show in the report.
     pub command: String,
+    /// Whether the server was checked because its first replies are not the API's.
+    pub checked: Arc<tokio::sync::OnceCell<()>>,
 }
 
 /// The result of one endpoint.
@@ -289,8 +292,8 @@ impl Export {
         let mut done = Vec::new();
         while let Some(ran) = runs.next().await {
             let mut ran = ran?;
-            if let Some(denied) = ran.halted.take_if(|it| it.kind() == ErrorKind::Denied) {
-                return Err(denied);
+            if let Some(error) = ran.halted.take_if(|it| self.must_be_fixed(it)) {
+                return Err(error);
             }
             done.push(ran);
         }
@@ -322,7 +325,7 @@ impl Export {
         let Some(request) = self.credentials_request(endpoints) else { return Ok(()) };
         let is_own = endpoints.iter().all(|endpoint| !endpoint.built_in);
         let read = |reply: &Reply| match NotJson::of(&reply.body) {
-            Some(format) if !is_own => Err(Unreadable::NoList(refused(format))),
+            Some(format) if !is_own => Err(Unreadable::of(format)),
             _ => Ok(()),
         };
         match self.client.get(&request, &mut 0, read).await {
@@ -332,7 +335,10 @@ impl Export {
             Err(FetchError::Failed(Failure::NotFound | Failure::NoSuchPath, _)) => {
                 Err(self.no_api(&format!("it has no {}", request.path)))
             }
-            Err(FetchError::Failed(Failure::NoList, error)) => Err(self.no_api(error.message())),
+            Err(FetchError::Failed(
+                Failure::NoList | Failure::Page | Failure::Refused(_),
+                error,
+            )) => Err(self.no_api(error.message())),
             Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
             Ok(()) => Ok(()),
         }

@@ -283,7 +283,7 @@ impl<'e> TableRun<'e> {
         };
         let answered = self.export.client.get(request, &mut attempts, read).await;
         self.note_requests(attempts, answered.is_ok());
-        let (decoded, date, requested_at) = answered?;
+        let (decoded, date, requested_at) = self.or_doubt(answered).await?;
         let mut state = self.state.lock().await;
         state.server_date = state.server_date.max(date);
         let records = decoded.page.entries.len() as u64;
@@ -336,7 +336,15 @@ impl<'e> TableRun<'e> {
         self.note_requests(attempts, answered.is_ok());
         let pages = u64::from(answered.is_ok());
         self.export.progress.update(&self.endpoint.name, |live| live.pages += pages);
-        answered
+        self.or_doubt(answered).await
+    }
+
+    /// The result of a request; if the server may not be the API, it is checked first.
+    async fn or_doubt<T>(&self, answered: Result<T, FetchError>) -> Result<T, FetchError> {
+        match answered {
+            Err(error) => Err(self.export.doubt(&self.endpoint, error).await),
+            answered => answered,
+        }
     }
 
     /// Counts requests. Does not lock the state: while it commits, other requests are sent and
@@ -504,7 +512,7 @@ impl<'e> TableRun<'e> {
     /// Records that something is missing. An error that ended the run is reported once.
     pub(super) async fn fail(&self, window: Option<Window>, error: FetchError) {
         if let FetchError::Failed(_, error) = &error {
-            tracing::warn!("{}", describe(error));
+            tracing::warn!("{}", error.with_causes());
         }
         let mut state = self.state.lock().await;
         let endpoint = self.endpoint.name.clone();
@@ -512,18 +520,21 @@ impl<'e> TableRun<'e> {
             FetchError::Failed(Failure::Deferred, error) => {
                 if !state.deferred {
                     state.deferred = true;
-                    let message = describe(&error);
+                    let message = error.with_causes();
                     state.ended.push(message.clone());
                     state.problems.push(Problem { endpoint, window: None, message });
                 }
             }
+            FetchError::Failed(Failure::Page, error) => {
+                state.fail_by_page(endpoint, window, &error);
+            }
             FetchError::Failed(_, error) => {
                 state.failed = true;
-                state.problems.push(Problem { endpoint, window, message: describe(&error) });
+                state.problems.push(Problem { endpoint, window, message: error.with_causes() });
             }
             FetchError::Halted(error) if state.halted.is_none() => {
                 state.failed = true;
-                let message = describe(&error);
+                let message = error.with_causes();
                 state.ended.push(message.clone());
                 state.problems.push(Problem { endpoint, window, message });
                 state.halted = Some(error);
@@ -656,6 +667,16 @@ impl State {
         self.report.queue = Some(queue);
     }
 
+    /// Reports that a page of HTML came; if several came, once.
+    fn fail_by_page(&mut self, endpoint: String, window: Option<Window>, error: &Error) {
+        self.failed = true;
+        let message = error.message();
+        match self.problems.iter_mut().find(|it| it.message == message) {
+            Some(known) => known.window = None,
+            None => self.problems.push(Problem { endpoint, window, message: message.to_owned() }),
+        }
+    }
+
     pub(super) fn push_problem(&mut self, problem: Problem) {
         self.failed = true;
         self.problems.push(problem);
@@ -693,18 +714,6 @@ fn lost_problem(endpoint: &str, dt: &str, lost: &LostPartition, is_private: bool
         lost.found_at.format("%FT%TZ"),
     );
     Problem { endpoint: endpoint.to_owned(), window: None, message }
-}
-
-/// An error and its causes in one line.
-fn describe(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Runs blocking work where it does not block other tasks.

@@ -38,6 +38,7 @@ mod idempotent;
 mod library;
 mod messages;
 mod not_a_lake;
+mod other_server;
 mod privacy;
 mod quarantine;
 mod quota;

@@ -9,7 +9,17 @@ use serde_json::Value;
 
 /// A status, a content type and a body.
 type Body = (u16, &'static str, String);
-type Answer = dyn Fn(&str) -> Body + Send + Sync;
+/// Gives the reply to a target, from its status line to the end of its body.
+type Answer = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+
+/// A reply with these headers besides its length.
+pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let headers = lines.collect::<Vec<_>>().concat();
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Canned\r\n{headers}Content-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
 
 /// A server that answers every path by one function; its thread ends with the test's process.
 pub(crate) struct Canned {
@@ -37,6 +47,14 @@ impl Canned {
 
     /// Answers each target with a status, a content type and any text.
     pub(crate) fn start_with(answer: impl Fn(&str) -> Body + Send + Sync + 'static) -> Self {
+        Self::start_raw(move |target| {
+            let (status, content_type, body) = answer(target);
+            reply(status, &[("Content-Type", content_type)], body.as_bytes())
+        })
+    }
+
+    /// Answers each target with a whole [`reply`].
+    pub(crate) fn start_raw(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicUsize::new(0));
@@ -85,13 +103,8 @@ fn serve(mut stream: &TcpStream, answer: &Answer, count: &AtomicUsize, heads: &H
         let head: Vec<String> = std::iter::once(first.clone()).chain(rest).collect();
         heads.lock().unwrap().push(head);
         count.fetch_add(1, Ordering::Relaxed);
-        let (status, content_type, body) = answer(first.split(' ').nth(1).unwrap_or_default());
-        let reply = format!(
-            "HTTP/1.1 {status} Canned\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        if stream.write_all(reply.as_bytes()).is_err() {
+        let reply = answer(first.split(' ').nth(1).unwrap_or_default());
+        if stream.write_all(&reply).is_err() {
             return;
         }
     }

@@ -13,7 +13,7 @@ mod run;
 mod site;
 
 pub(crate) use bucket::{Bucket, Quirk};
-pub(crate) use canned::Canned;
+pub(crate) use canned::{Canned, reply};
 pub(crate) use command::{Assert, clari_lake};
 pub(crate) use json::normal;
 pub(crate) use json_schema::JsonSchema;
