@@ -16,6 +16,9 @@ pub struct Page {
     pub total: Option<u64>,
     /// A weaker hint that there is more: a count larger than the page, or several pages.
     pub hints_more: bool,
+    /// Whether the lake has records of the list's window that did not come so far. The reply does
+    /// not say so; its reader compares.
+    pub lacks_known: bool,
     /// The next page's cursor or link, as configured by the endpoint.
     pub next: Option<Box<str>>,
     /// What looks like a reference to the next page, regardless of the endpoint's configuration.

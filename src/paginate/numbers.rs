@@ -148,6 +148,7 @@ impl Numbering {
             total: self.total,
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
+            lacks_known: page.lacks_known,
         });
         self.pages += 1;
         if new == 0 && count > 0 && self.pages > 1 && page.has_more != Some(false) {

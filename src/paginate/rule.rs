@@ -16,12 +16,16 @@
 //!    reported as a remark.
 //! 4. **Silence.** After a full page, the list continues. A short one is confirmed by one more
 //!    request from the last record on if the list has more than one page, if the page has at least
-//!    half as many records as the largest page of this run (a cap would look like that), or if
-//!    something else hints at more.
+//!    half as many records as the largest page of this run (a cap would look like that), if the
+//!    lake has records of this window that did not come, or if something else hints at more.
+//!
+//! What the lake has is no more than a reason to confirm: records are deleted, and move to other
+//! windows. An empty page in place of known records is requested once more ([`super::Scope`]).
 //!
 //! The limit of the rule: a server that says nothing, caps its page, and ignores the requested
 //! position cannot be told from one whose list is complete. Nor, without a total, can a server that
 //! hides a whole page of records in the middle of its list be told from one whose list ends there.
+//! A server that caps its pages at one record sends the last record again and nothing else.
 
 /// What is known after a page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(super) struct Evidence {
     pub(super) total: Option<u64>,
     pub(super) hints_more: bool,
     pub(super) points_on: bool,
+    /// Whether the lake has records of the window that did not come.
+    pub(super) lacks_known: bool,
 }
 
 /// The verdict.
@@ -91,7 +97,8 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
     }
     let looks_capped = came > 0 && came * 2 >= evidence.largest;
     let is_later = evidence.pages_before > 0;
-    if (is_later && new > 0) || looks_capped || evidence.hints_more {
+    let lacks_known = came > 0 && evidence.lacks_known;
+    if (is_later && new > 0) || looks_capped || lacks_known || evidence.hints_more {
         return Verdict::Confirm;
     }
     Verdict::Complete
@@ -112,8 +119,13 @@ mod tests {
     use super::*;
 
     fn any_evidence() -> impl Strategy<Value = Evidence> {
-        let says =
-            (any::<Option<bool>>(), prop::option::of(0u64..300), any::<bool>(), any::<bool>());
+        let says = (
+            any::<Option<bool>>(),
+            prop::option::of(0u64..300),
+            any::<bool>(),
+            any::<bool>(),
+            any::<bool>(),
+        );
         let page = (0usize..120, 0usize..120, any::<bool>(), 0u64..300, 0u32..4, 0usize..120);
         (page, says, any::<bool>(), any::<bool>()).prop_map(
             |(
@@ -122,7 +134,7 @@ mod tests {
                 is_confirming,
                 is_shifted,
             )| {
-                let (has_more, total, hints_more, points_on) = says;
+                let (has_more, total, hints_more, points_on, lacks_known) = says;
                 Evidence {
                     came,
                     new: new.min(came),
@@ -136,6 +148,7 @@ mod tests {
                     total,
                     hints_more,
                     points_on,
+                    lacks_known,
                 }
             },
         )
@@ -179,6 +192,20 @@ mod tests {
             }
         }
 
+        /// P1: in silence, a page that lacks what the lake has is not the end until that is
+        /// confirmed; where the reply speaks, what the lake has changes nothing.
+        #[test]
+        fn in_silence_what_the_lake_has_is_a_reason_to_confirm(evidence in any_evidence()) {
+            let silent = Evidence { has_more: None, total: None, points_on: false, ..evidence };
+            let lacks = Evidence { lacks_known: true, ..silent };
+            if lacks.came > 0 && !(lacks.is_confirming && lacks.new == 0) {
+                prop_assert!(!is_end(judge(lacks)));
+            }
+            let speaks = evidence.has_more.is_some() || evidence.total.is_some();
+            let other = Evidence { lacks_known: !evidence.lacks_known, ..evidence };
+            prop_assert!(!speaks || judge(evidence) == judge(other));
+        }
+
         /// P7: no verdict requires a second confirmation of what the first one confirmed.
         #[test]
         fn what_was_confirmed_is_not_confirmed_again(evidence in any_evidence()) {
@@ -214,6 +241,7 @@ mod tests {
                 Evidence { is_full: true, total: Some(100), ..page(100) },
                 Verdict::Confirm,
             ),
+            ("known ones are missing", Evidence { lacks_known: true, ..page(3) }, Verdict::Confirm),
             ("a hint", Evidence { hints_more: true, ..page(3) }, Verdict::Confirm),
             (
                 "a last cursor",

@@ -149,6 +149,7 @@ struct Suspicion {
 
 /// A list that is being read. `E` is the error type of a request.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub struct Scope<E> {
     /// Whether the list has a window at all.
     is_windowed: bool,
@@ -159,8 +160,11 @@ pub struct Scope<E> {
     /// The keys of a supposedly complete reply that looks incomplete.
     suspected: Option<Suspicion>,
     habits: Habits,
-    /// Whether the requested page came as null.
-    was_null: bool,
+    /// Whether the requested page came as nothing: null, or empty in place of known records.
+    was_nothing: bool,
+    /// Whether a page of the window was taken in, and whether one had a total.
+    has_taken: bool,
+    has_total: bool,
     /// The windows still to be read, next one last.
     left: Vec<Window>,
     /// The error of the last single record that failed.
@@ -185,7 +189,9 @@ impl<E: Display> Scope<E> {
             paginator: Paginator::new(window, unit, paging),
             suspected: None,
             habits: Habits::default(),
-            was_null: false,
+            was_nothing: false,
+            has_taken: false,
+            has_total: false,
             left: Vec::new(),
             error: String::new(),
             has_ended: false,
@@ -231,6 +237,7 @@ impl<E: Display> Scope<E> {
     pub fn take(&mut self, page: &Page) {
         self.extent.is_unfiltered |= self.is_unfiltered(page);
         self.habits.largest = self.habits.largest.max(page.entries.len());
+        (self.has_taken, self.has_total) = (true, self.has_total || page.total.is_some());
         match self.next(page) {
             Step::Get(_) => {}
             Step::Done => self.end_window(None),
@@ -239,11 +246,24 @@ impl<E: Display> Scope<E> {
         }
     }
 
-    /// Whether the requested page came as null for the first time. Null counts as an empty list
-    /// only when it comes twice, so the same page is requested again.
-    pub fn is_null(&mut self, page: &Page) -> bool {
-        let is_first = page.is_null && !self.was_null;
-        self.was_null = page.is_null;
+    /// Whether it matters if the lake has records of the window that did not come: when the replies
+    /// say nothing about the end, and the page by itself looks like it.
+    #[must_use]
+    pub fn needs_known(&self, page: &Page) -> bool {
+        let speaks = page.has_more.is_some() || page.pointer.is_some() || page.total.is_some();
+        let count = page.entries.len();
+        let looks_short = count * 2 < self.habits.largest || (count == 0 && !self.has_taken);
+        self.is_windowed && !speaks && !self.has_total && looks_short
+    }
+
+    /// Whether the requested page came as nothing for the first time: null, or empty although the
+    /// lake has records of the window. Nothing counts as an empty list only when it comes twice, so
+    /// the same page is requested again.
+    pub fn is_nothing(&mut self, page: &Page) -> bool {
+        let is_empty = page.entries.is_empty() && page.lacks_known && !self.has_taken;
+        let is_nothing = page.is_null || is_empty;
+        let is_first = is_nothing && !self.was_nothing;
+        self.was_nothing = is_nothing;
         self.extent.confirmations += u64::from(is_first);
         is_first
     }
@@ -251,7 +271,7 @@ impl<E: Display> Scope<E> {
     /// Continues without the requested page.
     pub fn miss(&mut self, miss: Miss, error: E) {
         let is_suspicion = self.suspected.is_some();
-        self.was_null = false;
+        self.was_nothing = false;
         let is_beyond = self.paginator.as_ref().is_some_and(Paginator::is_beyond);
         match miss {
             Miss::TooLarge => self.pass_over(error),
@@ -318,6 +338,7 @@ impl<E: Display> Scope<E> {
             total: page.total,
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
+            lacks_known: page.lacks_known,
             ..Evidence::default()
         });
         let more = more_of(page);
@@ -398,7 +419,7 @@ impl<E: Display> Scope<E> {
         if self.suspected.is_some() {
             return self.end_window(Some(Cause::Failed(error)));
         }
-        self.was_null = false;
+        self.was_nothing = false;
         self.error = error.to_string();
         match paginator.pass_over() {
             Some(Step::Get(_)) => {}
@@ -441,6 +462,7 @@ impl<E: Display> Scope<E> {
     }
 
     fn begin_next(&mut self) {
+        (self.has_taken, self.has_total) = (false, false);
         if let Some(paginator) = self.paginator.take() {
             self.extent.confirmations += u64::from(paginator.confirmations());
             self.extent.hidden += paginator.hidden();

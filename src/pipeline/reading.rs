@@ -160,9 +160,14 @@ async fn read_page(
 ) -> Result<()> {
     let Some(asked) = scope.ask() else { return Ok(()) };
     match ask(table, scan, asked).await {
-        Ok(answer) => {
+        Ok(mut answer) => {
             tracing::debug!(records = answer.page.entries.len(), "page");
-            if scope.is_null(&answer.page) {
+            if scope.needs_known(&answer.page) {
+                let keys = || answer.rows.facts.iter().map(|facts| key_hash(&facts.key));
+                let came = came.keys().copied().chain(keys()).collect();
+                answer.page.lacks_known = table.lacks_known(scan, scope.window(), came).await?;
+            }
+            if scope.is_nothing(&answer.page) {
                 return Ok(());
             }
             if answer.page.is_null && table.has_rows(scan, scope.window()).await? {

@@ -241,6 +241,27 @@ impl<'e> TableRun<'e> {
         }
     }
 
+    /// Whether the lake has records in the window of a list that did not come: these, by the hashes
+    /// of their keys, did.
+    pub(super) async fn lacks_known(
+        &self,
+        scan: &Scan<'_>,
+        window: Option<Window>,
+        came: HashSet<i64>,
+    ) -> Result<bool> {
+        let is_dated = scan.modified_since.is_none() && scan.parent.is_none();
+        let Some(window) = window.filter(|_| is_dated && !self.endpoint.is_snapshot()) else {
+            return Ok(false);
+        };
+        let now = self.export.clock.server_now();
+        let lacks = move |state: &mut State| {
+            state.read(now, |snapshot| {
+                snapshot.has_rows_besides(window, |key| came.contains(&key_hash(key)))
+            })
+        };
+        Ok(self.with_state(lacks).await?.0)
+    }
+
     pub(super) async fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().await
     }

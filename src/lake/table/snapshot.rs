@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{manifests, merge};
 use crate::commit_plan::{Entries, Known, Needs, Rules};
@@ -13,10 +13,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 use crate::lake::handle::Table;
 use crate::lake::index::{Found, IndexCache};
-use crate::manifest::Manifest;
+use crate::manifest::{IndexEntry, Manifest};
 use crate::partition::Partition;
 use crate::row::RowFacts;
 use crate::schema::Schema;
+use crate::window::{Window, day_of};
 
 /// A table at one manifest. It never changes; a commit creates another one.
 #[derive(Debug, Clone)]
@@ -275,6 +276,31 @@ impl Snapshot {
         let shard = self.shard(newest)?;
         let mut there = shard.iter().filter(|(_, entry)| entry.in_lake);
         Ok(there.any(|(key, entry)| rules.owner(key, entry) == parent))
+    }
+
+    /// Whether it has rows of this window besides those that came.
+    ///
+    /// # Errors
+    /// As for [`Self::shard`].
+    pub fn has_rows_besides(&self, window: Window, came: impl Fn(&str) -> bool) -> Result<bool> {
+        let last = window.to - TimeDelta::microseconds(1);
+        let days = day_of(window.from.date_naive())..=day_of(last.date_naive());
+        let place = |day: &i32| Partition::of(Some(*day), self.manifest.granularity).to_string();
+        let names = place(days.start())..=place(days.end());
+        let times = window.from.timestamp_micros()..window.to.timestamp_micros();
+        let is_in_window = |entry: &IndexEntry| match (entry.time, entry.day) {
+            (Some(time), _) => times.contains(&time),
+            (None, day) => day.is_some_and(|day| days.contains(&day)),
+        };
+        for (name, _) in self.manifest.index.range(names) {
+            let Ok(partition) = name.parse() else { continue };
+            let shard = self.shard(partition)?;
+            let mut there = shard.iter().filter(|(_, it)| it.in_lake && it.deleted_at.is_none());
+            if there.any(|(key, entry)| is_in_window(entry) && !came(key)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The keys of the newest snapshot of `day` or before; none in other tables.

@@ -280,6 +280,7 @@ impl Skipping {
             total: self.total,
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
+            lacks_known: page.lacks_known,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod bad_files;
 mod chains;
+mod evidence;
 mod paging;
 mod records;
 mod sample;
