@@ -61,6 +61,8 @@ pub fn forget(
     for (kind, names) in [(Kind::Call, &subjects.calls), (Kind::Person, &people)] {
         is_new |= !names.is_empty() && store.forget(kind, names, clock.now())?;
     }
+    // Before the tables, so that a `forget` that is killed here is still to be finished.
+    store.clear_reports()?;
     let tables = clear_forgotten(&lake, clock.now())?;
     let unknown = unknown(catalogue, present);
     let unmatched = if is_one && is_new && !tables.iter().any(Cleared::is_any) {

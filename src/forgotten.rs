@@ -135,6 +135,21 @@ impl Forgotten {
         begins.find(|from| self.is_person(&text[*from..end])).map(|from| from..end)
     }
 
+    /// A message without the ids and addresses of the forgotten; `None` when it has none.
+    #[must_use]
+    pub fn without_names(&self, message: &str) -> Option<String> {
+        const INSTEAD: &str = "***";
+        let is_edge = |it: char| it.is_whitespace() || ",;:()\"'`=/".contains(it);
+        let words = message.split_inclusive(is_edge).map(|word| {
+            let name = word.trim_end_matches(is_edge);
+            let is_named = !name.is_empty() && (self.is_call(name) || self.is_person(name));
+            if is_named { word.replacen(name, INSTEAD, 1) } else { word.to_owned() }
+        });
+        let mut left = words.collect::<String>();
+        left = self.without_addresses(&left, INSTEAD).unwrap_or(left);
+        (left != message).then_some(left)
+    }
+
     /// A text with the addresses of forgotten people replaced; `None` when it has none.
     #[must_use]
     pub fn without_addresses(&self, text: &str, instead: &str) -> Option<String> {

@@ -3,6 +3,10 @@
 //! For bytes that came twice and do not parse. Broken parts become text: a cut character is U+FFFD,
 //! and a bare `NaN` or an invalid number is a string. It never guesses at what is missing, so a
 //! body that was cut off stays broken.
+//!
+//! No hash of the original bytes is kept. The content hash is that of the repaired record, and the
+//! same bytes are always repaired alike, so an unchanged record counts as unchanged. Originals that
+//! differ only in what cannot be read have the same row.
 
 /// The body with broken parts as text; `None` when nothing can be repaired.
 #[must_use]

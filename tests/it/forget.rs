@@ -59,6 +59,31 @@ fn ids(lake: &Lake, table: &str) -> BTreeSet<String> {
     lake.rows(table).iter().map(|row| row.record["id"].to_string()).collect()
 }
 
+/// P15: reports name records, as examples and in problems, until they are forgotten.
+#[test]
+fn what_reports_name_is_forgotten_too() {
+    let twice = |id: &str| [json!({"id": id, "v": 1}), json!({"id": id, "v": 2})];
+    let server = Canned::start(move |target| {
+        (200, json!(twice(if target.contains("/one") { "c-1" } else { "c-12" })))
+    });
+    let lake = Lake::new();
+    for name in ["one", "other"] {
+        let file = format!(
+            "description = 'd'\npath = '/{name}'\nrecords = '$[*]'\nkey = ['id']\n\
+             dated = {{ by = 'run' }}\nabout = {{ call = 'id' }}\n\
+             column = [{{ name = 'id', type = 'string' }}]"
+        );
+        let run = Run::new(server.base_url(), lake.location(), now());
+        let report = run.with_files(&[(name, &file)]).only(&[name]).run();
+        assert!(report.endpoints[0].same_key.example.starts_with("id = c-1"));
+    }
+    let reports = |id: &str| lake.files_with("_manifest/runs", &format!("= {id}\"")).len();
+    let other = reports("c-12");
+    assert!(reports("c-1") > 0 && other > 0);
+    forgetting(&lake, &a_call("c-1"));
+    assert_eq!((reports("c-1"), reports("c-12")), (0, other), "the other one stays");
+}
+
 #[test]
 fn a_call_is_in_no_byte_and_comes_back_by_no_way() {
     let site = Site::new(&small());

@@ -3,3 +3,4 @@
 
 pub(in crate::lake) mod clear;
 pub(in crate::lake) mod list;
+mod reports;
