@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::check::{Check, Verdict};
 use crate::clock::Clock;
-use crate::decode::{Decoded, Origin, RecordDecoder, Undecodable};
+use crate::decode::{self, Decoded, NotJson, Origin, RecordDecoder, Undecodable};
 use crate::endpoint::{Catalogue, Driver, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
@@ -23,7 +23,8 @@ const SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// Tests the API: credentials, the clock, and each endpoint with one small request.
 pub async fn api(client: &Client, catalogue: &Catalogue, clock: &Clock) -> Vec<Check> {
-    let mut visit = Visit { client, clock, checks: Vec::new(), ids: HashMap::new(), date: None };
+    let (checks, ids) = (Vec::new(), HashMap::new());
+    let mut visit = Visit { client, clock, checks, ids, is_denied: false, date: None };
     let (chained, independent): (Vec<_>, Vec<_>) = catalogue
         .endpoints()
         .iter()
@@ -52,6 +53,8 @@ struct Visit<'a> {
     checks: Vec<Check>,
     /// One id of each endpoint that had one.
     ids: HashMap<&'a str, Box<str>>,
+    /// Whether the credentials were refused.
+    is_denied: bool,
     /// The API's clock and this machine's, at one reply.
     date: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
@@ -84,6 +87,10 @@ impl<'a> Visit<'a> {
             ..Origin::default()
         };
         let read = |reply: &Reply| {
+            // The user is waiting, and can try again.
+            if let Some(format) = NotJson::of(&reply.body) {
+                return Err(Unreadable::Final(decode::refused(format)));
+            }
             let decoded = decoder.decode(&reply.body, &origin).map_err(unreadable)?;
             Ok((decoded, reply.date))
         };
@@ -97,6 +104,7 @@ impl<'a> Visit<'a> {
                 self.checks.push(found(endpoint, &decoded));
             }
             Err(FetchError::Failed(failure, error)) => {
+                self.is_denied |= matches!(failure, Failure::Forbidden | Failure::Unauthorized);
                 self.checks.push(refused(endpoint, failure, &error));
             }
             Err(FetchError::Halted(error)) => {
@@ -115,6 +123,10 @@ impl<'a> Visit<'a> {
         }
         if self.checks.iter().all(|check| check.verdict == Verdict::Unavailable) {
             let message = "not known: the API does not answer usefully";
+            return Check::new("credentials", Verdict::Unavailable, message);
+        }
+        if !self.is_denied {
+            let message = "not known: nothing was answered that an API would answer";
             return Check::new("credentials", Verdict::Unavailable, message);
         }
         let error = Error::new(ErrorKind::Denied, "the API refuses everything that is asked for");

@@ -24,6 +24,9 @@ use crate::schema::{Column, ColumnType, element_field, fields_of};
 /// The position of an absent value: the tape's first element is always null.
 pub(super) const ABSENT: u32 = 0;
 
+/// The names of the column that holds a person's address.
+pub(super) const ADDRESSES: [&str; 2] = ["email", "userEmail"];
+
 /// Builds arrays from one tape.
 pub(super) struct ColumnBuilder<'a, 't> {
     tape: &'a Tape<'t>,
@@ -36,12 +39,6 @@ pub(super) struct ColumnBuilder<'a, 't> {
 impl<'a, 't> ColumnBuilder<'a, 't> {
     pub(super) fn new(tape: &'a Tape<'t>) -> Self {
         Self { tape, misfits: Vec::new(), duplicates: 0 }
-    }
-
-    /// The arrays of an object's members, in the order of `columns`; one row per position.
-    fn members(&mut self, columns: &[Column], rows: &[u32]) -> Result<Vec<ArrayRef>> {
-        let positions = self.positions(columns, rows);
-        self.arrays(columns, rows.len(), &positions)
     }
 
     /// The positions of each row's members, column by column.
@@ -198,14 +195,24 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         Ok(Arc::new(list))
     }
 
+    /// Objects. A bare address in place of a person goes into the person's address column, so that
+    /// queries see it; `extra_json` keeps that it came bare.
     fn structure(&mut self, fields: &[Column], rows: &[u32]) -> Result<ArrayRef> {
+        let is_address_column =
+            |it: &Column| ADDRESSES.contains(&&*it.name) && it.column_type == ColumnType::String;
+        let address = fields.iter().position(is_address_column);
+        let mut positions = self.positions(fields, rows);
         let mut nulls = NullBufferBuilder::new(rows.len());
-        for at in rows {
+        for (row, at) in rows.iter().enumerate() {
             let is_object = matches!(self.tape.get(*at), TapeElement::StartObject(_));
-            nulls.append(is_object);
+            let address = address.filter(|_| is_address(self.tape, *at));
+            if let Some(column) = address {
+                positions[column * rows.len() + row] = *at;
+            }
+            nulls.append(is_object || address.is_some());
             self.note_unless(is_object, *at);
         }
-        let arrays = self.members(fields, rows)?;
+        let arrays = self.arrays(fields, rows.len(), &positions)?;
         Ok(Arc::new(StructArray::try_new(fields_of(fields), arrays, nulls.finish())?))
     }
 
@@ -214,6 +221,13 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
             self.misfits.push(at);
         }
     }
+}
+
+/// Whether a value is a bare address.
+pub(super) fn is_address(tape: &Tape<'_>, at: u32) -> bool {
+    let TapeElement::String(index) = tape.get(at) else { return false };
+    let text = tape.get_string(index);
+    text.contains('@') && !text.contains(char::is_whitespace)
 }
 
 fn offset(length: usize) -> Result<i32> {

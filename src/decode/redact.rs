@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use arrow::json::reader::{Tape, TapeElement};
 
+use super::columns::{ADDRESSES, is_address};
 use super::json::{self, Change};
 use crate::endpoint::{ColumnRules, Rule, RuleNode};
 
@@ -57,7 +58,13 @@ impl Changes {
                 TapeElement::StartList(_) => {
                     open.extend(json::items(tape, at).map(|item| (item, node, rule)));
                 }
-                element => self.apply_to_scalar(tape, at, element, rules, rule),
+                element => {
+                    // A bare address in place of a person is the person's address.
+                    let below = node.filter(|_| is_address(tape, at)).map(|node| &node.below);
+                    let of_address = below
+                        .and_then(|below| ADDRESSES.iter().find_map(|name| below.get(*name)?.rule));
+                    self.apply_to_scalar(tape, at, element, rules, of_address.or(rule));
+                }
             }
         }
     }

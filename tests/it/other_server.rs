@@ -121,6 +121,28 @@ fn a_server_that_is_not_the_api_is_named_once_within_seconds_in_every_state_of_t
     }
 }
 
+/// C8, B14: `doctor` and `sample` name another format at once, and blame no credentials.
+#[test]
+fn another_format_is_named_at_once_by_doctor_and_sample() {
+    for (body, name) in [
+        ("id,name\na,Ann\nb,Bob\n", "CSV"),
+        ("<?xml version='1.0'?><calls/>", "XML"),
+        ("<!doctype html><p>Sign in</p>", "a page of HTML"),
+    ] {
+        let server = Canned::start_with(move |_| (200, "text/plain", body.to_owned()));
+        for args in [&["doctor"][..], &["sample", "users"]] {
+            let begun = Instant::now();
+            let output = clari_lake(args, &server.base_url()).output().unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8(text).unwrap();
+            assert!(said.contains(&format!("{name} came in place of JSON")), "{args:?}: {said}");
+            assert!(!said.contains("CLARI_API_KEY"), "{args:?}: {said}");
+            let seconds = begun.elapsed();
+            assert!(seconds < Duration::from_secs(6), "{args:?}: {seconds:?} {said}");
+        }
+    }
+}
+
 /// A proxy's page in the middle of a run: what was read is in, and each endpoint says it once.
 #[test]
 fn a_page_of_html_in_the_middle_of_a_run_is_named_once_an_endpoint() {

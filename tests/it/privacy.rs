@@ -29,6 +29,7 @@ fn call(id: &Value) -> Value {
         "externalParticipants": [
             {"name": "Ann", "email": " SECRET-Ann@Example.com", "phone": "SECRET-1", "personId": 1},
             {"name": "Bob", "email": null, "phone": "SECRET-2", "personId": "2"},
+            "SECRET-bare@example.com",
         ],
         "joinedParticipants": [{"name": "SECRET-Ann", "personId": 1, "odd": {"deep": ["SECRET"]}}],
         "metrics": {"talk_listen_ratio": "SECRET-0.5", "num_questions_asked": 3},
