@@ -137,6 +137,18 @@ def by_arrow(location, table):
     return read.count_rows(), keys
 
 
+def by_wrangler(location, table, dt):
+    """How many rows of one date awswrangler reads, by its filter on partitions."""
+    import awswrangler
+    import boto3
+
+    awswrangler.config.s3_endpoint_url = os.environ["AWS_ENDPOINT"]
+    return len(awswrangler.s3.read_parquet(
+        f"{location}/{table}/", dataset=True, partition_filter=lambda it: it["dt"] == dt,
+        boto3_session=boto3.Session(region_name=os.environ["AWS_REGION"]),
+    ))
+
+
 def differences(location, folder):
     """Where a location, read from its server, is not what the folder is."""
     for table in TABLES:
@@ -145,6 +157,10 @@ def differences(location, folder):
             yield f"{table}: {found.height} rows, not equal to the folder's {expected.height}"
         if arrow_filesystem(location) and by_arrow(location, table) != (expected.height,) * 2:
             yield f"{table}: pyarrow and duckdb count {by_arrow(location, table)}"
+        dt = expected["dt"].max()
+        rows = expected.filter(polars.col("dt") == dt).height
+        if location.startswith("s3://") and by_wrangler(location, table, str(dt)) != rows:
+            yield f"{table}: awswrangler reads {by_wrangler(location, table, str(dt))} of {rows}"
 
 
 def caught_up(tool, location, folder):
