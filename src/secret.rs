@@ -146,7 +146,8 @@ fn without_newline(text: &str) -> &str {
 fn checked(what: &str, text: &str) -> Result<String> {
     let text = without_newline(text);
     if text.is_empty() {
-        return Err(Error::new(ErrorKind::Config, format!("the {what} is empty")));
+        return Err(Error::new(ErrorKind::Config, format!("the {what} is empty"))
+            .with_hint("check the variable, or the file that it names"));
     }
     if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Err(Error::new(

@@ -24,6 +24,7 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
         .ok_or_else(|| Error::new(ErrorKind::Config, "the folder's name is not UTF-8"))?;
     let (store, catalogue) = (Store::open(dir)?, Catalogue::built_in()?);
     store.check_place(&catalogue)?;
+    check_own(&store, dir)?;
     // Within an hour the workspace is the same, so that a second demo finds nothing new.
     let now = clock::now().duration_trunc(TimeDelta::hours(1))?;
     let begun = Instant::now();
@@ -39,6 +40,19 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
         printer.note(&next_steps(&report, dir, begun));
     }
     Ok(exit)
+}
+
+/// The demo's records are invented, so they must not get into a lake of real ones.
+fn check_own(store: &Store, dir: &str) -> Result<(), Error> {
+    let is_demo = |text: &Vec<u8>| {
+        let report: serde_json::Result<serde_json::Value> = serde_json::from_slice(text);
+        report.is_ok_and(|report| report["command"] == "demo")
+    };
+    if store.reports(usize::MAX)?.iter().all(is_demo) {
+        return Ok(());
+    }
+    let message = format!("{dir} is a lake with an export, and the demo's records are invented");
+    Err(Error::new(ErrorKind::Config, message).with_hint("name another folder for the demo"))
 }
 
 fn next_steps(report: &Report, dir: &str, begun: Instant) -> String {

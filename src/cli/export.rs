@@ -65,7 +65,8 @@ fn check_history(catalogue: &Catalogue, endpoints: &[String]) -> Result<(), Erro
         Some(endpoint) => Err(Error::new(
             ErrorKind::Config,
             format!("{} has no history: each export takes a snapshot of it", endpoint.name),
-        )),
+        )
+        .with_hint("leave it out of the backfill; `clari-lake export` reads it")),
         None => Ok(()),
     }
 }
@@ -199,7 +200,12 @@ pub(super) fn conclude(
         (Some(signal), _) => Exit::Signal(signal),
         (None, true) => Exit::Complete,
         (None, false) => {
-            printer.note("\nhint: what was complete is in the lake; run the same command again");
+            let hint = if report.by_id {
+                "what was found is in the lake; check the ids of what was not"
+            } else {
+                "what was complete is in the lake; run the same command again"
+            };
+            printer.note(&format!("\nhint: {hint}"));
             Exit::Incomplete
         }
     })

@@ -717,7 +717,8 @@ fn a_call_is_forgotten_by_command_and_mistakes_are_told() {
     let place = lake.location();
     clari_lake(&["demo", &place, "--calls", "20", "-q"]).assert().code(0);
     let run = |args: &[&str]| said(clari_lake(&[&["forget", &place], args].concat()));
-    assert!(run(&[]).starts_with("2\n"));
+    let none = run(&[]);
+    assert!(none.starts_with("2\n") && none.contains("--call <ID>|--email <ADDRESS>"), "{none}");
     assert!(run(&["--email", "nobody"]).contains("expected an e-mail address"));
     let id = lake.rows("calls")[0].record["id"].as_str().unwrap().to_owned();
     let text = run(&["--call", &id]);

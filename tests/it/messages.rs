@@ -57,6 +57,25 @@ fn nothing_but_404_is_a_matter_of_the_base_url() {
     assert!(code == 2 && err.contains("check --base-url"), "{code} {err}");
 }
 
+/// The demo's records are invented, so they never get into a lake that was exported to.
+#[test]
+fn the_demo_keeps_away_from_other_lakes() {
+    let site = Site::exported();
+    let before = site.lake.data();
+    let (code, _, err) = said(support::clari_lake(&["demo", &site.lake.location()]));
+    assert!(code == 2 && err.contains("records are invented"), "{code} {err}");
+    assert!(site.lake.data() == before);
+}
+
+/// A server that is down is named while somebody waits for it.
+#[test]
+fn doctor_does_not_wait_for_a_server_that_is_down() {
+    let begun = Instant::now();
+    let (code, out, err) = said(clari_lake(&["doctor"], "http://127.0.0.1:9"));
+    assert!(code == 1 && out.contains("no connection (127.0.0.1:9)"), "{code} {out}{err}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_write_to_stdout_that_fails_is_an_error() {
     let full = File::options().write(true).open("/dev/full").unwrap();

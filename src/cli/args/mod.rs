@@ -6,7 +6,7 @@ mod values;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Parser, Subcommand};
 
 pub(super) use self::groups::{ApiArgs, FileArgs, QuotaArgs, ResultArgs, TableArgs};
 use self::values::{engine, header, instant, point, promotion, unit, versions, widening};
@@ -423,11 +423,12 @@ pub(super) struct EvolveArgs {
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
+#[command(group(ArgGroup::new("subjects").args(["call", "email"]).required(true).multiple(true)))]
 pub(super) struct ForgetArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
     /// Forget this call: its rows go from every table, and it is not exported any more (repeatable)
-    #[arg(long, value_name = "ID", required_unless_present = "email", value_parser = super::forget::name)]
+    #[arg(long, value_name = "ID", value_parser = super::forget::name)]
     pub(super) call: Vec<String>,
     /// Forget this person: their own rows go, and wherever else they are named, that is blanked
     /// (repeatable)
