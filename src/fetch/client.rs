@@ -260,6 +260,19 @@ impl Client {
         attempts: &mut u64,
         mut read: impl FnMut(&Reply) -> Result<T, Unreadable>,
     ) -> Result<T, FetchError> {
+        self.get_and(request, attempts, |reply| std::future::ready(read(&reply))).await
+    }
+
+    /// Like [`get`](Self::get), for replies that take long to read.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub async fn get_and<T, F: Future<Output = Result<T, Unreadable>>>(
+        &self,
+        request: &Request,
+        attempts: &mut u64,
+        mut read: impl FnMut(Reply) -> F,
+    ) -> Result<T, FetchError> {
         let begun = Instant::now();
         let (mut too_large, mut no_list, mut waits) = (0, 0, 0);
         let get = self.get_of(request)?;
@@ -270,7 +283,7 @@ impl Client {
             };
             *attempts += 1;
             let (failure, error) = match sent {
-                Ok(reply) => match read(&reply) {
+                Ok(reply) => match read(reply).await {
                     Ok(value) => {
                         self.note_read(&request.endpoint);
                         return Ok(value);

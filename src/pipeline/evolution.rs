@@ -3,21 +3,22 @@
 //! or the run reports what they would be.
 
 use super::Export;
-use super::table_run::{State, TableRun};
+use super::table_run::TableRun;
+use super::table_state::State;
 use crate::error::Result;
 use crate::lake::Wanted;
 
 /// Rewrites the partitions that are still in an older schema, as far as the run gets.
 pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
-    while !export.stop.is_requested() && table.state().await.snapshot.outdated() > 0 {
+    let outdated = |state: &mut State| state.snapshot.outdated();
+    while !export.stop.is_requested() && table.owner.ask(outdated).await? > 0 {
         let now = export.clock.server_now();
         let rewrite = move |state: &mut State| {
             let (snapshot, committed) = state.table.rewrite_outdated(&state.snapshot, now)?;
             state.snapshot = snapshot;
-            Ok(committed)
+            state.conclude(committed)
         };
-        let (committed, state) = table.with_state(rewrite).await?;
-        table.conclude(committed, state)?;
+        table.owner.run(rewrite).await?;
     }
     Ok(())
 }
@@ -33,16 +34,17 @@ pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()
             state.note_evolved(evolved);
             Ok(())
         };
-        drop(table.with_state(evolve).await?);
+        table.owner.run(evolve).await?;
         go_on(export, table).await?;
     }
-    let mut state = table.state().await;
-    state.note_evolvable(&table.endpoint.columns);
-    let has_new_columns = !table.was_frozen() || state.has_evolved();
-    drop(state);
-    if has_new_columns {
+    let note = |state: &mut State| {
+        state.note_evolvable();
+        state.has_evolved()
+    };
+    let has_evolved = table.owner.ask(note).await?;
+    if !table.was_frozen() || has_evolved {
         // They hold values that were counted before the columns existed.
-        drop(table.with_state(State::count_misfits).await?);
+        table.owner.run(State::count_misfits).await?;
     }
     Ok(())
 }

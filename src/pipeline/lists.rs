@@ -1,5 +1,6 @@
 //! Lists: reads windows, days, and changes, and determines what a commit may state about them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,6 +11,7 @@ use super::children::listing;
 use super::reading::{Listed, Scan, read};
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
+use super::table_state::State;
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Progress, Scope};
 use crate::endpoint::{Driver, Endpoint};
@@ -28,18 +30,20 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// the days in `changed` are included.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
-    let mut intent = Intent::of(export, endpoint, table.state().await.snapshot.manifest(), changed);
+    let manifest = table.owner.ask(|state| Arc::clone(state.snapshot.manifest())).await?;
+    let mut intent = Intent::of(export, endpoint, &manifest, changed);
     let (planned, mut goal) =
         (std::mem::take(&mut intent.planned), std::mem::take(&mut intent.goal));
-    let is_backfill = intent.is_backfill;
+    let (is_backfill, begun_at) = (intent.is_backfill, export.settings.now);
     // An endpoint that may not exist gets no table until it has answered.
     if !goal.is_empty() && !endpoint.experimental {
+        let (goal, private) = (std::mem::take(&mut goal), intent.private);
         table
-            .commit(|change| {
+            .commit(move |change| {
                 let progress = &mut change.progress;
-                record_goal(progress, std::mem::take(&mut goal), is_backfill);
-                progress.begun_at = Some(export.settings.now);
-                progress.private = (!intent.private).then_some(false);
+                record_goal(progress, goal, is_backfill);
+                progress.begun_at = Some(begun_at);
+                progress.private = (!private).then_some(false);
             })
             .await?;
     }
@@ -49,13 +53,13 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
     if let Some(first) = planned.next() {
         run_task(export, table, first).await?;
     }
-    if !table.state().await.absent {
+    if !table.is_absent().await? {
         if !goal.is_empty() {
             // It has answered, so its goal is committed before the rest is requested.
-            let begun_at = export.settings.now;
+            let goal = std::mem::take(&mut goal);
             table
-                .commit(|change| {
-                    record_goal(&mut change.progress, std::mem::take(&mut goal), is_backfill);
+                .commit(move |change| {
+                    record_goal(&mut change.progress, goal, is_backfill);
                     change.progress.begun_at = Some(begun_at);
                 })
                 .await?;
@@ -71,7 +75,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             }
         }
     }
-    table.add(|change| record_goal(&mut change.progress, goal, is_backfill)).await;
+    table.add(move |change| record_goal(&mut change.progress, goal, is_backfill)).await;
     super::missing::mark(export, table).await?;
     close(export, table, &intent).await
 }
@@ -128,27 +132,27 @@ fn record_goal(progress: &mut Progress, goal: Vec<Window>, is_backfill: bool) {
 /// Commits what is left, with the watermark and the frozen schema if everything is complete.
 async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result<()> {
     let now = export.settings.now;
-    let (watermark, complete) = {
-        let state = table.state().await;
+    // For explicitly specified parents, nothing is known about the rest.
+    let (lists_rest, is_first) = (export.settings.ids.is_empty(), intent.is_first);
+    let (is_backfill, lists_all) = (intent.is_backfill, intent.lists_all);
+    let lists_all_private = intent.lists_all_private;
+    let close = move |state: &mut State| {
         if state.absent {
             return Ok(());
         }
-        // For explicitly specified parents, nothing is known about the rest.
-        let complete = !state.has_failed() && export.settings.ids.is_empty();
-        let is_known = state.changes_complete || (intent.is_first && complete);
-        (state.watermark(now).filter(|_| is_known), complete)
+        let complete = !state.has_failed() && lists_rest;
+        let is_known = state.changes_complete || (is_first && complete);
+        let watermark = state.watermark(now).filter(|_| is_known);
+        let progress = &mut state.change().progress;
+        progress.freeze = complete;
+        progress.requested_lost = complete && !is_backfill;
+        progress.relisted_at = (complete && lists_all).then_some(now);
+        let is_private = complete && lists_all_private;
+        progress.private = progress.private.or(is_private.then_some(true));
+        progress.watermark = watermark;
+        state.commit()
     };
-    table
-        .commit(|change| {
-            let progress = &mut change.progress;
-            progress.freeze = complete;
-            progress.requested_lost = complete && !intent.is_backfill;
-            progress.relisted_at = (complete && intent.lists_all).then_some(now);
-            let is_private = complete && intent.lists_all_private;
-            progress.private = progress.private.or(is_private.then_some(true));
-            progress.watermark = watermark;
-        })
-        .await
+    table.owner.run(close).await
 }
 
 async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Result<()> {
@@ -165,7 +169,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
         }
         Task::Modified { since, before } => {
             let complete = modified(table, since, before, purpose).await?;
-            table.state().await.changes_complete = complete;
+            table.owner.tell(move |state| state.changes_complete = complete).await;
         }
         Task::All => match &table.endpoint.parent {
             Some(parent) => {
@@ -182,7 +186,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
         Task::Snapshot { day } => snapshot(export, table, day).await?,
     }
     if purpose == Purpose::Backfill {
-        table.checkpoint(CHECKPOINT).await?;
+        table.owner.run(|state| state.checkpoint(CHECKPOINT)).await?;
     }
     export.progress.update(&table.endpoint.name, |live| live.done += 1);
     Ok(())
@@ -205,7 +209,7 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purp
     let speaks_to = (window.to + TimeDelta::seconds(1)).timestamp_micros();
     let speaks_to = if is_part { speaks_to } else { i64::MAX };
     table
-        .add(|change| {
+        .add(move |change| {
             // A day is replaced as a whole, so either all of it is covered or none.
             if is_complete {
                 change.progress.coverage.push(window);
@@ -230,7 +234,7 @@ async fn range(table: &TableRun<'_>, window: Window, purpose: Purpose) -> Result
     let scan = Scan { window: Some(window), day: Some(day), parent, purpose, ..Scan::default() };
     let mut listed = Listed::default();
     let outcome = read(table, &scan, Some(&mut listed)).await?;
-    if outcome.is_complete() && !table.state().await.absent {
+    if outcome.is_complete() && !table.is_absent().await? {
         let listing = listed.complete(Scope::Parent { id: name.into(), day });
         table.add(|change| change.statements.listings.extend(listing)).await;
     }

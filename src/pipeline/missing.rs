@@ -7,7 +7,8 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 use super::Export;
-use super::table_run::{State, TableRun};
+use super::table_run::TableRun;
+use super::table_state::State;
 use crate::commit_plan::{LookUp, Mark, Removal, Statements};
 use crate::config::Deletes;
 use crate::decode::{Origin, RecordDecoder};
@@ -45,6 +46,7 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     };
     let Some(details) = export.catalogue.endpoints().iter().find(by_id) else { return Ok(()) };
     let (survey, missing) = survey(export, table).await?;
+    let survey = Arc::new(survey);
     let check = Check::new(export, details);
     let checked = missing.into_iter().map(async |missing| {
         // A 404 describes the time of the request, not of the reply.
@@ -54,8 +56,9 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     });
     let mut checked = futures::stream::iter(checked).buffer_unordered(export.concurrency);
     while let Some((missing, found, asked_at)) = checked.next().await {
+        let survey = Arc::clone(&survey);
         table
-            .add(|change| survey.conclude(missing, &found, asked_at, &mut change.statements))
+            .add(move |change| survey.conclude(missing, &found, asked_at, &mut change.statements))
             .await;
     }
     Ok(())
@@ -98,25 +101,24 @@ async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Mi
     let begun_at = export.queue_now();
     let (now, full, deletes) = (export.settings.now, export.settings.full, export.settings.deletes);
     let clock_now = export.clock.server_now();
-    let (found, _) = table
-        .with_state(move |state| {
-            let listed = std::mem::take(&mut state.listed);
-            let covered = state.snapshot.manifest().as_of(clock_now).coverage.end();
-            let unlisted_from = covered.map_or(now, |end| end.max(now));
-            let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
-            let mut missing = Vec::new();
-            let days = match state.snapshot.manifest().granularity {
-                Granularity::Day => 1,
-                Granularity::Month => 31,
-            };
-            let may_hold = |partition: &Partition| survey.may_hold(*partition, days);
-            for partition in state.snapshot.indexed().filter(may_hold).collect::<Vec<_>>() {
-                survey.look_through(partition, state, clock_now, &mut missing)?;
-            }
-            Ok((survey, missing))
-        })
-        .await?;
-    Ok(found)
+    let survey = move |state: &mut State| {
+        let listed = std::mem::take(&mut state.listed);
+        let covered = state.snapshot.manifest().as_of(clock_now).coverage.end();
+        let unlisted_from = covered.map_or(now, |end| end.max(now));
+        let seen = state.take_seen();
+        let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
+        let mut missing = Vec::new();
+        let days = match state.snapshot.manifest().granularity {
+            Granularity::Day => 1,
+            Granularity::Month => 31,
+        };
+        let may_hold = |partition: &Partition| survey.may_hold(*partition, days);
+        for partition in state.snapshot.indexed().filter(may_hold).collect::<Vec<_>>() {
+            survey.look_through(partition, state, &seen, &mut missing)?;
+        }
+        Ok((survey, missing))
+    };
+    table.owner.run(survey).await
 }
 
 impl Survey {
@@ -126,18 +128,18 @@ impl Survey {
         &self,
         partition: Partition,
         state: &mut State,
-        now: DateTime<Utc>,
+        seen: &[i64],
         missing: &mut Vec<Missing>,
     ) -> Result<()> {
         let mut listed_again = Vec::new();
-        let shard = state.read(now, |snapshot| snapshot.shard(partition))?;
+        let shard = state.read(|snapshot| snapshot.shard(partition))?;
         for (id, entry) in shard.iter() {
             if !entry.in_lake || entry.deleted_at.is_some() {
                 continue;
             }
             let (key, day) = (id.clone(), entry.day);
             let unlisted = entry.attempt.as_ref().filter(|it| it.reason.is_some());
-            if state.seen.contains(&key_hash(id)) {
+            if seen.binary_search(&key_hash(id)).is_ok() {
                 // The look-up is not marked as done, so the next run that misses the record
                 // requests it again.
                 let attempt = Attempt::default();

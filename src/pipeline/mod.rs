@@ -13,10 +13,12 @@ mod first;
 mod lists;
 mod missing;
 mod other_server;
+mod owner;
 mod reading;
 mod snapshots;
 mod spending;
 mod table_run;
+mod table_state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,7 +31,6 @@ use tracing::Instrument;
 use self::children::{due, parents};
 pub use self::spending::pay_from_ledger;
 use self::table_run::TableRun;
-pub(crate) use self::table_run::blocking;
 use crate::clock::Clock;
 use crate::decode::NotJson;
 use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
@@ -440,4 +441,13 @@ async fn end_after(client: Arc<Client>, time: Duration) {
 /// A unique name for a run that begins now.
 pub fn run_name(started_at: DateTime<Utc>) -> String {
     unique_name(&started_at.format("%Y%m%dT%H%M%SZ").to_string())
+}
+
+/// Runs blocking work where it does not block other tasks.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "a task ended abruptly").with_source(error))
+    })
 }

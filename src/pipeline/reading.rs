@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tracing::{Instrument, Span};
 
 use super::table_run::{Answer, TableRun};
+use super::table_state::State;
 use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Scope};
@@ -113,13 +114,15 @@ pub(super) async fn read(
     scan: &Scan<'_>,
     mut listed: Option<&mut Listed>,
 ) -> Result<Outcome> {
-    let mut scope = scope_of(&table.endpoint, scan).with_habits(table.habits());
+    let mut scope =
+        scope_of(&table.endpoint, scan).with_habits(table.owner.ask(|state| state.habits).await?);
     let mut came = BTreeMap::new();
     while scope.ask().is_some() {
         let span = span(scope.window());
         let found = (listed.as_deref_mut(), &mut came);
         read_page(table, scan, &mut scope, found).instrument(span).await?;
-        table.note_habits(scope.habits());
+        let habits = scope.habits();
+        table.owner.tell(move |state| state.habits = state.habits.and(habits)).await;
     }
     let mut outcome = Outcome {
         is_absent: false,
@@ -135,16 +138,18 @@ pub(super) async fn read(
     if extent.is_unfiltered {
         tracing::warn!("most records are outside of their window: its filter seems to be ignored");
     }
-    table.note_confirmations(extent.confirmations).await;
+    if extent.confirmations > 0 {
+        table.owner.tell(move |state| state.note_confirmations(extent.confirmations)).await;
+    }
     for gap in extent.gaps {
         report(table, scan, gap, &mut outcome).await;
     }
-    if let Some(window) = scan.window.filter(|_| has_same_records(table, scan, &came)) {
+    if let Some(window) = same_records_in(table, scan, &came).await? {
         let message = "window after window has the same records: its filter seems to be ignored";
         let error = Error::new(ErrorKind::Unavailable, message);
         outcome.unreadable.push(Some(window));
         if scan.covers {
-            table.add(|change| change.progress.uncover(window)).await;
+            table.add(move |change| change.progress.uncover(window)).await;
         }
         table.fail(Some(window), FetchError::Failed(Failure::Broken, error)).await;
     }
@@ -190,7 +195,8 @@ async fn read_page(
             for facts in &answer.rows.facts {
                 let before = came.insert(key_hash(&facts.key), facts.hash);
                 if before.is_some_and(|before| before != facts.hash) {
-                    table.note_same_key(&facts.key).await;
+                    let key = facts.key.clone();
+                    table.owner.tell(move |state| state.note_same_key(&key)).await;
                 }
             }
             table.advise(scope.window(), answer.page.total);
@@ -212,14 +218,21 @@ async fn read_page(
     Ok(())
 }
 
-/// Whether records that are dated by their window also occur in other windows. A single record may
+/// The window, if its records are dated by it and also occur in other windows. A single record may
 /// be found twice, and if the day is part of the key, each day has its own record.
-fn has_same_records(table: &TableRun<'_>, scan: &Scan<'_>, came: &Came) -> bool {
+async fn same_records_in(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    came: &Came,
+) -> Result<Option<Window>> {
     let endpoint = &table.endpoint;
     let is_dated = endpoint.dated == Dated::Window && !endpoint.sums_up_days();
-    let Some(window) = scan.window.filter(|_| is_dated && came.len() > 1) else { return false };
+    let Some(window) = scan.window.filter(|_| is_dated && came.len() > 1) else {
+        return Ok(None);
+    };
     let digest = came.keys().fold(0u64, |digest, key| digest.rotate_left(7) ^ key.cast_unsigned());
-    table.is_like_others(window, digest)
+    let is_like_others = move |state: &mut State| state.is_like_others(window, digest);
+    Ok(table.owner.ask(is_like_others).await?.then_some(window))
 }
 
 /// The list's range, for the log.
@@ -332,7 +345,7 @@ async fn report(
     };
     outcome.unreadable.push(window);
     if let Some(window) = window.filter(|_| scan.covers) {
-        table.add(|change| change.progress.uncover(window)).await;
+        table.add(move |change| change.progress.uncover(window)).await;
     }
     table.fail(window, FetchError::Failed(Failure::Broken, error)).await;
 }
@@ -350,7 +363,7 @@ async fn report_failure(
             outcome.is_absent = true;
         }
         FetchError::Failed(failure, _) if means_absent(&table.endpoint, failure) => {
-            table.state().await.absent = true;
+            table.owner.tell(|state| state.absent = true).await;
         }
         error => table.fail(window, error).await,
     }
@@ -397,11 +410,13 @@ async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
     if windows.is_empty() {
         return;
     }
-    let mut state = table.state().await;
-    for window in windows {
-        state.listed.add(window);
-        state.change().progress.coverage.push(window);
-    }
+    let cover = move |state: &mut State| {
+        for window in windows {
+            state.listed.add(window);
+            state.change().progress.coverage.push(window);
+        }
+    };
+    table.owner.tell(cover).await;
 }
 
 /// The rows of calls that have begun by the run's reference time, if there is one: a call is exported

@@ -4,6 +4,7 @@ use super::Export;
 use super::children::listing;
 use super::reading::{Listed, Scan, read};
 use super::table_run::TableRun;
+use super::table_state::State;
 use crate::commit_plan::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
@@ -13,8 +14,8 @@ use crate::retry::Failure;
 /// A list that was read to its end replaces the existing rows; the others stay as they are.
 pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) -> Result<()> {
     if let Some(parent) = &table.endpoint.parent {
-        if listing::read_all(export, table, parent, day).await? && !table.state().await.absent {
-            table.commit(|change| change.statements.snapshot = Some(day)).await?;
+        if listing::read_all(export, table, parent, day).await? && !table.is_absent().await? {
+            table.commit(move |change| change.statements.snapshot = Some(day)).await?;
         }
         return Ok(());
     }
@@ -22,10 +23,8 @@ pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) ->
     let scan = Scan { day: Some(day), ..Scan::default() };
     let outcome = read(table, &scan, Some(&mut listed)).await?;
     if outcome.more_was_refused {
-        let now = export.clock.server_now();
-        let (known, _) = table
-            .with_state(move |state| state.read(now, |snapshot| snapshot.newest_keys(day)))
-            .await?;
+        let newest = move |state: &mut State| state.read(|snapshot| snapshot.newest_keys(day));
+        let known = table.owner.run(newest).await?;
         let lacking = listed.lacks(known.iter().map(|key| &**key));
         if lacking > 0 {
             let message = format!(

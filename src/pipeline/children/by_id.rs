@@ -127,5 +127,6 @@ pub(super) async fn report_missing(table: &TableRun<'_>, id: &str, reason: &str)
         1 => format!("the id: {reason}"),
         count => format!("id number {number} of {count}: {reason}"),
     };
-    table.state().await.push_problem(Problem { endpoint, window: None, message });
+    let problem = Problem { endpoint, window: None, message };
+    table.owner.tell(|state| state.push_problem(problem)).await;
 }

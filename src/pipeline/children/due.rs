@@ -12,15 +12,16 @@ use super::by_id;
 use super::look_up::{Wanted, look_up};
 use super::parents::{are_there, fields_in, is_named, open, warn_unnamed};
 use crate::commit_plan::{LookUp, Mark, Removal};
-use crate::endpoint::{Endpoint, Named, Parent};
+use crate::endpoint::{Named, Parent};
 use crate::error::Result;
 use crate::lake::{Children, Link, Snapshot};
 use crate::manifest::{Attempt, ParentVersion, Purpose};
 use crate::partition::Partition;
-use crate::pipeline::Export;
-use crate::pipeline::table_run::{State, TableRun, blocking};
+use crate::pipeline::table_run::TableRun;
+use crate::pipeline::table_state::State;
+use crate::pipeline::{Export, blocking};
 use crate::plan::queue::{self, Due};
-use crate::report::{Problem, Queue};
+use crate::report::Queue;
 use crate::window::{Window, date_of};
 
 /// The parents of a child table, as this run found them.
@@ -57,9 +58,9 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
     let planned = comparison.due.iter().map(|due| due.1).sum::<u64>();
     export.progress.update(&table.endpoint.name, |live| live.planned += planned);
     look_up(export, table, all_wanted(&parents, table, &comparison.due)).await?;
-    let complete = !table.state().await.has_failed();
+    let complete = !table.owner.ask(|state| state.has_failed()).await?;
     table
-        .commit(|change| {
+        .commit(move |change| {
             change.progress.freeze = complete;
             change.progress.requested_lost = complete;
         })
@@ -74,17 +75,15 @@ pub(super) async fn read<T: Send + 'static>(
     read: impl Fn(&Children<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (parents, now) = (parents.clone(), table.export().clock.server_now());
-    let (found, _) = table
-        .with_state(move |state: &mut State| {
-            let parents_table = parents.snapshot.table().clone();
-            let mut snapshot = Snapshot::clone(&parents.snapshot);
-            // Either index may need to be repaired.
-            parents_table.read(&mut snapshot, now, |of_parents| {
-                state.read(now, |own| read(&parents.children(of_parents, own)))
-            })
+    let read = move |state: &mut State| {
+        let parents_table = parents.snapshot.table().clone();
+        let mut snapshot = Snapshot::clone(&parents.snapshot);
+        // Either index may need to be repaired.
+        parents_table.read(&mut snapshot, now, |of_parents| {
+            state.read(|own| read(&parents.children(of_parents, own)))
         })
-        .await?;
-    Ok(found)
+    };
+    table.owner.run(read).await
 }
 
 /// Records that the children of a range are to be requested again, so that any later run continues
@@ -114,7 +113,7 @@ async fn refetch(parents: &Parents, table: &TableRun<'_>, window: Window) -> Res
     };
     let (look_ups, checked) = read(parents, table, find).await?;
     table
-        .commit(|change| {
+        .commit(move |change| {
             change.statements.look_ups.extend(look_ups);
             change.progress.checked.extend(checked);
         })
@@ -153,7 +152,7 @@ async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> 
     let mut found = read(parents, table, find).await?;
     let (marks, removals) = (std::mem::take(&mut found.marks), std::mem::take(&mut found.removals));
     table
-        .add(|change| {
+        .add(move |change| {
             change.statements.marks.extend(marks);
             change.statements.removals.extend(removals);
         })
@@ -293,19 +292,18 @@ async fn conclude_partitions(
     if let Some(closed) = closed.filter(|_| queue.pending > 0) {
         table.fail(None, closed).await;
     }
-    report(table, queue).await;
+    table.owner.tell(move |state| report(state, queue)).await;
     Ok(())
 }
 
 /// Reports what is still missing.
-async fn report(table: &TableRun<'_>, queue: Queue) {
-    let mut state = table.state().await;
+fn report(state: &mut State, queue: Queue) {
     state.set_queue(queue);
     if queue.pending > 0 && !state.has_problems() {
         let (count, are) = (queue.pending, if queue.pending == 1 { "is" } else { "are" });
         let message =
             format!("{count} could not be read and {are} requested again in the next run");
-        state.push_problem(problem(&table.endpoint, message));
+        state.push_failure(message);
     }
     let put_off = queue.missing.min(queue.parked);
     if put_off > 0 {
@@ -314,11 +312,6 @@ async fn report(table: &TableRun<'_>, queue: Queue) {
             "{put_off} could not be read in several tries and {are} requested again later \
              (`clari-lake status` counts them)"
         );
-        state.push_problem(problem(&table.endpoint, message));
+        state.push_failure(message);
     }
-}
-
-/// A problem that affects the whole endpoint.
-fn problem(endpoint: &Endpoint, message: String) -> Problem {
-    Problem { endpoint: endpoint.name.clone(), window: None, message }
 }

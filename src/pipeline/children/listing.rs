@@ -49,7 +49,7 @@ pub(in crate::pipeline) async fn read_all(
         read?;
     }
     drop(reads);
-    if is_whole && table.endpoint.is_snapshot() && !table.state().await.absent {
+    if is_whole && table.endpoint.is_snapshot() && !table.is_absent().await? {
         let listing = Listing { scope: Scope::Parents(day), keys: present, requested_at: asked_at };
         table.add(|change| change.statements.listings.push(listing)).await;
     }
@@ -64,7 +64,7 @@ async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     if count > 0 {
         warn_unnamed(table, count);
         let queue = Queue { parked: count as u64, ..Queue::default() };
-        table.state().await.set_queue(queue);
+        table.owner.tell(move |state| state.set_queue(queue)).await;
     }
 }
 
@@ -91,9 +91,7 @@ async fn due(
     // Explicitly specified parents are requested whatever their last answer was.
     let is_full = export.settings.full || !export.settings.ids.is_empty();
     let keeps = parent.refresh.is_some() && !is_full;
-    let (answers, _) = table
-        .with_state(move |state| state.read(server_now, crate::lake::Snapshot::parents))
-        .await?;
+    let answers = table.owner.run(|state| state.read(crate::lake::Snapshot::parents)).await?;
     let is_due = |before: Option<&Attempt>| match state(before, now) {
         State::Fresh => !keeps,
         State::Absent => is_full,
@@ -137,7 +135,7 @@ async fn read_one(
     day: i32,
 ) -> Result<()> {
     // If a parent's answer shows that this workspace has no such endpoint, no other is requested.
-    if table.state().await.absent {
+    if table.is_absent().await? {
         return Ok(());
     }
     let mut listed = Listed::default();
@@ -168,7 +166,7 @@ async fn read_one(
     let none = Listing { scope: scope.clone(), keys: HashSet::new(), requested_at: asked_at };
     let listing = listed.complete(scope).unwrap_or(none);
     table
-        .add(|change| {
+        .add(move |change| {
             let answered_at = listing.requested_at;
             change.statements.answers.push(ParentAnswer { id, answered_at, attempt });
             change.statements.listings.extend(is_snapshot.then_some(listing));

@@ -242,7 +242,7 @@ async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
         None if reason.is_none() => Attempt::default(),
         None => return,
     };
-    table.add(|change| change.statements.look_ups.push(LookUp { key, day, attempt })).await;
+    table.add(move |change| change.statements.look_ups.push(LookUp { key, day, attempt })).await;
 }
 
 /// Why a record is deferred, unless it is simply requested again in the next run.

@@ -8,8 +8,8 @@ use crate::decode::is_usable;
 use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Snapshot, unique_name, with_parents};
-use crate::pipeline::Export;
-use crate::pipeline::table_run::{TableRun, blocking};
+use crate::pipeline::table_run::TableRun;
+use crate::pipeline::{Export, blocking};
 use crate::report::Problem;
 use crate::schema::Schema;
 
@@ -113,7 +113,8 @@ pub(super) async fn are_there<'a>(
     let Some(field) = nowhere.filter(|_| records.clone().next().is_some()) else { return true };
     let message = format!("no record of {} has a field `{field}`", parent.endpoint);
     let endpoint = table.endpoint.name.clone();
-    table.state().await.push_problem(Problem { endpoint, window: None, message });
+    let problem = Problem { endpoint, window: None, message };
+    table.owner.tell(|state| state.push_problem(problem)).await;
     false
 }
 
