@@ -5,11 +5,12 @@
 //! the bloom filter and the pages that can contain the requested keys are read, so the cost of a
 //! look-up follows the number of requested keys.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Date32Array, Int64Array, RecordBatch};
-use arrow::datatypes::{Date32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -30,6 +31,8 @@ use crate::manifest::IndexFile;
 const SMALL: u64 = 20_000;
 /// Entries per page of a large file, which is the amount read for each key that is looked up.
 const PAGE_ROWS: usize = 1024;
+/// Entries that are encoded at once.
+const BATCH_ROWS: usize = 16 * PAGE_ROWS;
 /// The rate of absent keys that cause an unnecessary read.
 const FALSE_POSITIVES: f64 = 0.01;
 
@@ -150,35 +153,64 @@ fn pages(metadata: &ArrowReaderMetadata, hashes: &[i64]) -> Option<RowSelection>
 
 /// All entries of a file, by hash.
 pub(in crate::lake) fn read_all(store: &Store, object: &str) -> Result<Vec<Place>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(store.existing(object)?)?.build()?;
-    let mut places = Vec::new();
-    for batch in reader {
-        places.extend(from_batch(&batch?)?);
-    }
-    Ok(places)
+    entries(store, object)?.collect()
 }
 
-/// Merges the entries of a base and its deltas.
+/// The entries of a file, by hash, read as they are needed.
+fn entries(store: &Store, object: &str) -> Result<impl Iterator<Item = Result<Place>> + use<>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(store.existing(object)?)?.build()?;
+    Ok(reader.flat_map(|batch| match batch.map_err(Error::from).and_then(|it| from_batch(&it)) {
+        Ok(places) => places.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    }))
+}
+
+/// Encodes the entries of a base and its deltas as one file. The base, which may be large, is never
+/// in memory as a whole. Returns the file and its number of entries.
 pub(in crate::lake) fn fold(
-    base: Vec<Place>,
-    deltas: impl Iterator<Item = Vec<Place>>,
-) -> Vec<Place> {
-    let mut changed: HashMap<i64, Option<i32>> = deltas.flatten().collect();
-    let kept = |(hash, day)| (hash, changed.remove(&hash).unwrap_or(day));
-    let mut places: Vec<Place> = base.into_iter().map(kept).collect();
-    places.extend(changed);
-    places
+    store: &Store,
+    base: Option<&IndexFile>,
+    deltas: impl Iterator<Item = Result<Vec<Place>>>,
+) -> Result<(Vec<u8>, usize)> {
+    let mut changed = HashMap::new();
+    for delta in deltas {
+        changed.extend(delta?);
+    }
+    let mut changed: Vec<Place> = changed.into_iter().collect();
+    changed.sort_unstable();
+    let most = base.map_or(0, |base| base.entries) + changed.len() as u64;
+    let base = base.map(|base| entries(store, &base.object)).transpose()?;
+    encode(merged(base.into_iter().flatten(), changed), most)
+}
+
+/// The entries of both, by hash. For a key in both, the change is the newer entry.
+fn merged(
+    base: impl Iterator<Item = Result<Place>>,
+    changed: Vec<Place>,
+) -> impl Iterator<Item = Result<Place>> {
+    let (mut base, mut changed) = (base.peekable(), changed.into_iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (base.peek(), changed.peek()) {
+            (Some(Ok(base)), Some(changed)) => changed.0.cmp(&base.0),
+            (None, Some(_)) => Ordering::Less,
+            _ => Ordering::Greater,
+        };
+        if order == Ordering::Equal {
+            base.next();
+        }
+        if order == Ordering::Greater { base.next() } else { changed.next().map(Ok) }
+    })
 }
 
 /// Encodes the entries as a file.
 pub(in crate::lake) fn write(mut places: Vec<Place>) -> Result<Vec<u8>> {
     places.sort_unstable();
-    let hashes: Int64Array = places.iter().map(|place| place.0).collect::<Vec<_>>().into();
-    let days: Date32Array = places.iter().map(|place| place.1).collect();
-    let batch = RecordBatch::try_from_iter([
-        ("hash", Arc::new(hashes) as Arc<dyn Array>),
-        ("day", Arc::new(days)),
-    ])?;
+    let most = places.len() as u64;
+    Ok(encode(places.into_iter().map(Ok), most)?.0)
+}
+
+/// Encodes entries that are sorted by hash, at most this many. Returns the file and their number.
+fn encode(places: impl Iterator<Item = Result<Place>>, most: u64) -> Result<(Vec<u8>, usize)> {
     let hash = ColumnPath::from("hash");
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
@@ -187,15 +219,27 @@ pub(in crate::lake) fn write(mut places: Vec<Place>) -> Result<Vec<u8>> {
         .set_write_batch_size(PAGE_ROWS)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_column_encoding(hash.clone(), Encoding::DELTA_BINARY_PACKED);
-    if places.len() as u64 > SMALL {
+    if most > SMALL {
         properties = properties
             .set_column_bloom_filter_fpp(hash.clone(), FALSE_POSITIVES)
-            .set_column_bloom_filter_max_ndv(hash, places.len() as u64);
+            .set_column_bloom_filter_max_ndv(hash, most);
     }
-    let properties = properties.build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
-    Ok(writer.into_inner()?)
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("hash", DataType::Int64, false),
+        Field::new("day", DataType::Date32, true),
+    ]));
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))?;
+    let (mut places, mut count) = (places.peekable(), 0);
+    while places.peek().is_some() {
+        let some: Vec<Place> = places.by_ref().take(BATCH_ROWS).collect::<Result<_>>()?;
+        let hashes: Int64Array = some.iter().map(|place| place.0).collect::<Vec<_>>().into();
+        let days: Date32Array = some.iter().map(|place| place.1).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(hashes), Arc::new(days)];
+        writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
+        count += some.len();
+    }
+    Ok((writer.into_inner()?, count))
 }
 
 fn from_batch(batch: &RecordBatch) -> Result<Vec<Place>> {
@@ -237,11 +281,25 @@ mod tests {
         }
     }
 
+    /// P2: the newest entry of each key counts, whichever file it is in.
     #[test]
     fn deltas_override_what_is_before() {
-        let folded =
-            fold(vec![(1, Some(1)), (2, Some(2))], [vec![(2, None), (3, Some(3))]].into_iter());
-        let folded: HashMap<_, _> = folded.into_iter().collect();
-        assert_eq!(folded, HashMap::from([(1, Some(1)), (2, None), (3, Some(3))]));
+        for count in [0, 1, 3, 40_000] {
+            let before: Vec<Place> = (0..count).map(|n| (n * 2, Some(1))).collect();
+            let (_folder, store, file) = map(before.clone());
+            let older = [(0, Some(8)), (5, Some(8))];
+            let newer: Vec<Place> = (0..9).map(|n| (n * 3, None)).collect();
+            let deltas = [older.to_vec(), newer.clone()];
+            let base = (count > 0).then_some(&file);
+            let (bytes, folded) = fold(&store, base, deltas.into_iter().map(Ok)).unwrap();
+            let lock = store.lock().unwrap();
+            store.overwrite("folded.parquet", &bytes).unwrap();
+            drop(lock);
+            let read = read_all(&store, "folded.parquet").unwrap();
+            let expected: std::collections::BTreeMap<_, _> =
+                before.into_iter().chain(older).chain(newer).collect();
+            assert_eq!(read, expected.into_iter().collect::<Vec<_>>());
+            assert_eq!(read.len(), folded);
+        }
     }
 }

@@ -303,17 +303,16 @@ impl<'s> Transaction<'s> {
         let base = next.keys.first().map_or(0, |file| file.entries);
         let deltas: u64 = next.keys.iter().skip(1).map(|file| file.entries).sum();
         let is_due = (deltas + moved.len() as u64) * FOLD_AT >= base;
-        let places = if is_due || next.keys.len() > MOST_DELTAS {
-            let read = |file: &IndexFile| keys::read_all(self.store(), &file.object);
-            let mut files = next.keys.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter();
-            let base = files.next().unwrap_or_default();
-            next.keys.clear();
-            keys::fold(base, files.chain([moved]))
+        let (bytes, count) = if is_due || next.keys.len() > MOST_DELTAS {
+            let mut files = std::mem::take(&mut next.keys).into_iter();
+            let base = files.next();
+            let read = |file: IndexFile| keys::read_all(self.store(), &file.object);
+            keys::fold(self.store(), base.as_ref(), files.map(read).chain([Ok(moved)]))?
         } else {
-            moved
+            let count = moved.len();
+            (keys::write(moved)?, count)
         };
-        let count = places.len();
-        let file = self.write_index_file("keys", &keys::write(places)?, count)?;
+        let file = self.write_index_file("keys", &bytes, count)?;
         next.keys.push(file);
         Ok(())
     }
