@@ -20,6 +20,7 @@ use crate::library::range;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{EndpointReport, Metrics, Noted, Report};
+use crate::schema::ColumnType;
 use crate::status::last_success;
 use crate::window::Window;
 
@@ -86,6 +87,12 @@ fn perform_and_conclude(
     let export = settings.export(run, command, endpoints)?;
     let ran = perform(&export, endpoints, printer);
     let report = ran.as_ref().ok().map(|(report, _)| report.clone());
+    for (endpoint, key) in report.iter().flat_map(|it| repeated_keys(it, &export.catalogue)) {
+        printer.note(&format!(
+            "{endpoint}: every `{key}` is a number in a column of texts, so each row repeats it in \
+             extra_json; declare it as int64 in the endpoint file of a new table"
+        ));
+    }
     let concluded =
         ran.and_then(|(report, signal)| conclude(&report, results.json, signal, printer));
     if let Some(file) = &results.metrics {
@@ -103,6 +110,23 @@ fn perform_and_conclude(
         }
     }
     concluded
+}
+
+/// The keys that come as numbers although their column holds texts: the column has the text, and
+/// `extra_json` the number, so that the record comes back as it was.
+fn repeated_keys<'c>(report: &Report, catalogue: &'c Catalogue) -> Vec<(&'c str, &'c str)> {
+    let mut repeated = Vec::new();
+    for ran in report.endpoints.iter().filter(|it| it.rows > 0) {
+        let Ok(endpoint) = catalogue.find(&ran.endpoint) else { continue };
+        let is_text = |key: &str| {
+            let column = endpoint.columns.iter().find(|column| column.name == key);
+            column.is_some_and(|it| it.column_type == ColumnType::String)
+        };
+        let in_each_row = |key: &&String| ran.misfits.get(*key) == Some(&ran.rows) && is_text(key);
+        let keys = endpoint.key.iter().filter(in_each_row);
+        repeated.extend(keys.map(|key| (&*endpoint.name, &**key)));
+    }
+    repeated
 }
 
 /// Checks up front that the folder of a file to be written at the end exists.

@@ -57,6 +57,25 @@ fn nothing_but_404_is_a_matter_of_the_base_url() {
     assert!(code == 2 && err.contains("check --base-url"), "{code} {err}");
 }
 
+/// B11: a key of numbers that is declared as text costs space, which the run says.
+#[test]
+fn a_numeric_key_in_a_column_of_texts_is_remarked_on() {
+    let server = Canned::start(|_| (200, json!({"rows": [{"id": 1}, {"id": 2}]})));
+    let folder = tempfile::tempdir().unwrap();
+    for (of_type, is_said) in [("string", true), ("int64", false)] {
+        let text = format!(
+            "description = 'd'\npath = '/x'\nrecords = '$.rows[*]'\nkey = ['id']\n\
+             dated = {{ by = 'run' }}\ncolumn = [{{ name = 'id', type = '{of_type}' }}]"
+        );
+        std::fs::write(folder.path().join("mine.toml"), text).unwrap();
+        let (lake, dir) = (Lake::new(), folder.path().to_str().unwrap());
+        let location = lake.location();
+        let args = ["export", &location, "--endpoint", "mine", "--endpoint-dir", dir];
+        let (code, _, err) = said(clari_lake(&args, &server.base_url()));
+        assert_eq!((code, err.contains("declare it as int64")), (0, is_said), "{err}");
+    }
+}
+
 /// The demo's records are invented, so they never get into a lake that was exported to.
 #[test]
 fn the_demo_keeps_away_from_other_lakes() {
