@@ -336,10 +336,11 @@ impl Export {
             Err(FetchError::Failed(Failure::NotFound | Failure::NoSuchPath, _)) => {
                 Err(self.no_api(&format!("it has no {}", request.path)))
             }
-            Err(FetchError::Failed(
-                Failure::NoList | Failure::Page | Failure::Refused(_),
-                error,
-            )) => Err(self.no_api(error.message())),
+            Err(FetchError::Failed(failure, error))
+                if failure == Failure::NoList || failure.may_be_another_servers() =>
+            {
+                Err(self.no_api(error.message()))
+            }
             Err(FetchError::Failed(_, error) | FetchError::Halted(error)) => Err(error),
             Ok(()) => Ok(()),
         }
