@@ -126,7 +126,7 @@ impl Error {
 
     /// The error and its causes in one line.
     #[must_use]
-    pub fn with_causes(&self) -> String {
+    pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {

@@ -30,10 +30,12 @@ fn said(mut command: Command) -> (i32, String, String) {
 fn a_wrong_server_is_named_within_seconds() {
     let nothing = Canned::start(|_| (404, json!({"message": "no such page"})));
     let pages = Canned::start(|_| (200, json!("<html><body>Please log in</body></html>")));
+    let picky = Canned::start(|_| (400, json!({"message": "no such limit"})));
     let refusing = Canned::start(|_| (401, json!({"errorMessage": "Unknown key"})));
     for (base_url, code, words) in [
         (nothing.base_url(), 2, "the API does not seem to be at"),
         (pages.base_url(), 2, "a page of HTML came in place of JSON"),
+        (picky.base_url(), 1, "the API refused the request (400): no such limit"),
         (refusing.base_url(), 2, "the credentials were not accepted (401): Unknown key"),
         ("https://no-such-host.invalid".to_owned(), 1, "does not resolve (no-such-host.invalid)"),
     ] {
