@@ -7,16 +7,7 @@ use std::time::{Duration, Instant};
 use clari_lake::internals::simulator::Settings;
 use serde_json::{Value, json};
 
-use crate::support::{self, Canned, Lake, Site, small};
-
-/// The command with credentials, at this server.
-fn clari_lake(args: &[&str], base_url: &str) -> Command {
-    let mut command = support::clari_lake(args);
-    command.env("CLARI_BASE_URL", base_url);
-    let Settings { api_key, api_password, .. } = Settings::default();
-    command.envs([("CLARI_API_KEY", api_key), ("CLARI_API_PASSWORD", api_password)]);
-    command
-}
+use crate::support::{self, Canned, Lake, Site, clari_lake_at, small};
 
 /// What a command says: its exit code, stdout and stderr.
 fn said(mut command: Command) -> (i32, String, String) {
@@ -40,7 +31,7 @@ fn a_wrong_server_is_named_within_seconds() {
         ("https://no-such-host.invalid".to_owned(), 1, "does not resolve (no-such-host.invalid)"),
     ] {
         let (lake, begun) = (Lake::new(), Instant::now());
-        let (found, out, err) = said(clari_lake(&["export", &lake.location()], &base_url));
+        let (found, out, err) = said(clari_lake_at(&["export", &lake.location()], &base_url));
         assert!(found == code && err.contains(words), "{base_url}: {found} {out}{err}");
         assert!(begun.elapsed() < Duration::from_secs(20), "{base_url}: {:?}", begun.elapsed());
         let is_denied = base_url == refusing.base_url();
@@ -55,7 +46,7 @@ fn nothing_but_404_is_a_matter_of_the_base_url() {
     let site = Site::exported();
     let nothing = Canned::start(|_| (404, json!({})));
     let args = ["export", &site.lake.location(), "--endpoint", "teams", "--rate", "0"];
-    let (code, _, err) = said(clari_lake(&args, &nothing.base_url()));
+    let (code, _, err) = said(clari_lake_at(&args, &nothing.base_url()));
     assert!(code == 2 && err.contains("check --base-url"), "{code} {err}");
 }
 
@@ -73,7 +64,7 @@ fn a_numeric_key_in_a_column_of_texts_is_remarked_on() {
         let (lake, dir) = (Lake::new(), folder.path().to_str().unwrap());
         let location = lake.location();
         let args = ["export", &location, "--endpoint", "mine", "--endpoint-dir", dir];
-        let (code, _, err) = said(clari_lake(&args, &server.base_url()));
+        let (code, _, err) = said(clari_lake_at(&args, &server.base_url()));
         assert_eq!((code, err.contains("declare it as int64")), (0, is_said), "{err}");
     }
 }
@@ -92,7 +83,7 @@ fn the_demo_keeps_away_from_other_lakes() {
 #[test]
 fn doctor_does_not_wait_for_a_server_that_is_down() {
     let begun = Instant::now();
-    let (code, out, err) = said(clari_lake(&["doctor"], "http://127.0.0.1:9"));
+    let (code, out, err) = said(clari_lake_at(&["doctor"], "http://127.0.0.1:9"));
     assert!(code == 1 && out.contains("no connection (127.0.0.1:9)"), "{code} {out}{err}");
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
@@ -120,16 +111,16 @@ fn a_page_size_that_the_api_never_sends_is_found_by_config_check() {
     ] {
         std::fs::write(&file, text).unwrap();
         let args = ["config", "check", "--config", file.to_str().unwrap()];
-        let (code, _, err) = said(clari_lake(&args, "http://127.0.0.1:9"));
+        let (code, _, err) = said(clari_lake_at(&args, "http://127.0.0.1:9"));
         assert_eq!(code == 0, is_right, "{text}: {err}");
         assert!(is_right || err.contains("from 1 to 100"), "{err}");
     }
     let lake = folder.path().join("lake").display().to_string();
     let args = ["export", &lake, "--endpoint", "calls", "--page-size", "500"];
-    let (code, _, err) = said(clari_lake(&args, "http://127.0.0.1:9"));
+    let (code, _, err) = said(clari_lake_at(&args, "http://127.0.0.1:9"));
     assert!(code == 2 && err.contains("calls: a page has from 1 to 100 records"), "{err}");
     let args = ["export", &lake, "--endpoint", "users", "--page-size", "50"];
-    let (code, _, err) = said(clari_lake(&args, "http://127.0.0.1:9"));
+    let (code, _, err) = said(clari_lake_at(&args, "http://127.0.0.1:9"));
     assert!(code == 2 && err.contains("users has no pages"), "{err}");
 }
 
@@ -140,7 +131,7 @@ fn a_built_in_file_is_printed_and_changed() {
         Some("/x/teams") => (200, json!({"rows": [{"name": "a", "n": 1}, {"name": "b", "n": 2}]})),
         _ => (200, json!({"topics": []})),
     });
-    let (code, text, _) = said(clari_lake(&["endpoints", "teams", "--toml"], ""));
+    let (code, text, _) = said(clari_lake_at(&["endpoints", "teams", "--toml"], ""));
     assert_eq!((code, text.contains("path = \"/teams\"")), (0, true), "{text}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("whole.toml"), &text).unwrap();
@@ -156,7 +147,7 @@ fn a_built_in_file_is_printed_and_changed() {
         let location = lake.location();
         let mut args = vec!["export", &location, flag, dir, "--rate", "0"];
         args.extend(["--endpoint", "teams", "--endpoint", "teams_by_number"]);
-        let (code, out, err) = said(clari_lake(&args, &server.base_url()));
+        let (code, out, err) = said(clari_lake_at(&args, &server.base_url()));
         assert_eq!(code, 0, "{out}{err}");
     }
     let names: Vec<Value> =
@@ -179,9 +170,9 @@ fn tables_without_windows_have_an_age() {
     let location = lake.location();
     let own = ["--endpoint-dir", dir];
     let export = [&["export", &location, "--endpoint", "mine", "--rate", "0"][..], &own].concat();
-    assert_eq!(said(clari_lake(&export, &server.base_url())).0, 0);
+    assert_eq!(said(clari_lake_at(&export, &server.base_url())).0, 0);
     let status = [&["status", &location, "--max-age", "26h"][..], &own].concat();
-    let (code, out, err) = said(clari_lake(&status, &server.base_url()));
+    let (code, out, err) = said(clari_lake_at(&status, &server.base_url()));
     assert!(code == 0 && !out.contains("never complete"), "{code} {out}{err}");
 }
 
@@ -193,7 +184,7 @@ fn by_hand_from_the_command_line() {
     let calls = site.workspace.calls_before(site.now, false);
     let ready = calls.iter().find(|call| call["status"] == "POST_PROCESSING_DONE").unwrap();
     let id = ready["id"].as_str().unwrap();
-    let run = |args: &[&str]| said(clari_lake(args, &base_url));
+    let run = |args: &[&str]| said(clari_lake_at(args, &base_url));
     let export = ["export", &lake, "--rate", "0", "--endpoint", "call_details", "--id", id];
     assert_eq!(run(&export).0, 0);
     assert_eq!(site.lake.rows("call_details").len(), 1);
@@ -225,7 +216,7 @@ fn a_place_that_readers_take_for_a_partition_is_refused() {
     for (name, code) in [("dt=2026-01-01/lake", 2), ("dt=lake", 2), ("year=2026/my dt=lake", 0)] {
         let (lake, only) = (place(name), ["--endpoint", "topics", "--rate", "0"]);
         let export = [&["export", lake.as_str()][..], &only].concat();
-        let (found, out, err) = said(clari_lake(&export, &site.server.base_url()));
+        let (found, out, err) = said(clari_lake_at(&export, &site.server.base_url()));
         assert_eq!(found, code, "{name}: {out}{err}");
         assert!(code == 0 || err.contains("take for a partition"), "{err}");
     }

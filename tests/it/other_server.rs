@@ -2,18 +2,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clari_lake::internals::simulator::Settings;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::json;
 
-use crate::support::{self, Canned, Lake, Run, Site, now, reply, small};
+use crate::support::{Canned, Lake, Run, Site, clari_lake_at, get, now, reply, small};
 
 const SIGN_IN: &[u8] = b"<!doctype html><html><body>Please sign in</body></html>";
 
@@ -60,20 +58,12 @@ fn self_signed() -> String {
     base_url
 }
 
-fn clari_lake(args: &[&str], base_url: &str) -> Command {
-    let mut command = support::clari_lake(args);
-    command.env("CLARI_BASE_URL", base_url);
-    let Settings { api_key, api_password, .. } = Settings::default();
-    command.envs([("CLARI_API_KEY", api_key), ("CLARI_API_PASSWORD", api_password)]);
-    command
-}
-
 /// A command ends within seconds, with this exit code, and says this once, with the host's name.
 #[track_caller]
 fn says_once(what: &str, args: &[&str], server: &(&str, String, i32, &str)) {
     let (kind, base_url, code, words) = server;
     let begun = Instant::now();
-    let output = clari_lake(args, base_url).output().unwrap();
+    let output = clari_lake_at(args, base_url).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     let case = format!("{what}, {kind}: {err}");
     assert_eq!(output.status.code(), Some(*code), "{case}");
@@ -132,7 +122,7 @@ fn another_format_is_named_at_once_by_doctor_and_sample() {
         let server = Canned::start_with(move |_| (200, "text/plain", body.to_owned()));
         for args in [&["doctor"][..], &["sample", "users"]] {
             let begun = Instant::now();
-            let output = clari_lake(args, &server.base_url()).output().unwrap();
+            let output = clari_lake_at(args, &server.base_url()).output().unwrap();
             let text = [output.stdout, output.stderr].concat();
             let said = String::from_utf8(text).unwrap();
             assert!(said.contains(&format!("{name} came in place of JSON")), "{args:?}: {said}");
@@ -150,7 +140,7 @@ fn a_page_of_html_in_the_middle_of_a_run_is_named_once_an_endpoint() {
     let (base_url, requests) = (site.server.base_url(), AtomicUsize::new(0));
     let server = Canned::start_raw(move |target| match requests.fetch_add(1, Ordering::Relaxed) {
         0..4 => {
-            let body = support::get(&base_url, target).to_string();
+            let body = get(&base_url, target).to_string();
             reply(200, &[("Content-Type", "application/json")], body.as_bytes())
         }
         _ => reply(200, &[("Content-Type", "text/html")], SIGN_IN),

@@ -14,7 +14,7 @@ mod site;
 
 pub(crate) use bucket::{Bucket, Quirk};
 pub(crate) use canned::{Canned, reply};
-pub(crate) use command::{Assert, clari_lake};
+pub(crate) use command::{Assert, clari_lake, clari_lake_at};
 pub(crate) use json::normal;
 pub(crate) use json_schema::JsonSchema;
 pub(crate) use lake::{Lake, Row, rows_in};
