@@ -69,6 +69,15 @@ fn a_numeric_key_in_a_column_of_texts_is_remarked_on() {
     }
 }
 
+/// A number below zero is a wrong value, not an unknown flag.
+#[test]
+fn a_limit_below_zero_is_a_wrong_value() {
+    for flag in ["--rate", "--weekly-quota", "--quota-share", "--page-size", "--lookback"] {
+        let (code, _, err) = said(clari_lake_at(&["export", "lake", flag, "-1"], ""));
+        assert!(code == 2 && err.contains(&format!("invalid value '-1' for '{flag}")), "{err}");
+    }
+}
+
 /// The demo's records are invented, so they never get into a lake that was exported to.
 #[test]
 fn the_demo_keeps_away_from_other_lakes() {

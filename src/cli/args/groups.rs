@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values::{deletes, granularity};
+use super::values::{deletes, granularity, whole_number};
 use crate::config::{Concurrency, Deletes, Rate, Share};
 use crate::manifest::Granularity;
 use crate::span::Span;
@@ -12,10 +12,10 @@ use crate::span::Span;
 #[command(next_help_heading = "Tables")]
 pub(in crate::cli) struct TableArgs {
     /// How far back records are listed again, to find silent edits (such as 12h, 4w) [default: 7d]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     pub(in crate::cli) lookback: Option<Span>,
     /// Records a page, of all exported endpoints that have pages [default: the endpoint's own]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(in crate::cli) page_size: Option<u32>,
     /// Export private calls too
     #[arg(long)]
@@ -37,10 +37,10 @@ pub(in crate::cli) struct TableArgs {
 pub(in crate::cli) struct QuotaArgs {
     /// Requests a week, at most, of all runs on this lake; a week begins on Sunday 00:00 UTC
     /// [default: 100000]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number)]
     pub(in crate::cli) weekly_quota: Option<u64>,
     /// The part of the week's quota that backfills may take, from 0 to 1 [default: 0.7]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(in crate::cli) quota_share: Option<Share>,
     /// How long the run may take (such as 90m, 6h); what is complete by then is committed
     #[arg(long, value_name = "TIME")]
@@ -67,7 +67,7 @@ pub(in crate::cli) struct ApiArgs {
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) base_url: Option<String>,
     /// Requests a second, at most; 0 for as fast as they go [default: 10]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(in crate::cli) rate: Option<Rate>,
     /// Requests under way at once, at most [default: 16]
     #[arg(long, value_name = "N")]

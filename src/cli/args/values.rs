@@ -53,6 +53,11 @@ pub(super) fn deletes(text: &str) -> Result<Deletes, String> {
     }
 }
 
+/// A whole number, such as a quota.
+pub(super) fn whole_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a whole number".to_owned())
+}
+
 pub(super) fn granularity(text: &str) -> Result<Granularity, String> {
     match text {
         "day" => Ok(Granularity::Day),
