@@ -91,8 +91,8 @@ pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
         && !knows_run
         && !store.has_report(name)?
     {
-        let message = format!("the lake has no run `{name}`");
-        let hint = "`clari-lake status LAKE --json` lists the last runs; an instant will do, too";
+        let message = format!("there is no run `{name}` in the lake");
+        let hint = "`clari-lake status LAKE --json` lists the last runs; you can also pass a time";
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint));
     }
     Ok(Changes { changed, next })
@@ -140,7 +140,7 @@ impl FromStr for Next {
             Some((endpoint.to_owned(), version.parse().ok()?))
         };
         let versions: Option<BTreeMap<_, _>> = text.split(',').map(one).collect();
-        versions.map(Self).ok_or_else(|| "expected what `next` said".to_owned())
+        versions.map(Self).ok_or_else(|| "expected a `next` that `changes` printed".to_owned())
     }
 }
 

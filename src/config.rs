@@ -219,7 +219,7 @@ impl TryFrom<f64> for Share {
         let sensible = share > 0.0 && share <= 1.0;
         sensible
             .then_some(Self(share))
-            .ok_or_else(|| "expected a share above 0 and up to 1".to_owned())
+            .ok_or_else(|| "expected a number above 0 and up to 1".to_owned())
     }
 }
 
@@ -362,7 +362,7 @@ mod tests {
             ("[endpoint.calls]\npage = 5", "line 2, column 1", "unknown field `page`"),
             ("[endpoint.calls]\nrecords = \"calls\"", "line 2, column 11", "begin with $"),
             ("lake = 'a'\nlake = 'b'", "line 2, column 1", "duplicate key"),
-            ("[columns]\nemail = \"hide\"", "line 2, column 9", "`hide` is no rule"),
+            ("[columns]\nemail = \"hide\"", "line 2, column 9", "`hide` is not a rule"),
         ];
         for (text, place, what) in cases {
             let error = Config::from_toml("my.toml", text).unwrap_err().to_string();

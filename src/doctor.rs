@@ -65,12 +65,12 @@ impl<'a> Visit<'a> {
         let id = endpoint.parent.as_ref().map(|parent| self.ids.get(parent.endpoint.as_str()));
         let id = match id {
             Some(Some(_)) if !endpoint.parent_fields().is_empty() => {
-                let message = "not asked: its requests name more of the parent than an id";
+                let message = "not checked: its requests need more than the parent's id";
                 self.checks.push(Check::new(&endpoint.name, Verdict::Note, message));
                 return std::ops::ControlFlow::Continue(());
             }
             Some(None) => {
-                let message = "not asked: there was no id to ask for";
+                let message = "not checked: there was no id to request";
                 self.checks.push(Check::new(&endpoint.name, Verdict::Note, message));
                 return std::ops::ControlFlow::Continue(());
             }
@@ -119,23 +119,23 @@ impl<'a> Visit<'a> {
     fn credentials(&self) -> Check {
         let answered = |check: &Check| matches!(check.verdict, Verdict::Good | Verdict::Note);
         if self.checks.iter().any(answered) && self.date.is_some() {
-            return Check::new("credentials", Verdict::Good, "the API takes them");
+            return Check::new("credentials", Verdict::Good, "accepted by the API");
         }
         if self.checks.iter().all(|check| check.verdict == Verdict::Unavailable) {
-            let message = "not known: the API does not answer usefully";
+            let message = "unknown: the API gives no useful answer";
             return Check::new("credentials", Verdict::Unavailable, message);
         }
         if !self.is_denied {
-            let message = "not known: nothing was answered that an API would answer";
+            let message = "unknown: no reply came that an API would send";
             return Check::new("credentials", Verdict::Unavailable, message);
         }
-        let error = Error::new(ErrorKind::Denied, "the API refuses everything that is asked for");
+        let error = Error::new(ErrorKind::Denied, "the API refuses every request");
         Check::failed("credentials", &error)
     }
 
     fn skew(&self) -> Check {
         let Some((theirs, ours)) = self.date else {
-            return Check::new("clock", Verdict::Note, "not compared: no reply said its date");
+            return Check::new("clock", Verdict::Note, "not compared: no reply had a Date header");
         };
         let skew = (ours - theirs).abs();
         let seconds = skew.num_seconds();
@@ -164,7 +164,7 @@ fn unreadable(error: Undecodable) -> Unreadable {
             Unreadable::NoList(Error::new(ErrorKind::Data, error.to_string()))
         }
         Undecodable::NoRecords(path) => {
-            let message = format!("another shape: the reply has no records at {path}");
+            let message = format!("unexpected reply: no records at {path}");
             Unreadable::Final(Error::new(ErrorKind::Data, message))
         }
         Undecodable::Other(error) => Unreadable::Final(error),
@@ -178,23 +178,23 @@ fn found(endpoint: &Endpoint, decoded: &Decoded) -> Check {
     let unusable = decoded.quarantined.len();
     if records > 0 && unusable == records {
         let message =
-            format!("another shape: no record has the key `{}`", endpoint.key.join("`, `"));
+            format!("unexpected reply: no record has the key `{}`", endpoint.key.join("`, `"));
         return Check::new(&endpoint.name, Verdict::Bad, message).with_hint(
-            "`clari-lake schema` shows what is expected; an endpoint file overrides it",
+            "`clari-lake schema` shows the expected columns; an endpoint file can override them",
         );
     }
     if records == 0 {
         return Check::new(
             &endpoint.name,
             Verdict::Good,
-            "available, and empty where it was asked",
+            "available; the requested range was empty",
         );
     }
     if strange.is_empty() {
         return Check::new(&endpoint.name, Verdict::Good, "available");
     }
     let message =
-        format!("available; {} fields are not declared or of another type", strange.len());
+        format!("available; {} fields are undeclared or have another type", strange.len());
     Check::new(&endpoint.name, Verdict::Note, message)
 }
 
@@ -207,7 +207,7 @@ fn refused(endpoint: &Endpoint, failure: Failure, error: &Error) -> Check {
             Check::new(name, Verdict::Note, "absent: this workspace does not have it")
         }
         Failure::NotFound if endpoint.parent.is_some() => {
-            let message = "404 for the one id that was asked for, as is usual while it is fresh";
+            let message = "404 for the requested id, as is usual for a recent call";
             Check::new(name, Verdict::Note, message)
         }
         Failure::Forbidden | Failure::Unauthorized => Check::failed(name, error),

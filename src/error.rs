@@ -51,15 +51,16 @@ impl ErrorKind {
         match self {
             Self::Denied => Some(
                 "check CLARI_API_KEY and CLARI_API_PASSWORD (workspace settings > integrations > \
-                 Clari Copilot API); stray whitespace counts as wrong",
+                 Clari Copilot API); check for stray whitespace",
             ),
             Self::Unavailable => {
-                Some("what was complete is in the lake; run the same command again")
+                Some("everything complete is in the lake; run the same command again")
             }
             Self::Exhausted => Some(
-                "the week's quota is renewed on Sunday 00:00 UTC; run the same command again then",
+                "the weekly quota renews on Sunday 00:00 UTC; run the same command again after \
+                 that",
             ),
-            Self::Conflict => Some("another process writes to this lake; run again"),
+            Self::Conflict => Some("another process is writing to this lake; run again"),
             Self::Corrupt => {
                 Some("restore the object from a backup, or move it away and export its dates again")
             }
@@ -167,11 +168,9 @@ impl From<arrow::error::ArrowError> for Error {
 impl From<parquet::errors::ParquetError> for Error {
     fn from(error: parquet::errors::ParquetError) -> Self {
         if is_out_of_room(&error) {
-            let message = "there is no room for an object that is being written";
+            let message = "the disk is full: an object could not be written";
             return Self::new(ErrorKind::Unavailable, message)
-                .with_hint(
-                    "the disk is full; what was complete is in the lake: make room and run again",
-                )
+                .with_hint("everything complete is in the lake: free some space and run again")
                 .with_source(error);
         }
         Self::new(ErrorKind::Corrupt, "a parquet object could not be read or written")

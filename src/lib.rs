@@ -65,7 +65,7 @@
 //!
 //! # 3. A report
 //!
-//! An API that fails halfway is no error. What was complete is in the lake, and the [`Report`]
+//! An API that fails halfway is not an error. Everything complete is in the lake, and the [`Report`]
 //! names the rest: [`Report::complete`] says whether anything is missing, [`Report::problems`]
 //! gives the reasons, and [`Report::changed`] lists the partitions that downstream jobs must read
 //! again. An [`Error`] means that there is no report; its [`ErrorKind`] says what to do: fix

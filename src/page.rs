@@ -7,7 +7,7 @@
 pub struct Page {
     /// The records in order of arrival, including those in quarantine.
     pub entries: Vec<PageEntry>,
-    /// Whether null came in place of the list.
+    /// Whether null came instead of the list.
     pub is_null: bool,
     /// Whether the server says that there is more, if it says so.
     pub has_more: Option<bool>,

@@ -187,13 +187,13 @@ pub struct AddedColumns {
     /// The column that carries the parent's key, in child tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Whether rows are identified by their content, hence carry `content_key`.
+    /// Whether rows are identified by their content, so that they carry `content_key`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub content_key: bool,
-    /// Whether rows are dated by window or run, hence carry `day`.
+    /// Whether rows are dated by window or run, so that they carry `day`.
     #[serde(default)]
     pub day: bool,
-    /// Whether records can vanish, hence rows carry `deleted_at`.
+    /// Whether records can vanish, so that rows carry `deleted_at`.
     #[serde(default)]
     pub deleted_at: bool,
 }

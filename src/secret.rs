@@ -25,7 +25,7 @@ impl Credentials {
     /// in a file, is cut off; anything else that a header cannot carry is refused.
     ///
     /// # Errors
-    /// `Config` when either is empty or holds a character that no header can carry.
+    /// `Config` when either is empty or contains a character that is not allowed in headers.
     pub fn new(key: &str, password: &str) -> Result<Self> {
         Ok(Self {
             key: checked("API key", key)?.into(),
@@ -62,7 +62,7 @@ impl Secret {
     /// Takes a value as the user gave it; `name` identifies it in errors.
     ///
     /// # Errors
-    /// `Config` when it is empty or holds a character that no header can carry.
+    /// `Config` when it is empty or contains a character that is not allowed in headers.
     pub fn new(name: &str, text: &str) -> Result<Self> {
         Ok(Self(checked(&format!("value of {name}"), text)?.into()))
     }
@@ -102,7 +102,7 @@ impl Salt {
         if text.len() < SHORTEST_SALT {
             let message = format!("the salt is shorter than {SHORTEST_SALT} characters");
             return Err(Error::new(ErrorKind::Config, message)
-                .with_hint("make one, and keep it: head -c 32 /dev/urandom | base64"));
+                .with_hint("make one and keep it: head -c 32 /dev/urandom | base64"));
         }
         Ok(Self(text.to_owned().into()))
     }
@@ -152,7 +152,7 @@ fn checked(what: &str, text: &str) -> Result<String> {
     if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Err(Error::new(
             ErrorKind::Config,
-            format!("the {what} holds a character that no HTTP header can carry"),
+            format!("the {what} contains a character that is not allowed in HTTP headers"),
         )
         .with_hint("copy it again from where it is shown, without line breaks"));
     }

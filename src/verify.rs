@@ -46,7 +46,7 @@ pub fn verify(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Verification>
     let forgotten = store.read_forgotten()?.version;
     let present = store.tables()?;
     for left in store.leftovers()? {
-        let message = "left behind by a killed run; the next export clears it".to_owned();
+        let message = "left behind by a killed run; the next export removes it".to_owned();
         verification.findings.push(Finding {
             endpoint: "_staging".to_owned(),
             subject: Some(left),
@@ -105,8 +105,8 @@ pub fn rebuild(
 
 /// Whether a forgotten subject may still be in a table.
 fn uncleared(endpoint: &Endpoint, manifest: &Manifest, forgotten: u64) -> Option<Finding> {
-    let message = "somebody who is forgotten may still be in it; the next `forget` or export goes \
-                   on with taking them out";
+    let message = "it may still contain erased data; the next `forget` or export continues to \
+                   remove it";
     (manifest.clearance.cleared < forgotten).then(|| Finding {
         endpoint: endpoint.name.clone(),
         subject: None,
@@ -144,7 +144,7 @@ pub fn accept_loss(
     if lake.table(table)?.accept_loss(dt, now)? {
         return Ok(());
     }
-    let hint = "`clari-lake verify LAKE` lists what is lost, as TABLE/dt";
+    let hint = "`clari-lake verify LAKE` lists losses as TABLE/dt";
     Err(Error::new(ErrorKind::Config, format!("{place} is not lost")).with_hint(hint))
 }
 
@@ -156,7 +156,7 @@ fn gaps(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
         .map(|gap| Finding {
             endpoint: endpoint.name.clone(),
             subject: Some(gap.to_string()),
-            message: "it was asked for and is not complete; the next export goes on with it"
+            message: "it was requested and is not complete; the next export continues it"
                 .to_owned(),
         })
         .collect()
@@ -189,6 +189,6 @@ fn unread(lake: &Lake, endpoint: &Endpoint) -> Result<Option<Finding>> {
     Ok((unread > 0).then(|| Finding {
         endpoint: endpoint.name.clone(),
         subject: None,
-        message: format!("{unread} records of {} are not there yet", parent.endpoint),
+        message: format!("{unread} records of {} are not exported yet", parent.endpoint),
     }))
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Exit;
 use super::args::ChangesArgs;
-use super::output::{Printer, number, table};
+use super::output::{Printer, align_numbers, keep_names, number, table};
 use super::settings::{Flags, Settings};
 use crate::changes::{Changes, changes};
 
@@ -23,8 +23,8 @@ pub(super) fn run(args: &ChangesArgs, printer: Printer) -> Result<Exit> {
 
 fn text(changes: &Changes) -> String {
     let mut table = table();
-    table.set_header(["table", "dt", "new", "changed", "gone"]);
-    let count = |count: Option<u64>| count.map_or("not known".to_owned(), number);
+    table.set_header(["table", "dt", "new", "changed", "deleted"]);
+    let count = |count: Option<u64>| count.map_or("unknown".to_owned(), number);
     for partition in &changes.changed {
         table.add_row([
             partition.endpoint.clone(),
@@ -34,6 +34,8 @@ fn text(changes: &Changes) -> String {
             count(partition.deleted),
         ]);
     }
+    align_numbers(&mut table, 2..=4);
+    keep_names(&mut table);
     let partitions = match changes.changed.len() {
         0 => "nothing changed".to_owned(),
         _ => table.to_string(),

@@ -8,7 +8,7 @@ use chrono::{DurationRound, TimeDelta};
 use super::Exit;
 use super::args::DemoArgs;
 use super::export::{conclude, perform};
-use super::output::{Printer, number, size};
+use super::output::{Printer, counted, number, size};
 use crate::clock;
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
@@ -28,7 +28,7 @@ pub(super) fn run(args: &DemoArgs, printer: Printer) -> Result<Exit> {
     // Within an hour the workspace is the same, so that a second demo finds nothing new.
     let now = clock::now().duration_trunc(TimeDelta::hours(1))?;
     let begun = Instant::now();
-    printer.note(&format!("simulating a workspace of {} calls …", number(args.calls as u64)));
+    printer.note(&format!("simulating a workspace with {} …", counted(args.calls as u64, "call")));
     let options = Options { seed: args.seed, calls: args.calls, now, ..Options::default() };
     let simulator = Simulator::of(&options)?;
     let lake = Lake::of(store, catalogue);
@@ -61,9 +61,10 @@ fn next_steps(report: &Report, dir: &str, begun: Instant) -> String {
     let seconds = begun.elapsed().as_secs_f64();
     format!(
         "\n{} rows in {} of Parquet from {} requests in {seconds:.1} seconds, in {dir}\n\n\
-         Run it again: nothing is written that has not changed. Or ask DuckDB:\n\n  \
-         duckdb -c \"select dt, count(*) as calls, round(avg(metrics.talk_listen_ratio), 2) as talk_ratio \
-         from read_parquet('{dir}/calls/*/*.parquet', hive_partitioning = true) group by dt order by dt\"",
+         Run it again: it writes nothing, because nothing changed. Or query it with DuckDB:\n\n  \
+         duckdb -c \"select dt, count(*) as calls, round(avg(metrics.talk_listen_ratio), 2) as talk_ratio\n    \
+         from read_parquet('{dir}/calls/*/*.parquet', hive_partitioning = true)\n    \
+         group by dt order by dt\"",
         number(rows),
         size(bytes),
         number(report.requests),

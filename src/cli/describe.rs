@@ -117,7 +117,7 @@ fn diff(
 ) -> Result<Exit> {
     let missing = |what: String| {
         Error::new(ErrorKind::Config, format!("{} has no {what}", store.location()))
-            .with_hint("manifests are numbered files below _manifest; old ones are swept")
+            .with_hint("manifests are numbered files below _manifest; old ones are removed")
     };
     let numbered = |version: u64| {
         let found = manifest_at(store, endpoint, version)?;
@@ -154,7 +154,7 @@ fn lines(schema: &Schema) -> Vec<(String, String, String)> {
     let line = |name: &str, type_name: &str, description: &str| {
         (name.to_owned(), type_name.to_owned(), description.to_owned())
     };
-    let mut lines = vec![line("dt", "date", "The partition: a folder, no column of the files")];
+    let mut lines = vec![line("dt", "date", "The partition: a folder, not a column in the files")];
     if let Some(parent) = &schema.added.parent {
         lines.push(line(
             parent,
@@ -163,20 +163,20 @@ fn lines(schema: &Schema) -> Vec<(String, String, String)> {
         ));
     }
     if schema.added.content_key {
-        lines.push(line(CONTENT_KEY, "string", "A hash of all of the record: its key"));
+        lines.push(line(CONTENT_KEY, "string", "A hash of the whole record: its key"));
     }
     schema.columns.iter().for_each(|column| column_lines(column, 0, &mut lines));
     if schema.added.day {
-        lines.push(line(DAY, "date", "The day of the window or run that the row was found in"));
+        lines.push(line(DAY, "date", "The day of the window or run in which the row was found"));
     }
     lines.push(line(
         EXTRA_JSON,
         "string",
-        "What the other columns do not hold, shaped like the record",
+        "Values that the other columns do not hold, shaped like the record",
     ));
     lines.push(line(EXPORTED_AT, "timestamp", "When this version of the row was fetched"));
     if schema.added.deleted_at {
-        lines.push(line(DELETED_AT, "timestamp", "Since when the record is known to be gone"));
+        lines.push(line(DELETED_AT, "timestamp", "When the record was found to be deleted"));
     }
     lines
 }

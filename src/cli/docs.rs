@@ -130,9 +130,49 @@ fn every_link_in_the_pages_leads_somewhere() {
     assert!(dead.is_empty(), "{}", dead.join("\n"));
 }
 
+/// The constant parts of every string in the sources, long enough to be recognized.
+fn source_strings(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            source_strings(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let strings = text.split('"').map(|it| {
+                let lines: Vec<_> = it.split("\\\n").enumerate().collect();
+                lines.iter().map(|(at, it)| if *at == 0 { it } else { it.trim_start() }).collect()
+            });
+            let strings: Vec<String> = strings.collect();
+            let parts = strings.iter().flat_map(|it| it.split(['{', '}', '`']));
+            found.extend(parts.map(|it| it.trim().to_owned()).filter(|it| it.len() >= 9));
+        }
+    }
+}
+
+/// The messages that the tables of `docs/operating.md` explain, without what varies in them.
+fn messages(page: &str) -> Vec<String> {
+    let cells = page.lines().filter_map(|it| it.strip_prefix("| `")?.split(" | ").next());
+    let codes = cells.flat_map(|it| it.split('`').step_by(2));
+    let parts = codes.flat_map(|it| it.split(['…', '(', ')']));
+    let parts = parts.map(|it| it.trim_matches([' ', ',', ':', ';', '.']).to_owned());
+    parts.filter(|it| it.len() >= 9 && !it.starts_with('-')).collect()
+}
+
+#[test]
+fn every_message_in_the_pages_exists() {
+    let mut strings = Vec::new();
+    source_strings(&root().join("src"), &mut strings);
+    let page = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let unknown: Vec<_> = messages(&page)
+        .into_iter()
+        .filter(|it| !strings.iter().any(|known| known.contains(it) || it.contains(known)))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
 #[test]
 fn a_line_of_shell_falls_into_its_calls() {
-    let line = "(A=b clari-lake sql l --engine duckdb; echo 'x y') | duckdb  # as told";
+    let line = "(A=b clari-lake sql l --engine duckdb; echo 'x y') | duckdb  # as configured";
     assert_eq!(calls(line), [["clari-lake", "sql", "l", "--engine", "duckdb"]]);
     assert_eq!(calls("cargo install clari-lake --locked"), [[""; 0]; 0]);
     assert_eq!(words("clari-lake sample --url 'a b'").last().unwrap(), "a b");

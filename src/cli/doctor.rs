@@ -32,7 +32,7 @@ pub(super) fn run(args: &DoctorArgs, printer: Printer) -> Result<Exit> {
         tell("API", &settings.base_url.value, &api, printer);
         match settings.lake() {
             Ok(lake) => tell("store", lake, &store, printer),
-            Err(_) => printer.note("\nstore: not looked at, since no lake is named"),
+            Err(_) => printer.note("\nstore: not checked, because no lake was given"),
         }
     }
     let worst = api.iter().chain(&store).map(|check| check.verdict).max();

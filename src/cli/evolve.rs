@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Exit;
 use super::args::EvolveArgs;
-use super::output::{Printer, number};
+use super::output::{Printer, counted};
 use super::settings::{Flags, Settings};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -20,7 +20,7 @@ pub(super) fn run(args: &EvolveArgs, printer: Printer) -> Result<Exit> {
     let present = store.tables()?;
     let wanted = Wanted { promote: args.promote.clone(), doubles: args.widen.clone() };
     if !wanted.is_empty() && args.endpoints.len() != 1 {
-        let message = "--promote and --widen are about one table";
+        let message = "--promote and --widen need one table";
         let hint = "name it: --endpoint calls";
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
     }
@@ -48,7 +48,7 @@ fn tell(evolution: &Evolution, dry_run: bool, printer: Printer) {
     let told = if dry_run {
         "would get".to_owned()
     } else {
-        format!("{} partitions rewritten", number(*rewritten))
+        format!("{} rewritten", counted(*rewritten, "partition"))
     };
     printer.data(&format!("{endpoint}: {told}"));
     for change in changes {

@@ -65,7 +65,7 @@ fn check_history(catalogue: &Catalogue, endpoints: &[String]) -> Result<(), Erro
     match without {
         Some(endpoint) => Err(Error::new(
             ErrorKind::Config,
-            format!("{} has no history: each export takes a snapshot of it", endpoint.name),
+            format!("{} has no history: each export takes a snapshot", endpoint.name),
         )
         .with_hint("leave it out of the backfill; `clari-lake export` reads it")),
         None => Ok(()),
@@ -225,9 +225,9 @@ pub(super) fn conclude(
         (None, true) => Exit::Complete,
         (None, false) => {
             let hint = if report.by_id {
-                "what was found is in the lake; check the ids of what was not"
+                "everything found is in the lake; check the other ids"
             } else {
-                "what was complete is in the lake; run the same command again"
+                "everything complete is in the lake; run the same command again"
             };
             printer.note(&format!("\nhint: {hint}"));
             Exit::Incomplete
@@ -245,18 +245,18 @@ pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
     if !undated.is_none() {
         let is_number = undated.example.contains("is a number");
         let advice = if is_number {
-            "; a column that counts from 1970 has the type epoch_seconds or epoch_millis"
+            "; for a number of seconds or milliseconds since 1970, use the type epoch_seconds or \
+             epoch_millis"
         } else {
             ""
         };
         let has = count(undated);
-        remarks
-            .push(format!("{has} no date that can be read, such as: {}{advice}", undated.example));
+        remarks.push(format!("{has} no readable date, for example {}{advice}", undated.example));
     }
     if !same_key.is_none() {
         remarks.push(format!(
-            "{} the key of another record of the same list and differ from it, such as {}: does \
-             `key` tell records apart?",
+            "{} the same key as a different record of the same list, for example {}: check that \
+             `key` identifies a record",
             count(same_key),
             same_key.example
         ));
@@ -279,7 +279,7 @@ fn evolvable(endpoint: &EndpointReport) -> String {
     let more = endpoint.evolvable.len() - first.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let name = &endpoint.endpoint;
-    format!("{name}: `clari-lake evolve` would give columns to {}{more}", first.join(", "))
+    format!("{name}: `clari-lake evolve` would add columns for {}{more}", first.join(", "))
 }
 
 /// The first signal requests a stop, the second ends the process at once; both are safe.
@@ -299,7 +299,8 @@ async fn watch_signals(stop: Stop, number: Arc<AtomicU8>, printer: Printer) {
             std::process::exit(128 + i32::from(received));
         }
         printer.note(
-            "stopping: finishing the page and committing what is whole (again to stop at once)",
+            "stopping: finishing the current page and committing complete work (press again to \
+             stop at once)",
         );
         stop.request();
     }

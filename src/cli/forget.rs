@@ -19,7 +19,7 @@ pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
     let is_hashed = catalogue.endpoints().iter().any(|endpoint| endpoint.rules.needs_salt());
     if is_hashed && salt.is_none() && !args.email.is_empty() {
         let message = "columns are hashed, and CLARI_LAKE_SALT is not set";
-        let hint = "without the salt, the hash of an address cannot be found";
+        let hint = "without the salt, hashes of the address cannot be found";
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
     }
     let subjects = Subjects { calls: args.call.clone(), people: args.email.clone() };
@@ -35,19 +35,19 @@ pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
         tell(&oblivion, args.dry_run, printer);
     }
     for name in oblivion.unmatched.iter().filter(|_| !args.json) {
-        printer.note(&format!("{name}: nothing in the lake matches; check its spelling"));
+        printer.note(&format!("{name}: nothing in the lake matches; check the spelling"));
     }
     let rewritten = oblivion.tables.iter().map(|table| table.partitions).sum();
     if store.keeps_versions() && rewritten > 0 && !args.dry_run {
         printer.note(&format!(
-            "{} keeps old versions: those of {} still hold the rows until they expire; \
-             docs/object-stores.md says how to let them",
+            "{} keeps old versions: those of {} contain the rows until they expire; \
+             docs/object-stores.md shows how to expire them",
             store.location(),
             counted(rewritten, "rewritten object"),
         ));
     }
     for table in &oblivion.unknown {
-        printer.warn(&format!("{table}: no endpoint has this name, so it was not looked at"));
+        printer.warn(&format!("{table}: no endpoint has this name, so the table was not searched"));
     }
     Ok(if oblivion.unknown.is_empty() { Exit::Complete } else { Exit::Incomplete })
 }
@@ -69,13 +69,13 @@ fn tell(oblivion: &Oblivion, dry_run: bool, printer: Printer) {
         ));
     }
     if dry_run {
-        printer.data("dry run: nothing was written; without --dry-run, this would go");
+        printer.data("dry run: nothing was written; without --dry-run, this would be removed");
         return;
     }
     printer.data(match (oblivion.is_new, oblivion.tables.is_empty()) {
-        (true, _) => "forgotten; kept out from now on",
-        (false, false) => "forgotten before; what was left of it is done",
-        (false, true) => "forgotten before; nothing was left to do",
+        (true, _) => "forgotten; it will not be exported again",
+        (false, false) => "already forgotten; the remaining data is now removed",
+        (false, true) => "already forgotten; nothing was left to remove",
     });
 }
 
@@ -92,5 +92,5 @@ pub(super) fn address(text: &str) -> Result<String, String> {
         !name.is_empty() && host.contains(|it: char| it.is_alphanumeric()) && !host.contains('@')
     });
     let is_one = is_address && !text.contains(char::is_whitespace);
-    is_one.then_some(text).ok_or_else(|| "expected an e-mail address".to_owned())
+    is_one.then_some(text).ok_or_else(|| "expected an email address".to_owned())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -140,6 +141,15 @@ pub(super) fn keep_names(table: &mut Table) {
     }
 }
 
+/// Aligns these columns to the right.
+pub(super) fn align_numbers(table: &mut Table, columns: RangeInclusive<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
 /// The run as a table, followed by remarks on single endpoints.
 pub(super) fn summary(report: &Report) -> String {
     let mut table = table();
@@ -165,11 +175,7 @@ pub(super) fn summary(report: &Report) -> String {
         number(sum(|it| it.inserted)),
         number(sum(|it| it.updated)),
     ]);
-    for column in 1..=6 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_numbers(&mut table, 1..=6);
     keep_names(&mut table);
     let remarks = report.endpoints.iter().map(|it| (it.endpoint.as_str(), remark(it)));
     let remarks = remarks.filter(|(_, remark)| !remark.is_empty());
@@ -204,7 +210,7 @@ fn remark(endpoint: &EndpointReport) -> String {
 ///
 /// # Errors
 /// `Config` when it cannot be written there.
-#[expect(clippy::disallowed_methods, reason = "a file that the user asks for is no lake's")]
+#[expect(clippy::disallowed_methods, reason = "the file is the user's, not a lake's")]
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{}.tmp", unique_name(&name)));
@@ -277,7 +283,7 @@ mod tests {
             .with_source(cause);
         let text = render(&anyhow::Error::new(error));
         let expected = "error: GET /calls: no connection\n  caused by: connection refused\n\n\
-            hint: what was complete is in the lake; run the same command again";
+            hint: everything complete is in the lake; run the same command again";
         assert_eq!(text, expected);
     }
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use comfy_table::CellAlignment;
 
 use super::Exit;
 use super::args::PlanArgs;
-use super::output::{Printer, number, size, table};
+use super::output::{Printer, align_numbers, counted, number, size, table};
 use super::settings::{Flags, Settings};
 use super::status::duration;
 use crate::clock;
@@ -51,25 +50,20 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
 
 fn text(forecast: &Forecast, chosen: Granularity) -> String {
     let mut table = table();
-    table.set_header(["endpoint", "windows", "records", "requests", "of which backfill", "size"]);
+    table.set_header(["endpoint", "windows", "records", "requests", "backfill", "size"]);
     let about = |is_guess: bool| if is_guess { "about " } else { "" };
     for of in &forecast.endpoints {
         table.add_row([
             of.endpoint.clone(),
             number(of.windows.len() as u64),
-            of.records.map_or("not known".to_owned(), |it| {
-                format!("{}{}", about(of.is_guess), number(it))
-            }),
+            of.records
+                .map_or("unknown".to_owned(), |it| format!("{}{}", about(of.is_guess), number(it))),
             format!("{}{}", about(of.is_guess), number(of.requests)),
             number(of.requests_for_backfill),
-            of.bytes.map_or("not known".to_owned(), |bytes| format!("about {}", size(bytes))),
+            of.bytes.map_or("unknown".to_owned(), |bytes| format!("about {}", size(bytes))),
         ]);
     }
-    for column in 1..=5 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_numbers(&mut table, 1..=5);
     let advice = forecast.endpoints.iter().filter_map(|of| {
         let advice = of.suited()?.advice(&of.endpoint, chosen)?;
         Some(format!("\n{advice}"))
@@ -82,32 +76,32 @@ fn summary(forecast: &Forecast) -> String {
     let nightly = forecast.requests - forecast.requests_for_backfill;
     let seconds = i64::try_from(forecast.seconds).unwrap_or(i64::MAX);
     let mut text = format!(
-        "{about}{} requests, {} at the rate; this week may still take {} of {}\n",
-        number(forecast.requests),
+        "{about}{}, {} at the rate; {} of {} are left this week\n",
+        counted(forecast.requests, "request"),
         duration(seconds),
         number(forecast.week_left),
         number(forecast.weekly_quota),
     );
     if forecast.requests_for_backfill > 0 {
         text.push_str(&format!(
-            "{} of them from the backfill's share, {} a week, of which {} are left this week\n",
+            "{} of them from the backfills' share of {} per week, of which {} are left this week\n",
             number(forecast.requests_for_backfill),
             number(forecast.weekly_quota_for_backfill),
             number(forecast.week_left_for_backfill),
         ));
     }
     if nightly > forecast.week_left {
-        text.push_str("this week's quota is too small for it: the rest follows next week\n");
+        text.push_str("this week's quota is too small: the rest follows next week\n");
     }
     let wait = (forecast.complete_at - forecast.now).num_seconds();
     if forecast.complete_at == DateTime::<Utc>::MAX_UTC {
-        text.push_str("never complete: the quota allows nothing of it");
+        text.push_str("it never completes: the quota leaves no requests for it");
         return text;
     }
     let in_weeks =
         if wait >= 604_800 { format!(" ({:.1} weeks)", weeks(wait)) } else { String::new() };
     text.push_str(&format!(
-        "complete by {}, in {}{in_weeks}, if it runs whenever it may",
+        "complete by {}, in {}{in_weeks}, if it runs whenever the quota allows",
         forecast.complete_at.format("%A %Y-%m-%d %H:%M UTC"),
         duration(wait),
     ));

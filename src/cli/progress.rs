@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::{Printer, number};
+use super::output::{Printer, counted, number};
 use crate::fetch::Client;
 use crate::report::{Live, Progress};
 
@@ -127,10 +127,8 @@ impl Course {
 
     /// The run as a whole in one line.
     fn total(&self, live: &BTreeMap<String, Live>) -> String {
-        let mut parts = vec![
-            format!("{} requests", number(self.requests())),
-            format!("{:.1} a second", self.rate()),
-        ];
+        let mut parts =
+            vec![counted(self.requests(), "request"), format!("{:.1} a second", self.rate())];
         if let Some(left) = self.pace.week_left {
             let left = left.saturating_sub(self.requests());
             parts.push(format!("{} left this week", number(left)));
@@ -195,7 +193,7 @@ fn line(template: &str) -> ProgressBar {
 
 /// An endpoint's numbers so far; look-ups are decoded in batches.
 fn counts(live: Live) -> String {
-    let rows = format!(", {} rows", number(live.records));
+    let rows = format!(", {}", counted(live.records, "row"));
     let rows = if live.records > 0 { rows } else { String::new() };
     format!("{} pages{rows}", number(live.pages))
 }

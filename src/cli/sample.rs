@@ -88,7 +88,7 @@ pub(super) fn run(args: &SampleArgs, printer: Printer) -> Result<Exit> {
 fn range(args: &SampleArgs, endpoint: &Endpoint) -> Result<Option<Window>, Error> {
     let Some(from) = args.from else { return Ok(None) };
     if endpoint.window.is_none() {
-        let message = format!("{} takes no window, so --from means nothing", endpoint.name);
+        let message = format!("{} has no window, so --from has no effect", endpoint.name);
         return Err(Error::new(ErrorKind::Config, message));
     }
     let to = range::end(args.to, clock::now())?;
@@ -111,7 +111,7 @@ fn address(args: &SampleArgs, target: &Target) -> Result<Address> {
     }
     if let Some(from) = args.from {
         if !address.names_window() {
-            let message = "--from needs {window.from} or {window.to} in the address".to_owned();
+            let message = "--from needs {window.from} or {window.to} in the URL".to_owned();
             return Err(wrong(message).into());
         }
         let to = range::end(args.to, clock::now())?;
@@ -172,7 +172,7 @@ async fn ask(
     if let (Some(_), Some(field)) = (id, names.first()) {
         let message =
             format!("an id alone is not enough: the request names {{parent.{field}}} too");
-        let hint = "leave --id out: a record of the parent's own sample is taken then";
+        let hint = "omit --id to use a record from a sample of the parent";
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
     }
     let Some(rule) = endpoint.parent.as_ref().filter(|_| id.is_none()) else {
@@ -186,7 +186,7 @@ async fn ask(
     let fields = endpoint.parent_fields_in(&schema).map_err(wrong)?;
     let (id, named) = first_driver(&parents, rule, &fields).ok_or_else(|| {
         let message = format!("a sample of `{}` has no id at {}", rule.endpoint, rule.id);
-        Error::new(ErrorKind::Data, message).with_hint("name an id: --id ID")
+        Error::new(ErrorKind::Data, message).with_hint("pass an id: --id ID")
     })?;
     let driver = Driver { key: &id, id: &id, named: &named };
     if let Some(field) = driver.lacks(&names) {
@@ -229,7 +229,7 @@ impl Target {
     /// A whole address, or a path and a query below the base URL.
     fn of(text: &str, client: &ClientSettings) -> Result<Self> {
         let wrong = || {
-            Error::new(ErrorKind::Config, format!("`{text}` is no address"))
+            Error::new(ErrorKind::Config, format!("`{text}` is not a URL"))
                 .with_hint("such as https://rest-api.copilot.clari.com/calls?limit=5, or /calls")
         };
         let base = client.base_url.trim_end_matches('/').to_owned();
@@ -258,13 +258,16 @@ impl Target {
 fn warn_of_host(target: &Target, settings: &Settings, printer: Printer) {
     let origin = |url: &str| Url::parse(url).map(|url| url.origin().ascii_serialization());
     if origin(&settings.base_url.value).ok() != origin(&target.base_url).ok() {
-        printer.note(&format!("the credentials go to {}, as you typed", target.base_url));
+        printer.note(&format!(
+            "the credentials are sent to {}, because you typed it",
+            target.base_url
+        ));
     }
 }
 
 fn nothing_named() -> Error {
-    Error::new(ErrorKind::Config, "nothing to sample is named").with_hint(
-        "name an endpoint (`clari-lake endpoints` lists them), an endpoint file, or --url URL",
+    Error::new(ErrorKind::Config, "there is nothing to sample").with_hint(
+        "pass an endpoint (`clari-lake endpoints` lists them), an endpoint file, or --url URL",
     )
 }
 
@@ -278,7 +281,7 @@ fn draft_name(file: Option<&Path>) -> Result<String, Error> {
     };
     check_name(stem).map_err(wrong)?;
     if file.extension().is_none_or(|it| it != "toml") {
-        return Err(wrong("an endpoint's file ends in .toml".to_owned()));
+        return Err(wrong("the name of an endpoint file ends in .toml".to_owned()));
     }
     Ok(stem.to_owned())
 }
@@ -288,7 +291,7 @@ fn write_new(file: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     let wrong = |error: std::io::Error| {
         Error::new(ErrorKind::Config, format!("cannot write {}", file.display()))
-            .with_hint("--init makes a new file; it replaces none")
+            .with_hint("--init does not replace a file; choose another name")
             .with_source(error)
     };
     if let Some(folder) = file.parent() {
@@ -338,16 +341,16 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
         printer.data(&records(sample));
     }
     for reason in &sample.quarantined {
-        printer.warn(&format!("a record would go to quarantine: {reason}"));
+        printer.warn(&format!("one record would go to quarantine: {reason}"));
     }
     for remark in odd_records(&sample.undated, &sample.same_key) {
         printer.warn(&remark);
     }
-    printer.data("\nwhere records may be:");
+    printer.data("\ncandidate record paths:");
     printer.data(&places(sample));
     match &sample.paging {
-        Some(paging) => printer.data(&format!("\nhow it may go on:\n\n[paging]\n{paging}")),
-        None => printer.data("\nnothing in the reply says how it goes on"),
+        Some(paging) => printer.data(&format!("\ncandidate pagination:\n\n[paging]\n{paging}")),
+        None => printer.data("\nthe reply shows no pagination"),
     }
     match draft {
         Some(draft) => {

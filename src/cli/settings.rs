@@ -166,9 +166,8 @@ impl Settings {
     /// `Config` when no source gives it.
     pub(super) fn lake(&self) -> Result<&str> {
         self.lake.value.as_deref().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "no lake is named").with_hint(
-                "name it after the command, in CLARI_LAKE, or as `lake` in clari-lake.toml",
-            )
+            Error::new(ErrorKind::Config, "no lake was given")
+                .with_hint("pass it as an argument, in CLARI_LAKE, or as `lake` in clari-lake.toml")
         })
     }
 
@@ -452,8 +451,8 @@ fn secret_if_set(name: &str) -> Result<Option<String>> {
 fn secret(name: &str) -> Result<String> {
     secret_if_set(name)?.ok_or_else(|| {
         Error::new(ErrorKind::Config, format!("{name} is not set")).with_hint(format!(
-            "set {name}, or {name}_FILE to a file that holds it; the pair is in the workspace's \
-             settings > integrations > Clari Copilot API; `clari-lake demo` needs neither"
+            "set {name}, or {name}_FILE to a file that holds it; create a key under workspace \
+             settings > integrations > Clari Copilot API; `clari-lake demo` needs none"
         ))
     })
 }

@@ -28,7 +28,7 @@ pub(super) fn man(args: &ManArgs, printer: Printer) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a folder that the user asks for is no lake's")]
+#[expect(clippy::disallowed_methods, reason = "the folder is the user's, not a lake's")]
 fn write_pages(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     clap_mangen::generate_to(Args::command(), dir)

@@ -29,12 +29,12 @@ fn location(args: &SqlArgs, store: &Store) -> Result<String, Error> {
         return Ok(location);
     }
     if args.engine == Engine::Athena {
-        let message = format!("Athena reads from S3, and {location} is a folder");
-        let hint = "say where the lake will be: --location s3://bucket/prefix";
+        let message = format!("Athena reads from S3, but {location} is a folder");
+        let hint = "pass the lake's future URL: --location s3://bucket/prefix";
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint));
     }
     let absolute = std::path::absolute(&location).map_err(|error| {
-        Error::new(ErrorKind::Config, format!("{location} is no path")).with_source(error)
+        Error::new(ErrorKind::Config, format!("{location} is not a path")).with_source(error)
     })?;
     Ok(absolute.display().to_string())
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Exit;
 use super::args::VerifyArgs;
-use super::output::{Printer, number};
+use super::output::{Printer, align_numbers, keep_names, number, table};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::manifest::Granularity;
@@ -28,14 +28,15 @@ pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     if args.json {
         printer.data(&serde_json::to_string_pretty(&verification)?);
     } else {
-        for table in &verification.tables {
-            let verdict = if table.findings == 0 { "ok" } else { "NOT OK" };
-            let (partitions, rows) = (number(table.partitions), number(table.rows));
-            printer.data(&format!(
-                "{:20} {partitions:>6} partitions {rows:>12} rows  {verdict}",
-                table.endpoint
-            ));
+        let mut shown = table();
+        shown.set_header(["table", "partitions", "rows", "findings"]);
+        for of in &verification.tables {
+            let findings = if of.findings == 0 { "ok".to_owned() } else { number(of.findings) };
+            shown.add_row([of.endpoint.clone(), number(of.partitions), number(of.rows), findings]);
         }
+        align_numbers(&mut shown, 1..=3);
+        keep_names(&mut shown);
+        printer.data(&shown.to_string());
     }
     for finding in verification.findings.iter().take(TOLD) {
         let subject = finding.subject.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
@@ -43,7 +44,7 @@ pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     }
     let more = verification.findings.len().saturating_sub(TOLD);
     if more > 0 {
-        printer.warn(&format!("and {} more; --json tells all", number(more as u64)));
+        printer.warn(&format!("and {} more; --json lists all", number(more as u64)));
     }
     Ok(if verification.findings.is_empty() { Exit::Complete } else { Exit::Incomplete })
 }

@@ -54,10 +54,10 @@ impl fmt::Display for NotJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "an empty reply",
-            Self::Html => "a page of HTML",
+            Self::Html => "an HTML page",
             Self::Xml => "XML",
             Self::Csv => "CSV",
-            Self::Text => "a text that is not JSON",
+            Self::Text => "text that is not JSON",
         })
     }
 }
@@ -105,14 +105,14 @@ mod tests {
         for (body, name) in [
             ("", "an empty reply"),
             (" \r\n", "an empty reply"),
-            ("<!DOCTYPE html><title>x</title>", "a page of HTML"),
-            ("<?xml version=\"1.0\"?><html xmlns=\"x\"/>", "a page of HTML"),
+            ("<!DOCTYPE html><title>x</title>", "an HTML page"),
+            ("<?xml version=\"1.0\"?><html xmlns=\"x\"/>", "an HTML page"),
             ("<?xml version=\"1.0\"?><calls><call/></calls>", "XML"),
             ("\u{feff}<calls/>", "XML"),
             ("id,name\n1,Ann\n", "CSV"),
             ("\"id\";\"name\"\n\"1\";\"Ann\"\n", "CSV"),
             ("1\t2\n3\t4", "CSV"),
-            ("upstream connect error", "a text that is not JSON"),
+            ("upstream connect error", "text that is not JSON"),
         ] {
             let found = NotJson::of(body.as_bytes()).map(|it| it.to_string());
             assert_eq!(found.as_deref(), Some(name), "{body:?}");

@@ -163,7 +163,7 @@ fn addition(
 
 fn taken(endpoint: &Endpoint) -> Error {
     let column = &endpoint.metadata_column;
-    Error::new(ErrorKind::Config, format!("the records have a field `{column}` of their own"))
+    Error::new(ErrorKind::Config, format!("the records already have a field `{column}`"))
         .with_context(format!("endpoint {}", endpoint.name))
-        .with_hint("give the metadata another column: metadata_column = \"reply_metadata\"")
+        .with_hint("choose another column for the metadata: metadata_column = \"reply_metadata\"")
 }

@@ -70,7 +70,7 @@ pub struct Origin {
 }
 
 /// Why a record with the same key as another is quarantined.
-pub const SAME_KEY: &str = "another record of the same reply has its key";
+pub const SAME_KEY: &str = "another record of the same reply has the same key";
 
 /// A record that has no usable key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,15 +150,15 @@ pub fn is_strict_json(text: &str) -> bool {
 pub fn refused(format: NotJson) -> Error {
     let hint = match format {
         NotJson::Html => {
-            "this is a page for people: check the base URL and the path, and whether a proxy or a \
-             login is in the way"
+            "this is a web page: check the base URL and the path, and whether a proxy or a login \
+             page answers instead"
         }
         _ => {
-            "clari-lake reads JSON and NDJSON; many servers send it if [headers] asks for it: \
+            "clari-lake reads JSON and NDJSON; many servers send it if [headers] requests it: \
               accept = \"application/json\""
         }
     };
-    Error::new(ErrorKind::Data, format!("{format} came in place of JSON")).with_hint(hint)
+    Error::new(ErrorKind::Data, format!("{format} came instead of JSON")).with_hint(hint)
 }
 
 fn without_bom(body: &[u8]) -> &[u8] {

@@ -202,7 +202,7 @@ impl RecordShape {
             } else {
                 json::items(tape, at).collect()
             };
-            // Null in place of a record is not a record.
+            // Null instead of a record is not a record.
             found.retain(|record| tape.get(*record) != TapeElement::Null);
             let is_scattered = |it: &u32| metadata::beside(&self.endpoint, tape, at, *it).is_some();
             if is_plain && found.iter().any(is_scattered) {
@@ -299,9 +299,9 @@ impl RecordShape {
                 format!("`{field}` is a number of {digits} digits")
             }
             Some(TapeElement::String(index)) => {
-                format!("`{field}` is a text like `{}`", outline(tape.get_string(index)))
+                format!("`{field}` is a string like `{}`", outline(tape.get_string(index)))
             }
-            Some(_) => format!("`{field}` is neither text nor a number"),
+            Some(_) => format!("`{field}` is neither a string nor a number"),
         });
     }
 
@@ -472,12 +472,12 @@ impl RecordShape {
             |column: &Column| column.name == *field && column.column_type == ColumnType::Int64;
         if self.endpoint.columns.iter().any(is_number) {
             let number = fit::int64(tape, at, true).value();
-            let number = number.ok_or_else(|| format!("its `{field}` is no whole number"))?;
+            let number = number.ok_or_else(|| format!("its `{field}` is not a whole number"))?;
             return Ok(number.to_string().into());
         }
         match tape.get(at) {
             TapeElement::String(it) | TapeElement::Number(it) => Ok(tape.get_string(it).into()),
-            _ => Err(format!("its `{field}` is neither text nor a number")),
+            _ => Err(format!("its `{field}` is neither a string nor a number")),
         }
     }
 
@@ -531,9 +531,10 @@ fn outline(text: &str) -> String {
 
 /// The error for a value at the next-page path that cannot be one.
 fn next_is_none(path: &RecordPath, what: &str) -> Error {
-    let message = format!("{path} should ask for the next page, and is {what}");
-    Error::new(ErrorKind::Data, message)
-        .with_hint("`next` in [paging] names a text, a number or an object with a link in it")
+    let message = format!("{path} should lead to the next page, but is {what}");
+    Error::new(ErrorKind::Data, message).with_hint(
+        "`next` in [paging] must name a string, a number or an object that contains a link",
+    )
 }
 
 pub(super) fn text_at<'t>(tape: &'t Tape<'_>, at: u32, field: &str) -> Option<&'t str> {

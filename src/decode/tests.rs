@@ -195,7 +195,7 @@ fn a_record_without_a_key_goes_to_quarantine_alone() {
         "its `id` is empty",
         "it has no `id`",
         "it is not an object",
-        "its `id` is neither text nor a number",
+        "its `id` is neither a string nor a number",
     ];
     assert_eq!(reasons, expected);
     assert_eq!(decoded.page.entries.len(), 6);
@@ -375,9 +375,9 @@ fn records_without_a_date_are_counted() {
     };
     for (time, example) in [
         (json!(1_764_500_000_000_i64), "`time` is a number of 13 digits"),
-        (json!("11 June, 25"), "`time` is a text like `99 aaaa, 99`"),
+        (json!("11 June, 25"), "`time` is a string like `99 aaaa, 99`"),
         (json!(null), "`time` is null"),
-        (json!([1]), "`time` is neither text nor a number"),
+        (json!([1]), "`time` is neither a string nor a number"),
     ] {
         let undated = undated(&time);
         assert_eq!((undated.records, undated.example.as_str()), (1, example));

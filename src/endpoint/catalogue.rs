@@ -131,8 +131,8 @@ impl Catalogue {
         }
         if self.find(name).is_err() {
             let message = format!(
-                "`{name}` is not built in, so its file needs a `description` and all that makes \
-                 an endpoint"
+                "`{name}` is not built in, so its file needs a `description` and the other \
+                 required keys"
             );
             return Err(wrong(Mistake::at([], message).shown_in(text)));
         }
@@ -192,13 +192,13 @@ impl Catalogue {
             return at_parent(format!("its parent `{}` does not exist", parent.endpoint));
         }
         if self.depth(endpoint).is_none() {
-            return at_parent("its parents form a circle".to_owned());
+            return at_parent("its parents form a cycle".to_owned());
         }
         self.check_fields(endpoint, parent)?;
         let is_list = endpoint.time_field().is_some() && !self.looks_up(endpoint);
         if is_list && parent.refresh.is_none() {
-            let message = "each of its parent's ids would be asked for in every run: say how long \
-                           an answer is good, such as refresh = \"7d\" in [parent]";
+            let message = "every run would request each of its parent's ids: set how long results \
+                           are cached, such as refresh = \"7d\" in [parent]";
             return Err(Mistake::at(["parent"], message));
         }
         Ok(())
@@ -355,12 +355,12 @@ impl Catalogue {
     pub fn with_salt(mut self, chosen: &[String], salt: Option<&Salt>) -> Result<Self> {
         for endpoint in self.0.iter_mut().filter(|endpoint| endpoint.rules.needs_salt()) {
             if salt.is_none() && endpoint.is_chosen(chosen) {
-                let message = "its columns are to be hashed, and CLARI_LAKE_SALT is not set";
+                let message = "its columns must be hashed, but CLARI_LAKE_SALT is not set";
                 return Err(Error::new(ErrorKind::Config, message)
                     .with_context(format!("endpoint {}", endpoint.name))
                     .with_hint(
                         "set CLARI_LAKE_SALT, or CLARI_LAKE_SALT_FILE to a file that holds it; \
-                         head -c 32 /dev/urandom | base64 makes one, to be kept for good",
+                         head -c 32 /dev/urandom | base64 makes one; keep it",
                     ));
             }
             endpoint.rules = std::mem::take(&mut endpoint.rules).with_salt(salt.cloned());
@@ -387,12 +387,11 @@ impl Catalogue {
                 .chain(fields.map(|field| field.split('.').collect()));
             if let Some(rule) = places.find_map(|place| rules.touching(&place)) {
                 let (name, parent) = (&endpoint.name, &parent.endpoint);
-                let message = format!(
-                    "`{name}` is asked for by `{rule}` of {parent}, which a column rule changes"
-                );
+                let message =
+                    format!("`{name}` needs `{rule}` of {parent}, which a column rule changes");
                 return Err(Error::new(ErrorKind::Config, message)
                     .with_context(format!("endpoint {name}"))
-                    .with_hint(format!("leave {name} out, or the rule")));
+                    .with_hint(format!("leave out {name}, or remove the rule")));
             }
         }
         Ok(())
@@ -421,7 +420,7 @@ impl Catalogue {
             let meant = names.iter().find(|known| **known == plain_name(name));
             let hint = meant.map_or_else(
                 || format!("the endpoints are: {}", names.join(", ")),
-                |meant| format!("it is called `{meant}` here"),
+                |meant| format!("did you mean `{meant}`?"),
             );
             Error::new(ErrorKind::Config, format!("there is no endpoint `{name}`")).with_hint(hint)
         })

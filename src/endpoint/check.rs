@@ -27,7 +27,9 @@ impl Endpoint {
         let mut fixed: Vec<(&str, &str)> =
             self.key.iter().map(|key| (key.as_str(), "is part of the key")).collect();
         fixed.extend(self.time_field().map(|field| (field, "dates the rows")));
-        fixed.extend(self.modified.iter().map(|it| (it.field.as_str(), "says what has changed")));
+        fixed.extend(
+            self.modified.iter().map(|it| (it.field.as_str(), "says when the record changed")),
+        );
         let metadata = self.metadata.as_ref().map(|_| self.metadata_column.as_str());
         self.rules.check(&self.columns, metadata, &fixed)?;
         let verbatim = ColumnRules::dropping(&self.verbatim);
@@ -52,7 +54,7 @@ impl Endpoint {
         }
         for (at, key) in self.key.iter().enumerate() {
             if self.key[..at].contains(key) {
-                return Err(Mistake::at(["key"], format!("key `{key}` is there twice")));
+                return Err(Mistake::at(["key"], format!("key `{key}` appears twice")));
             }
         }
         if self.has_content_key() {
@@ -90,12 +92,12 @@ impl Endpoint {
             }
             (Dated::Run, Some(_)) => Err(Mistake::at(
                 ["window"],
-                "rows dated by run are all there is, so there is no [window]; ask for a range with \
-                 {now-30} in [query]",
+                "endpoints dated by run are read whole, so they have no [window]; to request a \
+                 range, write {now-30} in [query]",
             )),
             (_, Some(_)) if self.parent.is_some() => Err(Mistake::at(
                 ["window"],
-                "a chained endpoint is asked for by its parent's ids, not by windows",
+                "a child endpoint is requested by its parent's ids, not by windows",
             )),
             (_, Some(window)) => self.check_window(window),
             (_, None) => Ok(()),
@@ -109,23 +111,24 @@ impl Endpoint {
         let begins = asks(&window.from, &|piece| *piece == Piece::WindowFrom);
         let ends = asks(&window.to, &|piece| *piece == Piece::WindowTo);
         if !begins && !ends {
-            let message = "nothing asks for the window: give `from` and `to`, the names of query \
-                           parameters, or write {window.from} and {window.to} in path or [query]";
+            let message = "requests do not name the window: set `from` and `to`, the names of \
+                           query parameters, or write {window.from} and {window.to} in the path \
+                           or [query]";
             return Err(Mistake::at(["window"], message));
         }
         self.check_range(window)?;
         let finest = window.resolution();
         if finest > TimeUnit::Day {
-            let message = "a window is asked for in days or less, so its format needs the day";
+            let message = "a window covers days or less, so its format needs the day";
             return Err(Mistake::at(["window", "format"], message));
         }
         match window.step {
             Some(step) if step < finest => {
-                let message = "the step is shorter than what the format tells apart";
+                let message = "the step is shorter than the precision of the format";
                 Err(Mistake::at(["window", "step"], message))
             }
             Some(TimeUnit::Second | TimeUnit::Minute) => {
-                let message = "a step is an hour, a day, a week, a month or a year";
+                let message = "a step is hour, day, week, month or year";
                 Err(Mistake::at(["window", "step"], message))
             }
             _ => Ok(()),
@@ -138,17 +141,17 @@ impl Endpoint {
         let wrong = |message: String| Err(Mistake::at(["window", "range_column"], message));
         let is_taken = |column: &Column| column.name.eq_ignore_ascii_case(name);
         if name.is_empty() || self.columns.iter().any(is_taken) || self.key.contains(name) {
-            return wrong(format!("`{name}` cannot be the column of the range"));
+            return wrong(format!("`{name}` cannot be the range column"));
         }
         if self.dated != Dated::Window || self.sums_up_days() || window.step.is_some() {
             return wrong(
-                "the rows of a whole range are dated by window, have no `day` in their key and no \
-                 step"
+                "endpoints with a range column are dated by window and have no `day` in their key \
+                 and no step"
                     .to_owned(),
             );
         }
         if matches!(self.paging, Paging::SkipLimit(_)) {
-            return wrong("what is asked for by skip and limit may have to be split".to_owned());
+            return wrong("windows with skip and limit may have to be split".to_owned());
         }
         Ok(())
     }
@@ -178,7 +181,8 @@ impl Endpoint {
                 return Err(Mistake::at(["query"], "a query parameter needs a name"));
             }
             if set.contains(&name.as_str()) {
-                let message = format!("`{name}` is set by paging, window or changes already");
+                let message =
+                    format!("`{name}` is already set by [paging], [window] or [modified]");
                 return Err(Mistake::at(["query", name], message));
             }
         }
@@ -192,15 +196,16 @@ impl Endpoint {
         }
         let is_id = |piece: &Piece| matches!(piece, Piece::Parent(field) if parent.is_id(field));
         if !self.templates().any(|(_, template)| template.pieces().iter().any(is_id)) {
-            let message = "nothing asks for the parent's id: write {parent.id} in path or [query]";
+            let message = "requests do not name the parent's id: write {parent.id} in the path or \
+                           [query]";
             return Err(Mistake::at(["parent"], message));
         }
         if parent.refresh.is_some() && self.key.iter().any(|key| self.is_day(key)) {
-            let message = "an answer of another day is no answer where `day` is part of the key";
+            let message = "results cannot be cached if `day` is part of the key";
             return Err(Mistake::at(["parent", "refresh"], message));
         }
         if self.dated == Dated::Window {
-            let message = "a chained endpoint is dated by a field or by the run";
+            let message = "a child endpoint is dated by a field or by the run";
             return Err(Mistake::at(["dated"], message));
         }
         Ok(())
@@ -212,7 +217,7 @@ impl Endpoint {
             return Ok(());
         }
         if name.is_empty() || self.schema().reserves(name) || self.key.contains(name) {
-            let message = format!("`{name}` cannot be the column of the metadata");
+            let message = format!("`{name}` cannot be the metadata column");
             return Err(Mistake::at(["metadata_column"], message));
         }
         Ok(())

@@ -62,7 +62,7 @@ impl TryFrom<String> for DateFormat {
         };
         let format = Self { parts, text };
         if format.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
-            return Err(format!("date format `{}` names no part of a date", format.text));
+            return Err(format!("date format `{}` contains no part of a date", format.text));
         }
         Ok(format)
     }
@@ -137,7 +137,7 @@ fn quoted(pattern: &str, rest: &str) -> Result<(Part, usize), String> {
         text.push('\'');
         at += 1;
     }
-    Err(format!("date format `{pattern}` has a quote that does not end"))
+    Err(format!("date format `{pattern}` has an unclosed quote"))
 }
 
 fn letters(pattern: &str, letter: char, count: usize) -> Result<Part, String> {
@@ -148,7 +148,8 @@ fn letters(pattern: &str, letter: char, count: usize) -> Result<Part, String> {
         'S' => 9,
         'a' => 1,
         'Y' => {
-            let message = format!("date format `{pattern}` has the week's year `Y`: write yyyy");
+            let message =
+                format!("date format `{pattern}` has `Y`, the year of the week: write yyyy");
             return Err(message);
         }
         _ => {
@@ -237,13 +238,13 @@ mod tests {
     #[test]
     fn a_pattern_that_would_be_wrong_is_refused() {
         for (pattern, why) in [
-            ("YYYY-MM-dd", "the week's year"),
+            ("YYYY-MM-dd", "the year of the week"),
             ("yyyy-MM-ddTHH:mm", "the letter `T`"),
-            ("yyyy-MM-dd'T", "a quote that does not end"),
+            ("yyyy-MM-dd'T", "an unclosed quote"),
             ("dddd", "more than 2"),
-            ("--", "names no part"),
-            ("", "names no part"),
-            ("%Y-%m-%d", "the week's year"),
+            ("--", "contains no part"),
+            ("", "contains no part"),
+            ("%Y-%m-%d", "the year of the week"),
         ] {
             let error = format(pattern).unwrap_err();
             assert!(error.contains(why), "{pattern}: {error}");

@@ -168,9 +168,9 @@ fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField
                 ));
             }
             (ColumnType::List(_), _) => {
-                return Err(format!("`{name}` is a list, and a request holds one value of it"));
+                return Err(format!("`{name}` is a list, but a request needs a single value"));
             }
-            (_, Some(_)) => return Err(format!("`{name}` is no object, so it has no fields")),
+            (_, Some(_)) => return Err(format!("`{name}` is not an object, so it has no fields")),
             // Where the API uses counted instants, so does a request.
             (ColumnType::Timestamp(written), None) if written.unit().is_none() => {
                 return Ok(told(Some(format.clone()), true));
@@ -225,7 +225,7 @@ mod tests {
         for (field, why) in [
             ("owner", "name a field of it, such as `owner.id`"),
             ("tags", "`tags` is a list"),
-            ("at.x", "`at` is no object"),
+            ("at.x", "`at` is not an object"),
             ("url", "never stored"),
         ] {
             assert!(find(field).unwrap_err().contains(why), "{field}");

@@ -93,7 +93,7 @@ impl TryFrom<BTreeMap<String, String>> for Headers {
             let lower = name.to_ascii_lowercase();
             let text = checked(&name, &lower, &text)?;
             if headers.insert(lower, text).is_some() {
-                return Err(format!("header `{name}` is there twice"));
+                return Err(format!("header `{name}` appears twice"));
             }
         }
         Ok(Self(headers))
@@ -106,7 +106,7 @@ fn checked(name: &str, lower: &str, text: &str) -> Result<HeaderText, String> {
         return Err(format!("`{name}` is no name of a header"));
     }
     if RESERVED.contains(&lower) {
-        return Err(format!("header `{name}` is the client's own"));
+        return Err(format!("header `{name}` is set by the client"));
     }
     if let Some(variable) = text.strip_prefix("env:") {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -117,12 +117,12 @@ fn checked(name: &str, lower: &str, text: &str) -> Result<HeaderText, String> {
     }
     if names_secret(lower) {
         return Err(format!(
-            "header `{name}` looks like a secret, which no file may hold: write \
+            "header `{name}` looks like a secret, which must not be in a file: write \
              \"env:NAME\" for the value of an environment variable"
         ));
     }
     if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return Err(format!("header `{name}` holds a character that no header can carry"));
+        return Err(format!("header `{name}` contains a character that is not allowed in headers"));
     }
     Ok(HeaderText::Plain(text.to_owned()))
 }
@@ -142,11 +142,11 @@ mod tests {
             ("Authorization", "Bearer abc", "looks like a secret"),
             ("X-Auth-Token", "abc", "looks like a secret"),
             ("Cookie", "a=b", "looks like a secret"),
-            ("X-Api-Key", "env:OTHER", "the client's own"),
-            ("Host", "example.com", "the client's own"),
+            ("X-Api-Key", "env:OTHER", "set by the client"),
+            ("Host", "example.com", "set by the client"),
             ("X Team", "sales", "no name of a header"),
             ("", "sales", "no name of a header"),
-            ("X-Team", "a\nb", "no header can carry"),
+            ("X-Team", "a\nb", "not allowed in headers"),
             ("X-Team", "env:", "no environment variable"),
             ("X-Team", "env:A B", "no environment variable"),
         ] {

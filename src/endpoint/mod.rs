@@ -100,7 +100,7 @@ pub struct Endpoint {
     /// Query parameters added by `--include-private`.
     #[serde(default)]
     pub private: BTreeMap<String, String>,
-    /// What dates a row, hence its partition.
+    /// What dates a row, and so determines its partition.
     pub dated: Dated,
     /// How a window of time is requested.
     #[serde(default)]
@@ -283,7 +283,7 @@ impl Endpoint {
         self.key == [CONTENT_KEY]
     }
 
-    /// The column for a bare value in place of a record.
+    /// The column for a bare value instead of a record.
     #[must_use]
     pub fn bare_column(&self) -> Option<&str> {
         match (self.key.as_slice(), self.columns.first()) {
@@ -337,7 +337,7 @@ impl Endpoint {
     }
 }
 
-/// Reads the fields of a key; `"content"` in place of a list means no field.
+/// Reads the fields of a key; `"content"` instead of a list means no field.
 fn key_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     match OneOrMany::deserialize(deserializer)? {
         OneOrMany::Many(fields) => Ok(fields),

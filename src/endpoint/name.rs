@@ -12,13 +12,15 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
     let begins_well = name.starts_with(|it: char| it.is_ascii_lowercase());
     if RESERVED.contains(&name) {
-        return Err(format!("`{name}` is a folder of the lake's own, hence no name of a table"));
+        return Err(format!(
+            "`{name}` is reserved for a folder of the lake, so no table can have this name"
+        ));
     }
     if begins_well && name.chars().all(plain) && name.len() <= 64 {
         return Ok(());
     }
-    Err("an endpoint's file is named with lower-case letters, digits and `_`, a letter first, at \
-         most 64 of them: it is the name of its table"
+    Err("an endpoint file's name is the table's name: at most 64 lower-case letters, digits and \
+         `_`, beginning with a letter"
         .to_owned())
 }
 

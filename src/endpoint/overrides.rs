@@ -104,7 +104,7 @@ impl Overrides {
     /// When the result is not a valid endpoint; the mistake is at one of the keys here.
     pub fn apply(&self, endpoint: &mut Endpoint) -> Result<(), Mistake> {
         if self.like.is_some() {
-            let message = "only a file of its own makes another endpoint of one";
+            let message = "`like` is only allowed in an endpoint file";
             return Err(Mistake::at(["like"], message));
         }
         self.apply_parts(endpoint);
@@ -128,7 +128,7 @@ impl Overrides {
                 && endpoint.paging == Paging::Whole;
             let is_whole = endpoint.paging == Paging::Whole;
             if is_one || !endpoint.paging.set_page_size(page_size) {
-                let message = format!("`{}` has no pages, hence no page size", endpoint.name);
+                let message = format!("`{}` has no pages, so it has no page size", endpoint.name);
                 return Err(Mistake::at(["page_size"], message));
             }
             if let Paging::SkipLimit(paging) = &mut endpoint.paging

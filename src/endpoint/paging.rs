@@ -219,14 +219,14 @@ impl Paging {
             return Err(("page_size", format!("a page has from 1 to {most} records")));
         }
         if most == 0 {
-            return Err(("most", "at least one page is asked for".to_owned()));
+            return Err(("most", "it must be at least 1".to_owned()));
         }
         let parameters = self.parameters();
         if parameters.iter().any(|name| name.is_empty()) {
             return Err(("style", "a query parameter needs a name".to_owned()));
         }
         if parameters.len() == 2 && parameters[0] == parameters[1] {
-            let message = format!("`{}` cannot say two things at once", parameters[0]);
+            let message = format!("`{}` cannot be used for two purposes", parameters[0]);
             return Err(("style", message));
         }
         Ok(())
@@ -340,7 +340,9 @@ impl TryFrom<PagingText> for Paging {
         let page_size = text.page_size.unwrap_or(PAGE_SIZE);
         let most = text.most.unwrap_or(MOST);
         let next = text.next.ok_or_else(|| {
-            format!("style `{style}` needs `next`, the path in the reply to what asks for more")
+            format!(
+                "style `{style}` needs `next`, the path in the reply of the next cursor or link"
+            )
         });
         Ok(match text.style {
             Style::Whole => Self::Whole,

@@ -88,7 +88,7 @@ impl TryFrom<String> for RecordPath {
         }
         let query = JsonPath::parse(&text).map_err(|error| {
             let (message, position) = (error.message().to_owned(), error.position() + 1);
-            format!("path `{text}` is no JSONPath: {message} (at its character {position})")
+            format!("path `{text}` is not a JSONPath: {message} (at character {position})")
         })?;
         Ok(Self { steps, query: Some(query), text })
     }

@@ -150,11 +150,11 @@ impl ColumnRules {
             let wrong = |message| Err(told.mistake(message));
             let of = fixed.iter().find(|(name, _)| told.path.len() == 1 && told.path[0] == *name);
             if let Some((_, what)) = of.filter(|_| told.rule != Rule::Keep) {
-                return wrong(format!("`{path}` {what}, so it stays as it is"));
+                return wrong(format!("`{path}` {what}, so rules cannot change it"));
             }
             let is_metadata = metadata.is_some_and(|name| told.path[0] == name);
             if !told.if_there && !is_metadata && !is_declared(columns, &told.path) {
-                return wrong(undeclared(&path, "it declares none of this name"));
+                return wrong(undeclared(&path, "it does not declare it"));
             }
         }
         Ok(())
@@ -179,7 +179,7 @@ impl ColumnRules {
 }
 
 fn undeclared(path: &str, why: &str) -> String {
-    format!("`{path}` is no column: {why} (write \"drop?\" for what the API may send all the same)")
+    format!("`{path}` is not a column: {why} (write \"drop?\" if the API may send it anyway)")
 }
 
 impl Told {
@@ -297,8 +297,8 @@ impl<'de> Visitor<'de> for EntryVisitor {
             "keep" => Rule::Keep,
             _ => {
                 let message = format!(
-                    "`{text}` is no rule: expected drop, hash, mask or keep (or drop? and so on, \
-                     for a field that is not declared)"
+                    "`{text}` is not a rule: expected drop, hash, mask or keep (or drop? and so \
+                     on, for a field that is not declared)"
                 );
                 return Err(E::custom(message));
             }
@@ -374,16 +374,16 @@ mod tests {
         };
         assert_eq!(check("people.email = \"hash\"\nmood = \"drop?\"\nid = \"keep\""), Ok(()));
         for (text, path, why) in [
-            ("people.emial = \"drop\"", "columns/people/emial", "is no column"),
-            ("\"people.emial\" = \"drop\"", "columns/people.emial", "is no column"),
+            ("people.emial = \"drop\"", "columns/people/emial", "is not a column"),
+            ("\"people.emial\" = \"drop\"", "columns/people.emial", "is not a column"),
             ("id = \"hash\"", "columns/id", "is the key"),
-            ("at.x = \"hash\"", "columns/at/x", "is no column"),
+            ("at.x = \"hash\"", "columns/at/x", "is not a column"),
         ] {
             let (found, message) = check(text).unwrap_err();
             assert_eq!(found.join("/"), path);
             assert!(message.contains(why), "{message}");
         }
         let wrong = toml::from_str::<ColumnRules>("a = \"hide\"").unwrap_err().to_string();
-        assert!(wrong.contains("is no rule") && wrong.contains("column 5"), "{wrong}");
+        assert!(wrong.contains("is not a rule") && wrong.contains("column 5"), "{wrong}");
     }
 }

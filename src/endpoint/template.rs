@@ -111,7 +111,7 @@ impl TryFrom<String> for Template {
         let mut pieces = Vec::new();
         let mut rest = text.as_str();
         while let Some(open) = rest.find(['{', '}']) {
-            let unbalanced = || format!("`{text}` has a brace without its pair");
+            let unbalanced = || format!("`{text}` has an unmatched brace");
             if !rest[open..].starts_with('{') {
                 return Err(unbalanced());
             }
@@ -153,7 +153,7 @@ fn macro_of(name: &str) -> Result<Piece, String> {
     let count = count.filter(|count| count[1..].bytes().all(|byte| byte.is_ascii_digit()));
     let count: i32 = count.and_then(|count| count.parse().ok()).ok_or_else(unknown)?;
     if count.unsigned_abs() > 1_000_000 {
-        return Err(format!("`{{{name}}}` is beyond every calendar"));
+        return Err(format!("`{{{name}}}` is out of the range of dates"));
     }
     Ok(Piece::Now(count))
 }

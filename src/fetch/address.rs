@@ -15,9 +15,9 @@ pub(super) fn parse_base_url(text: &str) -> Result<Url> {
     let wrong = || {
         // Text that may be a password is not repeated.
         let message = if text.contains('@') {
-            "a base URL has no user name and no password".to_owned()
+            "a base URL must not contain a user name or password".to_owned()
         } else {
-            format!("`{text}` is no base URL")
+            format!("`{text}` is not a base URL")
         };
         Error::new(ErrorKind::Config, message).with_hint(format!("it looks like {BASE_URL}"))
     };
@@ -32,10 +32,10 @@ pub(super) fn parse_base_url(text: &str) -> Result<Url> {
 /// The address of a link, relative to the page that gave it.
 pub(super) fn same_host(page: &Url, link: &str) -> Result<Url> {
     let wrong = |message: &str| Error::new(ErrorKind::Data, message);
-    let url = page.join(link).map_err(|_| wrong("the link to the next page is no address"))?;
+    let url = page.join(link).map_err(|_| wrong("the link to the next page is not a URL"))?;
     let is_same = url.origin() == page.origin() && url.username().is_empty();
     if !is_same || url.password().is_some() {
-        let message = "the link to the next page leads to another host, where nothing is sent";
+        let message = "the link to the next page leads to another host, so it was not followed";
         return Err(wrong(message));
     }
     Ok(url)
@@ -58,7 +58,10 @@ pub(super) fn shown(url: &Url) -> String {
 pub(super) fn headers(credentials: &Credentials) -> Result<HeaderMap> {
     let sensitive = |text: &str| {
         let mut value = HeaderValue::from_str(text).map_err(|_| {
-            Error::new(ErrorKind::Config, "the credentials hold what no HTTP header can carry")
+            Error::new(
+                ErrorKind::Config,
+                "the credentials contain a character that is not allowed in HTTP headers",
+            )
         })?;
         value.set_sensitive(true);
         Ok::<_, Error>(value)

@@ -322,8 +322,8 @@ impl Client {
             };
             match self.delay(failure, request.is_page, tries, begun) {
                 Some(delay) if !shrink => {
-                    tracing::info!(attempt, delay_ms = millis(delay), "{error}; trying again");
-                    self.note_waiting(Some(format!("{error}; trying again")));
+                    tracing::info!(attempt, delay_ms = millis(delay), "{error}; retrying");
+                    self.note_waiting(Some(format!("{error}; retrying")));
                     self.pause(delay).await?;
                 }
                 _ => return Err(self.give_up(failure, error, &request.endpoint)),
@@ -388,7 +388,8 @@ impl Client {
             let at = self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
             let until = at + chrono::TimeDelta::from_std(wait).unwrap_or_default();
             let until = until.format("%FT%TZ");
-            let message = format!("the API asks not to be called before {until}: run again then");
+            let message =
+                format!("the API asks not to be called before {until}: run again after that");
             let error = Error::new(ErrorKind::Unavailable, message).with_source(error);
             return Err(self.halt(error));
         }
@@ -407,7 +408,7 @@ impl Client {
         let is_first = self.halted.set((error.kind(), error.with_causes(), hint)).is_ok();
         self.halt.request();
         if is_first {
-            tracing::warn!("nothing more is asked: {error}");
+            tracing::warn!("no more requests are sent: {error}");
             return FetchError::Halted(error);
         }
         // Several requests may fail at once; the run ends for one reason.

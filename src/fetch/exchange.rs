@@ -265,7 +265,9 @@ pub(super) fn failed(severed: Severed, server: &str) -> Unanswered {
     };
     let error = Error::new(kind, format!("{} ({server})", severed.at));
     let error = if failure == Failure::Unreachable {
-        error.with_hint("check the base URL, the proxy, and what this machine trusts")
+        error.with_hint(
+            "check the base URL, the proxy, and the certificates that this machine trusts",
+        )
     } else {
         error
     };
@@ -280,7 +282,7 @@ pub(super) fn failed(severed: Severed, server: &str) -> Unanswered {
 fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
     let (kind, message) = match failure {
         Failure::QuotaSpent => {
-            let message = "the API says that the quota is spent; it is renewed on Sunday 00:00 UTC";
+            let message = "the API says that the quota is spent; it renews on Sunday 00:00 UTC";
             (ErrorKind::Exhausted, message.to_owned())
         }
         Failure::Unauthorized => {
@@ -290,7 +292,7 @@ fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
         Failure::NoSuchPath => (ErrorKind::Config, "the API has no such path (403)".to_owned()),
         Failure::NotFound => (ErrorKind::Data, "not found (404)".to_owned()),
         Failure::Refused(_) if (200..300).contains(&status) => {
-            (ErrorKind::Data, format!("the API answered, but with nothing to read ({status})"))
+            (ErrorKind::Data, format!("the API answered with an empty reply ({status})"))
         }
         Failure::Refused(_) => (ErrorKind::Data, format!("the API refused the request ({status})")),
         Failure::TooFast => (ErrorKind::Unavailable, "too many requests (429)".to_owned()),
@@ -312,7 +314,8 @@ fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
     };
     match failure {
         Failure::NoSuchPath => error.with_hint(
-            "check the base URL; where one endpoint is elsewhere, an endpoint file says so",
+            "check the base URL; if only this endpoint has another path, set it in an endpoint \
+             file",
         ),
         _ => error,
     }
@@ -320,6 +323,6 @@ fn describe(failure: Failure, status: u16, words: Option<&str>) -> Error {
 
 /// No request has succeeded for so long that the run ends.
 pub(super) fn outage(after: Duration, last: Error) -> Error {
-    let message = format!("the API has not answered usefully for {} seconds", after.as_secs());
+    let message = format!("the API has given no useful answer for {} seconds", after.as_secs());
     Error::new(ErrorKind::Unavailable, message).with_source(last)
 }

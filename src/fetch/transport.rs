@@ -75,8 +75,8 @@ pub enum Break {
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoSuchHost => "the host's name does not resolve",
-            Self::Untrusted => "the server's certificate does not verify",
+            Self::NoSuchHost => "the host name does not resolve",
+            Self::Untrusted => "the server's certificate cannot be verified",
             Self::NoTls => "the TLS handshake failed",
             Self::NoConnection => "no connection",
             Self::NoAnswer => "no answer in time",

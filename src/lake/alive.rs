@@ -5,7 +5,7 @@
 //! run counts as alive until its slots are over. This affects only how long other runs wait, never
 //! the contents of the lake.
 
-#![expect(clippy::disallowed_methods, reason = "an OS lock needs the file, which is no object")]
+#![expect(clippy::disallowed_methods, reason = "an OS lock needs a file, not an object")]
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ mod tests {
         assert!(!was_killed(&store, "a"), "unknown");
         let alive = Alive::hold(&store, "a").unwrap();
         clear(&store);
-        assert!(!was_killed(&store, "a"), "at work");
+        assert!(!was_killed(&store, "a"), "still running");
         drop(alive);
         assert!(!was_killed(&store, "a"), "ended");
         // A killed process leaves the file but not the lock.

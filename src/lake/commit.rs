@@ -154,7 +154,7 @@ impl Table {
                 Outcome::Conflict => Outcome::Conflict,
             };
         }
-        let message = format!("others commit to {} all the time", self.endpoint().name);
+        let message = format!("other processes keep committing to {}", self.endpoint().name);
         Err(Error::new(ErrorKind::Conflict, message))
     }
 }

@@ -130,7 +130,7 @@ impl Store {
             Presence::Lake | Presence::Objects => return Ok(()),
             Presence::Vacant if looks_partitioned(&place) => {
                 let message = format!(
-                    "{place} is in a folder called dt=…, which readers take for a partition"
+                    "{place} is in a folder called dt=…, which readers treat as a partition"
                 );
                 (message, None)
             }
@@ -140,13 +140,13 @@ impl Store {
             },
             Presence::Foreign(names) => {
                 let message =
-                    format!("{place} is not empty, and is no lake: it has {}", told(&names));
+                    format!("{place} is not empty and not a lake: it contains {}", told(&names));
                 (message, self.lake_near())
             }
         };
         let hint = match near {
-            Some(lake) => format!("the lake is {lake}; a new one needs an empty or new place"),
-            None => "name an empty or new place, or the lake itself".to_owned(),
+            Some(lake) => format!("the lake is {lake}; a new lake needs an empty or new folder"),
+            None => "choose an empty or new folder, or the lake itself".to_owned(),
         };
         Err(Error::new(ErrorKind::Config, message).with_hint(hint))
     }
@@ -156,15 +156,15 @@ impl Store {
         let place = self.location();
         let mut message = format!("there is no lake at {place}");
         if let Presence::Foreign(names) = presence {
-            message.push_str(&format!(": it has {}, and no manifest of a table", told(names)));
+            message.push_str(&format!(": it contains {}, but no manifest of a table", told(names)));
         }
         let hint = match (presence, self.lake_near()) {
             (Presence::Objects, _) => {
-                message.push_str(": it has objects of tables, and their manifests are lost");
-                "`clari-lake verify LAKE --rebuild` makes the manifests anew".to_owned()
+                message.push_str(": it contains objects of tables, but their manifests are lost");
+                "`clari-lake verify LAKE --rebuild` rebuilds the manifests".to_owned()
             }
             (_, Some(lake)) => format!("the lake is {lake}"),
-            _ => "look at the path; the first `clari-lake export` makes a lake".to_owned(),
+            _ => "check the path; the first `clari-lake export` creates a lake".to_owned(),
         };
         Error::new(ErrorKind::Config, message).with_hint(hint)
     }

@@ -10,7 +10,7 @@ pub(crate) fn end(to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<DateT
     if end > now {
         let message = format!("the end, {}, is in the future", instant(end));
         return Err(Error::new(ErrorKind::Config, message)
-            .with_hint("leave the end (--to) out to export up to now"));
+            .with_hint("omit the end (--to) to export up to now"));
     }
     Ok(DateTime::from_timestamp(end.timestamp(), 0).unwrap_or(end))
 }
@@ -20,7 +20,7 @@ pub(crate) fn check(from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> Result<()
     let Some(from) = from.filter(|from| *from >= to) else { return Ok(()) };
     let message = format!("the start, {}, is not before the end, {}", instant(from), instant(to));
     Err(Error::new(ErrorKind::Config, message)
-        .with_hint("a range goes from its start (--from) to its end (--to), or to now"))
+        .with_hint("the start (--from) must be before the end (--to), or before now"))
 }
 
 fn instant(it: DateTime<Utc>) -> String {

@@ -165,7 +165,7 @@ impl Stream for Rows {
                 let ended = ready!(Pin::new(task).poll(context));
                 *reading = None;
                 Poll::Ready(ended.err().map(|error| {
-                    let message = "reading the rows ended abruptly";
+                    let message = "the task that read the rows was aborted";
                     Err(Error::new(ErrorKind::Internal, message).with_source(error))
                 }))
             }

@@ -154,7 +154,7 @@ impl Following {
             Some(pointer) => Stuck::of(pointer),
             None => Stuck::More {
                 says: "its `hasMore`".into(),
-                paging: "`next` in [paging] with the path of what asks for the next page".into(),
+                paging: "`next` in [paging] with the path of the next cursor or link".into(),
             },
         };
         Step::Stuck(stuck)

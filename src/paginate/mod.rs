@@ -83,22 +83,23 @@ pub enum Stuck {
     #[error("the shortest window holds more records than skip and limit can reach")]
     Unreachable,
     /// No new record came in several pages.
-    #[error("the server repeats its pages, as if it ignored the position that it is asked for")]
+    #[error("the server repeats its pages, as if it ignored the requested position")]
     Repeats,
     /// Rows vanish faster than pages can be read.
     #[error("the list changes faster than it can be read")]
     Restless,
     /// The pointer to the next page was one that had been used before.
-    #[error("the server's pages lead in a circle: what asks for the next one has come before")]
+    #[error("pagination loops: the cursor or link to the next page came before")]
     Circles,
     /// Rows change places between replies, and some of them did not come.
     #[error(
-        "the order of the list differs from reply to reply, and some of its records never came"
+        "the order of the list changes from reply to reply, and some of its records never came"
     )]
     Unstable,
     /// The reply says that there is more, but no request returns it.
     #[error(
-        "the reply says that there is more ({says}), which is not read; in an endpoint file: {paging}"
+        "the reply says that there is more ({says}), which was not read; add to an endpoint file: \
+         {paging}"
     )]
     More {
         /// How the reply says so.
@@ -107,7 +108,7 @@ pub enum Stuck {
         paging: Box<str>,
     },
     /// Reading stopped before the end.
-    #[error("the rest of the list was not asked for")]
+    #[error("the rest of the list was not requested")]
     Unasked,
     /// The list has more pages than the endpoint allows.
     #[error("the list has more pages than `most` in [paging] allows")]

@@ -25,7 +25,7 @@ use crate::window::{Coverage, Window, date_of, day_of};
 
 /// What the user requested of this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent choice")]
 pub struct RunSettings {
     /// The run's reference time: when it began, or `--to`.
     pub now: DateTime<Utc>,

@@ -36,13 +36,13 @@ impl Metrics<'_> {
         let duration = self.finished_at - self.started_at;
         text.gauge(
             "run_exit_code",
-            "What the last run ended with: 0 complete, 1 incomplete, 2 to be fixed.",
+            "Exit code of the last run: 0 complete, 1 incomplete, 2 needs a fix.",
             vec![(command.clone(), f64::from(self.exit))],
         );
         let seconds = precise(duration.num_milliseconds()) / 1_000.0;
         text.gauge(
             "run_duration_seconds",
-            "How long the last run took.",
+            "Duration of the last run.",
             vec![(command.clone(), seconds)],
         );
         text.gauge(
@@ -52,7 +52,7 @@ impl Metrics<'_> {
         );
         text.gauge(
             "last_success_timestamp_seconds",
-            "When a run last brought all that it was to bring.",
+            "When a run was last complete.",
             self.last_success.map(|at| (Vec::new(), stamp(at))).into_iter().collect(),
         );
         if let Some(report) = self.report {
@@ -77,10 +77,10 @@ impl Exposition {
         });
         self.gauge(
             "run_requests",
-            "Requests of the last run by what they came to: a status, or how the connection ended.",
+            "Requests of the last run by status, or by how the connection ended.",
             answers.collect(),
         );
-        self.by_endpoint("run_records", "Records that came in the last run.", report, |it| {
+        self.by_endpoint("run_records", "Records received in the last run.", report, |it| {
             Some(whole(it.records))
         });
         let changes = report.endpoints.iter().flat_map(|of| {
@@ -99,7 +99,7 @@ impl Exposition {
         );
         self.gauge(
             "run_problems",
-            "Why the last run is not complete: how many things are missing.",
+            "Number of things missing after the last run.",
             vec![(Vec::new(), whole(report.problems.len() as u64))],
         );
     }
@@ -116,13 +116,13 @@ impl Exposition {
         let age = |at: DateTime<Utc>| precise((now - at).num_milliseconds()) / 1_000.0;
         self.by_endpoint(
             "watermark_age_seconds",
-            "How old the newest known change was when the last run ended.",
+            "Age of the newest known change when the last run ended.",
             report,
             |it| it.watermark.map(age),
         );
         self.by_endpoint(
             "covered_to_timestamp_seconds",
-            "Up to where the table is listed.",
+            "Time up to which the table is listed.",
             report,
             |it| it.covered_to.map(stamp),
         );
@@ -138,22 +138,22 @@ impl Exposition {
                 (vec![("endpoint", of.endpoint.as_str()), ("state", state)], whole(count))
             })
         });
-        self.gauge("queue", "Records that are asked for one by one, by state.", states.collect());
+        self.gauge("queue", "Records that are requested one by one, by state.", states.collect());
     }
 
     /// How many more requests the week allows.
     fn quota(&mut self, report: &Report) {
         let Some(week) = &report.week else { return };
         let one = |count: u64| vec![(Vec::new(), whole(count))];
-        self.gauge("quota_requests", "Requests that a week may take.", one(week.quota));
-        self.gauge("quota_spent_requests", "Requests that the week has taken.", one(week.spent));
+        self.gauge("quota_requests", "Weekly quota of requests.", one(week.quota));
+        self.gauge("quota_spent_requests", "Requests spent this week.", one(week.spent));
         let left = week.quota.saturating_sub(week.spent);
-        self.gauge("quota_left_requests", "Requests that the week may still take.", one(left));
+        self.gauge("quota_left_requests", "Requests left this week.", one(left));
         let spent = week.spent_on_backfill;
         let backfill = week.backfill_quota.saturating_sub(spent).min(left);
         self.gauge(
             "quota_left_for_backfill_requests",
-            "Requests that backfills may still take this week.",
+            "Requests left for backfills this week.",
             one(backfill),
         );
     }

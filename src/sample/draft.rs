@@ -36,7 +36,8 @@ pub fn draft(address: &Address, reply: &Value, has_next_link: bool) -> Option<St
             format!("key = [{}]", names.join(", "))
         }
         None => {
-            "key = \"content\"  # no field tells these records apart: name those that do".to_owned()
+            "key = \"content\"  # no single field identifies these records: list the fields that do"
+                .to_owned()
         }
     };
     let mut text = format!(
@@ -215,7 +216,7 @@ pub fn columns(columns: &[Column]) -> Result<String> {
     })
 }
 
-/// A draft with these columns in place of its own.
+/// A draft with these columns instead of its own.
 pub(super) fn with_columns(text: &str, columns: &str) -> String {
     let head = text.find("\n[[column]]").map_or(text, |at| &text[..at]);
     format!("{head}\n{columns}")

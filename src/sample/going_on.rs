@@ -106,7 +106,7 @@ fn by_cursor(members: &[Member<'_>], asked: &Asked<'_>) -> Option<String> {
     })?;
     let size = asked.one_of(&SIZES).map(|_| asked.size("limit", None)).unwrap_or_default();
     let parameter =
-        format!("parameter = {}  # the query parameter that takes it: check it", quoted(parameter));
+        format!("parameter = {}  # check the name of this query parameter", quoted(parameter));
     Some(format!("style = \"cursor\"\n{parameter}\nnext = {}\n{size}", quoted(path)))
 }
 

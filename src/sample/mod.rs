@@ -128,10 +128,12 @@ pub async fn sample_url(
     let request = address.request(now);
     let read = read(client, &request).await?;
     let drafted = draft(address, &read.value, read.has_next_link).ok_or_else(|| {
-        let error = Error::new(ErrorKind::Data, "the reply holds nothing that could be a record");
+        let error = Error::new(ErrorKind::Data, "the reply contains no records");
         let hint = match &address.records {
-            Some(path) => format!("there is nothing at {path}; leave --records out to see what is"),
-            None => "ask where there are some: a wider range of dates, another filter".to_owned(),
+            Some(path) => {
+                format!("there is nothing at {path}; omit --records to see candidate paths")
+            }
+            None => "request a range that has some: other dates, another filter".to_owned(),
         };
         error.with_hint(hint).with_context(format!("GET {}", request.path))
     })?;
@@ -193,7 +195,7 @@ async fn read(client: &Client, request: &Request) -> Result<Read> {
     let begun = Instant::now();
     let read = |reply: &Reply| {
         if reply.holds_secret {
-            let message = "the reply repeats the credentials, so it is not shown";
+            let message = "the reply contains the credentials, so it is not shown";
             return Err(Unreadable::Final(Error::new(ErrorKind::Data, message)));
         }
         let (value, body) = parse(&reply.body)?;

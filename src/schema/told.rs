@@ -22,15 +22,18 @@ impl Schema {
         let column_type = spelled(parse_type(type_name, &[])?);
         let (parents, name) = split(path);
         if !is_plain_name(name) {
-            return Err(format!("`{name}` is no name for a column"));
+            return Err(format!("`{name}` is not a column name"));
         }
         if parents.is_empty() && self.collides(name) {
-            return Err(format!("`{name}` is a column of this tool's own"));
+            return Err(format!("`{name}` is a column that clari-lake adds itself"));
         }
         let mut wider = self.clone();
         let columns = fields_at(&mut wider.columns, &parents)?;
         if let Some(known) = columns.iter().find(|it| it.name.eq_ignore_ascii_case(name)) {
-            return Err(format!("there is `{}` already, a {}", known.name, known.column_type));
+            return Err(format!(
+                "`{}` already exists, with type {}",
+                known.name, known.column_type
+            ));
         }
         columns.push(Column { convert: true, ..Column::new(name, column_type) });
         Ok(wider)
@@ -52,7 +55,9 @@ impl Schema {
         }
         match inner {
             ColumnType::Int64 => *inner = ColumnType::Double,
-            other => return Err(format!("`{path}` is a {other}; only integers become doubles")),
+            other => {
+                return Err(format!("`{path}` has type {other}; only integers can become doubles"));
+            }
         }
         Ok(wider)
     }
@@ -84,7 +89,7 @@ fn fields_at<'c>(
     }
     match inner {
         ColumnType::Struct(fields) => fields_at(fields, rest),
-        other => Err(format!("`{name}` is a {other} and has no fields")),
+        other => Err(format!("`{name}` has type {other}, so it has no fields")),
     }
 }
 
@@ -118,11 +123,14 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said() {
         let refused = |path, name| schema().promoted(path, name).unwrap_err();
-        assert_eq!(refused("Count", "string"), "there is `count` already, a int64");
-        assert_eq!(refused("nobody.x", "string"), "there is no `nobody`");
-        assert_eq!(refused("count.x", "string"), "`count` is a int64 and has no fields");
-        assert_eq!(refused("a-b", "string"), "`a-b` is no name for a column");
-        assert_eq!(refused("Extra_json", "string"), "`Extra_json` is a column of this tool's own");
+        assert_eq!(refused("Count", "string"), "`count` already exists, with type int64");
+        assert_eq!(refused("nothing.x", "string"), "there is no `nothing`");
+        assert_eq!(refused("count.x", "string"), "`count` has type int64, so it has no fields");
+        assert_eq!(refused("a-b", "string"), "`a-b` is not a column name");
+        assert_eq!(
+            refused("Extra_json", "string"),
+            "`Extra_json` is a column that clari-lake adds itself"
+        );
         assert!(refused("x", "int32").starts_with("unknown type `int32`"));
         assert!(refused("x", "struct").contains("needs `fields`"));
         assert!(schema().with_double("people").unwrap_err().contains("only integers"));

@@ -23,8 +23,8 @@ pub(super) struct Athena;
 impl Dialect for Athena {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for Amazon Athena.\n\
-         Run the statements one by one, in order. Dropping an external table leaves its objects\n\
-         alone. Partitions are projected, so there is nothing to repair or to crawl. Run them\n\
+         Run the statements one by one, in order. Dropping an external table does not delete its\n\
+         objects. Partitions are projected, so you need no repair and no crawler. Run the statements\n\
          again for new columns, and after a backfill of dates before the first one below."
     }
 
@@ -41,7 +41,7 @@ impl Dialect for Athena {
 
     fn table(&self, table: &LakeTable, lake: &Lake<'_>) -> String {
         let note = if table.has_undated {
-            "-- rows without a date are not in it: no projected partition has them\n"
+            "-- rows without a date are not visible: no projected partition has them\n"
         } else {
             ""
         };

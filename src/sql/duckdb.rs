@@ -9,7 +9,7 @@ pub(super) struct DuckDb;
 impl Dialect for DuckDb {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for DuckDB.\n\
-         Make them again when the tables have got new columns."
+         Create them again when the tables get new columns."
     }
 
     fn name(&self, name: &str) -> String {

@@ -9,7 +9,7 @@ pub(super) struct Spark;
 impl Dialect for Spark {
     fn preamble(&self) -> &'static str {
         "Tables and views of a clari-lake, for one Spark session.\n\
-         Make them again when the tables have got new columns. A session remembers which objects\n\
+         Create them again when the tables get new columns. A session remembers which objects\n\
          there were, so say `refresh table calls` and so on after an export."
     }
 

@@ -70,7 +70,7 @@ pub(super) fn statements(dialect: &dyn Dialect, tables: &[LakeTable], lake: &Lak
 fn current(dialect: &dyn Dialect, table: &LakeTable, lake: &Lake<'_>) -> Option<String> {
     let (about, condition) = if table.schema.added.deleted_at {
         let condition = format!("{} is null", dialect.name(DELETED_AT));
-        ("without records that are known to be gone", condition)
+        ("without deleted records", condition)
     } else if table.is_snapshot {
         let newest = dialect.newest_partition(table, lake);
         ("the newest snapshot", format!("{DT} = ({newest})"))

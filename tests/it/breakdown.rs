@@ -47,7 +47,8 @@ fn assert_verified(site: &Site) {
 /// P12: what a run left that died is told from damage, by a finding for each object.
 fn assert_unfinished_at_most(site: &Site) {
     for finding in findings(site) {
-        let told = ["the next export", "it was asked for and is not complete", "are not there yet"];
+        let told =
+            ["the next export", "it was requested and is not complete", "are not exported yet"];
         assert!(told.iter().any(|it| finding.message.contains(it)), "{finding:?}");
     }
 }

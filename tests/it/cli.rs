@@ -21,7 +21,7 @@ fn said(mut command: Command) -> String {
 fn help_names_every_command_and_every_exit_code() {
     insta::assert_snapshot!(said(clari_lake(&["--help"])), @r#"
     0
-    Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
+    Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly and incrementally.
 
     Credentials come from `CLARI_API_KEY` and `CLARI_API_PASSWORD`, or from the files that
     `CLARI_API_KEY_FILE` and `CLARI_API_PASSWORD_FILE` name; never from a flag.
@@ -29,37 +29,36 @@ fn help_names_every_command_and_every_exit_code() {
     Usage: clari-lake [OPTIONS] <COMMAND>
 
     Commands:
-      demo         Try it: the embedded simulator into a local lake, then the numbers; no credentials
-      export       Export what changed since the last run (the first run: the last 30 days)
-      backfill     Export a history, newest first, within its share of the week's quota; resumable
-      plan         Show what an export (or a backfill, with --from) would ask for: windows, requests,
+      demo         Export a simulated workspace to a local lake; needs no credentials
+      export       Export what changed since the last run (first run: the last 30 days)
+      backfill     Export history, newest first, within a share of the weekly quota; resumable
+      plan         Show what an export (with --from, a backfill) would request: windows, requests,
                    quota, time
-      status       Show what the lake holds: coverage, freshness, sizes, quota, the last runs
-      verify       Check every promise that can be checked from the lake alone
-      changes      Show which partitions changed since a run or an instant, over any number of runs
-      doctor       Try out credentials, what this workspace offers, and what the store really guarantees
-      endpoints    Show the endpoints: what can be exported, and how each is asked for
+      status       Show coverage, freshness, sizes, quota and the last runs of a lake
+      verify       Check every object of a lake against its manifest and index
+      changes      Show which partitions changed since a run or a time, over any number of runs
+      doctor       Check the credentials, the workspace's endpoints, and the store's guarantees
+      endpoints    Show the endpoints: what can be exported, and how each is requested
       schema       Show an endpoint's columns and types
-      sample       Try an endpoint: one small request, what came, and what could be made of it
-      config       Check the configuration, or show every setting and where it came from
-      evolve       Give columns to what has gathered in `extra_json`, and rewrite every file of the
-                   table
-      forget       Take a call, or a person's data, out of the lake, and keep it out
-      sql          Print the lake's tables and views as SQL, ready to paste
-      simulate     Serve the embedded simulator of the API, for trying things out
-      completions  Print the completions of a shell: bash, zsh, fish, elvish or powershell
-      man          Write man pages, one for each command
+      sample       Send one small request to an endpoint and show its records, columns and pagination
+      config       Check the configuration, or show every setting and its source
+      evolve       Add columns for the fields in `extra_json`, and rewrite every file of the table
+      forget       Remove a call or a person's data from the lake, and keep it out
+      sql          Print the lake's tables and views as SQL statements
+      simulate     Serve a simulated API on this machine
+      completions  Print shell completions for bash, zsh, fish, elvish or powershell
+      man          Write man pages, one per command
       help         Print this message or the help of the given subcommand(s)
 
     Options:
       -q, --quiet
-              Say nothing but errors
+              Log only errors
 
       -v, --verbose...
-              Say more about what is happening; -vv tells of every request
+              Log progress; -vv logs every request
 
           --log-format <text|json>
-              How stderr is written: as text, or as one JSON object a line
+              Format of stderr: text, or one JSON object per line
 
       -h, --help
               Print help (see a summary with '-h')
@@ -78,64 +77,63 @@ fn help_names_every_command_and_every_exit_code() {
 fn the_flags_of_export_are_these() {
     insta::assert_snapshot!(said(clari_lake(&["export", "--help"])), @r#"
     0
-    Export what changed since the last run (the first run: the last 30 days)
+    Export what changed since the last run (first run: the last 30 days)
 
     Usage: clari-lake export [OPTIONS] [LAKE]
 
     Arguments:
-      [LAKE]  The lake: a folder, which is made if it does not exist, or `s3://bucket/prefix`, `gs://…`,
-              `az://…` [env: `CLARI_LAKE`]
+      [LAKE]  The lake: a folder, which is created if it does not exist, or `s3://bucket/prefix`,
+              `gs://…`, `az://…` [env: `CLARI_LAKE`]
 
     Options:
-          --endpoint <NAME>         Only this endpoint (repeatable); default: all but the per-id CRM
-                                    look-ups
-          --id <ID>                 Only what belongs to this id, such as one call's details
-                                    (repeatable); for one endpoint that is requested by id
-          --from <D>                List from here on, even what was exported before: a UTC date, an RFC
-                                    3339 instant, or a time ago such as 30d
-          --to <D>                  Export as if the run had begun at this UTC date or RFC 3339 instant
-          --full                    List all that is in the lake again
-          --evolve                  At the end, give columns to what has gathered in `extra_json`
-      -q, --quiet                   Say nothing but errors
-      -v, --verbose...              Say more about what is happening; -vv tells of every request
-          --log-format <text|json>  How stderr is written: as text, or as one JSON object a line
+          --endpoint <NAME>         Only this endpoint (repeatable); default: all but the CRM endpoints
+                                    and ranges
+          --id <ID>                 Export only this id, such as one call's details (repeatable); needs
+                                    one --endpoint that is requested by id
+          --from <D>                List from this time on, even if it was exported before: a UTC date,
+                                    an RFC 3339 instant, or a time ago such as 30d
+          --to <D>                  Export as if the run had started at this UTC date or RFC 3339
+                                    instant
+          --full                    List everything in the lake again
+          --evolve                  At the end, add columns for the fields in `extra_json`
+      -q, --quiet                   Log only errors
+      -v, --verbose...              Log progress; -vv logs every request
+          --log-format <text|json>  Format of stderr: text, or one JSON object per line
       -h, --help                    Print help
       -V, --version                 Print version
 
     Tables:
-          --lookback <TIME>           How far back records are listed again, to find silent edits (such
-                                      as 12h, 4w) [default: 7d]
-          --page-size <N>             Records a page, of all exported endpoints that have pages
-                                      [default: the endpoint's own]
+          --lookback <TIME>           How far back to list records again, to find silent edits, such as
+                                      12h or 4w [default: 7d]
+          --page-size <N>             Records per page, for all exported endpoints with pages [default:
+                                      the endpoint's own]
           --include-private           Export private calls too
-          --no-transcripts            Leave out what people really said: transcripts, and the phrases
-                                      that topics were found in
-          --partition-by <day|month>  How much time a partition of a new table holds [default: day]
-          --deletes <mark|drop>       What becomes of rows whose calls are gone: marked, or taken out
-                                      [default: mark]
+          --no-transcripts            Leave out transcripts, and the phrases in which topics were found
+          --partition-by <day|month>  Time per partition of new tables [default: day]
+          --deletes <mark|drop>       Mark or drop the rows of deleted calls [default: mark]
 
     Requests:
-          --base-url <URL>   Where the API is [env: `CLARI_BASE_URL`] [default: the vendor's]
-          --rate <N>         Requests a second, at most; 0 for as fast as they go [default: 10]
-          --concurrency <N>  Requests under way at once, at most [default: 16]
+          --base-url <URL>   Base URL of the API [env: `CLARI_BASE_URL`] [default: the vendor's]
+          --rate <N>         Maximum requests per second; 0 for no limit [default: 10]
+          --concurrency <N>  Maximum concurrent requests [default: 16]
 
     Limits:
-          --weekly-quota <N>     Requests a week, at most, of all runs on this lake; a week begins on
+          --weekly-quota <N>     Maximum requests per week, of all runs on this lake; weeks begin on
                                  Sunday 00:00 UTC [default: 100000]
-          --quota-share <SHARE>  The part of the week's quota that backfills may take, from 0 to 1
-                                 [default: 0.7]
-          --max-time <TIME>      How long the run may take (such as 90m, 6h); what is complete by then
-                                 is committed
+          --quota-share <SHARE>  Share of the weekly quota that backfills may use, from 0 to 1 [default:
+                                 0.7]
+          --max-time <TIME>      Maximum duration of the run, such as 90m or 6h; what is complete by
+                                 then is committed
 
     Files:
-          --config <FILE>       The configuration file [default: clari-lake.toml in this folder, if it
-                                is there]
-          --endpoint-dir <DIR>  A folder of endpoint files: your own endpoints, and changes to those
-                                that are built in
+          --config <FILE>       Configuration file [default: clari-lake.toml in the current folder, if
+                                it exists]
+          --endpoint-dir <DIR>  Folder of endpoint files: your own endpoints, and changes to built-in
+                                ones
 
     Results:
           --json            Print the run report as JSON on stdout
-          --metrics <FILE>  Write the run's numbers to this file at its end, as Prometheus reads them
+          --metrics <FILE>  Write the run's metrics to this file at its end, for Prometheus
     "#);
 }
 
@@ -147,7 +145,7 @@ fn every_command_has_a_man_page_and_every_shell_its_completions() {
     let page = |name: &str| std::fs::read_to_string(format!("{dir}/{name}.1")).unwrap();
     assert!(page("clari-lake-export").contains("CLARI_LAKE"));
     assert!(page("clari-lake").contains("Exit codes"));
-    assert!(page("clari-lake-config-show").contains("where it came from"));
+    assert!(page("clari-lake-config-show").contains("every setting and its source"));
 
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = clari_lake(&["completions", shell]).output().unwrap();
@@ -195,15 +193,15 @@ fn a_schema_is_a_table_of_columns() {
     ┌────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
     │ column         type        description                                                                                 │
     ╞════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
-    │ dt             date        The partition: a folder, no column of the files                                             │
+    │ dt             date        The partition: a folder, not a column in the files                                          │
     │ id             string      Id of the user in Copilot; joins users.userId of `calls` and rep and scorer of `scorecards` │
     │ email          string      E-mail address of the user                                                                  │
     │ name           string      Name of the user                                                                            │
     │ role           string      REP, MANAGER or OBSERVER, an open set                                                       │
     │ is_recording   boolean     Whether the user's calls are recorded                                                       │
     │ manager_id     string      Id of the user's manager; joins `users` on id; absent without one                           │
-    │ day            date        The day of the window or run that the row was found in                                      │
-    │ extra_json     string      What the other columns do not hold, shaped like the record                                  │
+    │ day            date        The day of the window or run in which the row was found                                     │
+    │ extra_json     string      Values that the other columns do not hold, shaped like the record                           │
     │ exported_at    timestamp   When this version of the row was fetched                                                    │
     └────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
     "#);
@@ -288,7 +286,7 @@ fn mistakes_are_named_with_what_to_do() {
     2
     error: CLARI_API_KEY is not set
 
-    hint: set CLARI_API_KEY, or CLARI_API_KEY_FILE to a file that holds it; the pair is in the workspace's settings > integrations > Clari Copilot API; `clari-lake demo` needs neither
+    hint: set CLARI_API_KEY, or CLARI_API_KEY_FILE to a file that holds it; create a key under workspace settings > integrations > Clari Copilot API; `clari-lake demo` needs none
     "#);
     insta::assert_snapshot!(run(&["--endpoint", "cals"]), @r#"
     2
@@ -300,13 +298,13 @@ fn mistakes_are_named_with_what_to_do() {
     2
     error: the end, 2999-01-01T00:00:00Z, is in the future
 
-    hint: leave the end (--to) out to export up to now
+    hint: omit the end (--to) to export up to now
     "#);
     insta::assert_snapshot!(run(&["--from", "2026-02-01", "--to", "2026-01-01"]), @r#"
     2
     error: the start, 2026-02-01T00:00:00Z, is not before the end, 2026-01-01T00:00:00Z
 
-    hint: a range goes from its start (--from) to its end (--to), or to now
+    hint: the start (--from) must be before the end (--to), or before now
     "#);
     insta::assert_snapshot!(run(&["--to", "yesterday"]), @r#"
     2
@@ -316,7 +314,7 @@ fn mistakes_are_named_with_what_to_do() {
     "#);
     insta::assert_snapshot!(run(&["--base-url", "https://x.example/?a=b"]), @r#"
     2
-    error: `https://x.example/?a=b` is no base URL
+    error: `https://x.example/?a=b` is not a base URL
 
     hint: it looks like https://rest-api.copilot.clari.com
     "#);
@@ -719,14 +717,17 @@ fn a_call_is_forgotten_by_command_and_mistakes_are_told() {
     let run = |args: &[&str]| said(clari_lake(&[&["forget", &place], args].concat()));
     let none = run(&[]);
     assert!(none.starts_with("2\n") && none.contains("--call <ID>|--email <ADDRESS>"), "{none}");
-    assert!(run(&["--email", "nobody"]).contains("expected an e-mail address"));
+    assert!(run(&["--email", "nobody"]).contains("expected an email address"));
     let id = lake.rows("calls")[0].record["id"].as_str().unwrap().to_owned();
     let text = run(&["--call", &id]);
     let line = "calls: 1 row removed, 0 rows blanked (0 values), 1 partition rewritten, 0 \
                 quarantined records changed\n";
     assert!(text.starts_with("0\n") && text.contains(line), "{text}");
-    assert!(text.ends_with("forgotten; kept out from now on\n") && !text.contains(&id), "{text}");
-    assert_eq!(run(&["--call", &id]), "0\nforgotten before; nothing was left to do\n");
+    assert!(
+        text.ends_with("forgotten; it will not be exported again\n") && !text.contains(&id),
+        "{text}"
+    );
+    assert_eq!(run(&["--call", &id]), "0\nalready forgotten; nothing was left to remove\n");
     assert!(lake.files_with("", &id).is_empty());
     clari_lake(&["verify", &place, "-q"]).assert().code(0);
     clari_lake(&["status", &place, "-q"]).assert().code(0);
@@ -758,8 +759,13 @@ fn a_missing_salt_and_rules_that_cannot_hold_are_told_before_the_first_request()
         ("[columns]\nusers.userEmial = \"hash\"\n", &[], None, "line 4, column 7"),
         ("[columns]\nid = \"drop\"\n", &[], None, "is part of the key"),
         ("[endpoint.calls.columns]\ntime = \"mask\"\n", &[], None, "dates the rows"),
-        ("[endpoint.calls.columns]\nstatus = \"hash\"\n", &[], Some(SALT), "is asked for by"),
-        (contacts, &["--endpoint", "calls", "--endpoint", "crm_contacts"], None, "is asked for by"),
+        ("[endpoint.calls.columns]\nstatus = \"hash\"\n", &[], Some(SALT), "needs `status`"),
+        (
+            contacts,
+            &["--endpoint", "calls", "--endpoint", "crm_contacts"],
+            None,
+            "crm_contacts` needs",
+        ),
     ] {
         let text = run(file, more, salt);
         assert!(text.starts_with("2\n") && text.contains(words), "{file}: {text}");

@@ -174,6 +174,6 @@ fn what_cannot_be_told_is_refused_and_nothing_is_written() {
     let promote = vec![("title".to_owned(), "int64".to_owned())];
     let wanted = Wanted { promote, doubles: vec![] };
     let error = evolve_in(store(&site.lake), "calls", &wanted).unwrap_err();
-    assert_eq!(error.to_string(), "calls: there is `title` already, a string");
+    assert_eq!(error.to_string(), "calls: `title` already exists, with type string");
     assert!(site.lake.data() == data);
 }

@@ -25,7 +25,7 @@ fn a_wrong_server_is_named_within_seconds() {
     let refusing = Canned::start(|_| (401, json!({"errorMessage": "Unknown key"})));
     for (base_url, code, words) in [
         (nothing.base_url(), 2, "the API does not seem to be at"),
-        (pages.base_url(), 2, "a page of HTML came in place of JSON"),
+        (pages.base_url(), 2, "an HTML page came instead of JSON"),
         (picky.base_url(), 1, "the API refused the request (400): no such limit"),
         (refusing.base_url(), 2, "the credentials were not accepted (401): Unknown key"),
         ("https://no-such-host.invalid".to_owned(), 1, "does not resolve (no-such-host.invalid)"),
@@ -205,7 +205,7 @@ fn by_hand_from_the_command_line() {
     assert!(code == 0 && out.starts_with("nothing changed\nnext: call_details="), "{out}");
     for (args, words) in [
         (&["changes", &lake, "--since", "yesterday"][..], "expected a date"),
-        (&["changes", &lake, "--since", "20200101T000000Z-1"], "has no run"),
+        (&["changes", &lake, "--since", "20200101T000000Z-1"], "there is no run"),
         (&["export", &lake, "--id", id], "--endpoint"),
         (&["export", &lake, "--endpoint", "users", "--id", id], "is not requested by id"),
         (&["export", &lake, "--endpoint", "call_details", "--id", id, "--from", "3d"], "cannot be"),
@@ -227,6 +227,6 @@ fn a_place_that_readers_take_for_a_partition_is_refused() {
         let export = [&["export", lake.as_str()][..], &only].concat();
         let (found, out, err) = said(clari_lake_at(&export, &site.server.base_url()));
         assert_eq!(found, code, "{name}: {out}{err}");
-        assert!(code == 0 || err.contains("take for a partition"), "{err}");
+        assert!(code == 0 || err.contains("treat as a partition"), "{err}");
     }
 }

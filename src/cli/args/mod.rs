@@ -1,4 +1,4 @@
-//! Flags: what was typed.
+//! Command-line flags, as typed.
 
 mod groups;
 mod values;
@@ -15,7 +15,7 @@ use crate::changes::Point;
 use crate::span::Span;
 use crate::sql::Engine;
 
-/// Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly once.
+/// Exports a Clari Copilot workspace to a partitioned Parquet lake, exactly and incrementally.
 ///
 /// Credentials come from `CLARI_API_KEY` and `CLARI_API_PASSWORD`, or from the files that
 /// `CLARI_API_KEY_FILE` and `CLARI_API_PASSWORD_FILE` name; never from a flag.
@@ -32,22 +32,22 @@ pub(super) struct Args {
     pub(super) verbosity: Verbosity,
 }
 
-/// How much is said on stderr.
+/// How much is logged to stderr.
 #[derive(Debug, clap::Args)]
 pub(super) struct Verbosity {
-    /// Say nothing but errors
+    /// Log only errors
     #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 900)]
     pub(super) quiet: bool,
-    /// Say more about what is happening; -vv tells of every request
+    /// Log progress; -vv logs every request
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 901)]
     pub(super) verbose: u8,
-    /// How stderr is written: as text, or as one JSON object a line
+    /// Format of stderr: text, or one JSON object per line
     #[arg(long, global = true, value_name = "text|json", default_value = "text")]
     #[arg(hide_default_value = true, hide_possible_values = true, display_order = 902)]
     pub(super) log_format: LogFormat,
 }
 
-/// How stderr is written.
+/// The format of stderr.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum LogFormat {
     /// For people.
@@ -59,53 +59,53 @@ pub(super) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Try it: the embedded simulator into a local lake, then the numbers; no credentials
+    /// Export a simulated workspace to a local lake; needs no credentials
     Demo(DemoArgs),
-    /// Export what changed since the last run (the first run: the last 30 days)
+    /// Export what changed since the last run (first run: the last 30 days)
     Export(Box<ExportArgs>),
-    /// Export a history, newest first, within its share of the week's quota; resumable
+    /// Export history, newest first, within a share of the weekly quota; resumable
     Backfill(Box<BackfillArgs>),
-    /// Show what an export (or a backfill, with --from) would ask for: windows, requests, quota, time
+    /// Show what an export (with --from, a backfill) would request: windows, requests, quota, time
     Plan(Box<PlanArgs>),
-    /// Show what the lake holds: coverage, freshness, sizes, quota, the last runs
+    /// Show coverage, freshness, sizes, quota and the last runs of a lake
     Status(StatusArgs),
-    /// Check every promise that can be checked from the lake alone
+    /// Check every object of a lake against its manifest and index
     Verify(VerifyArgs),
-    /// Show which partitions changed since a run or an instant, over any number of runs
+    /// Show which partitions changed since a run or a time, over any number of runs
     Changes(ChangesArgs),
-    /// Try out credentials, what this workspace offers, and what the store really guarantees
+    /// Check the credentials, the workspace's endpoints, and the store's guarantees
     Doctor(DoctorArgs),
-    /// Show the endpoints: what can be exported, and how each is asked for
+    /// Show the endpoints: what can be exported, and how each is requested
     Endpoints(EndpointsArgs),
     /// Show an endpoint's columns and types
     Schema(SchemaArgs),
-    /// Try an endpoint: one small request, what came, and what could be made of it
+    /// Send one small request to an endpoint and show its records, columns and pagination
     Sample(Box<SampleArgs>),
-    /// Check the configuration, or show every setting and where it came from
+    /// Check the configuration, or show every setting and its source
     Config(ConfigArgs),
-    /// Give columns to what has gathered in `extra_json`, and rewrite every file of the table
+    /// Add columns for the fields in `extra_json`, and rewrite every file of the table
     Evolve(EvolveArgs),
-    /// Take a call, or a person's data, out of the lake, and keep it out
+    /// Remove a call or a person's data from the lake, and keep it out
     Forget(ForgetArgs),
-    /// Print the lake's tables and views as SQL, ready to paste
+    /// Print the lake's tables and views as SQL statements
     Sql(SqlArgs),
-    /// Serve the embedded simulator of the API, for trying things out
+    /// Serve a simulated API on this machine
     Simulate(SimulateArgs),
-    /// Print the completions of a shell: bash, zsh, fish, elvish or powershell
+    /// Print shell completions for bash, zsh, fish, elvish or powershell
     Completions(CompletionsArgs),
-    /// Write man pages, one for each command
+    /// Write man pages, one per command
     Man(ManArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
-    /// Where to put the lake
+    /// Folder of the lake
     #[arg(default_value = "./clari-demo")]
     pub(super) dir: PathBuf,
-    /// How many calls the simulated workspace has
+    /// Number of calls in the simulated workspace
     #[arg(long, default_value_t = 5000)]
     pub(super) calls: usize,
-    /// Another seed, another workspace
+    /// Seed of the simulated workspace
     #[arg(long, default_value_t = 7)]
     pub(super) seed: u64,
     /// Print the run report as JSON on stdout
@@ -116,28 +116,30 @@ pub(super) struct DemoArgs {
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools, reason = "flags are bools")]
 pub(super) struct ExportArgs {
-    /// The lake: a folder, which is made if it does not exist, or `s3://bucket/prefix`, `gs://…`, `az://…`
-    /// [env: `CLARI_LAKE`]
+    /// The lake: a folder, which is created if it does not exist, or `s3://bucket/prefix`,
+    /// `gs://…`,
+    /// `az://…` [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
+    /// Only this endpoint (repeatable); default: all but the CRM endpoints and ranges
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// Only what belongs to this id, such as one call's details (repeatable); for one endpoint that
-    /// is requested by id
+    /// Export only this id, such as one call's details (repeatable); needs one --endpoint that is
+    /// requested by id
     #[arg(long = "id", value_name = "ID", requires = "endpoints")]
     #[arg(conflicts_with_all = ["from", "to", "full"])]
     pub(super) ids: Vec<String>,
-    /// List from here on, even what was exported before: a UTC date, an RFC 3339 instant, or a time
-    /// ago such as 30d
+    /// List from this time on, even if it was exported before: a UTC date, an RFC 3339 instant, or
+    /// a
+    /// time ago such as 30d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: Option<DateTime<Utc>>,
-    /// Export as if the run had begun at this UTC date or RFC 3339 instant
+    /// Export as if the run had started at this UTC date or RFC 3339 instant
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) to: Option<DateTime<Utc>>,
-    /// List all that is in the lake again
+    /// List everything in the lake again
     #[arg(long)]
     pub(super) full: bool,
-    /// At the end, give columns to what has gathered in `extra_json`
+    /// At the end, add columns for the fields in `extra_json`
     #[arg(long)]
     pub(super) evolve: bool,
     #[command(flatten)]
@@ -154,18 +156,19 @@ pub(super) struct ExportArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BackfillArgs {
-    /// The lake: a folder, which is made if it does not exist, or a store's URL [env: `CLARI_LAKE`]
+    /// The lake: a folder, which is created if it does not exist, or a bucket's URL [env:
+    /// `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Only this endpoint (repeatable); default: all that have a history
+    /// Only this endpoint (repeatable); default: all that have history
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// How far back to go: a UTC date, an RFC 3339 instant, or a time ago such as 90d
+    /// Where the history begins: a UTC date, an RFC 3339 instant, or a time ago such as 90d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: DateTime<Utc>,
-    /// Where to begin, going back from there [default: now]
+    /// Where the history ends [default: now]
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) to: Option<DateTime<Utc>>,
-    /// Ask again for the details of the range's calls, also of those that are there
+    /// Request the details of all calls in the range, even if they are in the lake
     #[arg(long)]
     pub(super) refetch: bool,
     #[command(flatten)]
@@ -182,21 +185,22 @@ pub(super) struct BackfillArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
-    /// The lake; one that does not exist yet is planned for too [env: `CLARI_LAKE`]
+    /// The lake; it does not have to exist yet [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Only this endpoint (repeatable); default: all but the per-id CRM look-ups
+    /// Only this endpoint (repeatable); default: all but the CRM endpoints and ranges
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// Plan a backfill from here on: a UTC date, an RFC 3339 instant, or a time ago such as 90d
+    /// Plan a backfill from this time on: a UTC date, an RFC 3339 instant, or a time ago such as
+    /// 90d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: Option<DateTime<Utc>>,
-    /// Where the backfill begins, going back from there [default: now]
+    /// Where the backfill's history ends [default: now]
     #[arg(long, value_name = "D", value_parser = instant, requires = "from")]
     pub(super) to: Option<DateTime<Utc>>,
-    /// Plan an export that lists all that is in the lake again
+    /// Plan an export that lists everything in the lake again
     #[arg(long, conflicts_with = "from")]
     pub(super) full: bool,
-    /// Ask the API for nothing: guess the number of records from those in the lake
+    /// Send no requests: estimate the number of records from those in the lake
     #[arg(long)]
     pub(super) offline: bool,
     /// Print as JSON
@@ -216,10 +220,10 @@ pub(super) struct PlanArgs {
 pub(super) struct StatusArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Exit with 1 when a table is staler than this (such as 26h), for monitoring
+    /// Exit with 1 if a table is older than this, such as 26h; for monitoring
     #[arg(long, value_name = "TIME")]
     pub(super) max_age: Option<Span>,
-    /// Write it as one HTML page that needs nothing else, to open, send or print; - for stdout
+    /// Write the status as a self-contained HTML page; - for stdout
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// Print as JSON
@@ -235,14 +239,13 @@ pub(super) struct StatusArgs {
 pub(super) struct VerifyArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// First make manifests anew that are lost; what they covered is listed again by the next runs
+    /// First rebuild lost manifests from the objects; the next runs list their ranges again
     #[arg(long)]
     pub(super) rebuild: bool,
-    /// Accept that a lost partition does not come back, so that it is not reported any more;
-    /// repeatable
+    /// Accept that a lost partition does not come back, and stop reporting it (repeatable)
     #[arg(long, value_name = "TABLE/dt")]
     pub(super) accept_loss: Vec<String>,
-    /// Print what was found as JSON on stdout
+    /// Print the findings as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
@@ -253,8 +256,8 @@ pub(super) struct VerifyArgs {
 pub(super) struct ChangesArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Since when: a run's name, a UTC date or RFC 3339 instant, a time ago such as 2d, or the `next`
-    /// of the last answer, with which no change is missed
+    /// A run's name, a UTC date or RFC 3339 instant, a time ago such as 2d, or the `next` that the
+    /// last `changes` printed, which misses no change and repeats none
     #[arg(long, value_name = "RUN|TIME|NEXT", value_parser = point)]
     pub(super) since: Point,
     /// Print as JSON
@@ -266,7 +269,7 @@ pub(super) struct ChangesArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
-    /// The lake; without it the API alone is looked at [env: `CLARI_LAKE`]
+    /// The lake; without it, only the API is checked [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
     /// Print the checks as JSON on stdout
     #[arg(long)]
@@ -281,7 +284,7 @@ pub(super) struct DoctorArgs {
 pub(super) struct EndpointsArgs {
     /// Only this endpoint
     pub(super) endpoint: Option<String>,
-    /// Print the endpoint's file, to copy or to change
+    /// Print the endpoint's file, to copy or change
     #[arg(long, requires = "endpoint", conflicts_with = "json")]
     pub(super) toml: bool,
     /// Print as JSON
@@ -295,17 +298,17 @@ pub(super) struct EndpointsArgs {
 pub(super) struct SchemaArgs {
     /// The endpoint
     pub(super) endpoint: String,
-    /// A lake: its table's columns, inferred ones too; without it, the declared ones
+    /// Show this lake's columns, including inferred ones; without it, the declared columns
     pub(super) lake: Option<String>,
     /// Print as JSON
     #[arg(long, conflicts_with = "ddl")]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print the statement that makes such a table
+    /// Print the statement that creates the table
     #[arg(long, value_name = "duckdb|spark|athena", value_parser = engine)]
     pub(super) ddl: Option<Engine>,
-    /// Print how the columns of the lake's manifest OLD differ from those of NEW, or of the newest
+    /// Print how the columns changed between manifests OLD and NEW (default: the newest)
     #[arg(long, value_name = "OLD[..NEW]", value_parser = versions, requires = "lake")]
     #[arg(conflicts_with = "ddl")]
     pub(super) diff: Option<(u64, Option<u64>)>,
@@ -313,38 +316,39 @@ pub(super) struct SchemaArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SampleArgs {
-    /// The endpoint, or an endpoint file (its name ends in .toml)
+    /// The endpoint, or an endpoint file whose name ends in .toml
     #[arg(value_name = "ENDPOINT|FILE")]
     pub(super) endpoint: Option<String>,
-    /// Ask this address instead, which may hold macros such as `{now-1}`; alone, it makes a first
-    /// endpoint file
+    /// Request this URL instead, which may contain macros such as `{now-1}`; without ENDPOINT,
+    /// draft
+    /// an endpoint file
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
-    /// Save the first endpoint file here
+    /// Save the draft of the endpoint file here
     #[arg(long, value_name = "FILE", requires = "url", conflicts_with = "endpoint")]
     pub(super) init: Option<PathBuf>,
-    /// The parent's id, for a chained endpoint [default: the first of its parent's sample]
+    /// The parent's id, for a child endpoint [default: the first in a sample of its parent]
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,
-    /// Where the records are in the reply, such as `$.calls[*]`
+    /// Path of the records in the reply, such as `$.calls[*]`
     #[arg(long, value_name = "PATH")]
     pub(super) records: Option<String>,
-    /// A field of the key (repeatable)
+    /// Field of the key (repeatable)
     #[arg(long = "key", value_name = "FIELD")]
     pub(super) keys: Vec<String>,
-    /// A header of the request (repeatable); a secret as `NAME: env:VARIABLE`
+    /// Request header (repeatable); write secrets as `NAME: env:VARIABLE`
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(super) headers: Vec<(String, String)>,
-    /// The begin of the window: a UTC date, an RFC 3339 instant, or a time ago such as 30d
+    /// Start of the window: a UTC date, an RFC 3339 instant, or a time ago such as 30d
     #[arg(long, value_name = "D", value_parser = instant)]
     pub(super) from: Option<DateTime<Utc>>,
-    /// The end of the window [default: now]
+    /// End of the window [default: now]
     #[arg(long, value_name = "D", value_parser = instant, requires = "from")]
     pub(super) to: Option<DateTime<Utc>>,
-    /// How `{now}` and the window are written in --url, such as yyyy-MM-dd
+    /// Format of `{now}` and the window in --url, such as yyyy-MM-dd
     #[arg(long, value_name = "FORMAT", requires = "url", conflicts_with = "endpoint")]
     pub(super) date_format: Option<String>,
-    /// How `{now-1}` is counted in --url [default: day]
+    /// Unit of `{now-1}` in --url [default: day]
     #[arg(long, value_name = "UNIT", requires = "url", conflicts_with = "endpoint")]
     #[arg(value_parser = unit)]
     pub(super) time_unit: Option<TimeUnit>,
@@ -365,9 +369,9 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Check the configuration and endpoint files, and say what is wrong
+    /// Check the configuration and endpoint files
     Check(ConfigCheckArgs),
-    /// Show every setting, and where it came from
+    /// Show every setting and its source
     Show(Box<ConfigShowArgs>),
 }
 
@@ -382,7 +386,7 @@ pub(super) struct ConfigCheckArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigShowArgs {
-    /// The lake, as if it were exported to
+    /// The lake, as for export
     pub(super) lake: Option<String>,
     /// Print as JSON
     #[arg(long)]
@@ -404,17 +408,16 @@ pub(super) struct EvolveArgs {
     /// Only this table (repeatable); default: all
     #[arg(long = "endpoint", value_name = "NAME")]
     pub(super) endpoints: Vec<String>,
-    /// Add this column, such as `mood=string` or `users.team=int64`, and nothing that is not told
-    /// (repeatable)
+    /// Add only this column, such as `mood=string` or `users.team=int64` (repeatable)
     #[arg(long, value_name = "PATH=TYPE", value_parser = promotion)]
     pub(super) promote: Vec<(String, String)>,
-    /// Make this integer column a double, and nothing that is not told (repeatable)
+    /// Change only this integer column to double (repeatable)
     #[arg(long, value_name = "PATH=double", value_parser = widening)]
     pub(super) widen: Vec<String>,
-    /// Say what would be added, and write nothing
+    /// Show what would be added, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Print what was done as JSON on stdout
+    /// Print the result as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
@@ -427,19 +430,18 @@ pub(super) struct EvolveArgs {
 pub(super) struct ForgetArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Forget this call: its rows go from every table, and it is not exported any more (repeatable)
+    /// Remove this call's rows from every table, and never export it again (repeatable)
     #[arg(long, value_name = "ID", value_parser = super::forget::name)]
     pub(super) call: Vec<String>,
-    /// Forget this person: their own rows go, and wherever else they are named, that is blanked
-    /// (repeatable)
+    /// Remove this person's own rows, and blank the person in all others (repeatable)
     #[arg(long, value_name = "ADDRESS", value_parser = super::forget::address)]
     pub(super) email: Vec<String>,
-    /// Show what would go, and write nothing
+    /// Show what would be removed, and write nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) files: FileArgs,
-    /// Print what was done as JSON on stdout
+    /// Print the result as JSON on stdout
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -448,10 +450,10 @@ pub(super) struct ForgetArgs {
 pub(super) struct SqlArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
-    /// Who will read it
+    /// The engine that will read the lake
     #[arg(long, value_name = "duckdb|spark|athena", value_parser = engine)]
     pub(super) engine: Engine,
-    /// Where the engine finds the lake, if not where it is now, such as `s3://bucket/prefix`
+    /// The lake's URL as the engine sees it, if it differs, such as `s3://bucket/prefix`
     #[arg(long, value_name = "URL")]
     pub(super) location: Option<String>,
     #[command(flatten)]
@@ -460,43 +462,43 @@ pub(super) struct SqlArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SimulateArgs {
-    /// The port to listen on, on this machine only; 0 for any free one
+    /// Local port to listen on; 0 for any free port
     #[arg(long, default_value_t = 8899)]
     pub(super) port: u16,
-    /// How many calls the workspace has
+    /// Number of calls in the workspace
     #[arg(long, default_value_t = 5000)]
     pub(super) calls: usize,
-    /// Over how many days they spread
+    /// Number of days over which the calls are spread
     #[arg(long, default_value_t = 30)]
     pub(super) days: u32,
-    /// Another seed, another workspace
+    /// Seed of the simulated workspace
     #[arg(long, default_value_t = 7)]
     pub(super) seed: u64,
-    /// The share of records with a value of another type
+    /// Share of records with a value of an unexpected type
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     pub(super) oddities: f64,
-    /// The share of requests that fail, in every way there is
+    /// Share of requests that fail, in various ways
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(super) faults: f64,
-    /// How many calls arrive or vanish with each list request
+    /// Number of calls that appear or disappear per list request
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     pub(super) arrivals: f64,
-    /// How long every reply takes, in milliseconds
+    /// Delay of every reply, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(super) latency: u64,
-    /// Refuse more requests a second than this
+    /// Refuse more requests per second than this
     #[arg(long, value_name = "N")]
     pub(super) rate: Option<u32>,
     /// Refuse everything after this many requests
     #[arg(long, value_name = "N")]
     pub(super) quota: Option<u64>,
-    /// Whether Gt and Lt include the edge
+    /// Let the filters Gt and Lt include the boundary
     #[arg(long)]
     pub(super) edges_inclusive: bool,
-    /// What lies beyond skip 10000: refuse, clamp or empty
+    /// Reply to requests beyond skip 10000: refuse, clamp or empty
     #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = ["refuse", "clamp", "empty"])]
     pub(super) beyond_cap: String,
-    /// A path that this workspace does not have (repeatable)
+    /// Path that the workspace does not have (repeatable)
     #[arg(long, value_name = "PATH", action = ArgAction::Append)]
     pub(super) absent: Vec<String>,
 }
@@ -509,7 +511,7 @@ pub(super) struct CompletionsArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// The folder to write to; it is made if it does not exist
+    /// The folder to write to; it is created if it does not exist
     pub(super) dir: PathBuf,
 }
 

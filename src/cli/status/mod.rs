@@ -6,13 +6,12 @@ mod words;
 use std::sync::Arc;
 
 use anyhow::Result;
-use comfy_table::CellAlignment;
 use serde_json::json;
 
-use self::words::{Words, covered, minute, remarks};
+use self::words::{Words, minute, remarks, since};
 use super::Exit;
 use super::args::StatusArgs;
-use super::output::{Printer, keep_names, number, size, table, write_file};
+use super::output::{Printer, align_numbers, counted, keep_names, number, size, table, write_file};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -104,23 +103,18 @@ fn text(status: &Status, words: &Words, forecast: &Forecast) -> String {
 
 fn tables(status: &Status) -> String {
     let mut table = table();
-    table.set_header(["table", "rows", "partitions", "size", "covered", "fresh"]);
+    table.set_header(["table", "rows", "partitions", "size", "since", "fresh"]);
     for of in &status.tables {
         table.add_row([
             of.endpoint.clone(),
             number(of.rows),
             number(of.partitions),
             size(of.bytes),
-            covered(&of.coverage),
-            of.age_seconds
-                .map_or("never complete".to_owned(), |age| format!("{} ago", duration(age))),
+            since(&of.coverage),
+            of.age_seconds.map_or("never".to_owned(), |age| format!("{} ago", duration(age))),
         ]);
     }
-    for column in 1..=3 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_numbers(&mut table, 1..=3);
     keep_names(&mut table);
     let remarks = status.tables.iter().map(|of| (of.endpoint.as_str(), remarks(of).join(", ")));
     let remarks = remarks.filter(|(_, remarks)| !remarks.is_empty());
@@ -132,24 +126,23 @@ fn tables(status: &Status) -> String {
 fn spent(status: &Status, forecast: &Forecast) -> String {
     let week = &status.week;
     let mut text = format!(
-        "\n\nquota: {} of {} requests spent since {}, {} of {} by backfills; renewed {}\n",
+        "\n\nquota: {} of {} requests spent this week, {} of {} by backfills\n       renews {}\n",
         number(week.spent),
         number(week.quota),
-        week.begins,
         number(week.spent_on_backfill),
         number(week.backfill_quota),
         minute(week.renewed_at),
     );
     if week.unknown {
         text.push_str(
-            "the ledger was lost this week, so more may be spent than that: backfills wait, or give \
-             --weekly-quota\n",
+            "the quota ledger was lost this week, so more may be spent than shown: backfills wait \
+             unless you pass --weekly-quota\n",
         );
     }
     if forecast.requests_for_backfill > 0 {
         text.push_str(&format!(
-            "history: about {} requests to go, complete by about {}\n",
-            number(forecast.requests_for_backfill),
+            "backfill: about {} left, complete by about {}\n",
+            counted(forecast.requests_for_backfill, "request"),
             minute(forecast.complete_at),
         ));
     }
@@ -161,10 +154,10 @@ fn line(run: &Run) -> String {
     let outcome = if run.complete { "complete" } else { "incomplete" };
     let why = run.problems.first().map(|it| format!(": {}: {}", it.endpoint, it.message));
     format!(
-        "{}  {:<9} {outcome}, {} requests in {took}{}",
+        "{}  {:<9} {outcome}, {} in {took}{}",
         minute(run.started_at),
         run.command,
-        number(run.requests),
+        counted(run.requests, "request"),
         why.unwrap_or_default()
     )
 }

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
-use super::super::output::number;
+use super::super::output::{counted, number};
 use super::duration;
 use crate::forecast::Forecast;
 use crate::manifest::Granularity;
@@ -51,7 +51,9 @@ fn summary(status: &Status) -> String {
     let (count, of) = calls.map_or((rows, "rows"), |calls| (calls.rows, "calls"));
     let oldest = status.tables.iter().filter_map(|table| table.fresh_to).min();
     let to = calls.and_then(|calls| calls.fresh_to).or(oldest);
-    let Some(to) = to else { return format!("{} {of}; nothing was ever complete.", number(count)) };
+    let Some(to) = to else {
+        return format!("{} {of}; no export has been complete yet.", number(count));
+    };
     let age = duration((status.now - to).num_seconds());
     format!("{} {of}, complete to {}, {age} ago.", number(count), minute(to))
 }
@@ -62,13 +64,16 @@ fn sentence(concern: &Concern<'_>, status: &Status, forecast: &Forecast, max_age
         Concern::Stale(table) => stale(table, max_age),
         Concern::Gap(table) => gap(table),
         Concern::QuotaSpent => {
-            format!("the week's quota is spent; it is renewed {}", minute(status.week.renewed_at))
+            format!("this week's quota is spent; it renews {}", minute(status.week.renewed_at))
         }
         Concern::History(table) => {
             let seconds = table.left_for_backfill.iter().map(|it| (it.to - it.from).num_seconds());
             let left = duration(seconds.sum());
             let by = minute(forecast.complete_at);
-            format!("{}: {left} of history still to come, complete by about {by}", table.endpoint)
+            format!(
+                "{}: {left} of history left to backfill, complete by about {by}",
+                table.endpoint
+            )
         }
         Concern::Pending(table, count) => {
             let them = if *count == 1 { "it" } else { "them" };
@@ -77,11 +82,11 @@ fn sentence(concern: &Concern<'_>, status: &Status, forecast: &Forecast, max_age
         Concern::Unavailable(table, count) => {
             let they = if *count == 1 { "it is" } else { "they are" };
             let count = number(*count);
-            format!("{table}: {count} had nothing for so long that {they} not requested any more")
+            format!("{table}: {count} had no content for 14 days, so {they} not requested any more")
         }
         Concern::Evolvable(table, differences) => evolvable(table, differences),
         Concern::Unsettled(table) => {
-            format!("{table}: the first export is not complete, so columns may still be added")
+            format!("{table}: the first export is not complete, so columns can still be added")
         }
     }
 }
@@ -101,7 +106,7 @@ fn gap(table: &TableStatus) -> String {
     let gaps = table.plain_gaps();
     let first = gaps.first().map(|gap| days(*gap)).unwrap_or_default();
     let more = if gaps.len() > 1 { format!(" and {} more", gaps.len() - 1) } else { String::new() };
-    format!("{}: asked for and not there: {first}{more}", table.endpoint)
+    format!("{}: requested but missing: {first}{more}", table.endpoint)
 }
 
 /// What `evolve` would turn into columns.
@@ -110,7 +115,7 @@ fn evolvable(table: &str, differences: &[Difference]) -> String {
     let columns = if count == 1 { "a column" } else { "columns" };
     let first: Vec<_> = differences.iter().take(5).map(|it| it.path.as_str()).collect();
     let more = if count > 5 { format!(" and {} more", count - 5) } else { String::new() };
-    format!("{table}: clari-lake evolve would give {columns} to {}{more}", first.join(", "))
+    format!("{table}: clari-lake evolve would add {columns} for {}{more}", first.join(", "))
 }
 
 /// A window as days if it is whole days, else in minutes.
@@ -127,11 +132,22 @@ fn days(window: Window) -> String {
 pub(super) fn covered(windows: &[Window]) -> String {
     match (windows.first(), windows.last()) {
         (Some(first), Some(last)) => {
-            let holes = windows.len() - 1;
-            let holes = if holes == 0 { String::new() } else { format!(", {holes} holes") };
-            format!("{} to {}{holes}", first.from.date_naive(), minute(last.to))
+            format!("{} to {}{}", first.from.date_naive(), minute(last.to), gaps(windows))
         }
         _ => String::new(),
+    }
+}
+
+/// The first day that is covered, and the number of gaps after it.
+pub(super) fn since(windows: &[Window]) -> String {
+    let first = windows.first().map(|it| format!("{}{}", it.from.date_naive(), gaps(windows)));
+    first.unwrap_or_default()
+}
+
+fn gaps(windows: &[Window]) -> String {
+    match windows.len() {
+        0 | 1 => String::new(),
+        many => format!(", {}", counted(many as u64 - 1, "gap")),
     }
 }
 
@@ -140,7 +156,7 @@ pub(super) fn remarks(table: &TableStatus) -> Vec<String> {
     let mut remarks = Vec::new();
     if !table.gaps.is_empty() {
         let missing: i64 = table.gaps.iter().map(|gap| (gap.to - gap.from).num_seconds()).sum();
-        remarks.push(format!("{} asked for and not there", duration(missing)));
+        remarks.push(format!("{} requested but missing", duration(missing)));
     }
     if let (Some(first), count) = (table.partial.first(), table.partial.len()) {
         let unit = if table.granularity == Granularity::Month { "month" } else { "day" };
@@ -156,7 +172,7 @@ pub(super) fn remarks(table: &TableStatus) -> Vec<String> {
             remarks.extend((count > 0).then(|| format!("{} {what}", number(count))));
         }
     }
-    remarks.extend((!table.settled).then(|| "schema not settled".to_owned()));
+    remarks.extend((!table.settled).then(|| "schema not frozen yet".to_owned()));
     remarks
 }
 

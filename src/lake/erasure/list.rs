@@ -67,7 +67,8 @@ impl Store {
             Some(version) => {
                 let path = path(version);
                 let text = self.read(&path)?.unwrap_or_default();
-                let corrupt = || Error::new(ErrorKind::Corrupt, format!("{path} is no list"));
+                let corrupt =
+                    || Error::new(ErrorKind::Corrupt, format!("{path} is not such a list"));
                 Forgotten::from_json(version, &text).ok_or_else(corrupt)?
             }
         };
@@ -95,7 +96,10 @@ impl Store {
                 return Ok(true);
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "others write the list of the forgotten all the time"))
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "other processes keep writing the list of forgotten ids",
+        ))
     }
 }
 

@@ -24,12 +24,12 @@ use crate::schema::fingerprint;
 use crate::window::day_of;
 
 /// The message about an object that evolution has not reached yet.
-const OUTDATED: &str = "it is in the schema from before the last evolution; the next export or \
-    evolve rewrites it";
+const OUTDATED: &str = "it has the schema from before the last evolution; the next export or \
+                        evolve rewrites it";
 
 /// The message about an object that differs from its manifest entry.
-const REPLACED: &str = "its bytes are not those that the manifest says: a run was cut off before \
-    its commit, and the next export makes up for it, or somebody has changed the file";
+const REPLACED: &str = "its bytes are not those in the manifest: either a run was killed before \
+                        its commit, and the next export recovers it, or someone changed the file";
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,8 +51,7 @@ pub fn audit(table: &Table) -> Result<(Option<Manifest>, Vec<Finding>)> {
     let (store, endpoint) = (&**table.store(), table.endpoint());
     let mut audit = Audit { endpoint, findings: Vec::new() };
     let Some(manifest) = newest_manifest(store, &endpoint.name)? else {
-        audit
-            .found(None, "objects without a manifest; `clari-lake verify --rebuild` makes it anew");
+        audit.found(None, "objects without a manifest; `clari-lake verify --rebuild` rebuilds it");
         return Ok((None, audit.findings));
     };
     if let Some(torn) = torn_manifest(store, &endpoint.name)? {
@@ -121,7 +120,7 @@ impl Audit<'_> {
             if !known.contains(listed.path.as_str()) {
                 self.found(
                     Some(&listed.path),
-                    "no manifest knows it; the next export recovers or reports it",
+                    "no manifest names it; the next export recovers or reports it",
                 );
             }
         }
@@ -148,7 +147,7 @@ impl Audit<'_> {
             self.found(subject, REPLACED);
         }
         let Ok(builder) = ParquetRecordBatchReaderBuilder::try_new(object.clone()) else {
-            self.found(subject, "it is no Parquet file");
+            self.found(subject, "it is not a Parquet file");
             return Ok(None);
         };
         if !is_replaced && *builder.schema().fields() != *manifest.schema.arrow().fields() {
@@ -265,9 +264,9 @@ impl Audit<'_> {
             }
             match entries.get(&row.key).filter(|entry| entry.in_lake) {
                 Some(entry) if !row.has_content(entry.hash) => {
-                    self.found(Some(&row.key), "its content is not what the index says");
+                    self.found(Some(&row.key), "its content differs from the index");
                 }
-                None => self.found(Some(&row.key), "the index does not know it"),
+                None => self.found(Some(&row.key), "it is not in the index"),
                 Some(_) => {}
             }
         }
@@ -280,7 +279,7 @@ impl Audit<'_> {
     fn row_of_snapshot(&mut self, row: &RowFacts, entries: &Entries) {
         let entry = entries.get(&row.key).filter(|entry| entry.in_lake);
         if entry.is_some_and(|entry| !row.has_content(entry.hash)) {
-            self.found(Some(&row.key), "its content is not what the index says");
+            self.found(Some(&row.key), "its content differs from the index");
         }
     }
 
@@ -288,12 +287,15 @@ impl Audit<'_> {
     fn entries(&mut self, name: &str, entries: &Entries, present: &BTreeSet<&str>, seen: &Seen) {
         for (key, entry) in entries {
             if entry.in_lake && !present.contains(&**key) {
-                self.found(Some(key), format!("the index has it in dt={name}, the object has not"));
+                self.found(
+                    Some(key),
+                    format!("the index has it in dt={name}, but the object does not"),
+                );
             }
             let Some(places) = &seen.places else { continue };
             let day = name.parse::<Partition>().ok().and_then(|it| it.date()).map(day_of);
             if places.get(&key_hash(key)) != Some(&day) {
-                self.found(Some(key), format!("the key map does not know that it is in dt={name}"));
+                self.found(Some(key), format!("the key map does not have it in dt={name}"));
             }
         }
     }

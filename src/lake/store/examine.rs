@@ -16,8 +16,8 @@ impl Store {
         let mut checks = Vec::new();
         let listed = self.is_empty();
         match &listed {
-            Ok(true) => checks.push(good("reading", "it answers, and holds no lake yet")),
-            Ok(false) => checks.push(good("reading", "it answers, and holds a lake")),
+            Ok(true) => checks.push(good("reading", "it answers; there is no lake yet")),
+            Ok(false) => checks.push(good("reading", "it answers; there is a lake")),
             Err(error) => checks.push(Check::failed("reading", error)),
         }
         if listed.is_err() {
@@ -31,8 +31,7 @@ impl Store {
                 checks.push(told(
                     "writing",
                     tried.and(deleted).map(|()| {
-                        "files are created once, replaced whole, listed at once and deleted"
-                            .to_owned()
+                        "files can be created once, replaced, listed and deleted".to_owned()
                     }),
                 ));
             }
@@ -84,20 +83,20 @@ impl Store {
         let written = is_listed();
         self.delete(&path)?;
         if !written? || is_listed()? {
-            let message = "a listing does not show at once what was written or deleted";
+            let message = "a listing does not show writes and deletions immediately";
             return Err(Error::new(ErrorKind::Config, message)
-                .with_hint("use a store with consistent listings; every large one has them"));
+                .with_hint("use a store with consistent listings, as all large vendors have"));
         }
-        Ok("what was written or deleted shows at once".to_owned())
+        Ok("writes and deletions are visible immediately".to_owned())
     }
 }
 
 /// The checks of each kind of conditional write.
 fn guarantees(found: Guarantees) -> Vec<Check> {
     let create = if found.refuses_present {
-        good("create if absent", "an object that is there is not overwritten")
+        good("create if absent", "an existing object is not overwritten")
     } else {
-        let message = "an object that is there is overwritten: If-None-Match is ignored";
+        let message = "an existing object is overwritten: If-None-Match is ignored";
         Check::new("create if absent", Verdict::Bad, message)
     };
     let replace = match (found.replaces, found.refuses_stale) {
@@ -110,12 +109,12 @@ fn guarantees(found: Guarantees) -> Vec<Check> {
             Check::new("replace if unchanged", Verdict::Note, message)
         }
         (Some(_), false) => {
-            let message = "another version than the one that was named is replaced: If-Match is \
-                           ignored";
+            let message = "an object is replaced although its version differs: If-Match is ignored";
             Check::new("replace if unchanged", Verdict::Bad, message)
         }
         (None, _) => {
-            let message = "the very version that was named is refused: If-Match never succeeds";
+            let message = "an object is not replaced although its version matches: If-Match never \
+                           succeeds";
             Check::new("replace if unchanged", Verdict::Bad, message)
         }
     };
@@ -124,13 +123,15 @@ fn guarantees(found: Guarantees) -> Vec<Check> {
 
 fn race(winners: Result<u32>) -> Check {
     match winners {
-        Ok(1) => good("race", &format!("of {RACERS} writers at once one wins")),
+        Ok(1) => good("race", &format!("of {RACERS} concurrent writers, one succeeds")),
         Ok(winners) => {
             let message = format!(
-                "of {RACERS} writers at once {winners} won: the store looks first and writes then"
+                "of {RACERS} concurrent writers, {winners} succeeded: the check and the write are \
+                 not atomic"
             );
-            Check::new("race", Verdict::Bad, message)
-                .with_hint("never run two exports on this lake at once, or use another store")
+            Check::new("race", Verdict::Bad, message).with_hint(
+                "never run two exports on this lake at the same time, or use another store",
+            )
         }
         Err(error) => Check::failed("race", &error),
     }
@@ -167,12 +168,12 @@ fn conditional(found: Guarantees, expected: Conditional) -> Check {
 
 fn versions(found: Guarantees) -> Check {
     if found.keeps_versions {
-        let message = "the bucket keeps old versions: each replaced partition stays until a \
-                       lifecycle rule expires it, also after `forget`";
-        let hint = "expire noncurrent versions after some days; the README has rules";
+        let message = "the bucket keeps old versions: each replaced partition remains until a \
+                       lifecycle rule expires it, even after `forget`";
+        let hint = "expire noncurrent versions after a few days; docs/object-stores.md has rules";
         return Check::new("old versions", Verdict::Note, message).with_hint(hint);
     }
-    let message = "the bucket is not known to keep any; soft delete, where it is on, does";
+    let message = "no old versions were found; soft delete keeps them too, if it is on";
     Check::new("old versions", Verdict::Note, message)
 }
 

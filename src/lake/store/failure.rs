@@ -167,28 +167,28 @@ fn advice(
             (ErrorKind::Denied, Some(hint))
         }
         (StoreError::NotFound { .. }, _) | (_, Some(404)) => {
-            let hint = format!("the bucket or container {} does not exist; make it", bucket.name);
+            let hint = format!("the bucket or container {} does not exist; create it", bucket.name);
             (ErrorKind::Config, Some(hint))
         }
         (StoreError::Precondition { .. } | StoreError::AlreadyExists { .. }, _) => {
-            let hint = "the store refuses a condition that holds; `clari-lake doctor` tells what \
-                        it can do, and store.conditional = \"create-only\" does without";
+            let hint = "the store refuses a condition that is met; `clari-lake doctor` shows what \
+                        it supports, and store.conditional = \"create-only\" works without it";
             (ErrorKind::Config, Some(hint.to_owned()))
         }
         (StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }, _)
         | (_, Some(501)) => {
-            let hint =
-                "the store lacks conditional writes; `clari-lake doctor` tells what it can do";
+            let hint = "the store does not support conditional writes; `clari-lake doctor` shows what it \
+                 supports";
             (ErrorKind::Config, Some(hint.to_owned()))
         }
         (_, Some(301 | 307 | 308)) => (ErrorKind::Config, Some(region_hint())),
         (_, Some(400 | 405)) => (ErrorKind::Config, None),
         (_, None) if chain(error).iter().any(|text| text.contains("peer certificate")) => {
-            let hint = "where TLS ends at a proxy of the company, SSL_CERT_FILE names its CA";
+            let hint = "if a proxy terminates TLS, set SSL_CERT_FILE to its CA";
             (ErrorKind::Config, Some(hint.to_owned()))
         }
         (_, None) if chain(error).iter().any(|text| text.contains("scheme is not allowed")) => {
-            let hint = "an endpoint without TLS takes AWS_ALLOW_HTTP=true";
+            let hint = "an endpoint without TLS needs AWS_ALLOW_HTTP=true";
             (ErrorKind::Config, Some(hint.to_owned()))
         }
         (_, None) if chain(error).iter().any(|text| text.contains("redirect without LOCATION")) => {
@@ -241,7 +241,7 @@ impl Answer {
     fn to_string(&self, error: &StoreError) -> String {
         let Some(status) = self.status else { return innermost(error) };
         if is_about_credentials(error) {
-            return format!("no credentials are to be had ({status})");
+            return format!("no credentials are available ({status})");
         }
         let code = self.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
         let words = self.words.as_deref().map(|words| format!(": {words}")).unwrap_or_default();

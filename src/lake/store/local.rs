@@ -64,7 +64,7 @@ impl Local {
                 return Ok(file);
             }
         }
-        Err(self.failed("lock", LOCK, io::Error::other("it is removed again and again")))
+        Err(self.failed("lock", LOCK, io::Error::other("it keeps being removed")))
     }
 
     /// The lock, unless another process holds it.
@@ -134,8 +134,8 @@ impl Local {
         if !fs::metadata(&self.root).is_ok_and(|it| !it.is_dir()) {
             return Ok(());
         }
-        let message = format!("{} is a file, and a lake is a folder", self.location());
-        Err(Error::new(ErrorKind::Config, message).with_hint("name the lake's folder"))
+        let message = format!("{} is a file, but a lake is a folder", self.location());
+        Err(Error::new(ErrorKind::Config, message).with_hint("pass the lake's folder"))
     }
 
     /// The parent folders, nearest first, by their real paths.
@@ -244,7 +244,7 @@ impl Local {
                 Creation::Vanished => {}
             }
         }
-        let vanished = "what was staged for it is removed again and again";
+        let vanished = "its staged file keeps being removed";
         Err(self.failed("write", path, io::Error::other(vanished)))
     }
 
@@ -417,7 +417,8 @@ impl Local {
         };
         let hint = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "the disk is full; what was complete is in the lake: make room and run again"
+                "the disk is full; everything complete is in the lake: free some space and \
+                 run again"
             }
             io::ErrorKind::CrossesDevices => {
                 "the whole lake has to be on one file system: no folder in it may be a mount or a \

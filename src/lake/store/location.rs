@@ -88,7 +88,7 @@ const SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "
 fn check_spelling(location: &str) -> Result<()> {
     if location.trim().is_empty() {
         return Err(Error::new(ErrorKind::Config, "the lake's name is empty")
-            .with_hint("name a folder, or a URL such as s3://bucket/prefix"));
+            .with_hint("pass a folder, or a URL such as s3://bucket/prefix"));
     }
     let end = location.find(|it: char| !it.is_ascii_alphanumeric()).unwrap_or(location.len());
     let (scheme, rest) = (location[..end].to_ascii_lowercase(), &location[end..]);
@@ -101,7 +101,7 @@ fn check_spelling(location: &str) -> Result<()> {
     let right = format!("{scheme}{begin}{}", rest.trim_start_matches([':', '/']));
     let secret = rest.contains('?') || rest.contains('@');
     let hint = if secret { format!("it begins with {scheme}{begin}") } else { right };
-    Err(Error::new(ErrorKind::Config, "the lake's URL is misspelt")
+    Err(Error::new(ErrorKind::Config, "the lake's URL is misspelled")
         .with_hint(format!("write it as {hint}; a folder of this name is ./NAME")))
 }
 
@@ -114,16 +114,16 @@ pub(super) fn ancestors(location: &str) -> Vec<String> {
 }
 
 fn bucket(location: &str) -> Result<Bucket> {
-    let url = Url::parse(location).map_err(|error| unusable("it is no URL").with_source(error))?;
+    let url =
+        Url::parse(location).map_err(|error| unusable("it is not a URL").with_source(error))?;
     if url.query().is_some() || url.password().is_some() {
-        return Err(unusable("it holds a query or a password")
-            .with_hint("credentials go into the environment, where no log shows them"));
+        return Err(unusable("it contains a query or a password")
+            .with_hint("pass credentials in the environment, where no log shows them"));
     }
     // A client would cut off one and decode the other, so that the lake would end up elsewhere.
     if location.contains(['#', '%']) {
-        return Err(unusable("its URL holds a `#` or a `%`").with_hint(
-            "a URL's path is taken as it stands; name a place without these two characters",
-        ));
+        return Err(unusable("its URL contains a `#` or a `%`")
+            .with_hint("paths in URLs are used as they are; choose one without these characters"));
     }
     let (scheme, path) = ObjectStoreScheme::parse(&url).map_err(|_| unknown_scheme(&url))?;
     // Fails only if a provider is already installed, which is fine.
@@ -198,10 +198,10 @@ fn azure(location: &str) -> Result<Arc<dyn ObjectStore>> {
         .with_client_options(client_options("azure_")?)
         .with_retry(retries());
     let store = builder.build().map_err(|_| {
-        unusable("the Azure account is not known, or its credentials cannot be read").with_hint(
+        unusable("the Azure account is unknown, or its credentials cannot be read").with_hint(
             "set AZURE_STORAGE_ACCOUNT_NAME and one of AZURE_STORAGE_ACCOUNT_KEY, \
              AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID with its secret or token file; an \
-             AZURE_STORAGE_ENDPOINT without TLS takes AZURE_ALLOW_HTTP=true",
+             AZURE_STORAGE_ENDPOINT without TLS needs AZURE_ALLOW_HTTP=true",
         )
     })?;
     Ok(Arc::new(store))
@@ -247,16 +247,16 @@ fn is_setting(name: &str) -> bool {
 fn check_setting(name: &str, value: &str) -> Result<()> {
     let variable = name.to_ascii_uppercase();
     if value.chars().any(char::is_control) {
-        let why = format!("{variable} holds a line break or another control character");
+        let why = format!("{variable} contains a line break or another control character");
         return Err(unusable(&why)
-            .with_hint("often it is the last newline of the file from which it was set"));
+            .with_hint("often this is the trailing newline of the file from which it was set"));
     }
     let is_address = || value.starts_with("http://") || value.starts_with("https://");
     let is_endpoint = ["aws_endpoint", "azure_endpoint", "azure_storage_endpoint"].contains(&name)
         || name.starts_with("aws_endpoint_url");
     if is_endpoint && !value.is_empty() && !(is_address() && Url::parse(value).is_ok()) {
-        return Err(unusable(&format!("{variable} is no address"))
-            .with_hint("it begins with https://, or with http:// where there is no TLS"));
+        return Err(unusable(&format!("{variable} is not a URL"))
+            .with_hint("it begins with https://, or with http:// if there is no TLS"));
     }
     Ok(())
 }
@@ -376,7 +376,10 @@ mod tests {
         }
         // C18: these would be written elsewhere.
         for location in ["s3://b/lake#2026", "s3://b/per%20cent", "az://c/a%2Fb"] {
-            assert!(refused(location).to_string().contains("holds a `#` or a `%`"), "{location}");
+            assert!(
+                refused(location).to_string().contains("contains a `#` or a `%`"),
+                "{location}"
+            );
         }
         let error = refused("https://account.blob.core.windows.net/c/lake?sig=canary");
         assert!(!format!("{error:?}").contains("canary"));

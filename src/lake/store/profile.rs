@@ -36,10 +36,10 @@ pub(super) fn read(keys_needed: bool) -> Result<Profile> {
     let config = file("AWS_CONFIG_FILE", ".aws/config");
     let profile = parse(name, &credentials, &config);
     if keys_needed && named.is_some() && profile.keys.is_empty() {
-        let message = format!("the AWS profile `{name}` holds no keys");
+        let message = format!("the AWS profile `{name}` contains no keys");
         return Err(Error::new(ErrorKind::Config, message).with_hint(format!(
-            "profiles with SSO, a role or a process: `eval \"$(aws configure export-credentials \
-             --profile {name} --format env)\"`"
+            "for profiles with SSO, a role or a process: `eval \"$(aws configure \
+             export-credentials --profile {name} --format env)\"`"
         )));
     }
     Ok(profile)

@@ -271,23 +271,22 @@ impl Remote {
     fn shortfall(&self, found: Guarantees) -> Option<Error> {
         let needs_etag = self.conditional == Conditional::Etag;
         let message = if !found.refuses_present {
-            "it overwrites an object that was to be created only if absent (it ignores \
-             If-None-Match)"
+            "it overwrites an object that may only be created if absent (it ignores If-None-Match)"
         } else if needs_etag && found.replaces.is_none() {
-            "it refuses to replace the very version that it was told of (If-Match never succeeds)"
+            "it refuses to replace an object although its version matches (If-Match never succeeds)"
         } else if needs_etag && !found.refuses_stale {
-            "it replaces an object although another version was named (it ignores If-Match)"
+            "it replaces an object although its version differs (it ignores If-Match)"
         } else {
             return None;
         };
         let hint = match found.conditional() {
             Conditional::CreateOnly => {
-                "store.conditional = \"create-only\" in clari-lake.toml does without; then two \
-                 exports at once rely on a lease alone, and none may be paused"
+                "store.conditional = \"create-only\" in clari-lake.toml works without it; then \
+                 only a lease keeps concurrent exports apart, and none may be suspended"
             }
             _ => {
-                "use a store that honours conditional writes; or set store.conditional = \"none\" \
-                 in clari-lake.toml, and never run two exports on this lake at once"
+                "use a store that supports conditional writes; or set store.conditional = \"none\" \
+                 in clari-lake.toml, and never run two exports on this lake at the same time"
             }
         };
         let place = self.location();
@@ -312,7 +311,7 @@ impl Remote {
         let taken = Lease::take(&self.bridge, &terms)?;
         let lease = taken.map_err(|error| self.failed(Action::Write, LEASE, &error))?;
         let busy = || {
-            let message = format!("another process writes to {} all the time", self.location());
+            let message = format!("another process keeps writing to {}", self.location());
             Error::new(ErrorKind::Conflict, message)
         };
         *held = Some((lease.ok_or_else(busy)?, terms));

@@ -79,7 +79,8 @@ pub(in crate::lake) fn read(store: &Store, object: &str) -> Result<Arc<Base>> {
     store.base(object, || {
         let missing = || Error::new(ErrorKind::Corrupt, format!("{object} is missing"));
         let packed = store.read(object)?.ok_or_else(missing)?;
-        let corrupt = || Error::new(ErrorKind::Corrupt, format!("{object} is no manifest's base"));
+        let corrupt =
+            || Error::new(ErrorKind::Corrupt, format!("{object} is not the base of a manifest"));
         let text = zstd::decode_all(&*packed).map_err(|error| corrupt().with_source(error))?;
         let base: Base =
             serde_json::from_slice(&text).map_err(|error| corrupt().with_source(error))?;

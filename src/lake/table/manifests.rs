@@ -105,12 +105,13 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {
         tool: String,
     }
     let corrupt = |error: serde_json::Error| {
-        Error::new(ErrorKind::Corrupt, format!("{path} is no manifest")).with_source(error)
+        Error::new(ErrorKind::Corrupt, format!("{path} is not a manifest")).with_source(error)
     };
     let head: Head = serde_json::from_slice(bytes).map_err(corrupt)?;
     if head.format > FORMAT {
         let message = format!(
-            "the lake was written by clari-lake {} in format {}, and this version reads up to {FORMAT}",
+            "the lake was written by clari-lake {} in format {}, but this version reads up to \
+             {FORMAT}",
             head.tool, head.format
         );
         return Err(Error::new(ErrorKind::Newer, message));

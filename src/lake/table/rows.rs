@@ -17,7 +17,10 @@ impl Snapshot {
     pub fn read_rows(&self, object: &str, mut take: impl FnMut(RecordBatch) -> bool) -> Result<()> {
         let mut entries = self.manifest().partitions.iter();
         let Some((name, entry)) = entries.find(|(_, entry)| entry.object == object) else {
-            return Err(Error::new(ErrorKind::Config, format!("{object} is not of this snapshot")));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("{object} is not part of this snapshot"),
+            ));
         };
         let undated = || Partition::of(None, self.manifest().granularity);
         let partition = name.parse().unwrap_or_else(|_| undated());

@@ -540,7 +540,7 @@ fn died() -> Error {
 
 /// The commit race was lost; the caller plans again.
 fn lost_race(object: &str) -> Error {
-    Error::new(ErrorKind::Conflict, format!("another process has written {object} meanwhile"))
+    Error::new(ErrorKind::Conflict, format!("another process has written {object} in the meantime"))
 }
 
 /// Orders the writes so that a row that moves is written to its new partition before it is removed

@@ -201,7 +201,7 @@ impl<W: Write + Send> ObjectWriter<W> {
 }
 
 fn unlike(what: &str) -> Error {
-    Error::new(ErrorKind::Internal, format!("{what} has other columns than its table"))
+    Error::new(ErrorKind::Internal, format!("the columns of {what} differ from those of its table"))
 }
 
 /// By how many bytes a row group that begins at `at` must be moved so that none of its pages, at

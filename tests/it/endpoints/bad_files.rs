@@ -45,42 +45,42 @@ const CASES: [(&str, &str, usize, &str); 44] = [
     ("\"/x\"", "\"/x/../y\"", 2, "has no `.`"),
     ("\"/x\"", "\"/x y\"", 2, "has no spaces"),
     ("\"/x\"", "\"/x/{tomorrow}\"", 2, "no macro `{tomorrow}`"),
-    ("\"/x\"", "\"/x/{now\"", 2, "a brace without its pair"),
+    ("\"/x\"", "\"/x/{now\"", 2, "an unmatched brace"),
     ("\"/x\"", "\"/x/{parent.id}\"", 2, "needs a [parent]"),
     ("\"/x\"", "5", 2, "invalid type: integer"),
     ("\"$.items[*]\"", "\"items\"", 3, "must begin with $"),
-    ("\"$.items[*]\"", "\"$.items[\"", 3, "is no JSONPath"),
+    ("\"$.items[*]\"", "\"$.items[\"", 3, "is not a JSONPath"),
     ("\"$.items[*]\"", "[]", 3, "at least one path"),
     ("\"$.items[*]\"", "[\"$.a\", 5]", 3, "invalid type"),
     ("key = [\"id\"]", "key = []", 4, "at least one field"),
-    ("key = [\"id\"]", "key = [\"id\", \"id\"]", 4, "there twice"),
+    ("key = [\"id\"]", "key = [\"id\", \"id\"]", 4, "appears twice"),
     ("key = [\"id\"]", "key = [\"uuid\"]", 4, "needs a [[column]] of type string"),
     ("key = [\"id\"]", "key = [\"at\"]", 4, "needs a [[column]] of type string"),
     ("key = [\"id\"]", "key = \"id\"", 4, "a key is a list of fields"),
     ("field = \"at\"", "field = \"when\"", 8, "needs a [[column]] of type timestamp"),
     ("field = \"at\"", "", 6, "missing field `field`"),
     ("by = \"field\"", "by = \"month\"", 7, "unknown variant `month`"),
-    ("from = \"from\"", "format = \"YYYY\"", 11, "the week's year"),
+    ("from = \"from\"", "format = \"YYYY\"", 11, "the year of the week"),
     ("from = \"from\"", "format = \"yyyy-MM-ddTHH\"", 11, "the letter `T`"),
     ("from = \"from\"", "format = \"yyyy-MM\"", 11, "needs the day"),
     ("from = \"from\"", "step = \"fortnight\"", 11, "unknown variant `fortnight`"),
-    ("from = \"from\"", "format = \"day\"\nstep = \"hour\"", 12, "shorter than what the format"),
-    ("from = \"from\"", "step = \"minute\"", 11, "a step is an hour"),
-    ("from = \"from\"\nto = \"to\"", "", 10, "nothing asks for the window"),
+    (
+        "from = \"from\"",
+        "format = \"day\"\nstep = \"hour\"",
+        12,
+        "shorter than the precision of the format",
+    ),
+    ("from = \"from\"", "step = \"minute\"", 11, "a step is hour"),
+    ("from = \"from\"\nto = \"to\"", "", 10, "requests do not name the window"),
     ("style = \"skip_limit\"", "style = \"scroll\"", 15, "unknown variant `scroll`"),
     ("style = \"skip_limit\"", "style = \"cursor\"", 14, "needs `next`"),
     ("style = \"skip_limit\"", "style = \"whole\"\nlimit = \"l\"", 14, "`limit` does not belong"),
     ("style = \"skip_limit\"", "style = \"skip_limit\"\npage_size = 0", 16, "from 1 to 10000"),
     ("style = \"skip_limit\"", "style = \"skip_limit\"\npage_size = 20000", 16, "from 1 to 10000"),
-    ("style = \"skip_limit\"", "style = \"page_number\"\nmost = 0", 16, "at least one page"),
-    (
-        "style = \"skip_limit\"",
-        "style = \"skip_limit\"\nskip = \"limit\"",
-        15,
-        "two things at once",
-    ),
+    ("style = \"skip_limit\"", "style = \"page_number\"\nmost = 0", 16, "must be at least 1"),
+    ("style = \"skip_limit\"", "style = \"skip_limit\"\nskip = \"limit\"", 15, "for two purposes"),
     ("style = \"skip_limit\"", "style = \"skip_limit\"\nskp = \"s\"", 16, "unknown field `skp`"),
-    ("[paging]", "[query]\nfrom = \"x\"\n\n[paging]", 15, "set by paging, window or changes"),
+    ("[paging]", "[query]\nfrom = \"x\"\n\n[paging]", 15, "already set by [paging]"),
     ("[paging]", "[headers]\nAuthorization = \"Bearer x\"\n\n[paging]", 14, "looks like a secret"),
     ("[paging]", "[parent]\nendpoint = \"calls\"\n\n[paging]", 14, "missing field `id`"),
     ("type = \"timestamp\"", "type = \"date\"", 17, "unknown type `date`"),
@@ -118,7 +118,7 @@ fn what_only_the_catalogue_shows_is_said_too() {
     for (parent, line, words) in [
         ("nobody", 23, "parent `nobody` does not exist"),
         ("mine", 23, "not its own parent"),
-        ("calls", 22, "how long an answer is good"),
+        ("calls", 22, "how long results are cached"),
     ] {
         let error = error("mine", &chained(parent));
         assert!(error.starts_with("endpoint mine: "), "{error}");
@@ -140,14 +140,14 @@ fn what_only_the_catalogue_shows_is_said_too() {
         ("crm_info", "of calls, `crm_info` is an object: name a field of it, such as `crm_info.s"),
         ("users", "of calls, `users` is a list"),
         ("users.userId", "of calls, `users` is a list"),
-        ("status.x", "of calls, `status` is no object"),
+        ("status.x", "of calls, `status` is not an object"),
         ("audio_url", "of calls, `audio_url` is never stored"),
     ] {
         let error = error("mine", &naming(&format!("/x/{{parent.id}}/{{parent.{field}}}")));
         assert!(error.contains("line 2, column 1") && error.contains(words), "{error}");
     }
     let error_of = |path: &str| error("mine", &naming(path));
-    assert!(error_of("/x/{parent.status}").contains("write {parent.id} in path"));
+    assert!(error_of("/x/{parent.status}").contains("write {parent.id} in the path"));
     assert!(error_of("/x/{parent.id}/{parent.a..b}").contains("no macro `{parent.a..b}`"));
     assert!(error_of("/x/{parent.id}/{parent.}").contains("no macro `{parent.}`"));
     let queried =
@@ -165,7 +165,7 @@ fn what_only_the_catalogue_shows_is_said_too() {
     let (one, other) = (chained("other"), chained("one"));
     let catalogue = Catalogue::built_in().unwrap();
     let catalogue = catalogue.with_file("one", &one).unwrap().with_file("other", &other).unwrap();
-    assert!(catalogue.check().unwrap_err().to_string().contains("circle"));
+    assert!(catalogue.check().unwrap_err().to_string().contains("cycle"));
 }
 
 /// The JSON Schema for editors accepts what the program does, and refuses what it can.

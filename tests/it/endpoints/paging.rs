@@ -155,7 +155,7 @@ fn a_cursor_that_loops_or_never_ends_is_stopped() {
         let next = if target.get("cursor") == Some("a") { "b" } else { "a" };
         (200, json!({"items": slice(records, 0, 3), "next": next}))
     });
-    says(&report, "in a circle");
+    says(&report, "pagination loops");
     let report = is_stopped(cursor, 24, |records, target| {
         let next = target.number("cursor", 0) + 1;
         (200, json!({"items": slice(records, 0, 3), "next": next}))

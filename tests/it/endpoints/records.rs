@@ -88,7 +88,11 @@ fn metadata_is_a_column_and_no_change() {
     assert_eq!(row.record["reply"]["meta"]["source"], "crm");
     let taken = format!("{head}\nmetadata = '$.meta'\nmetadata_column = 'n'");
     let report = trial.run("taken", &file(&taken)).run();
-    assert!(report.problems[0].message.contains("field `n` of their own"), "{:?}", report.problems);
+    assert!(
+        report.problems[0].message.contains("already have a field `n`"),
+        "{:?}",
+        report.problems
+    );
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn from_an_address_to_a_table_in_two_commands() {
     assert_eq!(lake.data(), before);
     // A second draft replaces no file.
     let (code, _, err) = said(clari_lake(&["sample", "--url", &url, "--init", file_name]));
-    assert!(code == 2 && err.contains("replaces none"), "{err}");
+    assert!(code == 2 && err.contains("does not replace a file"), "{err}");
 }
 
 /// A first endpoint brings all there is, in whatever way a reply or its address tells that there is
@@ -223,10 +223,10 @@ fn a_sample_of_nothing_says_what_is_wrong() {
     let base_url = server.base_url();
     let wrong = format!("{base_url}/nowhere");
     for (args, code, words) in [
-        (vec!["sample"], 2, "nothing to sample is named"),
+        (vec!["sample"], 2, "there is nothing to sample"),
         (vec!["sample", "cals"], 2, "there is no endpoint `cals`"),
-        (vec!["sample", "--url", "ftp://example.com"], 2, "is no address"),
-        (vec!["sample", "--url", "https://me:pw@example.com/x"], 2, "is no address"),
+        (vec!["sample", "--url", "ftp://example.com"], 2, "is not a URL"),
+        (vec!["sample", "--url", "https://me:pw@example.com/x"], 2, "is not a URL"),
         (vec!["sample", "--url", &wrong], 1, "not found (404)"),
         (vec!["sample", "--url", &wrong], 1, "404, application/json\n"),
         (vec!["sample", "--url", &wrong], 1, "/nowhere\n"),
@@ -236,7 +236,7 @@ fn a_sample_of_nothing_says_what_is_wrong() {
         (vec!["sample", "--url", "/x/{nwo}"], 2, "no macro `{nwo}`"),
         (vec!["sample", "--url", "/x/{parent.id}"], 2, "ids of another endpoint"),
         (vec!["sample", "--url", &wrong, "--header", "X-Token: a"], 2, "looks like a secret"),
-        (vec!["sample", "users", "--from", "7d"], 2, "takes no window"),
+        (vec!["sample", "users", "--from", "7d"], 2, "has no window"),
         (vec!["sample", "calls", "--init", "x.toml"], 2, "cannot be used with"),
     ] {
         let (found, out, err) = said(clari_lake(&args));
@@ -250,9 +250,9 @@ fn a_reply_that_is_not_json_is_read_or_refused_at_once() {
     for (body, code, words) in [
         ("{\"id\":1}\n{\"id\":2}\n", 0, "2 records at $[*]"),
         ("[{\"id\": \"a\", \"odd\": 007, \"none\": NaN}]", 0, "007"),
-        ("id,name\n1,Ann\n", 1, "CSV came in place of JSON"),
-        ("<calls/>", 1, "XML came in place of JSON"),
-        ("<html>Sign in</html>", 1, "a page of HTML came in place of JSON"),
+        ("id,name\n1,Ann\n", 1, "CSV came instead of JSON"),
+        ("<calls/>", 1, "XML came instead of JSON"),
+        ("<html>Sign in</html>", 1, "an HTML page came instead of JSON"),
     ] {
         let server = Canned::start_with(move |_| (200, "text/plain", body.to_owned()));
         let url = format!("{}/x", server.base_url());

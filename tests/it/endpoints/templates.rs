@@ -127,11 +127,11 @@ fn a_name_spelt_otherwise_is_told_what_it_is_called_here() {
         let spaced = name.replace('_', " ");
         let spellings = [name.replace('_', "-"), spaced.to_uppercase(), name.to_uppercase()];
         for spelling in spellings.iter().filter(|spelling| *spelling != name) {
-            assert_eq!(hint(spelling), format!("it is called `{name}` here"), "{spelling}");
+            assert_eq!(hint(spelling), format!("did you mean `{name}`?"), "{spelling}");
         }
     }
-    assert_eq!(hint("Scorecard Template"), "it is called `scorecard_templates` here");
-    assert_eq!(hint("stats"), "it is called `user_stats` here");
+    assert_eq!(hint("Scorecard Template"), "did you mean `scorecard_templates`?");
+    assert_eq!(hint("stats"), "did you mean `user_stats`?");
     assert!(hint("nonsense").starts_with("the endpoints are: calls, "));
 }
 

@@ -269,12 +269,12 @@ fn lines_are_read_and_other_formats_are_refused_by_name() {
     for (body, name, requests) in [
         ("id,name\na,Ann\n", "CSV", 2),
         ("<?xml version='1.0'?><calls/>", "XML", 2),
-        ("<!doctype html><p>Sign in</p>", "a page of HTML", 5),
+        ("<!doctype html><p>Sign in</p>", "an HTML page", 5),
     ] {
         let (trial, _) = texts("text/plain", body);
         let report = trial.run("other", &file).run();
         let message = &report.problems[0].message;
-        assert!(message.contains(&format!("{name} came in place of JSON")), "{message}");
+        assert!(message.contains(&format!("{name} came instead of JSON")), "{message}");
         assert!(trial.server.requests() <= requests, "{name}: {}", trial.server.requests());
     }
 }

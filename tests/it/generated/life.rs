@@ -453,8 +453,7 @@ impl<'l> Living<'l> {
             settled.chain([world.oracle.runs[run].begun, end]).filter(|at| *at <= end).collect();
         heard.sort();
         let longest = heard.windows(2).map(|it| it[1] - it[0]).max();
-        let is_out =
-            report.problems.iter().any(|it| it.message.contains("has not answered usefully"));
+        let is_out = report.problems.iter().any(|it| it.message.contains("given no useful answer"));
         let is_quiet = longest.is_some_and(|it| it >= OUTAGE);
         // A run that slept has been without an answer for as long.
         if is_out && !is_quiet && !world.oracle.runs[run].sleeps {

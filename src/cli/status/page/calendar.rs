@@ -157,7 +157,7 @@ impl Source<'_> {
             Day::Covered(rows) => format!("{}{}", number(rows), self.pending(date)),
             Day::Missing(why) => {
                 format!(
-                    "asked for and not there{}",
+                    "requested but missing{}",
                     why.map(|it| format!(": {it}")).unwrap_or_default()
                 )
             }
@@ -223,8 +223,8 @@ fn caption(table: &str, days: &[(NaiveDate, Day<'_>)]) -> String {
     let days = |count: u64| {
         if count == 1 { "1 day".to_owned() } else { format!("{} days", number(count)) }
     };
-    said.extend((missing > 0).then(|| format!("{} asked for and not there", days(missing))));
-    said.extend((later > 0).then(|| format!("{} still to come from the backfill", days(later))));
+    said.extend((missing > 0).then(|| format!("{} requested but missing", days(missing))));
+    said.extend((later > 0).then(|| format!("{} waiting for the backfill", days(later))));
     said.join("; ")
 }
 
@@ -272,8 +272,8 @@ impl Levels {
                 least = most + 1;
             }
         }
-        keys.push(Key::new("g", "asked for and not there"));
-        keys.push(Key::new("f", "not there, a run said why"));
+        keys.push(Key::new("g", "requested but missing"));
+        keys.push(Key::new("f", "missing, as a run reported"));
         keys.push(Key::new("h", "waits for the backfill"));
         keys.retain(|key| occurs(key.class));
         keys

@@ -66,9 +66,9 @@ pub(super) struct RunBar {
 fn states(queue: Queue) -> [(&'static str, &'static str, u64); 4] {
     [
         ("l3", "complete", queue.settled),
-        ("p", "pending, the next run asks", queue.pending),
-        ("k", "parked, nothing whole yet", queue.parked),
-        ("u", "unavailable, not asked for any more", queue.unavailable),
+        ("p", "pending, requested in the next run", queue.pending),
+        ("k", "parked, not complete yet", queue.parked),
+        ("u", "unavailable, not requested any more", queue.unavailable),
     ]
 }
 

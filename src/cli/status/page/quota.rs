@@ -86,11 +86,11 @@ impl Projection {
         let renewed = week.renewed_at.format("%A, %-d %B %H:%M");
         let pace = status
             .nightly_pace()
-            .map_or("No night of the last week tells the pace".to_owned(), |pace| {
-                format!("At {} requests a day, as in the last week", number(pace))
+            .map_or("There was no run in the last week to project from".to_owned(), |pace| {
+                format!("At {} requests per day, as in the last week", number(pace))
             });
         let verdict = match by_end {
-            _ if by_end > week.quota => "more than there are: some will wait",
+            _ if by_end > week.quota => "which exceeds the quota: some will wait",
             _ => "which the quota allows",
         };
         let mut words = format!(
@@ -99,7 +99,7 @@ impl Projection {
         );
         if forecast.requests_for_backfill > 0 {
             words.push_str(&format!(
-                " The history needs about {} more, and is complete by about {}.",
+                " The backfill needs about {} more and will be complete by about {}.",
                 number(forecast.requests_for_backfill),
                 minute(forecast.complete_at)
             ));

@@ -132,11 +132,11 @@ fn a_gap_is_marked_with_what_a_run_said_of_it_and_text_stays_text() {
     status.runs[0].problems = vec![RunProblem { endpoint: "calls".to_owned(), window, message }];
     let page = page(&status, 500);
     assert!(page.contains("<h1 class=\"grave\">2 things need attention.</h1>"));
-    assert!(page.contains("calls: asked for and not there: 2026-11-10 to 2026-11-11"));
-    assert!(page.contains("class=\"f\"><title>Tue 10 Nov 2026: asked for and not there: &#60;"));
-    assert!(page.contains("class=\"g\"><title>Wed 11 Nov 2026: asked for and not there</title>"));
+    assert!(page.contains("calls: requested but missing: 2026-11-10 to 2026-11-11"));
+    assert!(page.contains("class=\"f\"><title>Tue 10 Nov 2026: requested but missing: &#60;"));
+    assert!(page.contains("class=\"g\"><title>Wed 11 Nov 2026: requested but missing</title>"));
     assert!(page.contains("class=\"h\"><title>Sun 1 Nov 2026: waits for the backfill</title>"));
-    assert!(page.contains("The history needs about 500 more"));
+    assert!(page.contains("The backfill needs about 500 more"));
     assert!(!page.contains("<script"));
 }
 
