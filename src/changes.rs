@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_next_says_is_read_back() {
+    fn next_is_read_back() {
         let next: Next = "call_details=7,calls=42".parse().unwrap();
         assert_eq!(next.to_string(), "call_details=7,calls=42");
         for wrong in ["", "calls", "calls=", "calls=-1", "calls=1,"] {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_the_list_is_known_and_not_readable() {
+    fn listed_ids_are_recognized_but_not_readable() {
         let (list, is_new) = list().with(Kind::Call, &["c-1".to_owned()], DateTime::UNIX_EPOCH);
         assert!(is_new && list.is_call("c-1") && !list.is_call("c-2") && !list.is_person("c-1"));
         assert!(list.is_address(" anna.smith@EXAMPLE.com "));

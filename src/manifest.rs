@@ -563,7 +563,7 @@ mod tests {
     /// A14: what a clock that was ahead recorded is not trusted, and what was recorded at the right
     /// time is.
     #[test]
-    fn what_lies_in_the_future_is_not_believed() {
+    fn instants_in_the_future_are_ignored() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let now = at("2026-11-20T12:00:00Z");
         let mut right = manifest(&[]);
@@ -587,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_its_base_and_what_differs_from_it() {
+    fn a_manifest_is_its_base_plus_differences() {
         let base = manifest(&[("a", 1), ("b", 2), ("c", 3)]).to_base("base".to_owned());
         let mut whole = manifest(&[("a", 1), ("b", 5), ("d", 4)]);
         whole.base = Some(Arc::new(base.clone()));

@@ -65,7 +65,7 @@ mod tests {
     proptest! {
         /// P6: every folder name is read back as the partition it names.
         #[test]
-        fn names_are_read_back(day in prop::option::of(-700_000i32..3_000_000)) {
+        fn names_round_trip(day in prop::option::of(-700_000i32..3_000_000)) {
             for granularity in [Granularity::Day, Granularity::Month] {
                 let partition = Partition::of(day, granularity);
                 prop_assert_eq!(partition.to_string().parse::<Partition>().unwrap(), partition);

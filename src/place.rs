@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_shown_where_its_key_stands_or_should() {
+    fn a_mistake_is_shown_at_its_key_or_where_the_key_is_missing() {
         let text = "a = 1\n[b]\n  c = 2\n[[d]]\nname = \"x\"\n[[d]]\nname = \"y\"\n";
         let first = |path: &[&str]| {
             let path = path.iter().map(|name| (*name).to_owned()).collect();

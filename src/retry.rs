@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spent_quota_is_told_from_haste() {
+    fn a_spent_quota_differs_from_a_rate_limit() {
         let of = |body| Failure::of_status(429, body);
         assert_eq!(of(r#"{"message":"Limit Exceeded"}"#), Failure::QuotaSpent);
         assert_eq!(of(r#"{"message":"Rate limit exceeded"}"#), Failure::TooFast);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_will_not_change_is_never_asked_again() {
+    fn permanent_failures_are_never_retried() {
         for (status, body) in [(400, ""), (401, ""), (403, ""), (404, ""), (429, "Limit Exceeded")]
         {
             let failure = Failure::of_status(status, body);
@@ -280,7 +280,7 @@ mod tests {
     /// Design 6.3: a run ends as an outage when nothing settles a request, whatever the answers
     /// say; every status either settles or does not.
     #[test]
-    fn only_what_settles_no_request_is_an_outage() {
+    fn only_replies_that_settle_no_request_are_an_outage() {
         let limit = Duration::from_secs(120);
         for (status, body, settles) in [
             (200, "", true),
@@ -334,7 +334,7 @@ mod tests {
     /// A request is retried beyond its attempts only while nothing is answered; a reply that is
     /// always too large is given up, unless it is one of many.
     #[test]
-    fn what_is_tried_beyond_its_attempts_is_what_may_be_an_outage() {
+    fn only_possible_outages_are_retried_beyond_the_attempts() {
         let (begun, later) = (Duration::from_secs(1), Duration::from_secs(2));
         assert!(Health::default().tries_on(Failure::TooLarge, false, begun), "the first of all");
         let mut health = Health::default();

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_no_header_carries_is_refused_without_being_shown() {
+    fn a_value_not_allowed_in_headers_is_refused_without_being_shown() {
         let error = Credentials::new("canary\u{7f}", "x").unwrap_err();
         assert!(!format!("{error:?}").contains("canary\u{7f}"));
     }

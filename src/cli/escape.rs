@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_shown_as_what_it_is() {
+    fn control_characters_are_escaped() {
         let text = "a\u{1b}]0;x\u{7}b\rc\u{9b}2Jd\u{202e}e\u{2066}f\u{7f}g\n\th";
         let expected = "a\\u001b]0;x\\u0007b\\u000dc\\u009b2Jd\\u202ee\\u2066f\\u007fg\n\th";
         assert_eq!(shown(text), expected);
@@ -66,14 +66,14 @@ mod tests {
 
     /// JSON stays the same JSON.
     #[test]
-    fn escapes_are_those_of_json() {
+    fn escapes_have_jsons_form() {
         let text = serde_json::to_string("\u{202e}\u{9b}\u{7f}").unwrap();
         let read: String = serde_json::from_str(&shown(&text)).unwrap();
         assert_eq!(read, "\u{202e}\u{9b}\u{7f}");
     }
 
     #[test]
-    fn colours_of_ours_are_kept() {
+    fn our_own_colors_are_kept() {
         let line = "\u{1b}[2m12:00\u{1b}[0m \u{1b}[1;31mred\u{1b}[0m";
         assert_eq!(shown_with_colours(line), line);
         assert_eq!(shown_with_colours("\u{1b}[2Jx\u{1b}"), "\\u001b[2Jx\\u001b");

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_takes_as_many_requests_as_what_is_done_and_no_more_a_second_than_allowed() {
+    fn the_remaining_time_follows_requests_so_far_and_the_allowed_rate() {
         let lives = BTreeMap::from([
             ("calls".to_owned(), live(20, 5, 10)),
             ("users".to_owned(), live(3, 1, 1)),

@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_an_endpoint_changes_the_catalogue_or_is_a_mistake_with_its_place() {
+    fn endpoint_settings_change_the_catalogue_or_are_a_mistake_with_its_place() {
         let file = "[endpoint.calls]\npage_size = 25\nlookback = \"30d\"\npath = \"/v3/calls\"";
         let settings = resolve(&Flags::default(), &[], file);
         let calls = settings.catalogue().unwrap().find("calls").unwrap().clone();

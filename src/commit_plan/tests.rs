@@ -178,7 +178,7 @@ proptest! {
     /// P2, P10: of all statements about a record, the most recently requested one wins, in whatever
     /// order they are committed, and no key is in two partitions.
     #[test]
-    fn the_statement_that_was_requested_last_holds(said in said(), monthly in any::<bool>()) {
+    fn the_last_requested_statement_wins(said in said(), monthly in any::<bool>()) {
         let granularity = if monthly { Granularity::Month } else { Granularity::Day };
         let mut table = Table::new(rules(false, granularity));
         // What never existed cannot be found to be gone: a removal requires a row.
@@ -218,7 +218,7 @@ proptest! {
 
     /// P4: committing the same statements again, at any later time, writes nothing.
     #[test]
-    fn what_is_said_again_writes_nothing(
+    fn a_repeated_statement_writes_nothing(
         keys in prop::collection::btree_set(0u8..20, 0..12),
         is_snapshot in any::<bool>(),
         later in 1u16..400,
@@ -237,7 +237,7 @@ proptest! {
     /// P10: for two complete lists of a snapshot, and the rows of either, the one requested later
     /// wins, in either order of committing.
     #[test]
-    fn of_two_lists_of_a_snapshot_the_later_requested_holds(
+    fn of_two_lists_of_a_snapshot_the_later_requested_wins(
         before in prop::collection::btree_set(0u8..6, 0..6),
         one in prop::collection::btree_map(0u8..6, 1u8..4, 0..6),
         other in prop::collection::btree_map(0u8..6, 1u8..4, 0..6),
@@ -306,7 +306,7 @@ proptest! {
     /// P2, P10: of two readings of one range, the one requested later wins, in either order of
     /// committing, and another range of the same day is unaffected.
     #[test]
-    fn of_two_readings_of_a_range_the_later_requested_holds(
+    fn of_two_readings_of_a_range_the_later_requested_wins(
         before in prop::collection::btree_set(0u8..6, 0..6),
         one in prop::collection::btree_map(0u8..6, 1u8..4, 0..6),
         other in prop::collection::btree_map(0u8..6, 1u8..4, 0..6),
@@ -410,7 +410,7 @@ proptest! {
 /// P10: a row from a late reply does not undo a later delete mark, and a late mark does not delete
 /// what was read since.
 #[test]
-fn marks_hold_by_their_instants() {
+fn delete_marks_win_by_their_instants() {
     let mut table = Table::new(rules(false, Granularity::Day));
     let content = |hash, minute| Statements {
         rows: vec![vec![row(1, hash, TODAY, minute)]],

@@ -195,7 +195,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         Ok(Arc::new(list))
     }
 
-    /// Objects. A bare address in place of a person goes into the person's address column, so that
+    /// Objects. A bare address instead of a person goes into the person's address column, so that
     /// queries see it; `extra_json` keeps that it came bare.
     fn structure(&mut self, fields: &[Column], rows: &[u32]) -> Result<ArrayRef> {
         let is_address_column =

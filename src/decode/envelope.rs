@@ -352,7 +352,7 @@ mod tests {
 
     /// P1: every spelling of whether there is more is understood.
     #[test]
-    fn more_is_understood_in_any_spelling() {
+    fn any_spelling_of_more_is_recognized() {
         for (text, more) in [
             (r#"{"hasMore": true}"#, Some(true)),
             (r#"{"has_more": "true"}"#, Some(true)),
@@ -371,7 +371,7 @@ mod tests {
 
     /// P1: references to the next page are found in the usual places, and nowhere else.
     #[test]
-    fn what_asks_for_the_next_page_is_found() {
+    fn the_next_cursor_or_link_is_found() {
         use PointerKind::{Cursor, Link, Number, Skip};
         for (text, found) in [
             (r#"{"next_cursor": "x"}"#, Some((Cursor, "$.next_cursor"))),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_and_hints_are_told_apart() {
+    fn totals_and_hints_are_distinguished() {
         assert_eq!(envelope(r#"{"meta": {"total": "90"}}"#).total, Some(90));
         assert_eq!(envelope(r#"{"owner": {"total": 90}}"#).total, None);
         assert_eq!(envelope(r#"{"owner": {"totalRecords": 90}}"#).total, Some(90));
@@ -402,7 +402,7 @@ mod tests {
 
     /// P1: an error is not a list, and its message is passed on.
     #[test]
-    fn an_error_is_recognised_by_what_it_says() {
+    fn an_error_is_recognized_by_its_text() {
         for (text, words) in [
             (r#"{"error": "upstream timed out"}"#, Some("upstream timed out")),
             (r#"{"errors": [{"detail": "no"}]}"#, Some("no")),

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_engine_takes_and_twins_stay_where_they_are() {
+    fn names_that_an_engine_rejects_and_case_twins_get_no_column() {
         let texts = [r#"{"a.b":1,"":1,"Count":1,"dt":1,"DT":1,"Extra_JSON":1,"ok":1,"OK":1}"#];
         assert_eq!(told(&schema(), &texts), ["+ ok: int64"]);
     }

@@ -211,7 +211,7 @@ fn endpoint((head, time): (&str, &str), convert: bool, id: &str) -> Arc<Endpoint
 /// P5: 24,000 hostile records come back from every kind of table, with frozen or growing schemas
 /// and between the two; and each row hashes like its record.
 #[test]
-fn hostile_records_come_back() {
+fn hostile_records_round_trip() {
     let mut dice = Dice(0x5eed_0000_0000_0001);
     for (number, table) in TABLES.into_iter().enumerate() {
         for (convert, id) in [(true, "int64"), (false, "string")] {

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_forms_that_the_api_sends_are_read() {
+    fn all_instant_forms_of_the_api_are_read() {
         let noon = 1_749_643_200_000_000;
         for text in [
             "2025-06-11T12:00:00Z",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_changed_in_passing_is_refused() {
+    fn values_that_a_column_would_change_are_refused() {
         for text in [
             "2025-06-11T12:00:00",
             "2025-06-11",

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_keep_their_value_or_say_that_no_column_can() {
+    fn numbers_keep_their_value_or_get_no_column() {
         let double = |text: &str| Number::parse(text).unwrap().as_f64();
         let int = |text: &str| Number::parse(text).unwrap().as_i64();
         assert_eq!(int("1.0"), Some(1));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_json_number_is_refused() {
+    fn invalid_json_numbers_are_refused() {
         for text in ["", "-", "01", "1.", ".5", "1e", "1e+", "+1", "1.2.3", "0x1", "1-2"] {
             assert_eq!(Number::parse(text), None, "{text}");
             assert!(!is_number(text), "{text}");
@@ -281,7 +281,7 @@ mod tests {
     proptest! {
         /// P5: a double comes back as the same double, whichever JSON writer wrote it.
         #[test]
-        fn doubles_come_back(double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
+        fn doubles_round_trip(double in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
             let text = serde_json::to_string(&double).unwrap();
             prop_assert_eq!(Number::parse(&text).unwrap().as_f64().map(f64::to_bits), Some(double.to_bits()));
             prop_assert!(is_number(&text));
@@ -297,7 +297,7 @@ mod tests {
 
         /// P5: every integer comes back as itself.
         #[test]
-        fn integers_come_back(int: i64) {
+        fn integers_round_trip(int: i64) {
             prop_assert_eq!(Number::parse(&int.to_string()).unwrap().as_i64(), Some(int));
         }
     }

@@ -59,7 +59,7 @@ impl Changes {
                     open.extend(json::items(tape, at).map(|item| (item, node, rule)));
                 }
                 element => {
-                    // A bare address in place of a person is the person's address.
+                    // A bare address instead of a person is the person's address.
                     let below = node.filter(|_| is_address(tape, at)).map(|node| &node.below);
                     let of_address = below
                         .and_then(|below| ADDRESSES.iter().find_map(|name| below.get(*name)?.rule));

@@ -69,7 +69,7 @@ mod tests {
 
     /// C6: broken parts become text, and everything around them stays as it is.
     #[test]
-    fn what_is_broken_becomes_text() {
+    fn broken_values_become_text() {
         for (body, expected) in [
             (&br#"{"a": NaN, "b": "NaN"}"#[..], r#"{"a": "NaN", "b": "NaN"}"#),
             (b"[-Infinity, 1e3, -0.5]", r#"["-Infinity", 1e3, -0.5]"#),

@@ -94,7 +94,7 @@ fn clean_records_need_no_extra_json() {
 }
 
 #[test]
-fn what_does_not_fit_is_kept_in_the_shape_of_the_record() {
+fn values_that_do_not_fit_are_kept_in_the_records_shape() {
     let records = json!([{"id": 7, "time": "2025-06-11T12:00:00Z", "count": "12",
         "ratio": "NaN", "people": [{"name": "Ann"}, {"name": 5, "new": [1]}, 3],
         "new": {"deep": []}, "url": "https://signed"}]);
@@ -110,7 +110,7 @@ fn what_does_not_fit_is_kept_in_the_shape_of_the_record() {
     assert_eq!(count.value(0), 12);
 }
 
-/// C12, P5: a bare address in place of a person is in the address column, and comes back bare.
+/// C12, P5: a bare address instead of a person is in the address column, and comes back bare.
 #[test]
 fn a_bare_address_is_the_address_of_a_person() {
     let record = json!({"id": "a", "people":
@@ -126,7 +126,7 @@ fn a_bare_address_is_the_address_of_a_person() {
 
 /// P5: of duplicate names, the last value counts, wherever they occur.
 #[test]
-fn of_members_of_one_name_the_last_is_kept_and_the_others_are_counted() {
+fn of_duplicate_keys_the_last_is_kept_and_the_others_are_counted() {
     let body = br#"{"xs": [{"id": "a", "count": 1, "count": 2, "new": {"x": 1, "x": {"y": 2}},
         "odd.name": 1, "odd.name": null, "people": [{"name": 1, "name": 2}]}]}"#;
     let decoded = decoder(true).decode(body, &Origin::default()).unwrap();
@@ -202,7 +202,7 @@ fn a_record_without_a_key_goes_to_quarantine_alone() {
 }
 
 #[test]
-fn a_schema_grows_until_it_is_settled_and_never_by_what_has_no_type() {
+fn a_schema_grows_until_it_is_frozen_and_never_by_untyped_values() {
     let mut growing = decoder(false);
     let records = json!([{"id": "a", "x": 1, "y": null, "z": [], "w": {}, "ID": 1, "a.b": 1,
         "mixed": [1, "x"], "people": [{"age": 4}], "exported_at": "now"},
@@ -220,7 +220,7 @@ fn a_schema_grows_until_it_is_settled_and_never_by_what_has_no_type() {
 }
 
 #[test]
-fn a_reply_that_is_not_json_is_told_from_one_without_records() {
+fn a_reply_that_is_not_json_differs_from_one_without_records() {
     let mut decoder = decoder(true);
     let mut kind = |body: &str| decoder.decode(body.as_bytes(), &Origin::default());
     for body in ["", "<html>", r#"{"xs":[{"id":"a"}"#, r#"{"xs":[]}{}"#, "\u{0}"] {
@@ -295,7 +295,7 @@ proptest! {
     /// P5: whatever the API sends comes back, through a frozen schema, a growing one, and from the
     /// first to the second; and the row still hashes like the record.
     #[test]
-    fn any_record_comes_back(
+    fn any_record_round_trips(
         records in prop::collection::vec(
             prop::collection::btree_map("time|count|ratio|people|new|New|x|a[.]b|", any_json(), 0..6),
             1..5,
@@ -328,7 +328,7 @@ proptest! {
 /// C9: a text is a text, and a zero keeps its sign; where an older version wrote the index, values
 /// that it treated as equal still do not count as changed.
 #[test]
-fn instants_are_instants_only_in_columns_of_them() {
+fn text_becomes_an_instant_only_in_a_timestamp_column() {
     let facts = |record: &str| {
         let body = format!(r#"{{"xs":[{record}]}}"#);
         decoder(true).decode(body.as_bytes(), &Origin::default()).unwrap().rows.facts[0].clone()

@@ -491,7 +491,7 @@ mod tests {
 
     /// An endpoint that is like one of the user's own, or like a changed one, whatever its name.
     #[test]
-    fn what_is_like_another_comes_after_it() {
+    fn an_endpoint_like_another_is_read_after_it() {
         let files = [
             ("alpha", "like = 'mine'\npath = '/alpha'"),
             ("beta", "like = 'calls'\npath = '/beta'"),

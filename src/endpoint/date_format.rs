@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_knows_what_it_tells_apart() {
+    fn a_format_knows_its_precision() {
         let resolution = |text: &str| DateFormat::try_from(text.to_owned()).unwrap().resolution();
         assert_eq!(resolution("instant"), TimeUnit::Second);
         assert_eq!(resolution("epoch_millis"), TimeUnit::Second);

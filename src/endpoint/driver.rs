@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_says_what_it_lacks() {
+    fn a_parent_says_which_field_it_lacks() {
         let named = [Some("a".into()), None];
         let driver = Driver { key: "x", id: "x", named: &named };
         assert_eq!(driver.lacks(&["one"]), None);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_a_crm_id_are_one_and_nothing_else_is() {
+    fn both_forms_of_a_crm_id_are_equal_and_nothing_else_is() {
         for (asked, came, is_same) in [
             ("a", "a", true),
             ("a", "A", false),

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_spelt_in_another_way_is_known() {
+    fn a_name_in_another_spelling_is_known() {
         for (told, meant) in [
             ("Scorecard Templates", "scorecard_templates"),
             ("scorecard-template", "scorecard_templates"),

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_about_nothing_or_about_what_names_a_row_is_a_mistake() {
+    fn a_rule_for_an_unknown_column_or_a_key_is_a_mistake() {
         let check = |text: &str| {
             let fixed = [("id", "is the key")];
             rules(text).check(&columns(), None, &fixed).map_err(|it| (it.path, it.message))

@@ -199,7 +199,7 @@ mod tests {
         /// Any dotted name is a field of the parent's, whatever surrounds it, and is filled in
         /// there and nowhere else; inserted values are not expanded again.
         #[test]
-        fn any_field_of_the_parent_is_filled_in_where_it_stands(
+        fn any_field_of_the_parent_is_filled_in(
             name in "[a-z_][A-Za-z0-9_-]{0,6}(\\.[A-Za-z0-9_é-]{1,6}){0,3}",
             before in "[^{}]{0,9}",
             after in "[^{}]{0,9}",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_macro_is_refused() {
+    fn an_unknown_macro_is_refused() {
         for text in [
             "{",
             "}",

@@ -450,7 +450,7 @@ mod tests {
 
     /// P7: a process that was held up sends overdue requests one by one, not all at once.
     #[tokio::test]
-    async fn what_was_held_up_does_not_leave_in_a_burst() {
+    async fn delayed_requests_do_not_leave_in_a_burst() {
         let throttle = Arc::new(throttle(50.0));
         let sent = Arc::new(std::sync::Mutex::new(Vec::new()));
         let one = |throttle: Arc<Throttle>, sent: Arc<std::sync::Mutex<Vec<Instant>>>| async move {

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_of_an_encoding_is_no_part_of_a_reply() {
+    fn a_byte_order_mark_is_not_part_of_a_reply() {
         for (body, left) in
             [(&b"\xef\xbb\xbf{}"[..], &b"{}"[..]), (b"{}", b"{}"), (b"\xef", b"\xef")]
         {

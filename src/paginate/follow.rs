@@ -188,7 +188,7 @@ mod tests {
     /// P12: nothing leads past a page that cannot be read; smaller ones are tried first, and pages
     /// grow back after them.
     #[test]
-    fn what_is_behind_a_page_that_cannot_be_read_is_one_gap() {
+    fn everything_after_an_unreadable_page_is_one_gap() {
         let cursor = Cursor {
             parameter: "after".to_owned(),
             next: "$.next".to_owned().try_into().unwrap(),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found_out_and_so_are_pages_without_end() {
+    fn loops_and_endless_pages_are_detected() {
         let mut following = Following::new(Get::Link(None, 0), 100, None);
         assert!(matches!(following.next(&page("a", Some("x"))), Step::Get(_)));
         assert!(matches!(following.next(&page("b", Some("y"))), Step::Get(_)));

@@ -280,7 +280,7 @@ mod tests {
         /// P1: a list of any length is read completely, whatever page size the server insists on,
         /// and whatever is too large for one reply.
         #[test]
-        fn a_list_that_stands_still_is_read_completely(
+        fn an_unchanging_list_is_read_completely(
             rows in 0u32..300,
             page_size in 1u32..40,
             most in 1u32..60,
@@ -318,7 +318,7 @@ mod tests {
         /// P1, P12, P7: whatever cannot be read, everything else is; each run of unreadable records
         /// is one gap, and pages grow back to their size.
         #[test]
-        fn what_cannot_be_read_is_passed_over(
+        fn unreadable_records_are_skipped(
             rows in 0u32..300,
             page_size in 1u32..40,
             cap in 1u32..60,
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_ignores_the_number_is_found_out() {
+    fn a_server_that_ignores_the_page_number_is_detected() {
         let mut numbering = Numbering::new(&paging(10, 1));
         assert_eq!(numbering.next(&page(0..10, None), 10), Step::Get(Get::Number(2, 10)));
         assert_eq!(numbering.next(&page(0..10, None), 10), Step::Stuck(Stuck::Repeats));

@@ -20,7 +20,7 @@
 //!    lake has records of this window that did not come, or if something else hints at more.
 //!
 //! What the lake has is no more than a reason to confirm: records are deleted, and move to other
-//! windows. An empty page in place of known records is requested once more ([`super::Scope`]).
+//! windows. An empty page instead of known records is requested once more ([`super::Scope`]).
 //!
 //! The limit of the rule: a server that says nothing, caps its page, and ignores the requested
 //! position cannot be told from one whose list is complete. Nor, without a total, can a server that
@@ -173,7 +173,7 @@ mod tests {
         /// P1: below a total, the list continues until a request shows that nothing follows, unless
         /// the reply says that it ends.
         #[test]
-        fn below_a_total_is_no_end(evidence in any_evidence()) {
+        fn a_list_shorter_than_its_total_has_not_ended(evidence in any_evidence()) {
             let is_below = evidence.total.is_some_and(|total| evidence.end < total);
             let is_confirmed = evidence.is_confirming && evidence.new == 0;
             if is_below && evidence.has_more != Some(false) && !is_confirmed {
@@ -184,7 +184,7 @@ mod tests {
         /// P1: without other evidence, a page that may be capped is not the end until that is
         /// confirmed.
         #[test]
-        fn in_silence_a_page_that_may_be_capped_is_confirmed(evidence in any_evidence()) {
+        fn without_a_sign_a_page_that_may_be_capped_is_confirmed(evidence in any_evidence()) {
             let silent = Evidence { has_more: None, total: None, points_on: false, ..evidence };
             let may_be_capped = silent.came > 0 && silent.came * 2 >= silent.largest;
             if may_be_capped && !(silent.is_confirming && silent.new == 0) {
@@ -208,7 +208,7 @@ mod tests {
 
         /// P7: no verdict requires a second confirmation of what the first one confirmed.
         #[test]
-        fn what_was_confirmed_is_not_confirmed_again(evidence in any_evidence()) {
+        fn a_confirmed_page_size_is_not_confirmed_again(evidence in any_evidence()) {
             let confirmed = Evidence { is_confirming: true, new: 0, pages_before: 1, ..evidence };
             prop_assert_ne!(judge(confirmed), Verdict::Confirm);
         }

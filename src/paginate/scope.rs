@@ -160,7 +160,7 @@ pub struct Scope<E> {
     /// The keys of a supposedly complete reply that looks incomplete.
     suspected: Option<Suspicion>,
     habits: Habits,
-    /// Whether the requested page came as nothing: null, or empty in place of known records.
+    /// Whether the requested page came as nothing: null, or empty instead of known records.
     was_nothing: bool,
     /// Whether a page of the window was taken in, and whether one had a total.
     has_taken: bool,

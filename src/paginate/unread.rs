@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn many_records_in_order_are_as_good_as_an_order_that_was_asked_for() {
+    fn many_records_in_order_count_as_a_requested_order() {
         for (step, enclosed) in [(1, window(19, 21)), (-1, window(20, 22))] {
             let mut unread = Unread::new(None);
             let begin = 20 - step * 20;
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_met_again_is_one_and_what_arrives_before_it_does_not_end_it() {
+    fn a_repeated_sequence_is_recognized_despite_new_records_before_it() {
         let mut unread = Unread::new(Some(Order::OldestFirst));
         unread.read(&entry("a", Some(10)), true);
         unread.miss(place(1));

@@ -457,7 +457,7 @@ mod tests {
 
     /// P3: what an interrupted run left of its goal is part of the next run's goal.
     #[test]
-    fn an_unfinished_goal_is_finished() {
+    fn an_incomplete_goal_is_completed() {
         let catalogue = Catalogue::built_in().unwrap();
         let calls = catalogue.find("calls").unwrap();
         let mut broken = manifest(calls, &[("2026-11-10T00:00:00Z", "2026-11-23T00:00:00Z")]);
@@ -504,7 +504,7 @@ mod tests {
 
     /// An endpoint without windows is read as a whole until its changes can be requested.
     #[test]
-    fn without_windows_everything_is_asked_for_or_what_changed() {
+    fn without_windows_everything_is_requested_or_the_changes() {
         let text = "description = 'd'\npath = '/x'\nrecords = '$[*]'\nkey = ['id']\n\
             dated = { by = 'field', field = 'at' }\nmodified = { from = 'since', field = 'at' }\n\
             column = [{ name = 'id', type = 'string' }, { name = 'at', type = 'timestamp' }]";
@@ -580,7 +580,7 @@ mod tests {
     /// P7: a backfill requests its range except what is covered, newest first, and an export
     /// continues with the rest, using the backfill's share.
     #[test]
-    fn a_backfill_asks_for_what_is_not_covered_and_an_export_goes_on_with_it() {
+    fn a_backfill_requests_uncovered_ranges_and_an_export_continues_it() {
         let catalogue = Catalogue::built_in().unwrap();
         let calls = catalogue.find("calls").unwrap();
         let now = "2026-11-23T12:00:00Z";

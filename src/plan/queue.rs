@@ -134,7 +134,7 @@ mod tests {
 
     /// Section 6.7: a complete record is requested again when its parent changes, and only then.
     #[test]
-    fn what_is_settled_is_left_alone_until_its_parent_changes() {
+    fn a_settled_look_up_is_not_repeated_until_its_parent_changes() {
         let settled = attempt(None, 7, None, 0);
         assert_eq!(due(Some(&settled), 7, i64::MAX), Due::Settled);
         assert_eq!(due(Some(&settled), 8, 0), Due::Now);
@@ -155,7 +155,7 @@ mod tests {
 
     /// A14: what was deferred by a clock that was ahead is requested again, and is not given up.
     #[test]
-    fn what_was_put_off_by_a_wrong_clock_is_not_believed() {
+    fn a_delay_set_by_a_wrong_clock_is_ignored() {
         let not_found = Some("not found (404)");
         let first = attempt(None, 7, not_found, 0);
         for ahead in [3 * DAY, 30 * DAY] {
@@ -172,7 +172,7 @@ mod tests {
 
     /// Tries become less frequent, and end after two weeks.
     #[test]
-    fn what_is_not_there_is_asked_for_ever_more_rarely_and_then_no_more() {
+    fn absent_details_are_requested_less_often_and_then_never() {
         let mut now = 0;
         let mut last = attempt(None, 7, Some("not found (404)"), now);
         let mut tries = 1;

@@ -85,7 +85,7 @@ fn a_slot_never_straddles_the_end_of_the_week() {
 
 /// The first block of a week still records that a backfill is running.
 #[test]
-fn a_backfill_at_work_is_known_across_the_end_of_the_week() {
+fn a_running_backfill_is_recognized_across_the_end_of_the_week() {
     let (limits, none) = (Limits::default(), Unsent::default());
     let now = "2026-11-29T00:00:01Z";
     let at_work = AtWork { run: "b".to_owned(), to: at("2026-11-29T00:00:00Z") };
@@ -105,7 +105,7 @@ fn a_backfill_at_work_is_known_across_the_end_of_the_week() {
 
 /// C15: a slot that no active run can hold is not waited for.
 #[test]
-fn a_slot_that_no_run_at_work_holds_starts_now() {
+fn a_slot_that_no_live_run_holds_starts_now() {
     let limits = Limits::default();
     let slot = |claimed: Option<&str>, from: &str, to: &str| Block {
         from: at(from),

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_in_gauges_by_endpoint() {
+    fn metrics_are_gauges_by_endpoint() {
         let report = report();
         let metrics = Metrics {
             command: "export",

@@ -192,7 +192,7 @@ mod tests {
     use crate::endpoint::Paging;
 
     #[test]
-    fn paging_is_recognised_by_what_replies_usually_say() {
+    fn pagination_is_recognized_by_usual_fields() {
         for (reply, expected) in [
             (
                 json!({"calls": [], "pagination": {"hasMore": true, "nextPageSkip": 25}}),
@@ -214,7 +214,7 @@ mod tests {
 
     /// What would be lost silently if a first reply were taken for the whole.
     #[test]
-    fn what_says_that_there_is_more_is_never_taken_for_whole() {
+    fn a_reply_that_says_more_is_never_treated_as_whole() {
         let asked = |text: &str| -> Vec<(String, String)> {
             let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
             pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

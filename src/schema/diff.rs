@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_changed_and_taken_away_is_told_by_its_path() {
+    fn added_changed_and_removed_columns_are_listed_by_path() {
         let people = |fields| {
             let list = ColumnType::List(Box::new(ColumnType::Struct(fields)));
             Column::new("people", list)

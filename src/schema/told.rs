@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_said() {
+    fn an_impossible_column_is_an_error() {
         let refused = |path, name| schema().promoted(path, name).unwrap_err();
         assert_eq!(refused("Count", "string"), "`count` already exists, with type int64");
         assert_eq!(refused("nothing.x", "string"), "there is no `nothing`");

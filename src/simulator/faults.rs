@@ -141,7 +141,7 @@ mod tests {
 
     /// Every listed kind of fault occurs.
     #[test]
-    fn every_kind_happens_about_as_often_as_told() {
+    fn every_kind_of_fault_occurs_about_as_often_as_configured() {
         let faults = Faults { stall: 0.1, ..Faults::all(3, 0.9) };
         let mut counts = std::collections::BTreeMap::new();
         for attempt in 0..10_000 {

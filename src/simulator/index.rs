@@ -152,7 +152,7 @@ mod tests {
 
     /// A rescheduled call is not found at both times.
     #[test]
-    fn a_moved_call_stands_at_its_new_time_only() {
+    fn a_moved_call_is_at_its_new_time_only() {
         let mut index = Index::of(vec![slot("a", 1, false), slot("b", 2, false)]);
         assert!(index.change("a", |slot| slot.time = 7));
         assert_eq!(ids(&index, 0, 5, false), ["b"]);

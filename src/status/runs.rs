@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_evolve_would_add_is_what_runs_found_and_no_column_holds_yet() {
+    fn evolve_would_add_fields_that_runs_found_and_no_column_holds() {
         let runs = [
             run(Vec::new()),
             run(vec![plus("mood", "string"), plus("team", "int64")]),

@@ -41,7 +41,7 @@ fn week(report: &Report) -> (u64, u64) {
 }
 
 #[test]
-fn p1_p7_a_backfill_brings_the_history_and_asks_for_nothing_that_is_covered() {
+fn p1_p7_a_backfill_exports_history_and_requests_nothing_covered() {
     let site = history();
     run(&site).complete();
     site.server.clear();
@@ -56,7 +56,7 @@ fn p1_p7_a_backfill_brings_the_history_and_asks_for_nothing_that_is_covered() {
 }
 
 #[test]
-fn p7_the_quota_of_the_week_is_never_passed_whatever_runs() {
+fn p7_the_weekly_quota_is_never_exceeded() {
     let site = history();
     let mut reports = Vec::new();
     for round in 0..6 {
@@ -77,7 +77,7 @@ fn p7_the_quota_of_the_week_is_never_passed_whatever_runs() {
 }
 
 #[test]
-fn p7_a_backfill_leaves_the_rest_of_the_week_to_the_nights_and_a_night_goes_on_with_it() {
+fn p7_a_backfill_leaves_the_rest_of_the_week_to_exports_and_an_export_continues_it() {
     let site = history();
     let stopped = run(&site).with_quota(200, 0.3).backfilling(from(&site), site.now).run();
     assert!(!stopped.complete);
@@ -95,7 +95,7 @@ fn p7_a_backfill_leaves_the_rest_of_the_week_to_the_nights_and_a_night_goes_on_w
 }
 
 #[test]
-fn requests_that_were_paid_and_not_sent_are_given_back() {
+fn unsent_requests_are_returned_to_the_quota() {
     let site = history();
     let report = run(&site).complete();
     assert_eq!(week(&report).0, report.requests);
@@ -104,7 +104,7 @@ fn requests_that_were_paid_and_not_sent_are_given_back() {
 }
 
 #[test]
-fn details_of_a_range_are_asked_for_again_when_that_is_wanted() {
+fn refetch_requests_details_of_a_range_again() {
     let site = history();
     run(&site).backfilling(from(&site), site.now).complete();
     let (begin, end) = (site.now - TimeDelta::days(60), site.now - TimeDelta::days(30));
@@ -123,7 +123,7 @@ fn details_of_a_range_are_asked_for_again_when_that_is_wanted() {
 /// P1, P3: what changes between a run that died in the middle and the next one is found, although
 /// the first had listed it already.
 #[test]
-fn p1_p3_a_first_run_that_died_is_followed_by_a_scan_for_what_changed_since() {
+fn p1_p3_a_killed_first_run_is_followed_by_a_scan_for_changes() {
     let site = Site::new(&small());
     let died = run(&site).with_quota(30, 1.0).run();
     assert!(!died.complete);
@@ -139,7 +139,7 @@ fn p1_p3_a_first_run_that_died_is_followed_by_a_scan_for_what_changed_since() {
 
 /// P7: what a backfill at work is about to ask for, a night beside it does not ask for too.
 #[test]
-fn p7_a_night_beside_a_backfill_at_work_leaves_the_history_to_it() {
+fn p7_an_export_leaves_the_history_to_a_running_backfill() {
     let site = history();
     run(&site).with_quota(200, 0.3).backfilling(from(&site), site.now).run();
     let limits = Limits { rate: 0.0, ..Limits::default() };

@@ -54,7 +54,7 @@ fn assert_unfinished_at_most(site: &Site) {
 }
 
 #[test]
-fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
+fn p2_p3_a_run_killed_at_any_write_loses_and_duplicates_nothing() {
     let (mut site, later) = changed();
     let before = std::mem::replace(&mut site.lake, crate::support::Lake::new());
     // Every write takes two runs; CLARI_LAKE_EVERY_WRITE=1 rehearses all of them.
@@ -82,7 +82,7 @@ fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
 /// Two calls that change days with each other, and one that follows: whichever partition is
 /// written first, each row stands somewhere at every moment.
 #[test]
-fn p1_calls_that_change_days_with_each_other_are_never_gone() {
+fn p1_calls_that_swap_days_are_never_lost() {
     let mut site = Site::exported();
     site.workspace.advance(site.now + TimeDelta::minutes(30));
     let (first, second) = (site.a_call(6, 5), site.a_call(3, 2));

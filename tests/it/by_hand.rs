@@ -105,7 +105,7 @@ fn a_playlist_is_read_by_its_id() {
 
 /// P12: a record that was asked for by its id and cannot be read is named, also beside one that can.
 #[test]
-fn p12_an_id_that_fails_beside_one_that_does_not_is_reported() {
+fn p12_one_failing_id_among_others_is_reported() {
     let server = Canned::start(|target| match target.split_once("id=") {
         Some((_, "b")) => (500, json!({"message": "boom"})),
         Some((_, id)) => (200, json!({"call": {"id": id, "time": "2026-11-20T10:00:00Z"}})),
@@ -151,7 +151,7 @@ fn p12_a_run_by_id_makes_no_table_fresh() {
 }
 
 #[test]
-fn what_is_not_requested_by_id_is_refused_before_anything_is_sent() {
+fn an_endpoint_not_requested_by_id_is_refused_before_the_first_request() {
     let site = Site::new(&small());
     for (only, id) in [
         (&["users"][..], "a"),
@@ -251,7 +251,7 @@ fn changes_are_merged_over_runs_that_failed() {
 
 /// P12: what a killed run wrote is named once the next run has recovered it, without counts.
 #[test]
-fn changes_name_what_a_killed_run_left() {
+fn changes_name_partitions_of_a_killed_run() {
     let site = Site::exported();
     let store = Store::open(&site.lake.location()).unwrap();
     let next = changes(&store, &Point::Time(site.now)).unwrap().next;
@@ -277,7 +277,7 @@ fn changes_name_what_a_killed_run_left() {
 }
 
 #[test]
-fn a_run_that_never_was_is_refused() {
+fn an_unknown_run_is_refused() {
     let site = Site::exported();
     let store = Store::open(&site.lake.location()).unwrap();
     let error = changes(&store, &Point::run("20200101T000000Z-0000").unwrap()).unwrap_err();

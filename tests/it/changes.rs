@@ -110,7 +110,7 @@ fn a_late_import_is_found_however_old_the_call_is() {
 }
 
 #[test]
-fn p2_a_call_that_is_rescheduled_stands_on_its_new_day_alone() {
+fn p2_a_rescheduled_call_is_on_its_new_day_only() {
     assert_follows(|site, now| {
         let call = site.a_call(28, 20);
         assert!(site.workspace.reschedule(&call, now - TimeDelta::days(12), false));
@@ -118,7 +118,7 @@ fn p2_a_call_that_is_rescheduled_stands_on_its_new_day_alone() {
 }
 
 #[test]
-fn p2_a_call_that_is_rescheduled_silently_within_the_lookback_stands_on_its_new_day_alone() {
+fn p2_a_call_rescheduled_silently_within_the_lookback_is_on_its_new_day_only() {
     assert_follows(|site, now| {
         let call = site.a_call(6, 4);
         assert!(site.workspace.reschedule(&call, now - TimeDelta::days(2), true));
@@ -126,7 +126,7 @@ fn p2_a_call_that_is_rescheduled_silently_within_the_lookback_stands_on_its_new_
 }
 
 #[test]
-fn p11_a_call_that_is_rescheduled_silently_out_of_the_lookback_is_not_taken_for_deleted() {
+fn p11_a_call_rescheduled_silently_out_of_the_lookback_is_not_treated_as_deleted() {
     let (site, later) = exported();
     let call = site.a_call(6, 1);
     assert!(site.workspace.reschedule(&call, site.now - TimeDelta::days(20), true));
@@ -138,7 +138,7 @@ fn p11_a_call_that_is_rescheduled_silently_out_of_the_lookback_is_not_taken_for_
 
 /// A call is in the lake once it has begun, so one that has not begun any more is not.
 #[test]
-fn a_call_that_is_rescheduled_into_the_future_is_taken_out_until_it_begins() {
+fn a_call_rescheduled_into_the_future_is_removed_until_it_begins() {
     for silently in [false, true] {
         let (site, later) = exported();
         let call = site.a_call(6, 1);
@@ -160,7 +160,7 @@ fn a_call_that_is_rescheduled_into_the_future_is_taken_out_until_it_begins() {
 
 /// An export of last month says nothing of calls that moved to this month.
 #[test]
-fn p1_an_export_up_to_a_past_day_takes_out_nothing_that_later_ones_have_listed() {
+fn p1_an_export_up_to_a_past_day_removes_nothing_that_later_runs_listed() {
     let (site, later) = exported();
     let call = site.a_call(12, 10);
     assert!(site.workspace.reschedule(&call, site.now - TimeDelta::days(8), true));
@@ -185,7 +185,7 @@ fn p11_a_call_that_was_unlisted_and_listed_again_is_marked_as_soon_as_it_is_dele
 }
 
 #[test]
-fn p11_with_drop_a_deleted_call_is_taken_out_and_comes_back_only_if_the_source_has_it() {
+fn p11_with_drop_a_deleted_call_is_removed_unless_the_source_has_it_again() {
     let (site, later) = exported();
     let call = site.a_call(6, 1);
     let record = site.workspace.details(&call).unwrap();
@@ -284,7 +284,7 @@ fn p11_a_deleted_call_that_comes_back_is_unmarked() {
 
 /// P10: of two versions the later fetched wins; a page that was old when it came changes nothing.
 #[test]
-fn a_change_in_the_middle_of_a_run_is_in_after_the_next() {
+fn a_change_during_a_run_is_exported_by_the_next() {
     let site = Site::new(&Options { calls: 250, ..small() });
     let (first, second) = (site.a_call(6, 4), site.a_call(3, 1));
     let edit = move |workspace: &Workspace| {
@@ -299,7 +299,7 @@ fn a_change_in_the_middle_of_a_run_is_in_after_the_next() {
 }
 
 #[test]
-fn many_nights_of_changes_end_at_the_truth() {
+fn many_runs_of_changes_end_with_the_sources_content() {
     let site = Site::exported();
     let mut now = site.now;
     for night in 1..=3 {

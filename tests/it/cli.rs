@@ -230,7 +230,7 @@ fn a_schema_as_json_is_what_a_manifest_holds() {
 
 /// Every error that a user can make says what to do, and ends with 2.
 #[test]
-fn a_lake_tells_its_sql_and_how_its_columns_differ() {
+fn sql_and_schema_differences_of_a_lake_are_printed() {
     let lake = Lake::new();
     let folder = lake.path();
     let place = folder.to_str().unwrap();
@@ -328,7 +328,7 @@ fn mistakes_are_named_with_what_to_do() {
 }
 
 #[test]
-fn the_demo_needs_nothing_and_its_report_says_that_all_is_in() {
+fn the_demo_needs_no_credentials_and_its_report_is_complete() {
     let lake = Lake::new();
     let location = lake.location();
     let args = ["demo", location.as_str(), "--calls", "150", "--json", "-q"];
@@ -346,7 +346,7 @@ fn the_demo_needs_nothing_and_its_report_says_that_all_is_in() {
 }
 
 #[test]
-fn status_says_first_whether_all_is_well_and_writes_it_as_a_page() {
+fn status_begins_with_a_verdict_and_can_be_a_page() {
     let lake = Lake::new();
     let location = lake.location();
     said(clari_lake(&["demo", location.as_str(), "--calls", "150", "-q"]));
@@ -405,7 +405,7 @@ fn a_wrong_clock_is_reported_by_default() {
 
 /// Whoever asks the API beside an export pays from the same ledger, and nobody makes one.
 #[test]
-fn p7_plan_and_doctor_pay_where_there_is_a_lake_and_leave_nothing_where_there_is_none() {
+fn p7_plan_and_doctor_use_the_ledger_of_a_lake_and_create_none() {
     let workspace = Workspace::generate(&Options { calls: 40, ..small() });
     let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
     let lake = Lake::new();
@@ -464,7 +464,7 @@ fn a_plan_and_a_first_export_say_which_partition_length_suits_the_workspace() {
 
 /// What a run brings along, its plan counts.
 #[test]
-fn p7_a_plan_of_details_counts_the_calls_that_drive_them_until_the_lake_has_some() {
+fn p7_a_plan_of_details_counts_calls_until_the_lake_has_some() {
     let lake = Lake::new();
     let location = lake.location();
     let planned = || -> Vec<String> {
@@ -488,7 +488,7 @@ fn with_canaries(settings: Settings) -> Settings {
 }
 
 #[test]
-fn p8_a_log_for_machines_is_one_object_a_line_and_names_no_secret_and_no_query() {
+fn p8_a_json_log_is_one_object_per_line_without_secrets_and_queries() {
     let workspace = Workspace::generate(&Options { calls: 40, ..small() });
     let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
     let lines = |mut command: Command| -> Vec<Value> {
@@ -527,7 +527,7 @@ fn p8_a_log_for_machines_is_one_object_a_line_and_names_no_secret_and_no_query()
 }
 
 #[test]
-fn a_run_leaves_its_metrics_whatever_became_of_it() {
+fn a_run_writes_its_metrics_however_it_ends() {
     let workspace = Workspace::generate(&Options { calls: 40, ..small() });
     let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
     let (lake, folder) = (Lake::new(), tempfile::tempdir().unwrap());
@@ -710,7 +710,7 @@ fn a_wrong_configuration_ends_every_command_with_2_and_its_place() {
 }
 
 #[test]
-fn a_call_is_forgotten_by_command_and_mistakes_are_told() {
+fn a_call_is_forgotten_by_command_and_mistakes_are_reported() {
     let lake = Lake::new();
     let place = lake.location();
     clari_lake(&["demo", &place, "--calls", "20", "-q"]).assert().code(0);
@@ -740,7 +740,7 @@ fn a_call_is_forgotten_by_command_and_mistakes_are_told() {
 
 /// Hashes without a salt would hide nothing: exit 2, before the first request.
 #[test]
-fn a_missing_salt_and_rules_that_cannot_hold_are_told_before_the_first_request() {
+fn a_missing_salt_and_impossible_rules_are_reported_before_the_first_request() {
     let workspace = Workspace::generate(&Options { calls: 10, ..small() });
     let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
     let run = |file: &str, more: &[&str], salt: Option<&str>| {
@@ -777,7 +777,7 @@ fn a_missing_salt_and_rules_that_cannot_hold_are_told_before_the_first_request()
 }
 
 #[test]
-fn an_export_is_steered_by_its_configuration() {
+fn an_export_follows_its_configuration() {
     let workspace = Workspace::generate(&Options { calls: 60, ..small() });
     let server = Server::start(workspace, with_canaries(Settings::default())).unwrap();
     let text = format!(

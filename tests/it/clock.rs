@@ -161,7 +161,7 @@ fn only_a_wrong_clock_costs_a_request() {
 /// A14: where no reply bears a `Date`, a lake that a wrong clock has written to is set right by the
 /// next run at the right time: newer content wins, and nothing counts as listed that was not.
 #[test]
-fn a_lake_that_a_wrong_clock_wrote_to_is_set_right_by_the_next_run() {
+fn a_lake_written_with_a_wrong_clock_is_corrected_by_the_next_run() {
     for ahead in [3 * 86_400, 3_600, 600].map(TimeDelta::seconds) {
         let world = World::new(false);
         world.run(TimeDelta::zero()).complete();
@@ -180,7 +180,7 @@ fn a_lake_that_a_wrong_clock_wrote_to_is_set_right_by_the_next_run() {
 
 /// The same in months, and on an object store.
 #[test]
-fn a_wrong_clock_is_set_right_in_months_and_on_an_object_store() {
+fn a_wrong_clock_is_corrected_in_month_lakes_and_on_an_object_store() {
     let (world, bucket) = (World::new(true), Bucket::in_memory());
     let run = |ahead| world.run(ahead).by_month().into(&bucket);
     let report = run(TimeDelta::days(3)).complete();

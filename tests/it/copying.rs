@@ -186,7 +186,7 @@ fn p2_a_months_row_groups_end_with_days_and_those_without_changes_are_copied() {
 }
 
 #[test]
-fn p2_whatever_changes_each_call_is_there_once() {
+fn p2_each_call_is_in_the_lake_once_whatever_changes() {
     for granularity in [Granularity::Month, Granularity::Day] {
         let mut table = Table::new(granularity);
         // Two commits, and so two row groups in a month.

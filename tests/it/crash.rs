@@ -40,7 +40,7 @@ fn later(site: &Site) -> chrono::DateTime<chrono::Utc> {
 }
 
 #[test]
-fn p3_objects_that_were_written_without_their_manifest_are_adopted() {
+fn p3_objects_written_without_their_manifest_are_recovered() {
     let (site, aside, _) = changed();
     site.lake.put_back(&aside, Path::new("_manifest"));
     run(&site).at(later(&site)).complete();
@@ -50,7 +50,7 @@ fn p3_objects_that_were_written_without_their_manifest_are_adopted() {
 /// The run died somewhere between its objects: of any two of them, one is new and the other as it
 /// was before in one of these cases.
 #[test]
-fn p2_p3_a_run_that_died_between_any_two_objects_is_healed() {
+fn p2_p3_a_run_killed_between_any_two_objects_is_repaired() {
     let (mut site, aside, objects) = changed();
     assert!(objects.len() >= 6, "{objects:?}");
     let done = std::mem::replace(&mut site.lake, Lake::new());
@@ -89,7 +89,7 @@ fn moved() -> Moved {
 /// A call that moved stands on both days when the run dies in between; the next run, though it
 /// is told of nothing but the lake, leaves the later one.
 #[test]
-fn p2_a_call_on_two_days_is_healed_by_any_next_run() {
+fn p2_a_call_on_two_days_is_repaired_by_the_next_run() {
     let Moved { site, aside, call: moved, old } = moved();
     let new = site.lake.row("calls", &moved).dt;
     assert_ne!(old, new);
@@ -130,7 +130,7 @@ fn p3_a_lake_without_its_newest_manifest_reads_its_data_again() {
 
 /// The very first run died: there are objects, and no manifest that knows any of them.
 #[test]
-fn p3_what_a_first_run_left_without_any_manifest_is_adopted() {
+fn p3_objects_of_a_killed_first_run_are_recovered() {
     let site = Site::exported();
     fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
     run(&site).complete();
@@ -138,7 +138,7 @@ fn p3_what_a_first_run_left_without_any_manifest_is_adopted() {
 }
 
 #[test]
-fn what_a_run_that_died_staged_is_swept_by_the_next() {
+fn files_staged_by_a_killed_run_are_removed_by_the_next() {
     let site = Site::exported();
     let staging = site.lake.path().join("_staging");
     fs::create_dir_all(&staging).unwrap();
@@ -152,7 +152,7 @@ fn what_a_run_that_died_staged_is_swept_by_the_next() {
 
 /// P2, P10: two runs on one lake, from nothing, then after changes.
 #[test]
-fn p2_p10_two_runs_at_once_equal_the_truth() {
+fn p2_p10_two_concurrent_runs_equal_the_source() {
     let site = Site::new(&small());
     let both = |now| {
         std::thread::scope(|scope| {
@@ -173,7 +173,7 @@ fn p2_p10_two_runs_at_once_equal_the_truth() {
 /// Section 2: a call that moved may stand on both days after a crash; the next run repairs it
 /// whatever it exports, and of the two versions the later fetched one stays.
 #[test]
-fn p2_a_run_of_any_scope_heals_what_another_left() {
+fn p2_a_run_of_any_scope_repairs_what_another_left() {
     let (mut site, aside, objects) = changed();
     let done = std::mem::replace(&mut site.lake, Lake::new());
     let mut healed = 0;
@@ -206,7 +206,7 @@ fn twice(lake: &Lake) -> Vec<String> {
 
 /// P12: an object that somebody removed is missed, said, and asked for again.
 #[test]
-fn p12_an_object_that_vanished_is_asked_for_again() {
+fn p12_the_rows_of_a_missing_object_are_requested_again() {
     let site = Site::exported();
     for table in ["calls", "call_details"] {
         let objects = site.lake.objects(table);

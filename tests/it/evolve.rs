@@ -41,7 +41,7 @@ fn wanted() -> Wanted {
 }
 
 #[test]
-fn the_manifests_tell_when_columns_came_and_which() {
+fn the_manifests_show_when_columns_were_added() {
     let site = Site::exported();
     let changes = |table: &str| {
         let present = site.lake.manifest("calls").unwrap().schema;
@@ -85,7 +85,7 @@ fn p6_every_object_gets_the_wider_schema_and_every_record_stays_what_it_is() {
 }
 
 #[test]
-fn p6_evolution_that_dies_at_any_write_is_seen_and_the_next_run_completes_it() {
+fn p6_an_evolution_killed_at_any_write_is_reported_and_completed_by_the_next_run() {
     let mut site = Site::exported();
     let before = std::mem::replace(&mut site.lake, Lake::new());
     let old = before.schema("calls");
@@ -168,7 +168,7 @@ fn p6_new_fields_wait_until_evolve_gives_them_columns_in_every_object() {
 }
 
 #[test]
-fn what_cannot_be_told_is_refused_and_nothing_is_written() {
+fn an_impossible_column_is_refused_and_nothing_is_written() {
     let site = Site::exported();
     let data = site.lake.data();
     let promote = vec![("title".to_owned(), "int64".to_owned())];

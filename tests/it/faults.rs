@@ -27,7 +27,7 @@ fn p1_a_fifth_of_all_requests_may_fail_in_every_way_there_is() {
 }
 
 #[test]
-fn a_reply_that_never_comes_is_asked_for_again() {
+fn a_missing_reply_is_requested_again() {
     let faults = Faults { stall_for: Duration::from_secs(30), ..Faults::default() };
     let site = Site::with(&small(), Settings { faults, ..Settings::default() });
     site.server.fail_next("/users", Fault::Stall, 1);
@@ -40,7 +40,7 @@ fn a_reply_that_never_comes_is_asked_for_again() {
 /// Section 6.7: 404 where there should be details is put off, not hammered, and asked again when
 /// the call changes.
 #[test]
-fn details_that_are_not_there_yet_are_parked_and_come_when_the_call_changes() {
+fn details_not_available_yet_are_parked_until_the_call_changes() {
     let site = Site::new(&small());
     let run = || site.calls_and_details().with_concurrency(1);
     site.server.fail_next("/call-details", Fault::DetailsMissing, 3);
@@ -70,7 +70,7 @@ fn details_that_are_not_there_yet_are_parked_and_come_when_the_call_changes() {
 
 /// Section 6.7: an empty transcript is no failure, and is asked for again when it may be there.
 #[test]
-fn a_transcript_that_is_late_is_parked_and_its_call_is_in_meanwhile() {
+fn a_late_transcript_is_parked_and_its_call_is_exported() {
     let options = Options { transcript_delay: TimeDelta::days(2), ..small() };
     let site = Site::new(&options);
     let run = || site.calls_and_details();
@@ -109,7 +109,7 @@ fn details_that_are_too_large_for_good_are_parked_and_end_nothing_else() {
 }
 
 #[test]
-fn an_endpoint_that_this_workspace_lacks_is_absent_and_the_run_complete() {
+fn a_missing_endpoint_is_absent_and_the_run_complete() {
     let absent =
         ["/teams", "/stats", "/stats/aggregate", "/playlists", "/accounts", "/opportunities"];
     let absent: Vec<String> = absent.map(str::to_owned).to_vec();
@@ -129,7 +129,7 @@ fn an_endpoint_that_this_workspace_lacks_is_absent_and_the_run_complete() {
 }
 
 #[test]
-fn an_endpoint_that_was_there_and_is_gone_is_reported() {
+fn an_endpoint_that_disappears_is_reported() {
     let site = Site::new(&small());
     site.export().only(&["users", "teams"]).complete();
     let absent = vec!["/teams".to_owned()];
@@ -160,7 +160,7 @@ fn p3_an_outage_in_the_middle_leaves_a_lake_that_the_next_run_completes() {
 /// A reply that is cut off where a bracket closes looks whole, and only among others it shows that
 /// it is not.
 #[test]
-fn p1_a_reply_that_only_looks_whole_is_asked_for_again() {
+fn p1_a_reply_that_only_looks_whole_is_requested_again() {
     let site = Site::new(&small());
     let api = Api::new(site.workspace.clone(), Settings::default());
     let asked = AtomicUsize::new(0);
@@ -184,7 +184,7 @@ fn p1_a_reply_that_only_looks_whole_is_asked_for_again() {
 
 /// A reply that no parser takes and nothing repairs is missing alone, and comes when it is whole again.
 #[test]
-fn p1_p12_a_reply_that_is_never_text_keeps_no_other_away() {
+fn p1_p12_a_reply_that_is_never_text_blocks_no_other() {
     let site = Site::new(&small());
     let run = |is_broken: bool| {
         let api = Api::new(site.workspace.clone(), Settings::default());

@@ -79,7 +79,7 @@ fn p6_a_first_export_that_is_killed_at_any_write_freezes_no_schema() {
 }
 
 #[test]
-fn p6_nor_does_one_into_a_bucket_while_another_begins() {
+fn p6_a_killed_export_to_a_bucket_freezes_no_schema_either() {
     for write in (0..14).step_by(2) {
         let mut site = moody();
         let bucket = Bucket::in_memory();

@@ -186,14 +186,14 @@ fn is_allowed(room: &str, other: &str) -> bool {
 }
 
 #[test]
-fn every_room_stands_on_a_floor() {
+fn every_module_is_in_a_layer() {
     for source in sources().iter().filter(|source| source.room() != "lib") {
         assert!(floor(&source.room()).is_some(), "{} is on no floor", source.path.display());
     }
 }
 
 #[test]
-fn imports_go_down_only_and_rooms_of_one_floor_do_not_know_each_other() {
+fn imports_go_down_only_and_modules_of_one_layer_do_not_import_each_other() {
     let mut broken = BTreeSet::new();
     for source in sources().iter().filter(|source| source.room() != "lib") {
         let room = source.room();
@@ -233,7 +233,7 @@ const CYCLIC: [&str; 12] = [
 ];
 
 #[test]
-fn no_two_files_of_a_room_import_each_other() {
+fn no_two_files_of_a_module_import_each_other() {
     let sources = sources();
     let modules: BTreeMap<String, &Source> =
         sources.iter().map(|source| (source.module(), source)).collect();
@@ -264,7 +264,7 @@ fn no_two_files_of_a_room_import_each_other() {
 }
 
 #[test]
-fn only_the_street_door_asks_the_system_what_time_it_is() {
+fn only_the_command_line_reads_the_system_clock() {
     for source in sources().iter().filter(|source| source.room() != "clock") {
         let asks = source.code.contains("clock::now(");
         assert!(!asks || source.room() == "cli", "{} asks", source.path.display());

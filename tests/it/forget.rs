@@ -85,7 +85,7 @@ fn what_reports_name_is_forgotten_too() {
 }
 
 #[test]
-fn a_call_is_in_no_byte_and_comes_back_by_no_way() {
+fn a_forgotten_call_is_in_no_byte_and_never_comes_back() {
     let site = Site::new(&small());
     site.export().complete();
     let id = site.a_call(20, 3);
@@ -138,7 +138,7 @@ fn a_call_is_in_no_byte_and_comes_back_by_no_way() {
 /// P15: a dry run says what would go and writes nothing; what matches nothing is said, and what is
 /// forgotten is not even requested by its id.
 #[test]
-fn a_dry_run_says_what_would_go() {
+fn a_dry_run_shows_what_would_be_removed() {
     let site = Site::exported();
     let id = site.a_call(20, 3);
     let before = site.lake.data();
@@ -218,7 +218,7 @@ fn people() -> Canned {
 const TABLES: [&str; 5] = ["calls", "call_details", "users", "user_stats", "crm_contacts"];
 
 #[test]
-fn a_person_is_blanked_wherever_named_and_stays_out() {
+fn a_forgotten_person_is_blanked_everywhere_and_stays_out() {
     let api = people();
     let lake = Lake::new();
     let run = || Run::new(api.base_url(), lake.location(), now()).only(&TABLES);
@@ -300,7 +300,7 @@ fn a_person_whose_address_is_hashed_is_found() {
 
 /// Killed at every write in turn, before and after it lands: whatever comes next finishes it.
 #[test]
-fn a_forget_that_dies_anywhere_is_finished_by_the_next_run() {
+fn a_forget_killed_anywhere_is_finished_by_the_next_run() {
     let site = Site::new(&Options { calls: 24, days: 8, ..small() });
     site.calls_and_details().complete();
     let id = site.a_call(8, 0);
@@ -340,7 +340,7 @@ fn a_forget_that_dies_anywhere_is_finished_by_the_next_run() {
 
 /// Two writers: rows that were read before, and are written after, do not bring anybody back.
 #[test]
-fn a_writer_that_knew_nothing_of_it_brings_nobody_back() {
+fn a_writer_that_started_before_forget_brings_no_one_back() {
     let lake = Lake::new();
     let writer = || {
         let calls = lake::Lake::new(&store(&lake), &Arc::new(built_in()), "writer");

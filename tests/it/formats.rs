@@ -45,7 +45,7 @@ fn assert_verified(site: &Site) {
 }
 
 #[test]
-fn p13_a_lake_of_format_1_is_read_and_taken_over_without_asking_anew() {
+fn p13_a_lake_of_format_1_is_upgraded_without_new_requests() {
     let site = Site::exported();
     rewrite(&site, "calls", as_format_1);
     rewrite(&site, "call_details", as_format_1);
@@ -77,7 +77,7 @@ fn p13_a_newer_format_is_refused_in_one_line() {
 /// P1, P2: whichever file of the index a disk has spoiled, the next run reads what it needs from
 /// the objects, and asks for nothing that is there.
 #[test]
-fn p1_p2_a_torn_index_is_made_anew_from_the_objects() {
+fn p1_p2_a_torn_index_is_rebuilt_from_the_objects() {
     for torn in ["keys", "-2", "parquet"] {
         for table in ["calls", "call_details"] {
             let site = Site::exported();
@@ -144,7 +144,7 @@ fn a_manifest_of_many_dates_says_only_what_changed() {
 /// P1, P3, P12: a base that a disk has spoiled costs neither coverage nor a request; it is found, and
 /// the objects say what it said.
 #[test]
-fn p1_p3_a_torn_base_is_found_and_mended_from_the_objects() {
+fn p1_p3_a_torn_base_is_found_and_rebuilt_from_the_objects() {
     for table in ["calls", "call_details"] {
         let site = of_many_dates();
         let covered = site.lake.manifest("calls").unwrap().coverage;

@@ -19,7 +19,7 @@ fn p4_a_second_run_on_an_unchanged_source_writes_no_data_object() {
 }
 
 #[test]
-fn p4_the_next_night_adds_only_the_days_snapshots_and_statistics() {
+fn p4_the_next_run_adds_only_the_days_snapshots_and_statistics() {
     let site = Site::new(&Options { scheduled: 0, ..small() });
     site.export().complete();
     let before = site.lake.data();
@@ -41,7 +41,7 @@ fn p4_the_next_night_adds_only_the_days_snapshots_and_statistics() {
 }
 
 #[test]
-fn p4_only_the_partition_of_what_changed_is_written() {
+fn p4_only_changed_partitions_are_written() {
     let site = Site::exported();
     let run = || site.calls_and_details();
     let before = site.lake.data();

@@ -66,7 +66,7 @@ async fn an_object_that_was_replaced_ends_the_stream_with_a_conflict() {
 
 /// A setter cannot fail; the run says what is wrong, and then nothing has been written.
 #[tokio::test]
-async fn what_is_wrong_with_an_export_is_said_when_it_runs() {
+async fn a_mistake_in_an_export_is_reported_when_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let lake = Lake::open(folder.path().to_str().unwrap()).await.unwrap();
     let client = Client::new(Credentials::new("key", "password").unwrap());
@@ -87,7 +87,7 @@ async fn what_is_wrong_with_an_export_is_said_when_it_runs() {
 }
 
 #[tokio::test]
-async fn what_is_no_lake_and_no_table_is_said() {
+async fn a_missing_lake_or_table_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let location = folder.path().to_str().unwrap();
     let lake = Lake::open(location).await.unwrap();

@@ -42,7 +42,7 @@ fn a_wrong_server_is_named_within_seconds() {
 
 /// A chained or experimental endpoint alone: 404 for everything is no matter of credentials either.
 #[test]
-fn nothing_but_404_is_a_matter_of_the_base_url() {
+fn only_404_replies_point_to_the_base_url() {
     let site = Site::exported();
     let nothing = Canned::start(|_| (404, json!({})));
     let args = ["export", &site.lake.location(), "--endpoint", "teams", "--rate", "0"];
@@ -218,7 +218,7 @@ fn by_hand_from_the_command_line() {
 
 /// A lake's place is one that every reader can read, or it is refused.
 #[test]
-fn a_place_that_readers_take_for_a_partition_is_refused() {
+fn a_folder_that_readers_treat_as_a_partition_is_refused() {
     let site = Site::new(&small());
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

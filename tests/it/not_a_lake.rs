@@ -121,7 +121,7 @@ const WRONG: [(&str, &[&str]); 8] = [
 ];
 
 #[test]
-fn every_command_refuses_every_place_that_is_no_lake_and_changes_nothing() {
+fn every_command_refuses_a_folder_that_is_not_a_lake() {
     let folder = neighbourhood();
     let before = contents(folder.path());
     for (place, words) in WRONG {
@@ -138,7 +138,7 @@ fn every_command_refuses_every_place_that_is_no_lake_and_changes_nothing() {
 }
 
 #[test]
-fn a_url_that_is_misspelt_is_no_folder() {
+fn a_misspelled_url_is_not_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     for (place, right) in [
         ("s3:/bucket/x", "s3://bucket/x"),
@@ -161,7 +161,7 @@ fn a_url_that_is_misspelt_is_no_folder() {
 
 /// Nothing is there to read, and nothing is in the way of an export.
 #[test]
-fn an_empty_or_new_place_is_no_lake_yet_and_may_become_one() {
+fn an_empty_or_new_folder_can_become_a_lake() {
     let left = [
         "_manifest/lock",
         "_manifest/quota/2026-11-29/000000000001.json",
@@ -196,7 +196,7 @@ fn an_empty_or_new_place_is_no_lake_yet_and_may_become_one() {
 
 /// The doctor tries a place out and leaves it as it was: one that is empty, and one that is not there.
 #[test]
-fn a_place_that_the_doctor_has_tried_is_as_it_was() {
+fn doctor_leaves_a_folder_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
     for place in ["empty", "new"] {
@@ -236,7 +236,7 @@ fn tables_whose_manifests_are_lost_are_rebuilt_first() {
 
 /// The same for an object store, and for users of the library.
 #[test]
-fn a_prefix_with_other_objects_is_no_lake() {
+fn a_prefix_with_other_objects_is_not_a_lake() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for path in ["photos/a.jpg", "calls/dt=2026-01-01/part-0.parquet"] {
@@ -264,7 +264,7 @@ fn a_prefix_with_other_objects_is_no_lake() {
 
 /// P7: a folder is no lake for the ledger of a run either, before its first request.
 #[test]
-fn an_export_into_a_folder_of_others_asks_for_nothing() {
+fn an_export_into_a_foreign_folder_sends_no_request() {
     let site = Site::new(&small());
     write(&site.lake.path(), "photos/a.jpg");
     let before = contents(&site.lake.path());

@@ -29,7 +29,7 @@ fn other_servers() -> Vec<(&'static str, String, i32, &'static str)> {
         ("404", nothing.base_url(), 2, "the API does not seem to be at"),
         ("gateway", gateway.base_url(), 2, "the API does not seem to be at"),
         ("redirect", redirects.base_url(), 2, "it redirects to login.example.com"),
-        ("self-signed", self_signed(), 2, "the server's certificate does not verify"),
+        ("self-signed", self_signed(), 2, "the server's certificate cannot be verified"),
         ("no TLS", plain, 1, "the TLS handshake failed"),
         ("no host", "https://no-such-host.invalid".to_owned(), 1, "does not resolve"),
     ]

@@ -43,7 +43,7 @@ fn call(id: &Value) -> Value {
 /// Rules hold for columns, lists, fields that nobody declared, values of another type, and for
 /// records that no row can hold.
 #[test]
-fn what_rules_take_out_never_reaches_the_lake() {
+fn dropped_columns_never_reach_the_lake() {
     let calls = vec![call(&json!("a")), call(&json!("b")), call(&json!({"no": "key"}))];
     let api = Canned::start(move |target| {
         let is_calls = target.starts_with("/calls");
@@ -109,7 +109,7 @@ fn a_new_rule_rewrites_what_is_listed_again() {
 /// `--no-transcripts`: nothing of what was said is stored, nothing is asked for twice because of
 /// that, and a lake whose manifests are lost asks for nothing again either.
 #[test]
-fn without_transcripts_nothing_that_was_said_is_stored_and_nothing_is_asked_for_twice() {
+fn without_transcripts_no_words_are_stored_and_nothing_is_requested_twice() {
     let site = Site::new(&small());
     let run = || site.calls_and_details().without_transcripts();
     run().complete();

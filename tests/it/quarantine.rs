@@ -21,7 +21,7 @@ fn serve(calls: Vec<Value>) -> Canned {
 const TIME: &str = "2025-11-18T10:00:00Z";
 
 #[test]
-fn p1_a_record_without_a_usable_key_is_kept_aside_and_its_neighbours_are_in() {
+fn p1_a_record_without_a_usable_key_goes_to_quarantine_alone() {
     let mut nameless = call(&json!("x"), TIME);
     nameless.as_object_mut().unwrap().remove("id");
     let calls = vec![
@@ -61,7 +61,7 @@ fn read(path: &std::path::Path) -> Value {
 }
 
 #[test]
-fn p1_a_record_whose_date_cannot_be_read_is_of_the_day_it_was_found_on() {
+fn p1_a_record_with_an_unreadable_date_gets_the_day_it_was_found() {
     let calls = vec![call(&json!("a"), TIME), call(&json!("b"), "next Tuesday")];
     let api = serve(calls);
     let lake = Lake::new();

@@ -62,7 +62,7 @@ fn the_schema_of_the_report_describes_every_key_of_it() {
 }
 
 #[test]
-fn requests_are_told_by_what_they_came_to_as_the_api_counted_them() {
+fn requests_are_reported_by_outcome_as_the_api_counted_them() {
     let settings = Settings { faults: Faults::all(5, 0.15), ..Settings::default() };
     let site = Site::with(&small(), settings);
     let report = site.export().only(&["calls", "call_details"]).run();

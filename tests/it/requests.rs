@@ -17,7 +17,7 @@ fn p7_a_list_takes_hardly_more_requests_than_it_has_pages() {
 }
 
 #[test]
-fn p7_p8_no_rule_of_the_api_is_ever_broken() {
+fn p7_p8_no_rule_of_the_api_is_broken() {
     let site = Site::new(&small());
     site.export().complete();
     site.export().full().with_private().complete();
@@ -32,7 +32,7 @@ fn p7_p8_no_rule_of_the_api_is_ever_broken() {
 }
 
 #[test]
-fn p7_details_that_are_settled_are_not_asked_for_again() {
+fn p7_settled_details_are_not_requested_again() {
     let site = Site::new(&small());
     let run = || site.calls_and_details();
     let report = run().complete();
@@ -46,7 +46,7 @@ fn p7_details_that_are_settled_are_not_asked_for_again() {
 }
 
 #[test]
-fn p7_a_later_run_asks_for_little() {
+fn p7_a_later_run_sends_few_requests() {
     let site = Site::exported();
     site.calls_and_details().complete();
     // The modified scan, and the week of lookback.
@@ -86,7 +86,7 @@ fn a_401_is_denied_as_a_403_is() {
 }
 
 #[test]
-fn credentials_that_are_revoked_later_change_nothing_in_the_lake() {
+fn revoked_credentials_change_nothing_in_the_lake() {
     let site = Site::new(&small());
     site.export().complete();
     let before = site.lake.data();
@@ -124,7 +124,7 @@ fn p3_p7_a_spent_quota_ends_the_run_at_once_and_a_new_week_finishes_it() {
 
 /// P3: what an unfinished run was asked to do is part of what the next one does.
 #[test]
-fn p3_a_range_that_was_asked_for_once_is_finished_by_a_later_run_that_is_not_told() {
+fn p3_a_requested_range_is_finished_by_a_later_run_without_flags() {
     let settings = Settings { quota: Some(5), ..Settings::default() };
     let site = Site::with(&Options { calls: 500, days: 120, ..small() }, settings);
     let from = now() - chrono::TimeDelta::days(125);

@@ -94,7 +94,7 @@ fn catalogue() -> Catalogue {
 /// P14: a page that is refused costs no row, by day or by month; what was read is new, what was not
 /// is as it was, and the run says so.
 #[test]
-fn p14_a_snapshot_of_which_a_page_is_refused_lacks_nothing() {
+fn p14_a_snapshot_with_a_refused_page_lacks_nothing() {
     for monthly in [false, true] {
         let trial = Trial::new(&["a", "b", "c", "d", "e"]);
         assert!(trial.run(0, monthly).complete);
@@ -118,7 +118,7 @@ fn p14_a_snapshot_of_which_a_page_is_refused_lacks_nothing() {
 /// P7, P4: what is good for days is not requested again, by day or by month, also beside a parent
 /// that answers 404; and a child goes with its parent.
 #[test]
-fn p7_children_of_a_snapshot_are_requested_when_they_are_due() {
+fn p7_children_of_a_snapshot_are_requested_when_due() {
     for monthly in [false, true] {
         let trial = Trial::new(&["a", "b", "c"]);
         trial.source.lock().unwrap().gone = vec!["c".to_owned()];

@@ -79,7 +79,7 @@ fn p1_p4_everything_is_exported_into_a_bucket_and_nothing_twice() {
 }
 
 #[test]
-fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
+fn p2_p3_a_run_killed_at_any_write_loses_and_duplicates_nothing() {
     // Every write takes two runs; CLARI_LAKE_EVERY_WRITE=1 rehearses all of them.
     let step = if std::env::var_os("CLARI_LAKE_EVERY_WRITE").is_some() { 1 } else { 9 };
     let mut write = 0;
@@ -99,7 +99,7 @@ fn p2_p3_a_run_that_dies_at_any_write_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn p2_p10_two_runs_at_once_equal_the_truth() {
+fn p2_p10_two_concurrent_runs_equal_the_source() {
     let mut site = Site::new(&small());
     let bucket = Bucket::in_memory();
     let both = |site: &Site, now| {
@@ -155,7 +155,7 @@ fn replies_that_are_lost_and_refusals_without_reason_change_nothing() {
 }
 
 #[test]
-fn a_store_that_cannot_keep_two_writers_apart_is_refused_or_used_as_told() {
+fn a_store_without_conditional_writes_is_refused_or_used_as_configured() {
     for (quirk, most) in [
         (Quirk::IgnoresIfNoneMatch, Conditional::None),
         (Quirk::NeverMatches, Conditional::CreateOnly),
@@ -178,7 +178,7 @@ fn a_store_that_cannot_keep_two_writers_apart_is_refused_or_used_as_told() {
 }
 
 #[test]
-fn what_may_not_be_read_is_not_taken_for_absent() {
+fn a_forbidden_object_is_not_treated_as_absent() {
     let (site, bucket) = exported();
     let before = bucket.versions();
     for part in ["_manifest/calls/0", "_manifest/calls/index", "calls/dt="] {
@@ -195,7 +195,7 @@ fn what_may_not_be_read_is_not_taken_for_absent() {
 }
 
 #[test]
-fn the_doctor_names_what_a_store_does_not_keep_and_leaves_nothing() {
+fn doctor_names_missing_guarantees_and_leaves_nothing() {
     let fault = |quirk| {
         let bucket = Bucket::on(Arc::new(InMemory::new()), quirk);
         let checks = bucket.store().examine();
@@ -230,7 +230,7 @@ fn bad(checks: &[Check]) -> Vec<&str> {
 }
 
 #[test]
-fn the_doctor_tells_what_a_workspace_offers() {
+fn doctor_shows_what_a_workspace_offers() {
     let date = Some(small().now);
     let absent = Settings { absent: vec!["/stats".to_owned()], date, ..Settings::default() };
     let site = Site::with(&small(), absent);
@@ -279,7 +279,7 @@ fn lost_replies_and_objects_cut_short_are_overcome() {
 
 /// What consoles make where a folder is to be shown troubles neither an export nor `verify`.
 #[test]
-fn empty_objects_that_stand_for_folders_are_no_objects() {
+fn empty_folder_objects_are_ignored() {
     let (mut site, bucket) = exported();
     for folder in ["calls", "calls/dt=2026-11-20", "calls/dt=2026-12-31", "_manifest/calls"] {
         bucket.damage(folder, Some(bytes::Bytes::new()));

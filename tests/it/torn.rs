@@ -27,7 +27,7 @@ fn tear(path: &Path, to: usize) {
 }
 
 #[test]
-fn p3_p12_a_torn_manifest_is_found_and_mended() {
+fn p3_p12_a_torn_manifest_is_found_and_rebuilt() {
     for to in [0, 1, 500] {
         let site = Site::exported();
         let later = site.now + TimeDelta::hours(1);
@@ -67,7 +67,7 @@ fn p2_a_lake_by_month_is_rebuilt_by_month() {
 /// P7: what the week had taken before the ledger was lost, nobody knows. History waits for the next
 /// week or for the user's word; a night goes on.
 #[test]
-fn p7_after_a_rebuild_the_weeks_spend_is_unknown_until_the_user_speaks() {
+fn p7_after_a_rebuild_the_weeks_spend_is_unknown_until_a_quota_is_passed() {
     let site = Site::exported();
     fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
     let store = Arc::new(Store::open(&site.lake.location()).unwrap());

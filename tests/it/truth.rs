@@ -21,7 +21,7 @@ fn p1_p2_p5_every_endpoint_equals_its_source() {
 
 /// A workspace in which every tenth value comes in another type, and titles hold anything.
 #[test]
-fn p5_values_of_surprising_types_come_back_as_they_were() {
+fn p5_values_of_unexpected_types_round_trip() {
     let site = Site::new(&Options { calls: 60, oddities: 0.4, ..small() });
     let report = site.export().complete();
     let misfits: usize = report.endpoints.iter().map(|it| it.misfits.len()).sum();
@@ -30,7 +30,7 @@ fn p5_values_of_surprising_types_come_back_as_they_were() {
 }
 
 #[test]
-fn p5_half_a_surrogate_pair_is_replaced_and_costs_nobody_else_anything() {
+fn p5_half_a_surrogate_pair_is_replaced_and_nothing_else_changes() {
     let site = Site::new(&Options { lone_surrogates: 0.5, ..small() });
     let report = site.export().only(&["calls"]).complete();
     let calls = report.endpoints.first().unwrap();
@@ -227,7 +227,7 @@ fn p1_10300_calls_in_one_second_are_read_whole() {
 
 /// What no request can reach is a gap that is said, not a loss that is not.
 #[test]
-fn p1_p12_what_no_request_can_reach_is_reported_and_the_rest_is_in() {
+fn p1_p12_unreachable_records_are_reported_and_the_rest_is_exported() {
     let crowds =
         [(NOON, TimeDelta::zero(), 10_150), ("2025-11-14T12:00:00Z", TimeDelta::hours(1), 50)];
     let site = crowd(&crowds, Settings { ties_ascending: true, ..Settings::default() });
@@ -240,7 +240,7 @@ fn p1_p12_what_no_request_can_reach_is_reported_and_the_rest_is_in() {
 }
 
 #[test]
-fn p1_calls_on_the_edges_of_windows_are_read_whether_edges_count_or_not() {
+fn p1_calls_on_window_edges_are_read_whether_edges_are_inclusive_or_not() {
     for edges_inclusive in [false, true] {
         let settings = Settings { edges_inclusive, ..Settings::default() };
         let site = Site::with(&Options { calls: 20, ..small() }, settings);
@@ -312,7 +312,7 @@ fn p1_no_call_slips_through_while_others_arrive_and_vanish() {
 }
 
 #[test]
-fn p1_a_page_that_shifts_under_the_reader_loses_nobody() {
+fn p1_a_shifting_page_loses_no_record() {
     let site = Site::new(&Options { calls: 700, ..small() });
     let gone: Vec<String> = site.ids(7, 0).into_iter().take(30).collect();
     // Thirty calls vanish from the front of the newest window right before its second page.
@@ -359,7 +359,7 @@ fn p1_either_spelling_of_the_templates_key_is_read() {
 }
 
 #[test]
-fn private_calls_are_left_out_unless_asked_for() {
+fn private_calls_are_not_exported_by_default() {
     let site = Site::new(&Options { calls: 80, private: 0.3, ..small() });
     let all = site.workspace.calls_before(site.now, true);
     let public = site.workspace.calls_before(site.now, false);
@@ -410,7 +410,7 @@ fn a_table_by_month_holds_the_same_rows() {
 }
 
 #[test]
-fn a_longer_range_is_listed_when_asked_for() {
+fn a_longer_range_is_listed_on_request() {
     let site = Site::new(&Options { days: 90, ..small() });
     site.export().only(&["calls"]).complete();
     assert!(site.lake.rows("calls").len() < 80);

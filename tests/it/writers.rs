@@ -48,7 +48,7 @@ fn assert_says(lake: &Lake, title: &str, dt: &str) {
 }
 
 #[test]
-fn p10_who_fetched_earlier_and_wakes_up_late_changes_nothing() {
+fn p10_a_writer_with_older_data_that_wakes_late_changes_nothing() {
     for (day, dt) in [(20, "2026-11-20"), (21, "2026-11-21")] {
         let lake = Lake::new();
         let (mut sleeper, mut other) = (Writer::new(&lake), Writer::new(&lake));
@@ -60,7 +60,7 @@ fn p10_who_fetched_earlier_and_wakes_up_late_changes_nothing() {
 }
 
 #[test]
-fn p10_who_fetched_later_wins_although_the_other_wrote_in_between() {
+fn p10_newer_data_wins_although_another_wrote_in_between() {
     let lake = Lake::new();
     let (mut one, mut other) = (Writer::new(&lake), Writer::new(&lake));
     let new = fetched(&one, "new", 21, 2);
@@ -70,7 +70,7 @@ fn p10_who_fetched_later_wins_although_the_other_wrote_in_between() {
 }
 
 #[test]
-fn p10_a_mark_of_who_asked_earlier_does_not_delete_what_came_back() {
+fn p10_an_older_delete_mark_does_not_delete_a_restored_call() {
     let lake = Lake::new();
     let (mut sleeper, mut other) = (Writer::new(&lake), Writer::new(&lake));
     let gone_at = now().timestamp_micros() + 1_000_000;

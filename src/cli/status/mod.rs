@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_said_in_the_unit_that_fits() {
+    fn durations_use_a_readable_unit() {
         let said: Vec<String> = [-1, 5, 300, 10_000, 200_000].map(duration).to_vec();
         assert_eq!(said, ["0 s", "5 s", "5 min", "2 h", "2 days"]);
     }

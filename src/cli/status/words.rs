@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_of_whole_days_is_said_in_days() {
+    fn a_window_of_whole_days_is_shown_in_days() {
         let said =
             |from: &str, to: &str| days(Window::new(from.parse().unwrap(), to.parse().unwrap()));
         assert_eq!(said("2026-11-10T00:00:00Z", "2026-11-11T00:00:00Z"), "2026-11-10");

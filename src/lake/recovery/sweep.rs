@@ -99,7 +99,7 @@ mod tests {
 
     /// Old manifests are removed, the newest stays, and a reopened table still knows everything.
     #[test]
-    fn what_no_one_goes_back_to_is_removed() {
+    fn unreferenced_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path().to_str().unwrap()).unwrap());
         let catalogue = Arc::new(Catalogue::built_in().unwrap());

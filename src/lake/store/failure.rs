@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_client_gave_up_halfway_is_asked_again() {
+    fn only_requests_that_the_client_gave_up_are_sent_again() {
         let of = |text: &str| StoreError::Generic { store: "S3", source: text.into() };
         let reset = "HTTP error: request or response body error: connection reset";
         assert!(is_cut_short(&of(&format!("Error getting list response body: {reset}"))));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_of_signatures_and_tokens_is_not_repeated() {
+    fn signatures_and_tokens_in_server_messages_are_not_shown() {
         let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>canary</Message>\
                     <StringToSign>canary</StringToSign></Error>";
         let error = failed(&bucket(Provider::S3), Action::Read, "x", &answered("403", body));
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_does_not_exist_is_told_from_an_empty_one() {
+    fn a_missing_bucket_differs_from_an_empty_one() {
         let body = "<Error><Code>NoSuchBucket</Code></Error>";
         let error = failed(&bucket(Provider::S3), Action::List, "x", &answered("404", body));
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_have_happened_is_ambiguous() {
+    fn only_writes_that_may_have_happened_are_ambiguous() {
         assert!(is_ambiguous(&answered("500 Internal Server Error", "")));
         assert!(is_ambiguous(&answered("503", "")));
         assert!(!is_ambiguous(&answered("403 Forbidden", "")));

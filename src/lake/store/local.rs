@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_staged_is_cleared_by_the_next() {
+    fn files_staged_by_a_killed_process_are_removed_by_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let store = local(&folder);
         drop(store.lock().unwrap());
@@ -541,7 +541,7 @@ mod tests {
     /// P12: every process in a container has id 1, and may have been killed between staging and
     /// linking, in a folder that it shares with other containers.
     #[test]
-    fn p12_what_processes_of_the_same_number_left_is_in_nobodys_way() {
+    fn p12_files_left_by_a_process_with_the_same_pid_do_not_block_others() {
         let folder = tempfile::tempdir().unwrap();
         let (store, staging) = (local(&folder), folder.path().join(STAGING));
         fs::create_dir_all(&staging).unwrap();
@@ -561,7 +561,7 @@ mod tests {
     /// P12: a process that is suspended before it links may find that its file or folders were
     /// removed.
     #[test]
-    fn p12_what_vanishes_before_it_is_linked_is_staged_again() {
+    fn p12_a_staged_file_that_vanishes_is_staged_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = local(&folder);
         let done = std::sync::atomic::AtomicBool::new(false);
@@ -627,7 +627,7 @@ mod tests {
 
     /// P10: a refused run removes its traces; a lock that others hold or wait for stays intact.
     #[test]
-    fn p10_a_lock_that_was_removed_keeps_others_out_all_the_same() {
+    fn p10_a_removed_lock_file_still_keeps_others_out() {
         let folder = tempfile::tempdir().unwrap();
         let store = local(&folder);
         let held = store.lock().unwrap();

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_and_prefixes_are_told_from_urls_of_every_form() {
+    fn buckets_and_prefixes_are_parsed_from_every_form_of_url() {
         for (location, name, provider) in [
             ("s3://b/deep/lake", "b", Provider::S3),
             ("s3a://b/lake/", "b", Provider::S3),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lake_is_refused_without_repeating_a_secret() {
+    fn an_invalid_lake_url_is_refused_without_showing_a_secret() {
         for location in ["ftp://x/y", "http://x/y", "https://example.com/y", "s3://"] {
             assert_eq!(refused(location).kind(), ErrorKind::Config, "{location}");
         }

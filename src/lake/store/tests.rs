@@ -217,7 +217,7 @@ fn a_lease_runs_out_and_its_holder_learns_of_it() {
 /// A process that was suspended for longer than its lease lasts acquires a new one, and does not
 /// wait for itself to stop renewing the old one.
 #[test]
-fn a_holder_that_overslept_does_not_wait_for_itself() {
+fn a_holder_whose_lease_expired_does_not_wait_for_itself() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let lasting = Duration::from_millis(300);
     let store = Store::on(memory, "memory").unwrap().with_lease(lasting);
@@ -234,7 +234,7 @@ fn a_holder_that_overslept_does_not_wait_for_itself() {
 /// A process that was killed while probing leaves an object, which is removed eventually; the
 /// objects of a running process stay.
 #[test]
-fn what_killed_probes_left_is_removed() {
+fn objects_left_by_killed_probes_are_removed() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let store = Store::on(Arc::clone(&memory), "memory").unwrap();
     let left = probe::own_path();

@@ -83,7 +83,7 @@ mod tests {
 
     /// P6: columns keep growing if the first export was killed, and in no other case.
     #[test]
-    fn p6_objects_say_whether_their_tables_schema_is_frozen() {
+    fn p6_objects_record_whether_their_tables_schema_is_frozen() {
         use Growth::{Frozen, Growing, Unsaid};
         let narrow: &[&str] = &["id", "declared"];
         let (mood, score): (&[&str], &[&str]) = (&["id", "mood"], &["id", "score"]);

@@ -136,7 +136,7 @@ mod tests {
     const BIG: u64 = ENOUGH;
 
     #[test]
-    fn what_does_not_change_is_copied() {
+    fn unchanged_row_groups_are_copied() {
         let three = [(0, 10, false), (20, 30, false), (40, 50, false)];
         let copy = Step::Copy;
         assert_eq!(steps(&three, &[], BIG), [copy(0), copy(1), copy(2)]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn small_neighbors_are_taken_in() {
+    fn small_neighbors_are_encoded_too() {
         let small = |times: &[i64], changes| group(times, ENOUGH - 1, changes);
         let big = |times: &[i64]| group(times, ENOUGH, false);
         let (one, two, three) = (&[0, 10], &[20, 30], &[40, 50]);

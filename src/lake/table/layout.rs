@@ -365,7 +365,7 @@ mod tests {
     /// P1: what is known about rows only affects how they are stored; all of them are there, even
     /// if it was wrong.
     #[test]
-    fn what_was_held_for_empty_is_stored_all_the_same() {
+    fn a_column_expected_to_be_empty_is_stored_if_it_is_not() {
         let (batch, mut contents) = (rows(2000), Contents::default());
         for at in 0..columns(endpoint().schema().arrow().fields()).len() {
             contents.add(at, Leaf { values: 0, bytes: 0 });
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_was_empty_in_the_object_is_so_until_something_comes() {
+    fn an_empty_column_stays_empty_until_a_value_comes() {
         let (batch, mut before) = (rows(60), Contents::default());
         before.add_batch(&batch, 60);
         let written = write(&batch, &before);

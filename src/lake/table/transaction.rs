@@ -609,7 +609,7 @@ mod tests {
         /// removed from its old partition only after an earlier group has written it to its new
         /// one.
         #[test]
-        fn a_row_that_moves_is_there_before_it_is_gone(
+        fn a_moving_row_is_added_before_it_is_removed(
             moves in prop::collection::vec((0i32..5, 0i32..5), 0..12),
         ) {
             let mut work = Work::new();

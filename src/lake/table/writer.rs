@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_begins_at_no_page_of_the_version_before() {
+    fn padded_pages_begin_at_no_page_of_the_previous_version() {
         let taken = HashSet::from([4, 5, 10]);
         assert_eq!(padding(&taken, 6, &[0, 3]), 0);
         assert_eq!(padding(&taken, 4, &[0]), 2);

@@ -219,11 +219,11 @@ impl Skipping {
             return self.step_back();
         }
         self.steps_back = 0;
-        if self.is_turned_in_vain(page) {
+        if self.reversing_did_not_help(page) {
             return Step::Stuck(Stuck::Unreachable);
         }
         let evidence = self.evidence(page, largest);
-        if evidence.new == 0 && self.says_more(page) && self.begins_anew(page) {
+        if evidence.new == 0 && self.says_more(page) && self.restarts(page) {
             return Step::Stuck(Stuck::Repeats);
         }
         let met = self.take_in(page);
@@ -299,7 +299,7 @@ impl Skipping {
     }
 
     /// Whether a later page is the same as the first one.
-    fn begins_anew(&self, page: &Page) -> bool {
+    fn restarts(&self, page: &Page) -> bool {
         let count = page.entries.len();
         let first = page.entries.first().map(|entry| &entry.key);
         let is_later = self.asked.skip > 0 && self.below.is_none() && !self.pass.is_shuffled;
@@ -416,7 +416,7 @@ impl Skipping {
 
     /// Whether the server ignores the reversed order: the list begins with the same record, or with
     /// one that is older than the last one of the first order, or its times ascend.
-    fn is_turned_in_vain(&self, page: &Page) -> bool {
+    fn reversing_did_not_help(&self, page: &Page) -> bool {
         let Some(below) = &self.below else { return false };
         let times = page.entries.iter().filter_map(|entry| entry.time);
         let first = page.entries.first().filter(|_| self.seen.is_empty());

@@ -137,7 +137,7 @@ proptest! {
     /// P1: a list that does not change is read completely, within the reach, whether or not the
     /// edges are inclusive, and however dense a second is, if both ends together can cover it.
     #[test]
-    fn a_list_that_stands_still_is_read_completely(
+    fn an_unchanging_list_is_read_completely(
         times in prop::collection::vec(0i64..40, 0..150),
         page_size in 2u32..20,
         reach in 80u32..120,
@@ -166,7 +166,7 @@ proptest! {
 
     /// P1: a record that existed all the time is read, whatever vanishes or arrives.
     #[test]
-    fn what_stays_is_read_while_others_come_and_go(
+    fn stable_records_are_read_while_others_come_and_go(
         times in prop::collection::vec(0i64..60, 20..120),
         changes in prop::collection::vec(
             (any::<bool>(), 0i64..60, any::<prop::sample::Index>(), 1usize..8),
@@ -200,7 +200,7 @@ proptest! {
     /// P7: reading ends, even if every page is full, never the last, and starts anywhere in a
     /// finite list, so that pages do not fit together.
     #[test]
-    fn pages_that_never_fit_together_come_to_an_end(
+    fn pages_that_never_overlap_end_the_list(
         starts in prop::collection::vec(0u32..1_000, 1..40),
         count in 5u32..1_000,
         page_size in 1u32..30,
@@ -252,7 +252,7 @@ proptest! {
     /// end, all other records are read, and each run of unreadable records is one gap that is no
     /// larger than the time between its neighbors.
     #[test]
-    fn what_cannot_be_read_is_a_gap_and_the_rest_is_read(
+    fn an_unreadable_record_is_a_gap_and_the_rest_is_read(
         times in prop::collection::vec(0i64..400, 0..150),
         unreadable in prop::collection::btree_set(0u32..150, 0..12),
         page_size in 1u32..30,
@@ -287,7 +287,7 @@ proptest! {
     /// while new records arrive after those already read: no readable record is lost, no gap is too
     /// small, and the read windows and the gaps together cover the window.
     #[test]
-    fn what_cannot_be_read_in_a_dense_second_is_a_gap_too(
+    fn an_unreadable_record_in_a_dense_second_is_a_gap_too(
         times in prop::collection::vec(0i64..6, 0..150),
         unreadable in prop::collection::btree_set(0u32..150, 0..8),
         arrivals in prop::collection::vec(0u32..60, 0..10),
@@ -332,7 +332,7 @@ proptest! {
 
     /// P1: in an unsorted list nothing encloses a record, so the whole list is requested again.
     #[test]
-    fn what_cannot_be_read_in_an_unsorted_list_may_be_anywhere(
+    fn an_unreadable_record_in_an_unsorted_list_may_be_anywhere(
         times in prop::collection::vec(0i64..40, 2..60),
         unreadable in 0u32..60,
         page_size in 1u32..20,
@@ -394,7 +394,7 @@ fn a_second_that_is_sorted_one_way_is_a_gap() {
 }
 
 #[test]
-fn a_second_beyond_the_reach_of_both_ends_is_a_gap_and_said_so() {
+fn a_second_beyond_the_reach_of_both_ends_is_a_reported_gap() {
     let mut server = Server::new((0..250).map(|number| (5, number)));
     server.reach = 100;
     let outcome = read_all(&mut server, &paging(10, 100), window(0, 10), |_, _| {});
@@ -409,7 +409,7 @@ fn a_second_beyond_the_reach_of_both_ends_is_a_gap_and_said_so() {
 }
 
 #[test]
-fn a_server_that_ignores_skip_is_found_out() {
+fn a_server_that_ignores_skip_is_detected() {
     let server = Server::new((0..100).map(|number| (number, u32::try_from(number).unwrap())));
     let mut paginator = Skipping::new(window(0, 100), TimeUnit::Second, &paging(100, 10_000));
     let first = Get::Slice(Slice { skip: 0, limit: 100, order: Order::OldestFirst });
@@ -424,7 +424,7 @@ fn a_server_that_ignores_skip_is_found_out() {
 }
 
 #[test]
-fn a_page_cut_to_a_usual_size_is_not_taken_for_the_last() {
+fn a_page_capped_at_a_usual_size_is_not_treated_as_the_last() {
     let mut server = Server::new((0..130).map(|number| (i64::from(number), number)));
     server.most = 25;
     let outcome = read_all(&mut server, &paging(100, 10_000), window(0, 200), |_, _| {});

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// An unknown path without credentials is not reported as absent.
 #[test]
-fn credentials_are_asked_for_before_the_path() {
+fn credentials_are_checked_before_the_path() {
     let (_, server) = serve(&small(), Settings::default());
     for headers in ["", "X-Api-Key: demo-key\r\n"] {
         let reply = ask(&server, "GET", "/nowhere", headers);
@@ -49,7 +49,7 @@ fn the_ledger_knows_requests_but_no_header_values() {
 
 /// An exhausted quota differs from a temporarily exceeded rate.
 #[test]
-fn too_fast_and_spent_are_told_apart() {
+fn a_rate_limit_differs_from_a_spent_quota() {
     let settings = Settings { rate: Some(3), quota: Some(4), ..Settings::default() };
     let (_, server) = serve(&small(), settings);
     let replies: Vec<_> = (0..6).map(|_| get(&server, "/topics")).collect();

@@ -63,7 +63,7 @@ fn a_deleted_call_is_gone_and_a_private_one_only_hides() {
 
 /// Details may be unavailable when the call is first listed.
 #[test]
-fn details_come_late_or_never() {
+fn details_arrive_late_or_never() {
     let (workspace, server) = serve(&small(), Settings::default());
     let id = finished(&workspace);
     let transcript = |id: &str| {
@@ -92,7 +92,7 @@ fn time_holds_the_calls_that_were_scheduled() {
 
 /// Signed URLs differ on every request, and so must not be stored.
 #[test]
-fn recordings_are_signed_anew_each_time_and_null_unasked() {
+fn recordings_are_signed_for_each_reply_and_null_unless_requested() {
     let (workspace, server) = serve(&small(), Settings::default());
     let id = finished(&workspace);
     let plain = get(&server, &format!("/call-details?id={id}")).json();

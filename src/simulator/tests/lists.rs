@@ -38,7 +38,7 @@ fn pages_tile_the_list_and_the_last_one_says_so() {
 
 /// A window excludes or includes its edges, depending on the settings.
 #[test]
-fn edges_are_left_out_or_taken_in_as_told() {
+fn window_edges_are_exclusive_or_inclusive_as_configured() {
     let workspace = Workspace::generate(&Options { calls: 0, scheduled: 0, ..small() });
     for second in 0..5 {
         let time = format!("2025-11-01T10:00:0{second}.000Z");
@@ -139,7 +139,7 @@ fn filters_agree_with_the_records() {
 
 /// Private calls are neither listed nor counted unless requested.
 #[test]
-fn private_calls_come_only_when_asked_for() {
+fn private_calls_are_listed_only_on_request() {
     let (workspace, server) = serve(&Options { private: 0.3, ..small() }, Settings::default());
     let all = workspace.call_count();
     let matched =
@@ -193,7 +193,7 @@ fn whole_lists_can_turn_into_pages_that_say_so_or_do_not() {
 
 /// A scorecard's record does not contain its date.
 #[test]
-fn scorecards_are_found_by_a_time_they_do_not_tell() {
+fn scorecards_are_filtered_by_a_time_they_do_not_contain() {
     let (workspace, server) =
         serve(&Options { scorecards: Some(130), ..small() }, Settings::default());
     let first = get(&server, "/scorecard").json();

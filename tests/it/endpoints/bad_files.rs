@@ -108,7 +108,7 @@ fn each_of_forty_four_bad_files_gives_one_clear_error_with_its_place() {
 }
 
 #[test]
-fn what_only_the_catalogue_shows_is_said_too() {
+fn mistakes_across_files_are_reported_too() {
     let chained = |parent: &str| {
         let window = "[window]\nfrom = \"from\"\nto = \"to\"\n";
         let text = RIGHT.replace(window, "").replace("\"/x\"", "\"/x/{parent.id}\"");

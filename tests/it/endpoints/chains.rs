@@ -54,7 +54,7 @@ fn asked(trial: &Trial, part: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_look_up_asks_for_each_id_once_and_takes_fresh_answers_over() {
+fn a_look_up_requests_each_id_once_and_copies_fresh_results() {
     let trial = trial();
     let text = |refresh: &str| {
         format!(
@@ -119,7 +119,7 @@ fn lists_of_the_chosen_parents_are_read_page_by_page() {
 
 /// A snapshot of lists takes over what is fresh, and a list that became empty stays so.
 #[test]
-fn lists_in_snapshots_are_taken_over_whole() {
+fn lists_in_snapshots_are_copied_whole() {
     let trial = trial();
     let text = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
         records = '$.notes[*]'\ndated = { by = 'run' }\n\
@@ -141,7 +141,7 @@ fn lists_in_snapshots_are_taken_over_whole() {
 }
 
 #[test]
-fn a_chain_of_chains_is_followed_in_its_order() {
+fn children_of_children_are_exported_in_order() {
     let trial = trial();
     let notes = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
         records = '$.notes[*]'\ndated = { by = 'run' }\n\
@@ -212,7 +212,7 @@ fn requests_name_any_field_of_the_parents_record() {
 /// P1 (B4): parents that share an id are told apart by all that requests name of them, in the lists
 /// that are requested, in whose rows a list replaces, and in the rows' keys.
 #[test]
-fn p1_parents_of_one_id_are_told_apart_by_all_that_requests_name() {
+fn p1_parents_with_one_id_are_distinguished_by_all_named_fields() {
     let repos: Vec<Value> = (0..15)
         .map(|at| json!({"owner": format!("o{}", at % 5), "name": format!("n{}", at / 5)}))
         .collect();
@@ -273,7 +273,7 @@ fn p1_parents_of_one_id_are_told_apart_by_all_that_requests_name() {
 /// What is looked up one by one is asked for again when the parent's record changes, at the
 /// address that follows from it then.
 #[test]
-fn look_ups_name_fields_of_the_parents_present_record() {
+fn look_ups_use_the_parents_current_record() {
     let trial = owned();
     let deals = OWNED.replace("by = 'run'", "by = 'field', field = 'closed'");
     let details = "description = 'd'\nkey = ['id']\nrecords = '$'\n\
@@ -294,7 +294,7 @@ fn look_ups_name_fields_of_the_parents_present_record() {
 
 /// A field that no record has is a mistake, and it is said which.
 #[test]
-fn a_field_that_no_parent_has_is_reported_by_its_name() {
+fn a_field_that_no_parent_has_is_named() {
     let trial = owned();
     let contacts = "description = 'd'\nkey = ['id']\nrecords = '$'\n\
         path = '/owners/{parent.ovner.id}/{parent.id}'\ndated = { by = 'run' }\n\
@@ -310,7 +310,7 @@ fn a_field_that_no_parent_has_is_reported_by_its_name() {
 
 /// A list below a list: its requests name the grandparent's id by the column that carries it.
 #[test]
-fn a_chain_of_chains_names_the_grandparent() {
+fn a_child_of_a_child_can_name_its_grandparent() {
     let trial = trial();
     let notes = "description = 'd'\nkey = ['id']\npath = '/deals/{parent.id}/notes'\n\
         records = '$.notes[*]'\ndated = { by = 'run' }\n\

@@ -146,7 +146,7 @@ fn p12_more_in_any_spelling_is_followed_or_named_with_the_toml_that_reads_it() {
             continue;
         }
         let message = &report.problems[0].message;
-        let (_, toml) = message.split_once("in an endpoint file: ").expect(message);
+        let (_, toml) = message.split_once("add to an endpoint file: ").expect(message);
         assert!(toml.contains("paging"), "{case}: {message}");
     }
 }

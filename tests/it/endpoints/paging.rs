@@ -109,7 +109,7 @@ fn links_absolute_and_relative() {
 }
 
 #[test]
-fn one_reply_without_pages_is_asked_for_once() {
+fn a_reply_without_pages_is_requested_once() {
     let trial = Trial::new(hourly(100), |records, _| (200, json!({"items": records})));
     trial.export("items", &head("paging = { style = 'none' }"));
     assert_eq!(trial.ids("items").len(), 100);

@@ -55,7 +55,7 @@ fn bare_values_and_a_single_object_are_records() {
 }
 
 #[test]
-fn metadata_is_a_column_and_no_change() {
+fn metadata_is_a_column_and_does_not_count_as_a_change() {
     let stamp = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(1));
     let now = std::sync::Arc::clone(&stamp);
     let trial = Trial::new(hourly(4), move |records, _| {
@@ -111,7 +111,7 @@ fn macros_count_from_the_run_s_frozen_now() {
 }
 
 #[test]
-fn windows_are_asked_for_by_macros_and_in_steps_of_the_calendar() {
+fn windows_are_requested_by_macros_and_in_calendar_steps() {
     let trial = Trial::new(hourly(40 * 24), |records, target| {
         let day = |text: &str| crate::support::at(&format!("{text}T00:00:00Z")).timestamp();
         let (from, to) = target.path.trim_start_matches("/items/").split_once('_').unwrap();

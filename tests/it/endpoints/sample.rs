@@ -45,7 +45,7 @@ fn server() -> Canned {
 }
 
 #[test]
-fn from_an_address_to_a_table_in_two_commands() {
+fn from_a_url_to_a_table_in_two_commands() {
     let (server, lake) = (server(), Lake::new());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("items.toml");
@@ -89,7 +89,7 @@ fn from_an_address_to_a_table_in_two_commands() {
 /// A first endpoint brings all there is, in whatever way a reply or its address tells that there is
 /// more; where nothing tells how to ask for it, the run says so and is not complete.
 #[test]
-fn a_draft_never_takes_a_first_page_for_all_there_is() {
+fn a_draft_never_treats_a_first_page_as_the_whole_list() {
     let server = Canned::start(|target| {
         let target = Target::of(target);
         let (first, size) = match target.path.as_str() {
@@ -182,7 +182,7 @@ fn every_draft_is_exported_as_it_was_sampled() {
 }
 
 #[test]
-fn a_sample_is_json_for_whoever_wants_it_and_holds_no_secret() {
+fn a_sample_can_be_json_and_contains_no_secret() {
     let server = server();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("items.toml");
@@ -218,7 +218,7 @@ fn a_sample_is_json_for_whoever_wants_it_and_holds_no_secret() {
 }
 
 #[test]
-fn a_sample_of_nothing_says_what_is_wrong() {
+fn an_empty_sample_says_what_is_wrong() {
     let server = server();
     let base_url = server.base_url();
     let wrong = format!("{base_url}/nowhere");
@@ -264,7 +264,7 @@ fn a_reply_that_is_not_json_is_read_or_refused_at_once() {
 
 /// C17: nothing that the API sends is obeyed by a terminal: names, values, its own error words.
 #[test]
-fn what_a_terminal_obeys_never_reaches_it() {
+fn control_characters_never_reach_the_terminal() {
     let odd = "\u{1b}]0;x\u{7}\r\u{202e}\u{9b}2J\u{2066}";
     let server = Canned::start(move |target| match Target::of(target).path.as_str() {
         "/refused" => (400, json!({"errors": [{"detail": format!("no {odd} such")}]})),

@@ -50,7 +50,7 @@ fn has(query: &[(String, String)], name: &str, value: &str) -> bool {
 }
 
 #[test]
-fn each_is_asked_for_at_another_path_with_another_page_size_by_three_lines() {
+fn each_moves_to_another_path_and_page_size_by_three_lines() {
     for name in TEMPLATES {
         let of = match name {
             "playlist_calls" | "call_details" => "/{parent.id}",
@@ -69,7 +69,7 @@ fn each_is_asked_for_at_another_path_with_another_page_size_by_three_lines() {
 }
 
 #[test]
-fn each_takes_a_range_of_dates_in_the_format_that_is_wished_for() {
+fn each_takes_a_range_of_dates_in_any_format() {
     for (name, from, to) in RANGES {
         let text = "[window]\nformat = \"yyyy-MM-dd\"\nends = \"inclusive\"\n";
         let (_, query) = asked(&changed(name, text));
@@ -105,7 +105,7 @@ fn each_is_exported_by_its_name_alone() {
 
 /// What drives a chain is brought along only where the lake has nothing to go by.
 #[test]
-fn a_parent_is_brought_along_once_and_a_snapshot_once_a_day() {
+fn a_parent_is_exported_too_once_and_a_snapshot_once_a_day() {
     let site = Site::new(&small());
     let export = |name: &str, days: i64| {
         let run = site.export().at(site.now + TimeDelta::days(days)).only(&[name]).complete();
@@ -120,7 +120,7 @@ fn a_parent_is_brought_along_once_and_a_snapshot_once_a_day() {
 }
 
 #[test]
-fn a_name_spelt_otherwise_is_told_what_it_is_called_here() {
+fn a_similar_name_is_suggested() {
     let catalogue = Catalogue::built_in().unwrap();
     let hint = |name: &str| catalogue.find(name).unwrap_err().hint().unwrap().to_owned();
     for name in TEMPLATES {

@@ -185,7 +185,7 @@ fn p12_each_missing_thing_is_named_by_itself() {
 
 /// P1: page numbers pass over a record, too, and pages grow back.
 #[test]
-fn p1_page_numbers_go_on_behind_a_record_that_cannot_be_read() {
+fn p1_page_numbers_continue_after_an_unreadable_record() {
     let (trial, lost) = trial(minutes(120), &["r037", "r100"]);
     let paging = "style = 'page_number'\npage = 'page'\nsize = 'size'\npage_size = 20";
     let text = listed(BY_FIELD, WINDOW, paging);
@@ -199,7 +199,7 @@ fn p1_page_numbers_go_on_behind_a_record_that_cannot_be_read() {
 
 /// P12: nothing leads past a page of a cursor, so the rest of the list is one gap.
 #[test]
-fn p12_what_is_behind_a_cursor_that_cannot_be_followed_is_one_gap() {
+fn p12_everything_after_a_broken_cursor_is_one_gap() {
     let (trial, lost) = trial(minutes(120), &["r037"]);
     let paging = "style = 'cursor'\nparameter = 'cursor'\nnext = '$.next'\nlimit = 'limit'\n\
                   page_size = 20";
@@ -237,7 +237,7 @@ fn p12_a_snapshot_with_a_record_that_cannot_be_read_loses_nothing() {
 
 /// P3: the watermark moves on, and what was not read of the changes is listed by its time.
 #[test]
-fn p3_a_change_that_cannot_be_read_keeps_no_other_away() {
+fn p3_an_unreadable_change_blocks_no_other() {
     let (trial, lost) = trial(minutes(120), &[]);
     let changes = "[modified]\nfrom = 'changed'\nfield = 'edited'\nformat = 'epoch_seconds'\n";
     let text = listed(BY_FIELD, &format!("{changes}{WINDOW}"), SORTED).replace(
@@ -315,7 +315,7 @@ fn p1_a_day_that_is_read_in_parts_is_whole() {
 /// A7's kin: what cannot be split is read from both ends, and what no request reaches is a gap,
 /// whatever dates the rows.
 #[test]
-fn p12_what_is_beyond_all_reach_is_a_gap() {
+fn p12_records_beyond_all_reach_are_a_gap() {
     let plain = "style = 'skip_limit'\npage_size = 20\nreach = 50";
     let dates = "[window]\nfrom = 'since'\nto = 'until'\nformat = 'epoch_seconds'\n";
     for dated in [BY_FIELD, OF_THE_DAY] {
@@ -344,7 +344,7 @@ fn p12_what_is_beyond_all_reach_is_a_gap() {
 
 /// A8 as it was reported: 10,300 records in one window, of which number 507 is never sent.
 #[test]
-fn p1_what_is_behind_the_reach_is_read_though_a_record_before_it_cannot_be() {
+fn p1_records_beyond_the_reach_are_read_despite_an_unreadable_one() {
     let begin = at("2026-11-20T00:00:00Z").timestamp();
     let trial = Trial::new(Vec::new(), move |_, target| {
         let (since, until) = (target.number("since", 0), target.number("until", 0));

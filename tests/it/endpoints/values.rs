@@ -61,7 +61,7 @@ fn only(report: &clari_lake::internals::report::Report) -> &EndpointReport {
 
 /// C8: a number that JSON does not allow is kept as text, whether its column is known or not.
 #[test]
-fn numbers_that_are_none_are_texts() {
+fn invalid_numbers_become_text() {
     let (trial, text) = texts("application/json", r#"[{"id": "a", "odd": 1}]"#);
     let file = file(BY_RUN);
     trial.export("odd", &file);

@@ -18,7 +18,7 @@ fn fails(name: &str, seed: u64) {
 /// A1 to A6 and A13: children that select by several fields, answers that are kept, races and lost
 /// pages of snapshots, snapshots by month, lost objects.
 #[test]
-fn p1_p4_p10_p12_p14_what_was_found_once_stays_mended() {
+fn p1_p4_p10_p12_p14_fixed_faults_stay_fixed() {
     for seed in [1, 3, 6, 12, 24, 28, 38, 76, 91, 618, 687, 300_147, 300_235, 300_331] {
         if let Err(failed) = try_seed(seed, Space::MENDED, 0) {
             panic!("seed {seed}: {}", failed.0);

@@ -34,7 +34,7 @@ use self::kind::Space;
 use crate::simulation::number;
 
 #[test]
-fn p1_p2_p3_p4_p5_p10_p12_the_lake_says_what_was_said_last_whatever_the_endpoints() {
+fn p1_p2_p3_p4_p5_p10_p12_the_lake_holds_the_last_statement_for_any_endpoints() {
     let first = number("CLARI_LAKE_SEED").unwrap_or(1);
     let seconds = number("CLARI_LAKE_SECONDS").unwrap_or(20);
     let most = number("CLARI_LAKE_SEEDS").unwrap_or(u64::MAX - first);

@@ -38,7 +38,7 @@ struct Tally {
 }
 
 #[test]
-fn p1_p12_whatever_a_server_does_nothing_is_missing_without_a_word() {
+fn p1_p12_whatever_a_server_does_nothing_is_silently_missing() {
     let first = number("CLARI_LAKE_SEED").unwrap_or(1);
     let seconds = number("CLARI_LAKE_SECONDS").unwrap_or(8);
     let most = number("CLARI_LAKE_SEEDS").unwrap_or(u64::MAX - first);
@@ -79,7 +79,7 @@ fn p1_p12_whatever_a_server_does_nothing_is_missing_without_a_word() {
 /// Servers under which something went missing once: lists in another order each time, of which
 /// records vanish while they are read.
 #[test]
-fn p1_p12_what_went_missing_once_is_read_or_named() {
+fn p1_p12_past_losses_are_read_or_named() {
     for seed in [482, 560, 5010, 5082, 5333] {
         meet(seed);
     }

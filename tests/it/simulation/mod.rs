@@ -25,7 +25,7 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn p1_p2_p3_p4_p10_p11_p12_the_lake_is_the_source_after_any_schedule() {
+fn p1_p2_p3_p4_p10_p11_p12_the_lake_equals_the_source_after_any_schedule() {
     let first = number("CLARI_LAKE_SEED").unwrap_or(1);
     let seconds = number("CLARI_LAKE_SECONDS").unwrap_or(20);
     let most = number("CLARI_LAKE_SEEDS").unwrap_or(u64::MAX - first);

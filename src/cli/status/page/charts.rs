@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn months_without_records_stand_between_those_with() {
+    fn months_without_records_appear_between_those_with() {
         let queue = |settled| Queue { settled, ..Queue::default() };
         let days = [("2025-11-03", 2), ("2025-11-09", 3), ("2026-02-01", 1), ("__HIVE__", 9)];
         let queues = days.map(|(dt, settled)| (dt.to_owned(), queue(settled))).into();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_all_is_never_called_a_hundred_percent() {
+    fn an_incomplete_share_is_never_shown_as_a_hundred_percent() {
         let queue = Queue { settled: 99_999, pending: 1, ..Queue::default() };
         assert_eq!(sentence(queue), "99,999 of 100,000 are complete (99.9%).");
     }

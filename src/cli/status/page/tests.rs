@@ -108,7 +108,7 @@ fn thirty_tables_of_two_thousand_days_are_a_small_page_made_in_a_second() {
 }
 
 #[test]
-fn a_lake_without_worries_says_so_first() {
+fn a_healthy_lake_says_so_first() {
     let page = page(&status(vec![table("calls", 40)]), 0);
     assert!(page.contains("<h1 class=\"well\">All is well.</h1>"));
     assert!(page.contains("12,000 of 100,000 requests are spent since Sunday, 22 November"));
@@ -118,7 +118,7 @@ fn a_lake_without_worries_says_so_first() {
 }
 
 #[test]
-fn a_gap_is_marked_with_what_a_run_said_of_it_and_text_stays_text() {
+fn a_gap_is_marked_with_the_runs_message_and_text_is_escaped() {
     let mut calls = table("calls", 40);
     let day: DateTime<Utc> = "2026-11-10T00:00:00Z".parse().unwrap();
     let gap = Window::new(day, day + TimeDelta::days(2));
@@ -141,7 +141,7 @@ fn a_gap_is_marked_with_what_a_run_said_of_it_and_text_stays_text() {
 }
 
 #[test]
-fn what_is_still_open_is_told_by_month_and_by_day() {
+fn pending_ranges_are_listed_by_month_and_by_day() {
     let mut details = table("call_details", 40);
     let queue = Queue { settled: 90, pending: 4, parked: 6, ..Queue::default() };
     details.queue = Some(queue);
@@ -157,7 +157,7 @@ fn what_is_still_open_is_told_by_month_and_by_day() {
 }
 
 #[test]
-fn nothing_on_the_page_leads_outside() {
+fn the_page_has_no_external_links() {
     let page = page(&status(vec![table("calls", 400)]), 0);
     for outside in ["http:", "https:", "//", "src=", "@import", "<script", "onload"] {
         assert!(!page.contains(outside), "{outside}");
