@@ -26,7 +26,7 @@ pub struct Subjects {
 
 /// The outcome for a lake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Oblivion {
+pub struct ForgetReport {
     /// Whether the list gained a subject.
     pub is_new: bool,
     /// The tables that were searched.
@@ -49,7 +49,7 @@ pub fn forget(
     subjects: &Subjects,
     salt: Option<&Salt>,
     clock: &Clock,
-) -> Result<Oblivion> {
+) -> Result<ForgetReport> {
     store.check_lake(catalogue)?;
     let present = store.tables()?;
     let is_one = subjects.calls.len() + subjects.people.len() == 1;
@@ -70,7 +70,7 @@ pub fn forget(
     } else {
         unmatched
     };
-    Ok(Oblivion { is_new, tables, unmatched, unknown })
+    Ok(ForgetReport { is_new, tables, unmatched, unknown })
 }
 
 /// What [`forget`] would remove from every table; nothing is written.
@@ -83,7 +83,7 @@ pub fn preview(
     subjects: &Subjects,
     salt: Option<&Salt>,
     clock: &Clock,
-) -> Result<Oblivion> {
+) -> Result<ForgetReport> {
     store.check_lake(catalogue)?;
     let present = store.tables()?;
     let people = people(store, catalogue, &present, subjects, salt, clock)?;
@@ -96,7 +96,7 @@ pub fn preview(
     }
     tables.retain(Cleared::is_any);
     let unmatched = unmatched(store, catalogue, subjects, salt, clock)?;
-    Ok(Oblivion { is_new: true, tables, unmatched, unknown: unknown(catalogue, present) })
+    Ok(ForgetReport { is_new: true, tables, unmatched, unknown: unknown(catalogue, present) })
 }
 
 /// The subjects that nothing in the lake matches, each searched for separately.

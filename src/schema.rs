@@ -8,7 +8,7 @@
 //! `UTC`.
 
 mod diff;
-mod told;
+mod promote;
 mod union;
 
 use std::fmt;
@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 pub use self::diff::Difference;
-pub use self::told::is_plain_name;
+pub use self::promote::is_plain_name;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

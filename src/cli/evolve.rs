@@ -45,12 +45,12 @@ fn tell(evolution: &Evolution, dry_run: bool, printer: Printer) {
     if changes.is_empty() && *rewritten == 0 {
         return printer.data(&format!("{endpoint}: nothing to add"));
     }
-    let told = if dry_run {
+    let shown = if dry_run {
         "would get".to_owned()
     } else {
         format!("{} rewritten", counted(*rewritten, "partition"))
     };
-    printer.data(&format!("{endpoint}: {told}"));
+    printer.data(&format!("{endpoint}: {shown}"));
     for change in changes {
         printer.data(&format!("  {change}"));
     }

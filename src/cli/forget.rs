@@ -8,7 +8,7 @@ use super::output::{Printer, counted};
 use super::settings::{Flags, Settings, salt};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::forget::{Oblivion, Subjects, forget, preview};
+use crate::forget::{ForgetReport, Subjects, forget, preview};
 
 pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
@@ -52,7 +52,7 @@ pub(super) fn run(args: &ForgetArgs, printer: Printer) -> Result<Exit> {
     Ok(if oblivion.unknown.is_empty() { Exit::Complete } else { Exit::Incomplete })
 }
 
-fn tell(oblivion: &Oblivion, dry_run: bool, printer: Printer) {
+fn tell(oblivion: &ForgetReport, dry_run: bool, printer: Printer) {
     let is_news = |rows: u64| rows > 0;
     for table in &oblivion.tables {
         if !is_news(table.removed + table.blanked + table.quarantined) {

@@ -77,14 +77,14 @@ impl Drop for Display {
 }
 
 /// The run's progress over all endpoints.
-struct Course {
+struct RunProgress {
     pace: Pace,
     begun: Instant,
     /// How many requests had been answered, at moments of the last seconds.
     answered: Vec<(Instant, u64)>,
 }
 
-impl Course {
+impl RunProgress {
     fn new(pace: Pace) -> Self {
         let begun = Instant::now();
         Self { pace, begun, answered: vec![(begun, 0)] }
@@ -160,7 +160,7 @@ fn bars(progress: &Progress, client: &Client, pace: Pace, ended: &AtomicBool) {
     all.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
     let total = all.add(line("{wide_msg}"));
     let mut shown: BTreeMap<String, ProgressBar> = BTreeMap::new();
-    let mut course = Course::new(pace);
+    let mut course = RunProgress::new(pace);
     while !ended.load(Ordering::Relaxed) {
         let live = progress.snapshot();
         course.note(&live, Instant::now());
@@ -212,7 +212,7 @@ fn lines(
     (pace, printer): (Pace, Printer),
     ended: &AtomicBool,
 ) {
-    let mut course = Course::new(pace);
+    let mut course = RunProgress::new(pace);
     let mut said = Instant::now();
     while !ended.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
@@ -228,7 +228,7 @@ fn lines(
 }
 
 /// The text of a minute's line: the run as a whole, and the active endpoints.
-fn minute(course: &Course, live: &BTreeMap<String, Live>) -> String {
+fn minute(course: &RunProgress, live: &BTreeMap<String, Live>) -> String {
     let under_way = live.iter().filter(|(_, live)| !live.ended && live.planned > 0);
     let under_way: Vec<_> = under_way
         .map(|(name, live)| {
@@ -257,14 +257,14 @@ mod tests {
         Live { requests, done, planned, ..Live::default() }
     }
 
-    fn course(rate: f64, answered: &[(u64, u64)]) -> Course {
+    fn course(rate: f64, answered: &[(u64, u64)]) -> RunProgress {
         let now = Instant::now();
         let begun = now.checked_sub(Duration::from_secs(100)).unwrap();
         let at = |(ago, count): &(u64, u64)| {
             (now.checked_sub(Duration::from_secs(*ago)).unwrap(), *count)
         };
         let answered = answered.iter().map(at).collect();
-        Course { pace: Pace { rate, week_left: Some(1_000) }, begun, answered }
+        RunProgress { pace: Pace { rate, week_left: Some(1_000) }, begun, answered }
     }
 
     #[test]

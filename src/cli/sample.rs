@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
 use crate::library::range;
 use crate::retry::RetryPolicy;
-use crate::sample::{Address, Extent, Sample, draft_columns, first_driver, sample, sample_url};
+use crate::sample::{Address, Extent, Sample, draft_columns, first_parent, sample, sample_url};
 use crate::schema::{Column, ColumnType, Schema};
 use crate::window::Window;
 
@@ -184,7 +184,7 @@ async fn ask(
     let schema = Schema { columns: parents.columns.clone(), ..parent.schema() };
     let wrong = |message| Error::new(ErrorKind::Config, message);
     let fields = endpoint.parent_fields_in(&schema).map_err(wrong)?;
-    let (id, named) = first_driver(&parents, rule, &fields).ok_or_else(|| {
+    let (id, named) = first_parent(&parents, rule, &fields).ok_or_else(|| {
         let message = format!("a sample of `{}` has no id at {}", rule.endpoint, rule.id);
         Error::new(ErrorKind::Data, message).with_hint("pass an id: --id ID")
     })?;

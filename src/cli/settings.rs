@@ -295,7 +295,7 @@ impl Settings {
             weekly: self.weekly_quota.value,
             share: self.quota_share.value.0,
             rate: self.rate.value.0,
-            told: matches!(self.weekly_quota.origin, Origin::Flag(_)),
+            is_explicit: matches!(self.weekly_quota.origin, Origin::Flag(_)),
             ..Limits::default()
         }
     }

@@ -11,7 +11,7 @@ use crate::manifest::Granularity;
 use crate::verify::{accept_loss, rebuild, verify};
 
 /// How many findings are listed one by one.
-const TOLD: usize = 50;
+const MAX_LISTED: usize = 50;
 
 pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
     let flags = Flags { lake: args.lake.clone(), ..Flags::default() };
@@ -38,11 +38,11 @@ pub(super) fn run(args: &VerifyArgs, printer: Printer) -> Result<Exit> {
         keep_names(&mut shown);
         printer.data(&shown.to_string());
     }
-    for finding in verification.findings.iter().take(TOLD) {
+    for finding in verification.findings.iter().take(MAX_LISTED) {
         let subject = finding.subject.as_deref().map(|it| format!(" {it}")).unwrap_or_default();
         printer.warn(&format!("finding: {}{subject}: {}", finding.endpoint, finding.message));
     }
-    let more = verification.findings.len().saturating_sub(TOLD);
+    let more = verification.findings.len().saturating_sub(MAX_LISTED);
     if more > 0 {
         printer.warn(&format!("and {} more; --json lists all", number(more as u64)));
     }

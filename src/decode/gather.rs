@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use crate::schema::AddedColumns;
 
-    fn told(schema: &Schema, texts: &[&str]) -> Vec<String> {
+    fn shown(schema: &Schema, texts: &[&str]) -> Vec<String> {
         let mut gathered = Gathered::default();
         gathered.add(texts.iter().copied()).unwrap();
         let wider = gathered.widened(schema, &schema.columns[..1]);
@@ -325,12 +325,12 @@ mod tests {
             "+ mood: string",
             "+ at: struct<x: double, y: list<int64>>",
         ];
-        assert_eq!(told(&schema(), &texts), expected);
+        assert_eq!(shown(&schema(), &texts), expected);
     }
 
     #[test]
     fn names_that_an_engine_rejects_and_case_twins_get_no_column() {
         let texts = [r#"{"a.b":1,"":1,"Count":1,"dt":1,"DT":1,"Extra_JSON":1,"ok":1,"OK":1}"#];
-        assert_eq!(told(&schema(), &texts), ["+ ok: int64"]);
+        assert_eq!(shown(&schema(), &texts), ["+ ok: int64"]);
     }
 }

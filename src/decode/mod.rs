@@ -9,7 +9,6 @@
 
 mod cleanse;
 mod columns;
-mod drivers;
 mod envelope;
 mod extra;
 mod fit;
@@ -22,6 +21,7 @@ pub(crate) mod instant;
 mod json;
 mod metadata;
 mod number;
+mod parent_ids;
 mod path;
 mod redact;
 mod repair;
@@ -38,11 +38,11 @@ use arrow::array::RecordBatch;
 use arrow::json::reader::Tape;
 
 pub use self::cleanse::Cleansed;
-pub use self::drivers::is_usable;
 pub use self::extra::MisfitCounts;
 pub use self::formats::{NotJson, lines_as_list};
 pub use self::gather::Gathered;
 use self::hash::Instants;
+pub use self::parent_ids::is_usable;
 use self::path::Selections;
 pub use self::repair::repair;
 pub use self::rows::Rows;

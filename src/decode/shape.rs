@@ -257,14 +257,14 @@ impl RecordShape {
         let mut surprises = Surprises::default();
         for (row, at) in records.iter().enumerate() {
             match self.facts(tape, *at, origin(row)) {
-                Ok(mut told) => {
-                    told.settled = settled.get(row).copied().unwrap_or(told.settled);
-                    entries.push(PageEntry { key: told.key.clone(), time: told.time });
-                    if told.time.is_none() && reply_of.is_some() {
+                Ok(mut facts_of) => {
+                    facts_of.settled = settled.get(row).copied().unwrap_or(facts_of.settled);
+                    entries.push(PageEntry { key: facts_of.key.clone(), time: facts_of.time });
+                    if facts_of.time.is_none() && reply_of.is_some() {
                         self.note_undated(tape, *at, &mut surprises.undated);
                     }
                     kept.push(*at);
-                    facts.push(told);
+                    facts.push(facts_of);
                     replies.extend(reply_of.map(|reply_of| reply_of(row)));
                 }
                 Err(reason) => {

@@ -146,15 +146,15 @@ impl Endpoint {
 
 /// The field in a table with this schema.
 fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField, String> {
-    let told = |format, is_known| ParentField { name: field.to_owned(), format, is_known };
+    let field_of = |format, is_known| ParentField { name: field.to_owned(), format, is_known };
     if schema.added.parent.as_deref() == Some(field) {
-        return Ok(told(None, true));
+        return Ok(field_of(None, true));
     }
     let mut columns: &[Column] = &schema.columns;
     let mut names = field.split('.').peekable();
     while let Some(name) = names.next() {
         let Some(column) = columns.iter().find(|column| column.name == name) else {
-            return Ok(told(None, false));
+            return Ok(field_of(None, false));
         };
         if column.never_stored {
             return Err(format!("`{field}` is never stored, so no request can name it"));
@@ -173,12 +173,12 @@ fn find(field: &str, schema: &Schema, format: &DateFormat) -> Result<ParentField
             (_, Some(_)) => return Err(format!("`{name}` is not an object, so it has no fields")),
             // Where the API uses counted instants, so does a request.
             (ColumnType::Timestamp(written), None) if written.unit().is_none() => {
-                return Ok(told(Some(format.clone()), true));
+                return Ok(field_of(Some(format.clone()), true));
             }
             (_, None) => {}
         }
     }
-    Ok(told(None, true))
+    Ok(field_of(None, true))
 }
 
 #[cfg(test)]

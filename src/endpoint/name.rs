@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_name_in_another_spelling_is_known() {
-        for (told, meant) in [
+        for (given, meant) in [
             ("Scorecard Templates", "scorecard_templates"),
             ("scorecard-template", "scorecard_templates"),
             ("/scorecard", "scorecards"),
@@ -72,7 +72,7 @@ mod tests {
             ("Calls", "calls"),
             ("PLAYLIST_CALLS", "playlist_calls"),
         ] {
-            assert_eq!(plain_name(told), meant, "{told}");
+            assert_eq!(plain_name(given), meant, "{given}");
         }
     }
 }

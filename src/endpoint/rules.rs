@@ -31,7 +31,7 @@ pub enum Rule {
 /// The rules for one endpoint, or for all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ColumnRules {
-    told: Vec<Told>,
+    written: Vec<WrittenRule>,
     tree: RuleNode,
     salt: Option<Salt>,
 }
@@ -47,7 +47,7 @@ pub struct RuleNode {
 
 /// One rule, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct WrittenRule {
     path: Vec<String>,
     /// The keys of the file that lead to it; one may name several fields.
     written: Vec<String>,
@@ -60,28 +60,28 @@ impl ColumnRules {
     /// Rules that leave out the values at these paths.
     #[must_use]
     pub fn dropping(paths: &[String]) -> Self {
-        let told = |path: &String| {
+        let dropped = |path: &String| {
             let path: Vec<String> = path.split('.').map(str::to_owned).collect();
-            Told { written: path.clone(), path, rule: Rule::Drop, if_there: false }
+            WrittenRule { written: path.clone(), path, rule: Rule::Drop, if_there: false }
         };
-        Self::of(paths.iter().map(told).collect())
+        Self::of(paths.iter().map(dropped).collect())
     }
 
-    fn of(told: Vec<Told>) -> Self {
+    fn of(rule_list: Vec<WrittenRule>) -> Self {
         let mut tree = RuleNode::default();
-        for Told { path, rule, .. } in &told {
+        for WrittenRule { path, rule, .. } in &rule_list {
             let node = path
                 .iter()
                 .fold(&mut tree, |node, name| node.below.entry(name.clone()).or_default());
             node.rule = Some(*rule);
         }
-        Self { told, tree, salt: None }
+        Self { written: rule_list, tree, salt: None }
     }
 
     /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.written.is_empty()
     }
 
     /// The rules from a record's root on.
@@ -99,7 +99,7 @@ impl ColumnRules {
     /// Whether hashes are required.
     #[must_use]
     pub fn needs_salt(&self) -> bool {
-        self.told.iter().any(|told| told.rule == Rule::Hash)
+        self.written.iter().any(|it| it.rule == Rule::Hash)
     }
 
     /// The same rules with the salt of their hashes.
@@ -116,26 +116,26 @@ impl ColumnRules {
 
     /// These and others, which take precedence where both have a rule for one path.
     pub fn extend(&mut self, others: &Self) {
-        let mut told = std::mem::take(&mut self.told);
-        told.retain(|it| others.told.iter().all(|other| other.path != it.path));
-        told.extend(others.told.iter().cloned());
-        *self = Self::of(told).with_salt(self.salt.take());
+        let mut rule_list = std::mem::take(&mut self.written);
+        rule_list.retain(|it| others.written.iter().all(|other| other.path != it.path));
+        rule_list.extend(others.written.iter().cloned());
+        *self = Self::of(rule_list).with_salt(self.salt.take());
     }
 
     /// The rules that concern an endpoint with these columns.
     #[must_use]
     pub fn about(&self, columns: &[Column]) -> Self {
-        let concerns = |told: &&Told| told.if_there || is_declared(columns, &told.path);
-        Self::of(self.told.iter().filter(concerns).cloned().collect())
+        let concerns = |it: &&WrittenRule| it.if_there || is_declared(columns, &it.path);
+        Self::of(self.written.iter().filter(concerns).cloned().collect())
     }
 
     /// The first rule whose path, or a part of it, leads to or through the place with these names.
     #[must_use]
     pub fn touching(&self, place: &[&str]) -> Option<String> {
-        let touches = |told: &&Told| {
-            told.rule != Rule::Keep && told.path.iter().zip(place).all(|(one, other)| one == other)
+        let touches = |it: &&WrittenRule| {
+            it.rule != Rule::Keep && it.path.iter().zip(place).all(|(one, other)| one == other)
         };
-        self.told.iter().find(touches).map(|told| told.path.join("."))
+        self.written.iter().find(touches).map(|it| it.path.join("."))
     }
 
     /// The first rule that matches no column, or one in `fixed`, which identify and date rows.
@@ -145,15 +145,15 @@ impl ColumnRules {
         metadata: Option<&str>,
         fixed: &[(&str, &str)],
     ) -> Result<(), Mistake> {
-        for told in &self.told {
-            let path = told.path.join(".");
-            let wrong = |message| Err(told.mistake(message));
-            let of = fixed.iter().find(|(name, _)| told.path.len() == 1 && told.path[0] == *name);
-            if let Some((_, what)) = of.filter(|_| told.rule != Rule::Keep) {
+        for one in &self.written {
+            let path = one.path.join(".");
+            let wrong = |message| Err(one.mistake(message));
+            let of = fixed.iter().find(|(name, _)| one.path.len() == 1 && one.path[0] == *name);
+            if let Some((_, what)) = of.filter(|_| one.rule != Rule::Keep) {
                 return wrong(format!("`{path}` {what}, so rules cannot change it"));
             }
-            let is_metadata = metadata.is_some_and(|name| told.path[0] == name);
-            if !told.if_there && !is_metadata && !is_declared(columns, &told.path) {
+            let is_metadata = metadata.is_some_and(|name| one.path[0] == name);
+            if !one.if_there && !is_metadata && !is_declared(columns, &one.path) {
                 return wrong(undeclared(&path, "it does not declare it"));
             }
         }
@@ -162,10 +162,10 @@ impl ColumnRules {
 
     /// The first rule that matches no column of any endpoint.
     pub(super) fn check_any(&self, endpoints: &[Endpoint]) -> Result<(), Mistake> {
-        for told in self.told.iter().filter(|told| !told.if_there) {
-            if !endpoints.iter().any(|endpoint| is_declared(&endpoint.columns, &told.path)) {
-                let why = undeclared(&told.path.join("."), "no endpoint declares it");
-                return Err(told.mistake(why));
+        for one in self.written.iter().filter(|one| !one.if_there) {
+            if !endpoints.iter().any(|endpoint| is_declared(&endpoint.columns, &one.path)) {
+                let why = undeclared(&one.path.join("."), "no endpoint declares it");
+                return Err(one.mistake(why));
             }
         }
         Ok(())
@@ -182,7 +182,7 @@ fn undeclared(path: &str, why: &str) -> String {
     format!("`{path}` is not a column: {why} (write \"drop?\" if the API may send it anyway)")
 }
 
-impl Told {
+impl WrittenRule {
     fn mistake(&self, message: String) -> Mistake {
         let path = std::iter::once("columns".to_owned()).chain(self.written.iter().cloned());
         Mistake { path: path.collect(), message }
@@ -244,17 +244,22 @@ enum Entry {
 }
 
 impl Entry {
-    fn told(self, path: &[String], written: &[String], all: &mut Vec<Told>) {
+    fn collect(self, path: &[String], written: &[String], all: &mut Vec<WrittenRule>) {
         match self {
             Self::Rule { rule, if_there } => {
-                all.push(Told { path: path.to_vec(), written: written.to_vec(), rule, if_there });
+                all.push(WrittenRule {
+                    path: path.to_vec(),
+                    written: written.to_vec(),
+                    rule,
+                    if_there,
+                });
             }
             Self::Below(entries) => {
                 for (name, entry) in entries {
                     let names = name.split('.').map(|part| part.trim_end_matches("[]").to_owned());
                     let path: Vec<String> = path.iter().cloned().chain(names).collect();
                     let written: Vec<String> = written.iter().cloned().chain([name]).collect();
-                    entry.told(&path, &written, all);
+                    entry.collect(&path, &written, all);
                 }
             }
         }
@@ -264,9 +269,9 @@ impl Entry {
 impl<'de> Deserialize<'de> for ColumnRules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = BTreeMap::<String, Entry>::deserialize(deserializer)?;
-        let mut told = Vec::new();
-        Entry::Below(entries).told(&[], &[], &mut told);
-        Ok(Self::of(told))
+        let mut rule_list = Vec::new();
+        Entry::Below(entries).collect(&[], &[], &mut rule_list);
+        Ok(Self::of(rule_list))
     }
 }
 
@@ -344,24 +349,24 @@ mod tests {
 
     #[test]
     fn columns_follow_the_rules() {
-        let told = |text: &str| {
+        let shown = |text: &str| {
             let columns = rules(text).applied(&columns());
             let shown = columns.iter().map(|it| format!("{}: {}", it.name, it.column_type));
             shown.collect::<Vec<_>>().join(", ")
         };
         let people = "people: list<struct<email: string, age: int64>>";
-        assert_eq!(told(""), format!("id: string, {people}, at: timestamp"));
-        assert_eq!(told("at = \"hash\""), format!("id: string, {people}, at: string"));
+        assert_eq!(shown(""), format!("id: string, {people}, at: timestamp"));
+        assert_eq!(shown("at = \"hash\""), format!("id: string, {people}, at: string"));
         assert_eq!(
-            told("people.age = \"drop\"\nat = \"drop\""),
+            shown("people.age = \"drop\"\nat = \"drop\""),
             "id: string, people: list<struct<email: string>>"
         );
         assert_eq!(
-            told("people.age = \"drop\"\npeople.email = \"drop\""),
+            shown("people.age = \"drop\"\npeople.email = \"drop\""),
             "id: string, at: timestamp"
         );
         assert_eq!(
-            told("people = \"mask\""),
+            shown("people = \"mask\""),
             "id: string, people: list<struct<email: string, age: string>>, at: timestamp"
         );
     }

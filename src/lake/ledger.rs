@@ -12,8 +12,8 @@ use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::quota::{
-    self, AtWork, Block, Claim, Claimant, GivenBack, Holder, Limits, Newest, Returned, Standing,
-    Unsent,
+    self, Block, Claim, Claimant, GivenBack, Holder, Limits, Newest, Returned, RunningBackfill,
+    SlotState, Unsent,
 };
 use crate::report::Week;
 
@@ -22,12 +22,12 @@ const FOLDER: &str = "_manifest/quota";
 const MOST_RACES: u32 = 1_000;
 /// How many blocks are searched for a slot that counts. Blocks of a run that was killed or had a
 /// wrong clock are consecutive, and all active runs together hold fewer than this.
-const MOST_LOOKED_AT: usize = 64;
+const MAX_BLOCKS_SEARCHED: usize = 64;
 /// The minimum age of files left by a killed process: no process stays active this long.
-const LEFT: TimeDelta = TimeDelta::days(1);
+const LEFTOVER_AGE: TimeDelta = TimeDelta::days(1);
 /// How long a slot of the previous week may still count: older versions let slots straddle the end
 /// of the week, and queued up to an hour of them.
-const STRADDLES: TimeDelta = TimeDelta::hours(1);
+const STRADDLE_TIME: TimeDelta = TimeDelta::hours(1);
 /// How many weeks are kept.
 const KEPT_WEEKS: usize = 5;
 
@@ -55,8 +55,8 @@ struct ReadBack {
     number: Option<u64>,
     last: Option<Block>,
     /// What the newest block that counts says about the next slot.
-    standing: Standing,
-    backfill: Option<AtWork>,
+    slot_state: SlotState,
+    backfill: Option<RunningBackfill>,
 }
 
 impl Ledger {
@@ -143,7 +143,7 @@ impl Ledger {
             backfill_quota: limits.backfill(),
             spent: last.as_ref().map_or(0, |last| last.spent),
             spent_on_backfill: last.as_ref().map_or(0, |last| last.spent_on_backfill),
-            unknown: last.is_some_and(|last| last.unknown) && !limits.told,
+            unknown: last.is_some_and(|last| last.unknown) && !limits.is_explicit,
         })
     }
 
@@ -153,8 +153,9 @@ impl Ledger {
     /// When the store fails.
     pub fn is_backfilling(&self, limits: &Limits, now: DateTime<Utc>) -> Result<bool> {
         let at_work = self.read(quota::week_of(now), limits, now)?.newest.backfill;
-        let is_other = |it: &AtWork| it.run != self.run && self.holder(&it.run) == Holder::MayLive;
-        Ok(at_work.is_some_and(|it| is_other(&it) && quota::is_at_work(&it, limits, now)))
+        let is_other =
+            |it: &RunningBackfill| it.run != self.run && self.holder(&it.run) == Holder::MayLive;
+        Ok(at_work.is_some_and(|it| is_other(&it) && quota::is_running(&it, limits, now)))
     }
 
     /// Records that the week's spend is unknown, unless it has been recorded.
@@ -210,7 +211,7 @@ impl Ledger {
         if number == 1 {
             self.clear_old_weeks()?;
             alive::clear(&self.store);
-            self.store.clear_probes(now - LEFT)?;
+            self.store.clear_probes(now - LEFTOVER_AGE)?;
         }
         if self.store.creates_once() {
             *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some((week, number, block));
@@ -222,11 +223,11 @@ impl Ledger {
     fn take_own(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Option<Read> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (_, number, block) = own.filter(|(of, ..)| *of == week)?;
-        let standing = quota::standing(&block, Holder::MayLive, limits, now);
-        if standing == Standing::Skipped {
+        let slot_state = quota::slot_state(&block, Holder::MayLive, limits, now);
+        if slot_state == SlotState::Skipped {
             return None;
         }
-        let busy_until = standing.busy_until();
+        let busy_until = slot_state.busy_until();
         let backfill = block.backfill.clone();
         Some(Read { number, newest: Newest { week, last: Some(block), busy_until, backfill } })
     }
@@ -234,12 +235,12 @@ impl Ledger {
     /// A week's ledger. Near the start of the week, the previous week is read as well.
     fn read(&self, week: NaiveDate, limits: &Limits, now: DateTime<Utc>) -> Result<Read> {
         let mut read = self.read_back(week, limits, now)?;
-        if read.standing == Standing::Skipped && now - quota::begin_of(week) < STRADDLES {
+        if read.slot_state == SlotState::Skipped && now - quota::begin_of(week) < STRADDLE_TIME {
             let before = self.read_back(quota::week_before(week), limits, now)?;
-            read.standing = before.standing;
+            read.slot_state = before.slot_state;
             read.backfill = if read.last.is_some() { read.backfill } else { before.backfill };
         }
-        let busy_until = read.standing.busy_until();
+        let busy_until = read.slot_state.busy_until();
         let ReadBack { number, last, backfill, .. } = read;
         let newest = Newest { week, last, busy_until, backfill };
         Ok(Read { number: number.unwrap_or_default(), newest })
@@ -252,19 +253,19 @@ impl Ledger {
         let at = now.max(quota::begin_of(week));
         let mut read = ReadBack { number: numbers.first().copied(), ..ReadBack::default() };
         let mut unreadable = 0;
-        for number in numbers.iter().take(MOST_LOOKED_AT) {
+        for number in numbers.iter().take(MAX_BLOCKS_SEARCHED) {
             let block = self.block(week, *number)?;
-            if read.standing == Standing::Skipped {
+            if read.slot_state == SlotState::Skipped {
                 let presumed = || quota::presumed(None, limits, at);
                 let block = block.clone().unwrap_or_else(presumed);
-                read.standing = quota::standing(&block, self.holder(&block.run), limits, now);
+                read.slot_state = quota::slot_state(&block, self.holder(&block.run), limits, now);
             }
             match block {
                 Some(block) => read.last = read.last.or(Some(block)),
                 None if read.last.is_none() => unreadable += 1,
                 None => {}
             }
-            if read.last.is_some() && read.standing != Standing::Skipped {
+            if read.last.is_some() && read.slot_state != SlotState::Skipped {
                 break;
             }
         }

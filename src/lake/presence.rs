@@ -19,7 +19,7 @@ const OURS: [&str; 3] = ["_staging", "_quarantine", "clari-lake.toml"];
 /// What `_manifest` contains before a first export has committed anything.
 const BEGUN: [&str; 5] = ["lock", "lease", "quota", "runs", "forgotten"];
 /// How many unexpected names are shown.
-const TOLD: usize = 3;
+const MAX_LISTED: usize = 3;
 /// How many objects of a folder are inspected to find one of ours.
 const LOOKED_AT: usize = 10;
 /// How many sibling folders are searched for a nearby lake.
@@ -140,7 +140,7 @@ impl Store {
             },
             Presence::Foreign(names) => {
                 let message =
-                    format!("{place} is not empty and not a lake: it contains {}", told(&names));
+                    format!("{place} is not empty and not a lake: it contains {}", listed(&names));
                 (message, self.lake_near())
             }
         };
@@ -156,7 +156,8 @@ impl Store {
         let place = self.location();
         let mut message = format!("there is no lake at {place}");
         if let Presence::Foreign(names) = presence {
-            message.push_str(&format!(": it contains {}, but no manifest of a table", told(names)));
+            message
+                .push_str(&format!(": it contains {}, but no manifest of a table", listed(names)));
         }
         let hint = match (presence, self.lake_near()) {
             (Presence::Objects, _) => {
@@ -262,8 +263,9 @@ fn is_begun(name: &str, catalogue: &Catalogue) -> bool {
 }
 
 /// Some names, and how many more there are.
-fn told(names: &[String]) -> String {
-    let first: Vec<String> = names.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
+fn listed(names: &[String]) -> String {
+    let first: Vec<String> =
+        names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
     let more = names.len() - first.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", first.join(", "))

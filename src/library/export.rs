@@ -138,7 +138,7 @@ impl Export {
     /// At most this many requests a week, counted in the lake over all runs; 100,000 by default.
     pub fn weekly_quota(mut self, requests: u64) -> Self {
         let limits = self.limits.unwrap_or_default();
-        self.limits = Some(Limits { weekly: requests, told: true, ..limits });
+        self.limits = Some(Limits { weekly: requests, is_explicit: true, ..limits });
         self
     }
 

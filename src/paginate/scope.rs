@@ -137,7 +137,7 @@ impl<E> Extent<E> {
 
 /// A supposedly complete reply that may be only the first page.
 #[derive(Debug)]
-struct Suspicion {
+struct PossiblePage {
     keys: HashSet<Box<str>>,
     first: Option<Box<str>>,
     last: Option<Box<str>>,
@@ -158,7 +158,7 @@ pub struct Scope<E> {
     window: Window,
     paginator: Option<Paginator>,
     /// The keys of a supposedly complete reply that looks incomplete.
-    suspected: Option<Suspicion>,
+    suspected: Option<PossiblePage>,
     habits: Habits,
     /// Whether the requested page came as nothing: null, or empty instead of known records.
     was_nothing: bool,
@@ -364,7 +364,7 @@ impl<E: Display> Scope<E> {
             let page_size = u32::try_from(count).unwrap_or(100).clamp(2, 100);
             self.paging = Paging::SkipLimit(SkipLimit { page_size, ..SkipLimit::default() });
             self.paginator = Paginator::new(self.window, self.unit, &self.paging);
-            self.suspected = Some(Suspicion {
+            self.suspected = Some(PossiblePage {
                 keys: page.entries.iter().map(|entry| entry.key.clone()).collect(),
                 first: page.entries.first().map(|entry| entry.key.clone()),
                 last: page.entries.last().map(|entry| entry.key.clone()),
@@ -378,7 +378,7 @@ impl<E: Display> Scope<E> {
     }
 
     /// Nothing new came from the last record on: the reply was complete, unless it says otherwise.
-    fn acquit(&mut self, suspected: Suspicion, page: &Page) -> Step {
+    fn acquit(&mut self, suspected: PossiblePage, page: &Page) -> Step {
         let first = page.entries.first().map(|entry| &entry.key);
         let is_ignored = page.entries.len() > 1 && first == suspected.first.as_ref();
         self.habits.ignores_position |= is_ignored;

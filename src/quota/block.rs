@@ -116,7 +116,7 @@ pub struct Block {
     pub ends: bool,
     /// The running backfill; also set in blocks of other runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backfill: Option<AtWork>,
+    pub backfill: Option<RunningBackfill>,
     /// Whether the week's actual spend is higher by an unknown amount, because the ledger was lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
@@ -124,7 +124,7 @@ pub struct Block {
 
 /// A run that spends on a backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AtWork {
+pub struct RunningBackfill {
     /// The run.
     pub run: String,
     /// When its last slot ends.

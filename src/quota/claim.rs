@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::block::{AtWork, Block, Slot, Unsent};
+use super::block::{Block, RunningBackfill, Slot, Unsent};
 use super::limits::{Limits, MOST_IN_BLOCK};
 use super::week::{begin_of, renewed_at};
 use crate::manifest::{CLOCKS_APART, Purpose};
@@ -39,7 +39,7 @@ pub struct Newest {
     /// When the newest slot of this or the previous week ends; `None` if all have ended.
     pub busy_until: Option<DateTime<Utc>>,
     /// The running backfill, according to the newest block of this or the previous week.
-    pub backfill: Option<AtWork>,
+    pub backfill: Option<RunningBackfill>,
 }
 
 impl Newest {
@@ -81,7 +81,7 @@ pub fn claim(newest: &Newest, limits: &Limits, claimant: &Claimant<'_>) -> Claim
     let last = newest.last.as_ref();
     let begin = now.max(begin_of(newest.week));
     let ends = renewed_at(begin_of(newest.week));
-    let unknown = last.is_some_and(|last| last.unknown) && !limits.told;
+    let unknown = last.is_some_and(|last| last.unknown) && !limits.is_explicit;
     if unknown && purpose == Purpose::Backfill {
         return Claim::Unknown { renewed_at: ends };
     }
@@ -120,7 +120,7 @@ pub fn claim(newest: &Newest, limits: &Limits, claimant: &Claimant<'_>) -> Claim
         spent_on_backfill: spent_on_backfill + on_backfill,
         ends: false,
         backfill: match purpose {
-            Purpose::Backfill => Some(AtWork { run: run.to_owned(), to: slot.to }),
+            Purpose::Backfill => Some(RunningBackfill { run: run.to_owned(), to: slot.to }),
             Purpose::Nightly => newest.backfill.clone(),
         },
         unknown,
@@ -149,7 +149,7 @@ pub enum Holder {
 
 /// What one block says about the start of the next slot, when blocks are read newest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum SlotState {
     /// Its slot counts, and no earlier ones need checking: each slot begins after the earlier ones
     /// that count.
     Until(DateTime<Utc>),
@@ -160,7 +160,7 @@ pub enum Standing {
     Skipped,
 }
 
-impl Standing {
+impl SlotState {
     /// The earliest start of the next slot, if it has to wait.
     #[must_use]
     pub fn busy_until(self) -> Option<DateTime<Utc>> {
@@ -177,27 +177,27 @@ impl Standing {
 /// A slot claimed with a wrong clock is not waited for either: it was claimed in the future, or
 /// begins later than active runs can have claimed ahead.
 #[must_use]
-pub fn standing(block: &Block, holder: Holder, limits: &Limits, now: DateTime<Utc>) -> Standing {
+pub fn slot_state(block: &Block, holder: Holder, limits: &Limits, now: DateTime<Utc>) -> SlotState {
     let spacing = limits.spacing();
     let longest = (block.to - block.from).max(spacing * i32::try_from(MOST_IN_BLOCK).unwrap_or(1));
     let is_ahead = block.from - now > longest * MOST_AHEAD;
     if is_ahead || block.claimed_at.is_some_and(|at| at - now > CLOCKS_APART) {
-        return Standing::Skipped;
+        return SlotState::Skipped;
     }
     if block.to <= now {
-        return Standing::Over;
+        return SlotState::Over;
     }
     match holder {
-        Holder::MayLive => Standing::Until(block.to),
-        Holder::Killed if block.from <= now => Standing::Until(block.to.min(now + spacing)),
-        Holder::Killed => Standing::Skipped,
+        Holder::MayLive => SlotState::Until(block.to),
+        Holder::Killed if block.from <= now => SlotState::Until(block.to.min(now + spacing)),
+        Holder::Killed => SlotState::Skipped,
     }
 }
 
 /// Whether a backfill is running. If it would run longer than it can have claimed ahead, it was
 /// recorded with a wrong clock.
 #[must_use]
-pub fn is_at_work(backfill: &AtWork, limits: &Limits, now: DateTime<Utc>) -> bool {
+pub fn is_running(backfill: &RunningBackfill, limits: &Limits, now: DateTime<Utc>) -> bool {
     let block = limits.spacing() * i32::try_from(MOST_IN_BLOCK).unwrap_or(1);
     let ahead = (block * MOST_AHEAD).max(AT_WORK);
     now - backfill.to < AT_WORK && backfill.to - now <= ahead

@@ -21,7 +21,7 @@ pub struct Limits {
     pub rate: f64,
     /// Whether the user set the weekly limit explicitly, which matters when the lake no longer
     /// knows the week's spend.
-    pub told: bool,
+    pub is_explicit: bool,
     /// Requests in one block at most.
     pub block: u32,
 }
@@ -29,7 +29,7 @@ pub struct Limits {
 impl Default for Limits {
     /// The vendor's limits, with seven tenths of the quota for backfills.
     fn default() -> Self {
-        Self { weekly: 100_000, share: 0.7, rate: 10.0, told: false, block: MOST_IN_BLOCK }
+        Self { weekly: 100_000, share: 0.7, rate: 10.0, is_explicit: false, block: MOST_IN_BLOCK }
     }
 }
 

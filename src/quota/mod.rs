@@ -17,8 +17,9 @@ mod tests;
 mod week;
 
 pub use self::block::{
-    AtWork, Block, FreePlaces, GivenBack, Returned, Slot, Unsent, give_back, presumed, unknown,
+    Block, FreePlaces, GivenBack, Returned, RunningBackfill, Slot, Unsent, give_back, presumed,
+    unknown,
 };
-pub use self::claim::{Claim, Claimant, Holder, Newest, Standing, claim, is_at_work, standing};
+pub use self::claim::{Claim, Claimant, Holder, Newest, SlotState, claim, is_running, slot_state};
 pub use self::limits::{Limits, MOST_IN_BLOCK, spacing};
 pub use self::week::{begin_of, renewed_at, week_before, week_of};

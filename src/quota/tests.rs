@@ -51,8 +51,8 @@ fn a_backfill_waits_where_the_weeks_spend_is_unknown() {
     assert_eq!(asked, Claim::Unknown { renewed_at: at("2026-11-29T00:00:00Z") });
     let (night, _) = block(claim(&lost, &limits, &claimant(Purpose::Nightly, &none, NOON)));
     assert!(night.unknown, "it is no better known afterwards");
-    let told = Limits { told: true, ..limits };
-    let claimed = claim(&newest(night), &told, &claimant(Purpose::Backfill, &none, NOON));
+    let is_explicit = Limits { is_explicit: true, ..limits };
+    let claimed = claim(&newest(night), &is_explicit, &claimant(Purpose::Backfill, &none, NOON));
     assert!(!block(claimed).0.unknown, "the user has said so");
 }
 
@@ -88,7 +88,7 @@ fn a_slot_never_straddles_the_end_of_the_week() {
 fn a_running_backfill_is_recognized_across_the_end_of_the_week() {
     let (limits, none) = (Limits::default(), Unsent::default());
     let now = "2026-11-29T00:00:01Z";
-    let at_work = AtWork { run: "b".to_owned(), to: at("2026-11-29T00:00:00Z") };
+    let at_work = RunningBackfill { run: "b".to_owned(), to: at("2026-11-29T00:00:00Z") };
     let backfill = Some(at_work.clone());
     let first = Newest { backfill: backfill.clone(), ..Newest::of_nothing(week_of(at(now))) };
     let (block, _) = block(claim(&first, &limits, &claimant(Purpose::Nightly, &none, now)));
@@ -99,7 +99,7 @@ fn a_running_backfill_is_recognized_across_the_end_of_the_week() {
         ("2026-11-28T23:59:00Z", true),
         ("2026-11-26T00:00:00Z", false),
     ] {
-        assert_eq!(is_at_work(&at_work, &limits, at(now)), is_so, "{now}");
+        assert_eq!(is_running(&at_work, &limits, at(now)), is_so, "{now}");
     }
 }
 
@@ -113,16 +113,16 @@ fn a_slot_that_no_live_run_holds_starts_now() {
         claimed_at: claimed.map(at),
         ..presumed(None, &limits, at(from))
     };
-    let of = |block: &Block, holder| standing(block, holder, &limits, at(NOON));
+    let of = |block: &Block, holder| slot_state(block, holder, &limits, at(NOON));
     let soon = slot(Some("2026-11-25T12:00:00Z"), "2026-11-25T12:00:04Z", "2026-11-25T12:00:14Z");
-    assert_eq!(of(&soon, Holder::MayLive), Standing::Until(soon.to));
-    assert_eq!(of(&soon, Holder::Killed), Standing::Skipped);
+    assert_eq!(of(&soon, Holder::MayLive), SlotState::Until(soon.to));
+    assert_eq!(of(&soon, Holder::Killed), SlotState::Skipped);
     let begun = slot(Some("2026-11-25T11:59:55Z"), "2026-11-25T11:59:55Z", "2026-11-25T12:00:05Z");
-    assert_eq!(of(&begun, Holder::MayLive), Standing::Until(begun.to));
-    let Standing::Until(free) = of(&begun, Holder::Killed) else { panic!("it may have sent one") };
+    assert_eq!(of(&begun, Holder::MayLive), SlotState::Until(begun.to));
+    let SlotState::Until(free) = of(&begun, Holder::Killed) else { panic!("it may have sent one") };
     assert_eq!(free, at(NOON) + limits.spacing());
     let over = slot(None, "2026-11-25T11:00:00Z", "2026-11-25T11:00:10Z");
-    assert_eq!(of(&over, Holder::MayLive), Standing::Over);
+    assert_eq!(of(&over, Holder::MayLive), SlotState::Over);
     for (claimed, from, to) in [
         (None, "2026-11-25T12:30:00Z", "2026-11-25T12:30:10Z"),
         (None, "2026-11-28T12:00:00Z", "2026-11-28T12:00:10Z"),
@@ -130,7 +130,7 @@ fn a_slot_that_no_live_run_holds_starts_now() {
         (Some("2026-11-25T12:02:00Z"), "2026-11-25T12:02:00Z", "2026-11-25T12:02:10Z"),
         (Some("2026-11-25T11:00:00Z"), "2026-11-25T13:00:00Z", "2026-11-25T13:00:10Z"),
     ] {
-        assert_eq!(of(&slot(claimed, from, to), Holder::MayLive), Standing::Skipped, "{from}");
+        assert_eq!(of(&slot(claimed, from, to), Holder::MayLive), SlotState::Skipped, "{from}");
     }
 }
 
@@ -159,10 +159,10 @@ impl World {
         let all = || of(week).chain(of(week_before(week)));
         newest.backfill = all().next().and_then(|last| last.backfill.clone());
         for block in all() {
-            match standing(block, Holder::MayLive, &self.limits, self.now) {
-                Standing::Until(until) => newest.busy_until = Some(until),
-                Standing::Over => {}
-                Standing::Skipped => continue,
+            match slot_state(block, Holder::MayLive, &self.limits, self.now) {
+                SlotState::Until(until) => newest.busy_until = Some(until),
+                SlotState::Over => {}
+                SlotState::Skipped => continue,
             }
             break;
         }
@@ -280,7 +280,7 @@ proptest! {
         block in 0u32..200,
         before_the_edge in 0i64..60_000,
     ) {
-        let limits = Limits { weekly, share, rate, told: false, block };
+        let limits = Limits { weekly, share, rate, is_explicit: false, block };
         let now = at("2026-11-29T00:00:00Z") - TimeDelta::milliseconds(before_the_edge);
         let (weeks, lanes) = (BTreeMap::new(), BTreeMap::new());
         let mut world = World { limits, now, weeks, lanes, sent: Vec::new() };

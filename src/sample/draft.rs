@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::address::Address;
-use super::going_on::{is_paging, recognise_paging};
 use super::look::{Place, key_of, places, quoted};
+use super::pagination::{is_paging, recognise_paging};
 use crate::endpoint::{DateFormat, HeaderText, Headers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Column;

@@ -5,8 +5,8 @@
 
 mod address;
 mod draft;
-mod going_on;
 mod look;
+mod pagination;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 pub use self::address::Address;
 pub use self::draft::{columns as draft_columns, draft};
-pub use self::going_on::recognise_paging;
 pub use self::look::{Place, places};
+pub use self::pagination::recognise_paging;
 use crate::decode::{NotJson, Origin, RecordDecoder, lines_as_list, refused, repair};
 use crate::endpoint::{Catalogue, Driver, Endpoint, Named, Parent, ParentField};
 use crate::error::{Error, ErrorKind, Result};
@@ -155,7 +155,7 @@ pub async fn sample_url(
 /// The first id that the parent's rule finds in a sample's records, with these fields of its
 /// record; from a record that has all of them, if there is one.
 #[must_use]
-pub fn first_driver(
+pub fn first_parent(
     sample: &Sample,
     rule: &Parent,
     fields: &[ParentField],
@@ -168,10 +168,10 @@ pub fn first_driver(
         })
     };
     let named = |record: &Value| fields.iter().map(|field| value_of(record, field)).collect();
-    let drivers = sample.records.iter().filter_map(|it| Some((id(it)?, named(it))));
-    let mut drivers: Vec<(String, Named)> = drivers.collect();
-    let whole = drivers.iter().position(|(_, named)| named.iter().all(Option::is_some));
-    (!drivers.is_empty()).then(|| drivers.swap_remove(whole.unwrap_or(0)))
+    let parents = sample.records.iter().filter_map(|it| Some((id(it)?, named(it))));
+    let mut parents: Vec<(String, Named)> = parents.collect();
+    let whole = parents.iter().position(|(_, named)| named.iter().all(Option::is_some));
+    (!parents.is_empty()).then(|| parents.swap_remove(whole.unwrap_or(0)))
 }
 
 /// A field of a record as written in a request.

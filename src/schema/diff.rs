@@ -114,10 +114,10 @@ mod tests {
         let age = Column::new("age", ColumnType::Int64);
         let old = schema(vec![Column::new("count", ColumnType::Int64), people(vec![name.clone()])]);
         let new = schema(vec![people(vec![name, age]), Column::new("count", ColumnType::Double)]);
-        let told: Vec<_> = old.differences(&new).iter().map(Difference::to_string).collect();
-        assert_eq!(told, ["~ count: int64 -> double", "+ people[].age: int64"]);
-        let told: Vec<_> = new.differences(&old).iter().map(Difference::to_string).collect();
-        assert_eq!(told, ["- people[].age: int64", "~ count: double -> int64"]);
+        let shown: Vec<_> = old.differences(&new).iter().map(Difference::to_string).collect();
+        assert_eq!(shown, ["~ count: int64 -> double", "+ people[].age: int64"]);
+        let shown: Vec<_> = new.differences(&old).iter().map(Difference::to_string).collect();
+        assert_eq!(shown, ["- people[].age: int64", "~ count: double -> int64"]);
         assert_eq!(old.differences(&old), []);
     }
 

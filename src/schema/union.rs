@@ -66,8 +66,8 @@ mod tests {
             column("mood", text),
         ]);
         let union = one.union(&other);
-        let told: Vec<_> = one.differences(&union).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["~ n: int64 -> double", "+ people[].age: int64", "+ mood: string"]);
+        let shown: Vec<_> = one.differences(&union).iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["~ n: int64 -> double", "+ people[].age: int64", "+ mood: string"]);
         assert_eq!(union.union(&one), union);
         assert_eq!(union.union(&other), union);
     }

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use clari_lake::internals::clock::Clock;
 use clari_lake::internals::decode::Origin;
 use clari_lake::internals::endpoint::Catalogue;
-use clari_lake::internals::forget::{Oblivion, Subjects, forget, preview};
+use clari_lake::internals::forget::{ForgetReport, Subjects, forget, preview};
 use clari_lake::internals::lake::{self, Breakdown, Change, Snapshot, Store};
 use clari_lake::internals::manifest::Granularity;
 use clari_lake::internals::secret::Salt;
@@ -35,11 +35,11 @@ fn a_person(address: &str) -> Subjects {
     Subjects { people: vec![address.to_owned()], ..Subjects::default() }
 }
 
-fn forgetting(lake: &Lake, subjects: &Subjects) -> Oblivion {
+fn forgetting(lake: &Lake, subjects: &Subjects) -> ForgetReport {
     forget(&store(lake), &built_in(), subjects, None, &Clock::system()).unwrap()
 }
 
-fn removed(oblivion: &Oblivion, table: &str) -> (u64, u64) {
+fn removed(oblivion: &ForgetReport, table: &str) -> (u64, u64) {
     let table = oblivion.tables.iter().find(|it| it.endpoint == table).unwrap();
     (table.removed, table.blanked)
 }

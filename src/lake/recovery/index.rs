@@ -42,7 +42,7 @@ pub(super) fn upgrade(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
         return Ok(Outcome::Committed(()));
     }
     if !transaction.snapshot().manifest().flat_index.is_empty()
-        && let Outcome::Conflict = take_over_flat_index(transaction)?
+        && let Outcome::Conflict = upgrade_flat_index(transaction)?
     {
         return Ok(Outcome::Conflict);
     }
@@ -148,7 +148,7 @@ fn all_keys(transaction: &Transaction<'_>, snapshot: &Snapshot) -> Result<Vec<In
 }
 
 /// Converts the index of a format 1 table, which was a single one for all partitions.
-fn take_over_flat_index(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
+fn upgrade_flat_index(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
     let snapshot = transaction.snapshot().clone();
     let manifest = snapshot.manifest();
     let mut entries = Entries::new();

@@ -28,7 +28,7 @@ impl Store {
                 let path = own_path();
                 let tried = self.try_locally(&path);
                 let deleted = self.delete(&path).and_then(|()| self.clear_traces());
-                checks.push(told(
+                checks.push(reported(
                     "writing",
                     tried.and(deleted).map(|()| {
                         "files can be created once, replaced, listed and deleted".to_owned()
@@ -64,7 +64,7 @@ impl Store {
         };
         checks.push(good("writing", "objects are created and deleted"));
         checks.extend(guarantees(found));
-        checks.push(told("listing", self.try_listing(remote)));
+        checks.push(reported("listing", self.try_listing(remote)));
         if found.refuses_present {
             checks.push(race(remote.race()));
         }
@@ -177,7 +177,7 @@ fn versions(found: Guarantees) -> Check {
     Check::new("old versions", Verdict::Note, message)
 }
 
-fn told(subject: &str, outcome: Result<String>) -> Check {
+fn reported(subject: &str, outcome: Result<String>) -> Check {
     match outcome {
         Ok(message) => good(subject, &message),
         Err(error) => Check::failed(subject, &error),

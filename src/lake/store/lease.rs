@@ -13,7 +13,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutPayload}
 
 use super::bridge::Bridge;
 use super::object::Version;
-use super::put::{self, Condition, Manner, Put};
+use super::put::{self, Condition, ConditionStyle, Put};
 use crate::config::Conditional;
 use crate::error::Result;
 
@@ -43,7 +43,7 @@ struct State {
 #[derive(Clone)]
 pub(super) struct Terms {
     pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) manner: Manner,
+    pub(super) manner: ConditionStyle,
     pub(super) lasting: Duration,
     /// Identifies the holder; different for every process and every acquisition.
     pub(super) holder: String,
@@ -184,7 +184,7 @@ impl Drop for Lease {
     }
 }
 
-impl Manner {
+impl ConditionStyle {
     /// Whether the lease is the only thing that keeps two writers apart.
     pub(super) fn needs_lease(self) -> bool {
         self.conditional != Conditional::Etag

@@ -10,7 +10,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutOptions,
 
 use super::failure::{Action, is_ambiguous};
 use super::object::Version;
-use super::put::{self, Condition, Manner, Put};
+use super::put::{self, Condition, ConditionStyle, Put};
 use super::token::token;
 use crate::config::Conditional;
 
@@ -85,7 +85,7 @@ async fn try_out(store: &dyn ObjectStore) -> Result<Guarantees, (Action, StoreEr
 }
 
 async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreError> {
-    let manner = Manner::default();
+    let manner = ConditionStyle::default();
     let first = match put::put(store, path, &text(1), &Condition::Absent, manner).await? {
         Put::Done(version) => version,
         Put::Refused => Version::default(),
@@ -98,7 +98,7 @@ async fn look(store: &dyn ObjectStore, path: &Path) -> Result<Guarantees, StoreE
         _ => first,
     };
     let is_fresh = Condition::Is(fresh);
-    let bare = Manner { bare_tags: true, ..manner };
+    let bare = ConditionStyle { bare_tags: true, ..manner };
     let replaces = if accepts(store, path, 3, (&is_fresh, true), manner).await? {
         Some((Tags::Quoted, manner))
     } else if accepts(store, path, 3, (&is_fresh, true), bare).await? {
@@ -125,7 +125,7 @@ async fn accepts(
     path: &Path,
     number: u32,
     (condition, holds): (&Condition, bool),
-    manner: Manner,
+    manner: ConditionStyle,
 ) -> Result<bool, StoreError> {
     let mut tries = 0;
     loop {
@@ -169,7 +169,7 @@ pub(super) async fn race(store: Arc<dyn ObjectStore>) -> Result<u32, StoreError>
                 let (store, path) = (&store, &path);
                 async move {
                     let create = (&Condition::Absent, true);
-                    accepts(&**store, path, racer, create, Manner::default()).await
+                    accepts(&**store, path, racer, create, ConditionStyle::default()).await
                 }
             })
             .collect();

@@ -28,7 +28,7 @@ const BUSY: Duration = Duration::from_secs(120);
 
 /// How to express conditions to a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Manner {
+pub(super) struct ConditionStyle {
     /// The store's guarantees.
     pub(super) conditional: Conditional,
     /// Whether it recognizes its own tags only without quotes.
@@ -64,7 +64,7 @@ impl Condition {
         }
     }
 
-    pub(super) fn mode(&self, manner: Manner) -> PutMode {
+    pub(super) fn mode(&self, manner: ConditionStyle) -> PutMode {
         match self {
             Self::Any => PutMode::Overwrite,
             Self::Absent => PutMode::Create,
@@ -97,7 +97,7 @@ pub(super) async fn put(
     path: &Path,
     payload: &PutPayload,
     condition: &Condition,
-    manner: Manner,
+    manner: ConditionStyle,
 ) -> Result<Put, StoreError> {
     let (mut tries, begun) = (0, Instant::now());
     loop {

@@ -20,7 +20,7 @@ use super::lease::{LASTING, LEASE, Lease, Terms};
 use super::location::{Bucket, Provider};
 use super::object::{Object, Staged, Version, Written};
 use super::probe::{self, Guarantees, Tags};
-use super::put::{self, Condition, Manner, Put};
+use super::put::{self, Condition, ConditionStyle, Put};
 use super::token::unique_name;
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ pub(super) struct Remote {
     conditional: Conditional,
     lasting: Duration,
     /// How to express conditions to the store; known from the first write on.
-    manner: OnceLock<Manner>,
+    manner: OnceLock<ConditionStyle>,
     /// Whether the probe found that old versions are kept.
     keeps_versions: OnceLock<bool>,
     /// Held while writing, so that the threads of one process take turns without involving the
@@ -190,7 +190,7 @@ impl Remote {
     /// Writes without checking the store's guarantees.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let payload = PutPayload::from(bytes.to_vec());
-        self.put(path, payload, Condition::Any, Manner::default()).map(|_| ())
+        self.put(path, payload, Condition::Any, ConditionStyle::default()).map(|_| ())
     }
 
     pub(super) fn delete(&self, path: &str) -> Result<()> {
@@ -206,7 +206,7 @@ impl Remote {
         path: &str,
         payload: PutPayload,
         condition: Condition,
-        manner: Manner,
+        manner: ConditionStyle,
     ) -> Result<Put> {
         let (store, at) = (self.store(), key(path));
         let put = self
@@ -216,20 +216,20 @@ impl Remote {
     }
 
     /// How to express conditions to this store, as determined by a probe before the first write.
-    fn manner(&self) -> Result<Manner> {
+    fn manner(&self) -> Result<ConditionStyle> {
         if let Some(manner) = self.manner.get() {
             return Ok(*manner);
         }
         let conditional = self.conditional;
         let manner = if conditional == Conditional::None {
-            Manner { conditional, bare_tags: false }
+            ConditionStyle { conditional, bare_tags: false }
         } else {
             let found = self.probe()?;
             let _ = self.keeps_versions.set(found.keeps_versions);
             if let Some(error) = self.shortfall(found) {
                 return Err(error);
             }
-            Manner { conditional, bare_tags: found.replaces == Some(Tags::Bare) }
+            ConditionStyle { conditional, bare_tags: found.replaces == Some(Tags::Bare) }
         };
         Ok(*self.manner.get_or_init(|| manner))
     }

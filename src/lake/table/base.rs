@@ -19,7 +19,7 @@ const LEVEL: i32 = 9;
 
 /// A manifest as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::lake) struct AtRest {
+pub(in crate::lake) struct StoredManifest {
     #[serde(flatten)]
     pub(in crate::lake) manifest: Manifest,
     /// The base's path below the lake.
@@ -34,7 +34,7 @@ fn is_nothing(absent: &Absent) -> bool {
     *absent == Absent::default()
 }
 
-impl AtRest {
+impl StoredManifest {
     pub(in crate::lake) fn of(manifest: &Manifest) -> Self {
         let base = manifest.base.as_ref().map(|base| base.object.clone());
         let (manifest, absent) = manifest.beyond_base();

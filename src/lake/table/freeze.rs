@@ -87,10 +87,10 @@ mod tests {
         use Growth::{Frozen, Growing, Unsaid};
         let narrow: &[&str] = &["id", "declared"];
         let (mood, score): (&[&str], &[&str]) = (&["id", "mood"], &["id", "score"]);
-        let told = |names: &[&str], frozen| {
+        let shown = |names: &[&str], frozen| {
             Some((names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>(), frozen))
         };
-        let all = told(&["id", "declared", "mood", "score"], false);
+        let all = shown(&["id", "declared", "mood", "score"], false);
         // Killed before any manifest, or after the one with its goal.
         for version in [0, 1] {
             let objects = [(narrow, Growing), (mood, Growing), (score, Growing)];
@@ -98,15 +98,15 @@ mod tests {
         }
         // Complete, and all manifests lost: the schema is that of the files, without later declared
         // columns.
-        assert_eq!(names(0, &[(mood, Frozen)]), told(&["id", "mood"], true));
-        assert_eq!(names(0, &[(mood, Unsaid)]), told(&["id", "mood"], true));
+        assert_eq!(names(0, &[(mood, Frozen)]), shown(&["id", "mood"], true));
+        assert_eq!(names(0, &[(mood, Unsaid)]), shown(&["id", "mood"], true));
         // A file that has not been rewritten since the first export describes the state at that
         // time.
-        assert_eq!(names(0, &[(narrow, Growing), (mood, Frozen)]), told(&["id", "mood"], true));
+        assert_eq!(names(0, &[(narrow, Growing), (mood, Frozen)]), shown(&["id", "mood"], true));
         // Killed between objects, during the commit that freezes the schema.
-        assert_eq!(names(1, &[(mood, Frozen), (narrow, Growing)]), told(&["id", "mood"], true));
+        assert_eq!(names(1, &[(mood, Frozen), (narrow, Growing)]), shown(&["id", "mood"], true));
         // Started by a version whose objects record nothing.
-        assert_eq!(names(1, &[(mood, Unsaid)]), told(&["id", "declared", "mood"], false));
+        assert_eq!(names(1, &[(mood, Unsaid)]), shown(&["id", "declared", "mood"], false));
         assert_eq!(names(1, &[]), None);
     }
 }

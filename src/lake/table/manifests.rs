@@ -1,7 +1,7 @@
 //! Manifests: reading the newest one, and creating the next one. A manifest is never replaced by
 //! another.
 
-use super::base::{self, AtRest};
+use super::base::{self, StoredManifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::store::Store;
 use crate::manifest::{FORMAT, Manifest};
@@ -98,7 +98,7 @@ fn read_manifest(store: &Store, path: &str) -> Result<Manifest> {
     .whole(store)
 }
 
-fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {
+fn parse_manifest(path: &str, bytes: &[u8]) -> Result<StoredManifest> {
     #[derive(serde::Deserialize)]
     struct Head {
         format: u32,
@@ -127,7 +127,7 @@ fn parse_manifest(path: &str, bytes: &[u8]) -> Result<AtRest> {
 /// Creates the manifest under its own number; `false` if another writer was faster.
 pub(in crate::lake) fn create(store: &Store, manifest: &Manifest) -> Result<bool> {
     let path = path(&manifest.endpoint, manifest.version);
-    let text = serde_json::to_vec(&AtRest::of(manifest)).map_err(|error| {
+    let text = serde_json::to_vec(&StoredManifest::of(manifest)).map_err(|error| {
         Error::new(ErrorKind::Internal, "a manifest cannot be written").with_source(error)
     })?;
     store.create(&path, &text)

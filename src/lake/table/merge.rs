@@ -435,7 +435,7 @@ pub(in crate::lake) fn file_schema(object: Object) -> Result<(SchemaRef, Growth)
 
 /// The parent keys in an object's records, by which children are requested, each with the fields
 /// that requests take from its record.
-pub(in crate::lake) fn read_drivers(
+pub(in crate::lake) fn read_parent_ids(
     object: Object,
     rule: &Parent,
     fields: &[ParentField],
@@ -454,7 +454,7 @@ pub(in crate::lake) fn read_drivers(
         None => ProjectionMask::all(),
     };
     for batch in existing.batches_of(0..existing.metadata().num_row_groups(), mask) {
-        for (id, named) in decoder.drivers(&batch?, rule, fields)? {
+        for (id, named) in decoder.parent_ids(&batch?, rule, fields)? {
             take(id, named);
         }
     }

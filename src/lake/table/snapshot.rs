@@ -248,7 +248,7 @@ impl Snapshot {
             return Ok(());
         };
         let object = self.table.store().existing_of(entry)?;
-        merge::read_drivers(object, rule, fields, decoder, take)
+        merge::read_parent_ids(object, rule, fields, decoder, take)
     }
 
     /// The partitions whose rows count on a day: for a snapshot table, the newest one by then. Rows

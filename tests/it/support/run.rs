@@ -195,7 +195,7 @@ impl Run {
 
     /// The user has said how much the week may take.
     pub(crate) fn told(mut self) -> Self {
-        self.limits.told = true;
+        self.limits.is_explicit = true;
         self
     }
 

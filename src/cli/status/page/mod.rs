@@ -233,10 +233,11 @@ fn runs(runs: &[Run]) -> Runs {
 
 fn run_row(run: &Run) -> RunRow {
     /// How many of a run's problems are listed.
-    const TOLD: usize = 3;
-    let told = run.problems.iter().take(TOLD);
-    let mut problems: Vec<_> = told.map(|it| format!("{}: {}", it.endpoint, it.message)).collect();
-    let more = run.problems.len().saturating_sub(TOLD);
+    const MAX_LISTED: usize = 3;
+    let listed = run.problems.iter().take(MAX_LISTED);
+    let mut problems: Vec<_> =
+        listed.map(|it| format!("{}: {}", it.endpoint, it.message)).collect();
+    let more = run.problems.len().saturating_sub(MAX_LISTED);
     problems.extend((more > 0).then(|| format!("and {} more", number(more as u64))));
     let (inserted, updated) = run.rows();
     RunRow {

@@ -110,14 +110,14 @@ mod tests {
         let wider = schema().promoted("people[].born", "timestamp").unwrap();
         let wider = wider.promoted("mood", "list<string>").unwrap();
         let wider = wider.with_double("people.age").unwrap().with_double("count").unwrap();
-        let told: Vec<_> = schema().differences(&wider).iter().map(ToString::to_string).collect();
+        let shown: Vec<_> = schema().differences(&wider).iter().map(ToString::to_string).collect();
         let expected = [
             "~ count: int64 -> double",
             "~ people[].age: int64 -> double",
             "+ people[].born: timestamp",
             "+ mood: list<string>",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -111,17 +111,17 @@ fn by_cursor(members: &[Member<'_>], asked: &Asked<'_>) -> Option<String> {
 }
 
 fn by_number(members: &[Member<'_>], asked: &Asked<'_>, records: usize) -> Option<String> {
-    let told = members.iter().find(|(_, name, value)| PAGES.contains(name) && value.is_u64());
+    let page_count = members.iter().find(|(_, name, value)| PAGES.contains(name) && value.is_u64());
     let parameter = asked.one_of(&PAGES);
     let is_counted = members.iter().any(|(_, name, _)| PAGE_COUNTS.contains(name));
-    if told.is_none() && parameter.is_none() && !is_counted {
+    if page_count.is_none() && parameter.is_none() && !is_counted {
         return None;
     }
     let name = parameter.map_or("page", |(name, _)| name);
     // Pages are numbered from 0 if the request was for page 0, or for no page and the reply is page
     // 0.
     let is_zero = parameter.map_or_else(
-        || told.is_some_and(|(.., value)| value.as_u64() == Some(0)),
+        || page_count.is_some_and(|(.., value)| value.as_u64() == Some(0)),
         |(_, value)| value == "0",
     );
     let first = if is_zero { "first = 0\n" } else { "" };

@@ -22,7 +22,7 @@ impl RecordDecoder {
     ///
     /// # Errors
     /// `Corrupt` when this tool did not write the rows.
-    pub fn drivers(
+    pub fn parent_ids(
         &mut self,
         batch: &RecordBatch,
         rule: &Parent,
@@ -31,12 +31,12 @@ impl RecordDecoder {
         let text = Arc::new(rows::to_json(batch, &self.shape.schema, &mut self.reader)?);
         let grandparents = self.grandparents(batch);
         let (rule, fields, list) = (rule.clone(), fields.to_vec(), Arc::clone(&text));
-        let drivers = self.reader.read(text.as_bytes(), move |tape, root| {
+        let parent_ids = self.reader.read(text.as_bytes(), move |tape, root| {
             let values: Vec<Value> = match rule.id.query() {
                 Some(_) => serde_json::from_str(&list).unwrap_or_default(),
                 None => Vec::new(),
             };
-            let mut drivers = Vec::new();
+            let mut parent_ids = Vec::new();
             for (row, record) in json::items(tape, root).enumerate() {
                 if !is_chosen(tape, record, &rule) {
                     continue;
@@ -51,11 +51,11 @@ impl RecordDecoder {
                     })
                     .collect();
                 let ids = values_at(tape, record, &rule.id, values.get(row)).into_iter();
-                drivers.extend(ids.filter(|id| !id.is_empty()).map(|id| (id, named.clone())));
+                parent_ids.extend(ids.filter(|id| !id.is_empty()).map(|id| (id, named.clone())));
             }
-            drivers
+            parent_ids
         });
-        drivers.map_err(|why| Error::new(ErrorKind::Corrupt, why))
+        parent_ids.map_err(|why| Error::new(ErrorKind::Corrupt, why))
     }
 
     /// The ids of the parents by which these rows were requested, and the name of their column.
