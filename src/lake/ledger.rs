@@ -191,7 +191,10 @@ impl Ledger {
                 return Ok(outcome);
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "the week's ledger is written to by too many at once"))
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "too many runs write to the quota ledger at the same time",
+        ))
     }
 
     /// Creates a block; `false` if its number is already taken.

@@ -95,8 +95,8 @@ impl Findings {
     /// The reason why the key does not distinguish records, if it does not.
     pub(super) fn same_key_problem(&self, endpoint: &str, same_key: &Noted) -> Option<Problem> {
         let message = format!(
-            "{} records have the key of another record of the same list, such as {}, and differ \
-             from it: name more fields in `key`, or write key = \"content\"",
+            "{} records have the same key as a different record of the same list, for example {}: \
+             name more fields in `key`, or write key = \"content\"",
             same_key.records, same_key.example
         );
         let problem = Problem { endpoint: endpoint.to_owned(), window: None, message };

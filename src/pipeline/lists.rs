@@ -81,7 +81,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
 }
 
 /// What a run is going to do for one endpoint, and what will be complete afterwards.
-#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent choice")]
 struct Intent {
     planned: Vec<Planned>,
     goal: Vec<Window>,

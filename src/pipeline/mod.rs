@@ -201,7 +201,7 @@ impl Export {
         };
         let (ledger, now) = (Ledger::new(Arc::clone(&self.store), run), self.clock.now());
         if blocking(move || ledger.is_backfilling(&limits, now)).await? {
-            self.client.defer_backfill("a backfill that is at work goes on with the history");
+            self.client.defer_backfill("a running backfill continues with the history");
         }
         Ok(())
     }
@@ -384,13 +384,10 @@ impl Export {
         for ran in ran {
             let has_status = |status: &str| ran.report.answers.contains_key(status);
             if ran.report.outcome == Outcome::Absent && !answered && !has_status("403") {
-                return Err(self.no_api("everything that was asked for is not found (404)"));
+                return Err(self.no_api("every request was answered with not found (404)"));
             }
             if ran.report.outcome == Outcome::Absent && !answered {
-                return Err(Error::new(
-                    ErrorKind::Denied,
-                    "the API refused everything that was asked for",
-                ));
+                return Err(Error::new(ErrorKind::Denied, "the API refused every request"));
             }
             changed.extend(ran.changed);
             // An error that ended the run ended it for every endpoint and is reported once.
@@ -435,7 +432,7 @@ fn means_absent(endpoint: &Endpoint, failure: Failure) -> bool {
 /// Ends the run when its time is over: what is in progress is finished and committed.
 async fn end_after(client: Arc<Client>, time: Duration) {
     tokio::time::sleep(time).await;
-    let message = format!("the time that the run may take is over ({} s)", time.as_secs());
+    let message = format!("the maximum duration of the run ({} s) is over", time.as_secs());
     client.halt(Error::new(ErrorKind::Exhausted, message));
 }
 

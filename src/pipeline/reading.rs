@@ -133,10 +133,12 @@ pub(super) async fn read(
     let extent = scope.into_extent();
     outcome.more_was_refused = extent.more_was_refused;
     if extent.hidden > 0 {
-        tracing::warn!(records = extent.hidden, "the API counts records that it does not show");
+        tracing::warn!(records = extent.hidden, "the API counts records that it does not return");
     }
     if extent.is_unfiltered {
-        tracing::warn!("most records are outside of their window: its filter seems to be ignored");
+        tracing::warn!(
+            "most records are outside the requested window: the API seems to ignore the filter"
+        );
     }
     if extent.confirmations > 0 {
         table.owner.tell(move |state| state.note_confirmations(extent.confirmations)).await;
@@ -145,7 +147,7 @@ pub(super) async fn read(
         report(table, scan, gap, &mut outcome).await;
     }
     if let Some(window) = same_records_in(table, scan, &came).await? {
-        let message = "window after window has the same records: its filter seems to be ignored";
+        let message = "all windows contain the same records: the API seems to ignore the filter";
         let error = Error::new(ErrorKind::Unavailable, message);
         outcome.unreadable.push(Some(window));
         if scan.covers {
@@ -176,7 +178,7 @@ async fn read_page(
                 return Ok(());
             }
             if answer.page.is_null && table.has_rows(scan, scope.window()).await? {
-                let message = "null came twice in place of a list, of which the lake has rows";
+                let message = "null came twice instead of a list of which the lake has rows";
                 let error = Error::new(ErrorKind::Unavailable, message);
                 let error = FetchError::Failed(Failure::Broken, error);
                 scope.miss(Miss::Failed, Fault(error));
@@ -186,7 +188,7 @@ async fn read_page(
                 scan.parent.is_some_and(|parent| !table.endpoint.may_answer(parent.id, key))
             };
             if answer.rows.facts.iter().any(|facts| is_other(&facts.key)) {
-                let message = "the reply is another record than the one asked for";
+                let message = "the reply is a different record from the requested one";
                 let error = Error::new(ErrorKind::Data, message);
                 let error = FetchError::Failed(Failure::Broken, error);
                 scope.miss(Miss::Failed, Fault(error));
@@ -400,8 +402,8 @@ fn unreadable(place: Place, list: &str, error: &str, window: Option<Window>) -> 
         None => ":".to_owned(),
     };
     format!(
-        "{place} of {list} cannot be read {why}{between} {what} {them} was read; the next run asks \
-         for {them} again"
+        "{place} of {list} cannot be read {why}{between} {what} {them} was read; the next run \
+         requests {them} again"
     )
 }
 

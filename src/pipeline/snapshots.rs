@@ -28,8 +28,8 @@ pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) ->
         let lacking = listed.lacks(known.iter().map(|key| &**key));
         if lacking > 0 {
             let message = format!(
-                "the request for more was refused, and {lacking} records that the lake has did not \
-                 come; they are kept"
+                "the request for more records was refused, and {lacking} records in the lake were \
+                 missing from the reply; they are kept"
             );
             let error = Error::new(ErrorKind::Unavailable, message);
             table.fail(None, FetchError::Failed(Failure::Broken, error)).await;

@@ -117,8 +117,8 @@ impl Allowance for Spending {
 fn say(wait: TimeDelta, until: DateTime<Utc>) {
     let (seconds, until) = (wait.num_seconds(), until.format("%H:%M:%S UTC"));
     tracing::warn!(
-        "waiting {seconds} s, until {until}, for the rate limit: another run of this lake has paid for \
-         the time before"
+        "waiting {seconds} s, until {until}, for the rate limit: another run on this lake has \
+         reserved the time before"
     );
 }
 
@@ -126,7 +126,7 @@ fn spent(whose: &str, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>)
     let when = renewed_at.format("%A %Y-%m-%d %H:%M UTC");
     let hours = (renewed_at - now).num_hours();
     let message = format!(
-        "{whose} {limit} requests for this week are spent; go on from {when} (in {hours} hours)"
+        "{whose} {limit} requests for this week are spent; continue at {when} (in {hours} hours)"
     );
     Error::new(ErrorKind::Exhausted, message).with_hint(
         "run the same command again then, or raise --weekly-quota if the API allows more",
@@ -136,9 +136,9 @@ fn spent(whose: &str, limit: u64, renewed_at: DateTime<Utc>, now: DateTime<Utc>)
 fn unknown(renewed_at: DateTime<Utc>) -> Error {
     let when = renewed_at.format("%A %Y-%m-%d %H:%M UTC");
     let message = format!(
-        "what this week has taken of the quota is not known, since the lake's ledger was lost; the \
-         history waits until {when}"
+        "it is unknown how much of this week's quota is spent, because the lake's ledger was \
+         lost; the backfill waits until {when}"
     );
     Error::new(ErrorKind::Exhausted, message)
-        .with_hint("or give --weekly-quota, with what the API still allows this week")
+        .with_hint("or pass what the API still allows this week as --weekly-quota")
 }

@@ -139,7 +139,11 @@ fn an_endpoint_that_disappears_is_reported() {
     let run = Run::new(server.base_url(), site.lake.location(), now);
     let report = run.only(&["users", "teams"]).run();
     assert!(!report.complete);
-    assert!(report.problems[0].message.contains("had it before"), "{:?}", report.problems);
+    assert!(
+        report.problems[0].message.contains("had the endpoint before"),
+        "{:?}",
+        report.problems
+    );
     assert!(!site.rows_of_day("teams", site.now).is_empty(), "what was in stays");
 }
 

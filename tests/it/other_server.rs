@@ -25,7 +25,7 @@ fn other_servers() -> Vec<(&'static str, String, i32, &'static str)> {
     let redirects = Canned::start_raw(move |_| reply(302, &to, b""));
     let plain = nothing.base_url().replace("http:", "https:");
     vec![
-        ("html", pages.base_url(), 2, "a page of HTML came in place of JSON"),
+        ("html", pages.base_url(), 2, "an HTML page came instead of JSON"),
         ("404", nothing.base_url(), 2, "the API does not seem to be at"),
         ("gateway", gateway.base_url(), 2, "the API does not seem to be at"),
         ("redirect", redirects.base_url(), 2, "it redirects to login.example.com"),
@@ -117,7 +117,7 @@ fn another_format_is_named_at_once_by_doctor_and_sample() {
     for (body, name) in [
         ("id,name\na,Ann\nb,Bob\n", "CSV"),
         ("<?xml version='1.0'?><calls/>", "XML"),
-        ("<!doctype html><p>Sign in</p>", "a page of HTML"),
+        ("<!doctype html><p>Sign in</p>", "an HTML page"),
     ] {
         let server = Canned::start_with(move |_| (200, "text/plain", body.to_owned()));
         for args in [&["doctor"][..], &["sample", "users"]] {
@@ -125,7 +125,7 @@ fn another_format_is_named_at_once_by_doctor_and_sample() {
             let output = clari_lake_at(args, &server.base_url()).output().unwrap();
             let text = [output.stdout, output.stderr].concat();
             let said = String::from_utf8(text).unwrap();
-            assert!(said.contains(&format!("{name} came in place of JSON")), "{args:?}: {said}");
+            assert!(said.contains(&format!("{name} came instead of JSON")), "{args:?}: {said}");
             assert!(!said.contains("CLARI_API_KEY"), "{args:?}: {said}");
             let seconds = begun.elapsed();
             assert!(seconds < Duration::from_secs(6), "{args:?}: {seconds:?} {said}");
@@ -150,7 +150,7 @@ fn a_page_of_html_in_the_middle_of_a_run_is_named_once_an_endpoint() {
     let named: Vec<&str> = report.problems.iter().map(|it| &*it.endpoint).collect();
     assert!(!report.complete && named.starts_with(&["calls"]), "{:?}", report.problems);
     assert!(named.len() <= 2, "{:?}", report.problems);
-    assert!(report.problems[0].message.contains("a page of HTML"), "{:?}", report.problems);
+    assert!(report.problems[0].message.contains("an HTML page"), "{:?}", report.problems);
     assert!(server.requests() < 120, "{}", server.requests());
     site.calls_and_details().complete();
     site.assert_calls(site.now);

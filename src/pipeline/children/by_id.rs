@@ -34,7 +34,7 @@ impl Export {
                 // What has been forgotten is not even requested.
                 let forgotten = self.store.read_forgotten()?;
                 let is_forgotten = ids.iter().any(|id| forgotten.is_call(id));
-                if is_forgotten { wrong("the call is forgotten".to_owned()) } else { Ok(()) }
+                if is_forgotten { wrong("the call has been forgotten".to_owned()) } else { Ok(()) }
             }
             [endpoint] if endpoint.parent.is_some() => Ok(()),
             [endpoint] => {
@@ -42,10 +42,10 @@ impl Export {
                 let by_id: Vec<_> =
                     all.filter(|it| it.parent.is_some()).map(|it| it.name.as_str()).collect();
                 let message = format!("{} is not requested by id", endpoint.name);
-                let hint = format!("endpoints that are: {}", by_id.join(", "));
+                let hint = format!("these endpoints are: {}", by_id.join(", "));
                 Err(Error::new(ErrorKind::Config, message).with_hint(hint))
             }
-            _ => wrong("ids are those of one endpoint".to_owned()),
+            _ => wrong("--id needs exactly one --endpoint".to_owned()),
         }
     }
 }

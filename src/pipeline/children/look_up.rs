@@ -26,7 +26,7 @@ const BATCH_REPLIES: usize = 256;
 
 /// Why a record is requested again when its reply was a different one: a cache on the way may
 /// ignore the query.
-const OTHER: &str = "the reply is another record than the one asked for";
+const OTHER: &str = "the reply is a different record from the requested one";
 
 /// How many decoded batches may wait while others are committed.
 const DECODED: usize = 1;

@@ -36,7 +36,7 @@ pub(in crate::pipeline) async fn with_needed_parents<'e>(
             |it: &&&Endpoint| it.parent.as_ref().is_some_and(|rule| rule.endpoint == parent.name);
         let driven = all.iter().filter(is_driven).map(|it| it.name.as_str());
         let driven = driven.collect::<Vec<_>>().join(" and ");
-        tracing::warn!("{driven} is requested by {}, which is exported with it", parent.name);
+        tracing::warn!("{driven} needs ids from {}, which is exported too", parent.name);
     }
     Ok(all)
 }
@@ -124,11 +124,11 @@ pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
     let fields = table.endpoint.parent_fields();
     let what: Vec<_> = fields.iter().map(|field| format!("{{parent.{field}}}")).collect();
     let why = if what.is_empty() {
-        "which are no part of an address".to_owned()
+        "which cannot be part of a URL".to_owned()
     } else {
         format!("whose records lack a value for {}", what.join(" or "))
     };
-    tracing::warn!("nothing is asked for {count} ids of {}, {why}", parent.endpoint);
+    tracing::warn!("no requests are sent for {count} ids of {}, {why}", parent.endpoint);
 }
 
 /// Whether a request can contain an id, and its record has all fields that requests need.

@@ -258,7 +258,7 @@ fn p12_a_filter_that_is_ignored_is_named() {
     let trial = Trial::new(hourly(5), |records, _| (200, json!({"items": records})));
     let text = head(&format!("dated = {{ by = 'window' }}\n{DAYS}"));
     let report = trial.run("items", &text).run();
-    let said = report.problems.iter().any(|it| it.message.contains("filter seems to be ignored"));
+    let said = report.problems.iter().any(|it| it.message.contains("seems to ignore the filter"));
     assert!(!report.complete && said, "{:?}", report.problems);
 }
 
