@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::check::{Check, Verdict};
 use crate::clock::Clock;
 use crate::decode::{self, Decoded, NotJson, Origin, RecordDecoder, Undecodable};
-use crate::endpoint::{Catalogue, Driver, Endpoint};
+use crate::endpoint::{Catalogue, Endpoint, ParentRef};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
 use crate::lake::Store;
@@ -153,7 +153,7 @@ impl<'a> Visit<'a> {
 /// The smallest request that shows whether an endpoint exists.
 fn smallest(endpoint: &Endpoint, parent: Option<&str>, now: DateTime<Utc>) -> Request {
     let paging = endpoint.paging.at_most(1);
-    let parent = parent.map(Driver::of);
+    let parent = parent.map(ParentRef::of);
     request(endpoint, &Asked { parent, ..first_page(endpoint, &paging, now, None) })
 }
 

@@ -15,8 +15,8 @@ use super::output::{Printer, counted, size, table};
 use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::{
-    Catalogue, DateFormat, Driver, Endpoint, Headers, OneOrMany, Overrides, RecordPath, check_name,
-    plain_name,
+    Catalogue, DateFormat, Endpoint, Headers, OneOrMany, Overrides, ParentRef, RecordPath,
+    check_name, plain_name,
 };
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Client, ClientSettings, Stop};
@@ -176,7 +176,7 @@ async fn ask(
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint).into());
     }
     let Some(rule) = endpoint.parent.as_ref().filter(|_| id.is_none()) else {
-        let parent = id.map(Driver::of);
+        let parent = id.map(ParentRef::of);
         return Ok(sample(client, endpoint, Extent { parent, range }, now).await?);
     };
     let parent = catalogue.find(&rule.endpoint)?;
@@ -188,12 +188,12 @@ async fn ask(
         let message = format!("a sample of `{}` has no id at {}", rule.endpoint, rule.id);
         Error::new(ErrorKind::Data, message).with_hint("pass an id: --id ID")
     })?;
-    let driver = Driver { key: &id, id: &id, named: &named };
-    if let Some(field) = driver.lacks(&names) {
+    let parent = ParentRef { key: &id, id: &id, named: &named };
+    if let Some(field) = parent.lacks(&names) {
         let message = format!("no record in a sample of `{}` has a `{field}`", rule.endpoint);
         return Err(Error::new(ErrorKind::Data, message).into());
     }
-    Ok(sample(client, endpoint, Extent { parent: Some(driver), range }, now).await?)
+    Ok(sample(client, endpoint, Extent { parent: Some(parent), range }, now).await?)
 }
 
 /// An endpoint by its name, or by its file.

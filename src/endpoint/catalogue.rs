@@ -279,7 +279,7 @@ impl Catalogue {
         environment: &dyn Fn(&str) -> Option<String>,
         salt: Option<&Salt>,
     ) -> Result<Self> {
-        self.check_drivers(chosen)?;
+        self.check_rules_of_parents(chosen)?;
         let chosen = &*self.with_ancestors(chosen);
         self.with_headers(chosen, environment)?.with_salt(chosen, salt)
     }
@@ -373,7 +373,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// `Config`, naming the rule that changes them.
-    pub fn check_drivers(&self, chosen: &[String]) -> Result<()> {
+    pub fn check_rules_of_parents(&self, chosen: &[String]) -> Result<()> {
         for endpoint in self.0.iter().filter(|endpoint| endpoint.is_chosen(chosen)) {
             let Some(parent) = &endpoint.parent else { continue };
             let rules = &self.find(&parent.endpoint)?.rules;

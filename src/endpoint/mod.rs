@@ -6,12 +6,12 @@
 mod catalogue;
 mod check;
 mod date_format;
-mod driver;
 mod headers;
 mod name;
 mod one_or_many;
 mod overrides;
 mod paging;
+mod parent_ref;
 mod path;
 mod rules;
 mod template;
@@ -24,12 +24,12 @@ use serde::{Deserialize, Deserializer};
 
 pub use self::catalogue::Catalogue;
 pub use self::date_format::DateFormat;
-pub use self::driver::{Driver, Named, ParentField, is_same_id};
 pub use self::headers::{HeaderText, Headers, names_secret};
 pub use self::name::{check_name, plain_name};
 pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;
 pub use self::paging::{Cursor, NextLink, PageNumber, Paging, SkipLimit};
+pub use self::parent_ref::{Named, ParentField, ParentRef, is_same_id};
 pub use self::path::{RecordPath, Step};
 pub use self::rules::{ColumnRules, Rule, RuleNode};
 pub use self::template::{Piece, Template, Values};

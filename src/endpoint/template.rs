@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{DateFormat, Driver};
+use super::{DateFormat, ParentRef};
 use crate::calendar::TimeUnit;
 
 /// A text with macros.
@@ -41,7 +41,7 @@ pub struct Values<'a> {
     /// The window's start and end as written, if there is a window.
     pub window: Option<(&'a str, &'a str)>,
     /// The parent of the request, if there is one.
-    pub parent: Option<Driver<'a>>,
+    pub parent: Option<ParentRef<'a>>,
     /// The fields of `parent`, in order; any other name is its id.
     pub fields: &'a [&'a str],
 }
@@ -171,7 +171,7 @@ mod tests {
             unit,
             format: &format,
             window: Some(("2024-03-01", "2024-03-02")),
-            parent: Some(Driver { key: "a/b", id: "a/b", named: &[Some("7".into()), None] }),
+            parent: Some(ParentRef { key: "a/b", id: "a/b", named: &[Some("7".into()), None] }),
             fields: &["owner.id", "team-x"],
         };
         Ok(Template::try_from(text.to_owned())?.fill(&values, str::to_owned))
@@ -213,7 +213,7 @@ mod tests {
                 unit: TimeUnit::Day,
                 format: &DateFormat::default(),
                 window: None,
-                parent: Some(Driver { key: "the id", id: "the id", named: &named }),
+                parent: Some(ParentRef { key: "the id", id: "the id", named: &named }),
                 fields: &[&name],
             };
             let filled = template.fill(&values, str::to_owned);

@@ -181,7 +181,7 @@ impl Client {
     ///
     /// # Errors
     /// When either allowance fails, or nothing may be sent.
-    pub async fn allow_anew(&self, allowance: Arc<dyn Allowance>) -> Result<()> {
+    pub async fn allow_again(&self, allowance: Arc<dyn Allowance>) -> Result<()> {
         let next = Arc::new(Throttle::new(allowance));
         let before = std::mem::replace(&mut *self.lock_throttle(), next);
         for purpose in before.take_back().await? {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Request;
 use crate::calendar::TimeUnit;
 use crate::endpoint::{
-    Dated, Driver, Endpoint, HeaderText, Headers, Paging, SkipLimit, Values, WindowParameters,
+    Dated, Endpoint, HeaderText, Headers, Paging, ParentRef, SkipLimit, Values, WindowParameters,
 };
 use crate::manifest::Purpose;
 use crate::paginate::{Get, Order, Paginator, Slice};
@@ -22,7 +22,7 @@ pub struct Asked<'a> {
     /// Only what changed since then.
     pub modified_since: Option<DateTime<Utc>>,
     /// The parent of the request.
-    pub parent: Option<Driver<'a>>,
+    pub parent: Option<ParentRef<'a>>,
     /// Which page, in which paging style.
     pub get: Option<(Get, &'a Paging)>,
     /// Whether private records are requested too.

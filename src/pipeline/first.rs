@@ -55,7 +55,7 @@ impl Export {
         let run = run_name(now);
         if let Some(limits) = self.limits {
             let ledger = Ledger::new(Arc::clone(&self.store), &run);
-            self.client.allow_anew(spending(ledger, limits, self.clock.clone())).await?;
+            self.client.allow_again(spending(ledger, limits, self.clock.clone())).await?;
         }
         Ok((Self { settings: self.settings.corrected(now), ..self.clone() }, run))
     }

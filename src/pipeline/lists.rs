@@ -14,7 +14,7 @@ use super::table_run::TableRun;
 use super::table_state::State;
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Progress, Scope};
-use crate::endpoint::{Driver, Endpoint};
+use crate::endpoint::{Endpoint, ParentRef};
 use crate::error::Result;
 use crate::manifest::{Manifest, Purpose};
 use crate::plan::{self, Planned, Task};
@@ -230,7 +230,7 @@ async fn whole_day(table: &TableRun<'_>, window: Window, day: i32, purpose: Purp
 async fn range(table: &TableRun<'_>, window: Window, purpose: Purpose) -> Result<()> {
     let Some(parameters) = &table.endpoint.window else { return Ok(()) };
     let (name, day) = (parameters.range_name(window), plan::day(window.from));
-    let parent = Some(Driver::of(&name));
+    let parent = Some(ParentRef::of(&name));
     let scan = Scan { window: Some(window), day: Some(day), parent, purpose, ..Scan::default() };
     let mut listed = Listed::default();
     let outcome = read(table, &scan, Some(&mut listed)).await?;

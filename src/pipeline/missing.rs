@@ -12,7 +12,7 @@ use super::table_state::State;
 use crate::commit_plan::{LookUp, Mark, Removal, Statements};
 use crate::config::Deletes;
 use crate::decode::{Origin, RecordDecoder};
-use crate::endpoint::{Driver, Endpoint};
+use crate::endpoint::{Endpoint, ParentRef};
 use crate::error::Result;
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
 use crate::lake::key_hash;
@@ -231,7 +231,7 @@ impl<'e> Check<'e> {
         if !self.details.parent_fields().is_empty() {
             return Found::Unknown;
         }
-        let parent = Some(Driver::of(&missing.id));
+        let parent = Some(ParentRef::of(&missing.id));
         let asked = Asked { parent, ..Asked::at(self.export.settings.now) };
         let request = request(self.details, &asked);
         match self.export.client.get(&request, &mut 0, |reply| self.time_in(reply)).await {

@@ -14,7 +14,7 @@ use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Scope};
 use crate::decode::{Origin, Rows};
-use crate::endpoint::{Dated, Driver, Endpoint, WindowParameters};
+use crate::endpoint::{Dated, Endpoint, ParentRef, WindowParameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Request, request};
 use crate::lake::key_hash;
@@ -29,7 +29,7 @@ pub(super) struct Scan<'a> {
     pub(super) window: Option<Window>,
     pub(super) modified_since: Option<DateTime<Utc>>,
     pub(super) day: Option<i32>,
-    pub(super) parent: Option<Driver<'a>>,
+    pub(super) parent: Option<ParentRef<'a>>,
     pub(super) purpose: Purpose,
     /// Whether the part of the window that was read counts as covered.
     pub(super) covers: bool,

@@ -22,7 +22,7 @@ pub use self::draft::{columns as draft_columns, draft};
 pub use self::look::{Place, places};
 pub use self::pagination::recognise_paging;
 use crate::decode::{NotJson, Origin, RecordDecoder, lines_as_list, refused, repair};
-use crate::endpoint::{Catalogue, Driver, Endpoint, Named, Parent, ParentField};
+use crate::endpoint::{Catalogue, Endpoint, Named, Parent, ParentField, ParentRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
 use crate::report::Noted;
@@ -79,7 +79,7 @@ struct Read {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extent<'a> {
     /// The parent, for a child endpoint.
-    pub parent: Option<Driver<'a>>,
+    pub parent: Option<ParentRef<'a>>,
     /// The window, if not that of a usual first page.
     pub range: Option<Window>,
 }

@@ -150,7 +150,10 @@ fn p7_an_export_leaves_the_history_to_a_running_backfill() {
     site.server.clear();
     let night = run(&site).run();
     assert_eq!(site.server.count("/call-details"), 0);
-    assert!(night.problems.iter().any(|it| it.message.contains("a running backfill")), "{night:#?}");
+    assert!(
+        night.problems.iter().any(|it| it.message.contains("a running backfill")),
+        "{night:#?}"
+    );
     let mut unsent = Unsent::default();
     unsent.add(week_of(now), 100);
     let purpose = Purpose::Backfill;

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use super::by_id;
 use super::parents::{ParentKeys, is_named, parent_keys, warn_unnamed};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
-use crate::endpoint::{Driver, Named, Parent};
+use crate::endpoint::{Named, Parent, ParentRef};
 use crate::error::Result;
 use crate::manifest::{Attempt, ParentVersion};
 use crate::pipeline::Export;
@@ -139,8 +139,8 @@ async fn read_one(
         return Ok(());
     }
     let mut listed = Listed::default();
-    let driver = Driver { key: &due.key, id: &due.id, named: &due.named };
-    let scan = Scan { day: Some(day), parent: Some(driver), ..Scan::default() };
+    let requested = ParentRef { key: &due.key, id: &due.id, named: &due.named };
+    let scan = Scan { day: Some(day), parent: Some(requested), ..Scan::default() };
     let asked_at = export.clock.asked_at(Duration::ZERO);
     let outcome = read(table, &scan, Some(&mut listed)).await?;
     let now = export.settings.now.timestamp_micros();

@@ -10,7 +10,7 @@ use super::by_id;
 use super::parents::is_named;
 use crate::commit_plan::LookUp;
 use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
-use crate::endpoint::{Driver, Endpoint, Named};
+use crate::endpoint::{Endpoint, Named, ParentRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, request};
 use crate::manifest::{Attempt, Purpose};
@@ -170,8 +170,8 @@ async fn fetch(
         conclude(table, wanted, Some(queue::UNNAMED)).await;
         return Ok(None);
     }
-    let driver = Driver { key: &wanted.id, id: &wanted.id, named: &wanted.named };
-    let asked = Asked { parent: Some(driver), purpose, ..Asked::at(export.settings.now) };
+    let parent = ParentRef { key: &wanted.id, id: &wanted.id, named: &wanted.named };
+    let asked = Asked { parent: Some(parent), purpose, ..Asked::at(export.settings.now) };
     match table.fetch(&request(&table.endpoint, &asked), passes).await {
         Ok((body, origin)) => {
             // A child without a readable time of its own gets its parent's date.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decode::is_usable;
-use crate::endpoint::{Driver, Endpoint, Named, Parent, ParentField};
+use crate::endpoint::{Endpoint, Named, Parent, ParentField, ParentRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Snapshot, unique_name, with_parents};
 use crate::pipeline::table_run::TableRun;
@@ -133,5 +133,6 @@ pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
 
 /// Whether a request can contain an id, and its record has all fields that requests need.
 pub(super) fn is_named(table: &TableRun<'_>, id: &str, named: &Named) -> bool {
-    is_usable(id) && Driver { key: id, id, named }.lacks(&table.endpoint.parent_fields()).is_none()
+    is_usable(id)
+        && ParentRef { key: id, id, named }.lacks(&table.endpoint.parent_fields()).is_none()
 }

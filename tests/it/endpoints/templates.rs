@@ -1,7 +1,7 @@
 //! The thirteen templates of the commercial connector, by name: what can be said of each.
 
 use chrono::TimeDelta;
-use clari_lake::internals::endpoint::{Catalogue, Driver, Endpoint};
+use clari_lake::internals::endpoint::{Catalogue, Endpoint, ParentRef};
 use clari_lake::internals::fetch::{first_page, request};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn asked(endpoint: &Endpoint) -> (String, Vec<(String, String)>) {
     let first = first_page(endpoint, &endpoint.paging, at("2026-11-23T12:00:00Z"), None);
     let request = request(
         endpoint,
-        &clari_lake::internals::fetch::Asked { parent: Some(Driver::of("p1")), ..first },
+        &clari_lake::internals::fetch::Asked { parent: Some(ParentRef::of("p1")), ..first },
     );
     (request.path, request.query)
 }

@@ -14,7 +14,7 @@ pub type Named = Box<[Option<Box<str>>]>;
 
 /// The parent of a request: its id, and the other fields of its record that the request names.
 #[derive(Debug, Clone, Copy)]
-pub struct Driver<'a> {
+pub struct ParentRef<'a> {
     /// Distinguishes its list from those of other parents: [`Parent::key_of`].
     pub key: &'a str,
     /// The id.
@@ -44,7 +44,7 @@ pub fn is_same_id(asked: &str, came: &str) -> bool {
     asked == came || (are_forms && is_crm(asked) && is_crm(came) && asked[..15] == came[..15])
 }
 
-impl<'a> Driver<'a> {
+impl<'a> ParentRef<'a> {
     /// An id alone.
     #[must_use]
     pub fn of(id: &'a str) -> Self {
@@ -253,10 +253,10 @@ mod tests {
     #[test]
     fn a_parent_says_which_field_it_lacks() {
         let named = [Some("a".into()), None];
-        let driver = Driver { key: "x", id: "x", named: &named };
-        assert_eq!(driver.lacks(&["one"]), None);
-        assert_eq!(driver.lacks(&["one", "two"]), Some("two"));
-        assert_eq!(Driver::of("x").lacks(&["one"]), Some("one"));
+        let parent = ParentRef { key: "x", id: "x", named: &named };
+        assert_eq!(parent.lacks(&["one"]), None);
+        assert_eq!(parent.lacks(&["one", "two"]), Some("two"));
+        assert_eq!(ParentRef::of("x").lacks(&["one"]), Some("one"));
     }
 
     #[test]
