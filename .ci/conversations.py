@@ -62,7 +62,7 @@ def make():
         workspace.call(record)
         details = {**record, "transcript": transcript, "summary": summary}
         if number == 1:
-            # The details know nobody; the list does.
+            # Only the list names the person, not the details.
             details |= {"users": [], "externalParticipants": None, "joinedParticipants": []}
         workspace.details[record["id"]] = json.dumps(details)
     # Thousands of turns of one word.
@@ -111,7 +111,7 @@ def remove(workspace, call):
 
 
 def grow(workspace):
-    """Calls of a later month: with fields that nobody has seen, at the top, in structs, in lists."""
+    """Calls of a later month: with new fields, at the top, in structs, in lists."""
     for number in range(3):
         grown = {"id": f"g{number}", "time": days_ago(number / 3), "status": "POST_PROCESSING_DONE",
                  "mood": "good", "metrics": {"calm": 0.5, "call_duration": 60, "num_questions_asked": 1},

@@ -143,7 +143,7 @@ def unindexed(tables):
             group = group.row_group(0)
             columns = [group.column(at) for at in range(group.num_columns)]
             for column in columns:
-                # Nothing is skipped for what stands in a list, and a column of nothing but nulls has
+                # Nothing is skipped because of values in a list, and a column of nothing but nulls has
                 # no bounds to index.
                 listed = ".list.element" in column.path_in_schema
                 bounded = column.is_stats_set and column.statistics.has_min_max
@@ -158,7 +158,7 @@ def unindexed(tables):
 
 
 def unnested(details):
-    """How many turns the transcripts have, in each engine; all the same and not none."""
+    """How many turns the transcripts have, in each engine; all equal and not zero."""
     turns = f"select unnest(transcript) as turn from {details.source()}"
     counted = {"duckdb": one(f"select count(turn.text) from ({turns})")}
     frame = polars.scan_parquet(details.glob).select(polars.col("transcript"))
@@ -231,6 +231,6 @@ def unseen(lake, spark):
 
 
 def as_glob(folder):
-    """A folder's objects as DuckDB is told: a wildcard in a name is itself in brackets."""
+    """A folder's objects as a glob for DuckDB: a wildcard in a name is itself in brackets."""
     plain = "".join(f"[{it}]" if it in "[*?" else it for it in str(folder))
     return plain.replace("'", "''") + "/*/*.parquet"

@@ -118,7 +118,7 @@ def unresolved(connection):
     )
     if one("select count(*) from tracker_hits") != hits:
         yield f"{one('select count(*) from tracker_hits')} hits, and turns have {hits}"
-    # A number that stands in one of the call's lists, in either table, is somebody.
+    # A number in one of the call's lists, in either table, is a known person.
     known = " union ".join(
         f"select id, unnest({people}).\"personId\" as person from {table} where deleted_at is null"
         for table in ("calls", "call_details")

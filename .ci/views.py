@@ -1,4 +1,4 @@
-"""Each view beside the query that somebody who knows the engine would write by hand for it.
+"""Each view next to the query that an expert in the engine would write by hand.
 
     views.py BINARY LAKE [VIEW ...]
 

@@ -137,7 +137,7 @@ fn p1_p3_a_killed_first_run_is_followed_by_a_scan_for_changes() {
     site.assert_calls(later);
 }
 
-/// P7: what a backfill at work is about to ask for, a night beside it does not ask for too.
+/// P7: an export does not request what a running backfill is about to request.
 #[test]
 fn p7_an_export_leaves_the_history_to_a_running_backfill() {
     let site = history();

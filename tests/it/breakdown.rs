@@ -23,7 +23,7 @@ fn changed() -> (Site, DateTime<Utc>) {
     (site, later)
 }
 
-/// The ids of a table's rows, each of which stands in a partition no more than once.
+/// The ids of a table's rows, each of which is in a partition no more than once.
 fn ids(site: &Site, table: &str) -> BTreeSet<String> {
     let mut places = BTreeSet::new();
     let mut ids = BTreeSet::new();
@@ -44,7 +44,7 @@ fn assert_verified(site: &Site) {
     assert_eq!(findings(site), [], "P12: what is complete passes");
 }
 
-/// P12: what a run left that died is told from damage, by a finding for each object.
+/// P12: files of a killed run are distinguished from damage, by a finding for each object.
 fn assert_unfinished_at_most(site: &Site) {
     for finding in findings(site) {
         let told =

@@ -1,4 +1,4 @@
-//! What a person asks for by hand: one call, one playlist, the numbers of a range; and what changed
+//! Exports by hand: one call, one playlist, the numbers of a range; and what changed
 //! since the last time they looked.
 
 use std::sync::Arc;
@@ -103,7 +103,7 @@ fn a_playlist_is_read_by_its_id() {
     assert_eq!(rows.len(), before.len());
 }
 
-/// P12: a record that was asked for by its id and cannot be read is named, also beside one that can.
+/// P12: an unreadable record that was requested by its id is named, even next to a readable one.
 #[test]
 fn p12_one_failing_id_among_others_is_reported() {
     let server = Canned::start(|target| match target.split_once("id=") {
@@ -181,7 +181,7 @@ fn the_numbers_of_a_range_are_rows_of_their_own() {
     assert_eq!(site.lake.rows("user_stats_range").len(), users.len());
     month().complete();
     assert_eq!(site.lake.rows("aggregate_stats_range").len(), 1, "P4: nothing new");
-    // A user who is gone has no numbers any more, in the range that is asked for again alone.
+    // A user who is gone has no numbers any more, in the range that is requested again.
     site.export().only(&only).complete();
     let gone = users[0]["id"].as_str().unwrap();
     assert!(site.workspace.remove_row(Table::Users, gone));

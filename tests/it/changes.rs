@@ -55,7 +55,7 @@ fn a_change_of_status_is_found_after_a_first_export_that_took_two_runs() {
     site.assert_list_is(&site.workspace.calls_before(later, false));
 }
 
-/// What nobody can see changing is seen once a month.
+/// Changes that leave no trace are found once a month.
 #[test]
 fn a_silent_edit_before_the_lookback_is_found_when_a_month_has_passed() {
     let (site, later) = exported();
@@ -145,7 +145,7 @@ fn a_call_rescheduled_into_the_future_is_removed_until_it_begins() {
         assert!(site.workspace.reschedule(&call, later + TimeDelta::days(2), silently));
         run(&site).at(later).complete();
         site.assert_calls(later);
-        // Nor is it asked for every night, or anything written.
+        // Nor is it requested every night, or anything written.
         let before = site.lake.data();
         site.server.clear();
         run(&site).at(later).complete();
@@ -261,7 +261,7 @@ fn p11_a_call_that_was_made_private_is_not_marked() {
     run(&site).at(later).complete();
     assert!(!site.lake.row("calls", &call).deleted);
     assert!(!site.lake.row("call_details", &call).deleted);
-    // Nor is it asked for every night.
+    // Nor is it requested every night.
     site.server.clear();
     run(&site).at(later).complete();
     assert_eq!(site.server.count("/call-details"), 0);

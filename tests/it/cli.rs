@@ -403,7 +403,7 @@ fn a_wrong_clock_is_reported_by_default() {
     }
 }
 
-/// Whoever asks the API beside an export pays from the same ledger, and nobody makes one.
+/// Other commands that send requests use the export's ledger, and never create one.
 #[test]
 fn p7_plan_and_doctor_use_the_ledger_of_a_lake_and_create_none() {
     let workspace = Workspace::generate(&Options { calls: 40, ..small() });
@@ -462,7 +462,7 @@ fn a_plan_and_a_first_export_say_which_partition_length_suits_the_workspace() {
     assert_eq!(plan(&[]), "");
 }
 
-/// What a run brings along, its plan counts.
+/// A plan counts the parents that a run exports too.
 #[test]
 fn p7_a_plan_of_details_counts_calls_until_the_lake_has_some() {
     let lake = Lake::new();

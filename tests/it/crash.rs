@@ -195,7 +195,7 @@ fn p2_a_run_of_any_scope_repairs_what_another_left() {
     assert!(healed > 0, "no call stood on two days");
 }
 
-/// The calls that stand in two partitions.
+/// The calls that are in two partitions.
 fn twice(lake: &Lake) -> Vec<String> {
     let rows = lake.rows("calls");
     let mut ids: Vec<_> = rows.iter().map(|row| row.record["id"].as_str().unwrap()).collect();
@@ -204,7 +204,7 @@ fn twice(lake: &Lake) -> Vec<String> {
     pairs.map(|pair| pair[0].to_owned()).collect()
 }
 
-/// P12: an object that somebody removed is missed, said, and asked for again.
+/// P12: a removed object is detected, reported, and its rows are requested again.
 #[test]
 fn p12_the_rows_of_a_missing_object_are_requested_again() {
     let site = Site::exported();

@@ -68,7 +68,7 @@ fn details_not_available_yet_are_parked_until_the_call_changes() {
     site.assert_calls(later);
 }
 
-/// Section 6.7: an empty transcript is no failure, and is asked for again when it may be there.
+/// Section 6.7: an empty transcript is not a failure, and is requested again later.
 #[test]
 fn a_late_transcript_is_parked_and_its_call_is_exported() {
     let options = Options { transcript_delay: TimeDelta::days(2), ..small() };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms of each floor, words first, street door last; `simulator` stands beside the house.
+/// The modules of each layer, model first, command line last; `simulator` is next to them.
 /// Rooms that the design has and the house has not yet are here already.
 const FLOORS: [&[&str]; 6] = [
     &[

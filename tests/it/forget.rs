@@ -125,7 +125,7 @@ fn a_forgotten_call_is_in_no_byte_and_never_comes_back() {
     assert_nowhere(&site.lake, &id);
     site.export().complete();
     assert_sound(&site.lake);
-    // An object that somebody wrote who died long ago, or a backup that was put back.
+    // An object of a run that was killed long ago, or a restored backup.
     site.lake.put_back(&aside, std::path::Path::new("calls"));
     assert!(!site.lake.files_with("calls", &id).is_empty());
     site.export().complete();
@@ -266,7 +266,7 @@ fn a_forgotten_person_is_blanked_everywhere_and_stays_out() {
         assert_eq!(lake.files("_quarantine/calls").len(), 1);
     };
     assert_blank();
-    // P4: the API still says it; the lake says what it said, and no details are asked for again.
+    // P4: the API still says it; the lake says what it said, and no details are requested again.
     let before = lake.data();
     run().complete();
     assert_blank();
@@ -338,7 +338,7 @@ fn a_forget_killed_anywhere_is_finished_by_the_next_run() {
     assert!(deaths > 10, "{deaths}");
 }
 
-/// Two writers: rows that were read before, and are written after, do not bring anybody back.
+/// Two writers: rows that were read before, and are written after, bring no one back.
 #[test]
 fn a_writer_that_started_before_forget_brings_no_one_back() {
     let lake = Lake::new();

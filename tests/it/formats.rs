@@ -75,7 +75,7 @@ fn p13_a_newer_format_is_refused_in_one_line() {
 }
 
 /// P1, P2: whichever file of the index a disk has spoiled, the next run reads what it needs from
-/// the objects, and asks for nothing that is there.
+/// the objects, and requests nothing that is there.
 #[test]
 fn p1_p2_a_torn_index_is_rebuilt_from_the_objects() {
     for torn in ["keys", "-2", "parquet"] {
@@ -104,7 +104,7 @@ fn p1_p2_a_torn_index_is_rebuilt_from_the_objects() {
     }
 }
 
-/// A table of so many dates that its manifests stand beside a base.
+/// A table of so many dates that its manifests have a base.
 fn of_many_dates() -> Site {
     let site = Site::new(&Options { calls: 400, days: 300, ..small() });
     site.calls_and_details().from(site.now - TimeDelta::days(310)).complete();

@@ -41,7 +41,7 @@ async fn a_snapshots_stream_has_all_its_rows_in_one_schema() {
     assert_eq!(rows as u64, newest[0].rows);
 }
 
-/// P2: whoever reads an object that was replaced since gets an error, never rows of two versions.
+/// P2: a reader of an object that was replaced gets an error, never rows of two versions.
 #[tokio::test]
 async fn an_object_that_was_replaced_ends_the_stream_with_a_conflict() {
     let (folder, _simulator, lake) = lake_of_calls().await;

@@ -1,4 +1,4 @@
-//! The promises of the design, each held against a simulated workspace from outside: what the API
+//! The promises of the design, each checked against a simulated workspace from outside: what the API
 //! would say is compared with what a reader finds in the lake.
 
 #![allow(
@@ -44,7 +44,7 @@ mod quarantine;
 mod quota;
 mod report;
 mod requests;
-#[expect(clippy::print_stdout, reason = "the seed and the schedule, for whoever replays it")]
+#[expect(clippy::print_stdout, reason = "the seed and the schedule, for a replay")]
 mod simulation;
 mod snapshots;
 mod stores;

@@ -88,7 +88,7 @@ fn the_demo_keeps_away_from_other_lakes() {
     assert!(site.lake.data() == before);
 }
 
-/// A server that is down is named while somebody waits for it.
+/// A server that is down is named while the user waits.
 #[test]
 fn doctor_does_not_wait_for_a_server_that_is_down() {
     let begun = Instant::now();

@@ -108,7 +108,7 @@ fn neighbourhood() -> tempfile::TempDir {
     folder
 }
 
-/// Each place that is no lake, and what every message about it says.
+/// Each location that is not a lake, and what every message about it says.
 const WRONG: [(&str, &[&str]); 8] = [
     ("photos", &["`2026`"]),
     ("warehouse", &["`calls`", "`orders`"]),

@@ -1,4 +1,4 @@
-//! What a lake must not hold: fields that rules take out, what people said, and what is forgotten.
+//! What a lake must not hold: fields that rules drop, what people said, and what is forgotten.
 //! Every byte below the lake is read, and every value of every Parquet file.
 
 use clari_lake::internals::secret::Salt;
@@ -107,7 +107,7 @@ fn a_new_rule_rewrites_what_is_listed_again() {
 }
 
 /// `--no-transcripts`: nothing of what was said is stored, nothing is asked for twice because of
-/// that, and a lake whose manifests are lost asks for nothing again either.
+/// that, and a lake whose manifests are lost requests nothing again either.
 #[test]
 fn without_transcripts_no_words_are_stored_and_nothing_is_requested_twice() {
     let site = Site::new(&small());

@@ -84,7 +84,7 @@ async fn two_exports_over_the_end_of_the_week_share_the_rate_and_each_week_count
     }
 }
 
-/// A block of another run, claimed by a clock that is so far ahead, whose run is not at work.
+/// A block of another run, claimed by a clock that is so far ahead, whose run is not running.
 fn claim_ahead(lake: &Lake, now: DateTime<Utc>, ahead: TimeDelta) {
     let ledger = Ledger::new(store(lake), "20251120T120000Z-0000");
     for _ in 0..3 {
@@ -125,7 +125,7 @@ async fn a_wait_for_a_slot_ends_with_the_runs_time_and_when_it_is_stopped() {
         let clock = Clock::running_from(now);
         let (transport, arrivals) = api(&small(), &clock);
         let lake = Lake::in_memory();
-        // Another run at work has paid for what a slow rate allows in several minutes.
+        // Another live run has reserved what a slow rate allows in several minutes.
         let slow = Limits { rate: 0.5, ..Limits::default() };
         let other = Ledger::new(store(&lake), "20251120T115900Z-0000");
         other.claim(&slow, Purpose::Nightly, &Unsent::default(), now).unwrap();

@@ -26,7 +26,7 @@ fn p7_p8_no_rule_of_the_api_is_broken() {
     assert!(requests.iter().all(|it| it.method == "GET"));
     let media = ["includeAudio", "includeVideo"];
     assert!(!requests.iter().any(|it| media.iter().any(|word| it.query.contains(word))));
-    // A first run asks nobody twice, but for the page that looks as if there were more.
+    // A first run requests nothing twice, except the page that looks as if there were more.
     let refused = requests.iter().filter(|it| it.status != 200).count();
     assert_eq!(refused, 0);
 }

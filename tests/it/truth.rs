@@ -86,7 +86,7 @@ fn p1_usage_numbers_follow_calls_that_change_on_old_days() {
     call["last_modified_time"] = json!(now.to_rfc3339());
     assert!(site.workspace.insert_call(call, false));
     run().at(site.now + TimeDelta::hours(1)).complete();
-    // The simulator's numbers do not follow its calls; that they are asked for again can be seen.
+    // The simulator's numbers do not follow its calls; that they are requested again can be seen.
     for path in ["/stats", "/stats/aggregate"] {
         let mut asked = site.server.requests();
         asked.retain(|it| it.path == path && it.query.contains("2025-10-26"));
@@ -206,7 +206,7 @@ const NOON: &str = "2025-11-12T12:00:00Z";
 #[test]
 fn p1_a_day_of_12500_calls_with_two_thirds_in_one_hour_is_read_whole() {
     let day = ("2025-11-12T00:00:00Z", TimeDelta::days(1), 4_200);
-    // Nobody asks beyond the cap, so it is all the same what lies there.
+    // No request goes beyond the cap, so its reply there does not matter.
     let settings = Settings { beyond_cap: BeyondCap::Clamp, ..Settings::default() };
     assert_crowd_is_read(&[day, (NOON, TimeDelta::hours(1), 8_300)], settings);
 }
@@ -254,7 +254,7 @@ fn p1_calls_on_window_edges_are_read_whether_edges_are_inclusive_or_not() {
         let in_range = |call: &Value| call["time"].as_str().unwrap().parse::<DateTime<Utc>>();
         let mut truth = site.workspace.calls_before(site.now, false);
         truth.retain(|call| in_range(call).is_ok_and(|time| time >= first - TimeDelta::seconds(1)));
-        // A window is asked for from a second before it; what that brings may stay or not.
+        // A window is requested from a second before it; what that returns may stay or not.
         let rows = site.lake.rows("calls");
         let is_before = |id: &str| ["edge-30--1", "edge-30--1000"].contains(&id);
         let present: BTreeSet<_> =

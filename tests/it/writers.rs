@@ -1,4 +1,4 @@
-//! P10: of two versions of a row the later fetched one stays, whoever writes last.
+//! P10: the most recently requested version of a row wins, whichever is written last.
 
 use std::sync::Arc;
 

@@ -270,7 +270,7 @@ fn p1_parents_with_one_id_are_distinguished_by_all_named_fields() {
     trial.verify(&files);
 }
 
-/// What is looked up one by one is asked for again when the parent's record changes, at the
+/// A look-up is repeated when the parent's record changes, at the
 /// address that follows from it then.
 #[test]
 fn look_ups_use_the_parents_current_record() {

@@ -89,7 +89,7 @@ fn p1_a_day_that_lacks_what_the_lake_has_is_asked_for_once_more() {
     assert!(report.endpoints[0].confirmations <= 9, "{}", report.endpoints[0].confirmations);
 }
 
-/// C3: an empty list in place of known records counts only when it comes twice.
+/// C3: an empty list instead of known records counts only when it comes twice.
 #[test]
 fn p1_an_empty_day_in_place_of_known_records_is_asked_for_again() {
     let empty = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Records: wherever they are in a reply, whatever is said beside them, asked for by macros.
+//! Records: anywhere in a reply, with any metadata, requested by macros.
 
 use serde_json::{Value, json};
 

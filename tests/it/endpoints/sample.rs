@@ -22,7 +22,7 @@ fn said(mut command: Command) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// A server of 60 items in pages, which nobody has described.
+/// A server of 60 items in pages, without an endpoint file.
 fn server() -> Canned {
     Canned::start(|target| {
         let target = Target::of(target);

@@ -85,7 +85,7 @@ fn each_takes_a_range_of_dates_in_any_format() {
     }
 }
 
-/// Whoever knows the connector's name for a template exports it by that name alone, whatever it is
+/// A template is exported by the connector's name for it alone, whatever it is
 /// driven by, each into a lake of its own.
 #[test]
 fn each_is_exported_by_its_name_alone() {
@@ -103,7 +103,7 @@ fn each_is_exported_by_its_name_alone() {
     }
 }
 
-/// What drives a chain is brought along only where the lake has nothing to go by.
+/// A parent is exported too only if the lake does not have it.
 #[test]
 fn a_parent_is_exported_too_once_and_a_snapshot_once_a_day() {
     let site = Site::new(&small());

@@ -262,7 +262,7 @@ fn p3_an_unreadable_change_blocks_no_other() {
     let next = later + TimeDelta::days(1);
     let report = trial.run("items", &text).at(next).run();
     let gap = (instant(44), second(instant(46)));
-    // Once as a change, which the overlap asks for again, and once by its time.
+    // Once as a change, which the overlap requests again, and once by its time.
     assert!(incomplete(&report).iter().all(|it| span(it) == gap), "{:?}", report.problems);
     assert_eq!(report.problems.len(), 2);
     lost.lock().unwrap().clear();

@@ -222,7 +222,7 @@ fn records_of_one_key_are_reported() {
     assert_eq!(trial.lake.files("_quarantine/wrong").len(), 100);
 }
 
-/// Records that nothing identifies are told apart by all that they hold.
+/// Records without an identifying field are distinguished by their whole content.
 #[test]
 fn content_is_a_key() {
     let records = vec![

@@ -151,7 +151,7 @@ const STATUSES: [&str; 3] = ["open", "done", "void"];
 const CALL_STATUSES: [&str; 3] = ["PROCESSED", "POST_PROCESSING_DONE", "PROCESSING"];
 pub(super) const TYPES: [&str; 2] = ["phone", "video"];
 
-/// What a catalogue may hold: less while a fault is known and not mended.
+/// What a catalogue may hold: less while a known fault is not fixed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Space {
     /// Children of one parent that choose by different fields, or by two (A1).
@@ -179,7 +179,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// All that is mended.
+    /// Everything that is fixed.
     pub(super) const MENDED: Self = Self {
         several_selections: true,
         kept_answers: true,

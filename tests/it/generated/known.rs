@@ -1,7 +1,7 @@
-//! Seeds that have found a fault once, which must stay mended, and what is known to go wrong: tests
-//! that must fail until it is mended.
+//! Seeds that found a fault, which must stay fixed, and known faults: tests
+//! that must fail until they are fixed.
 //!
-//! A test here that no longer panics has found its fault mended: then its name in [`Space`] goes, so
+//! If a test here no longer panics, its fault is fixed: then its name in [`Space`] goes, so
 //! that every schedule draws what it allows.
 
 use super::kind::Space;
@@ -35,7 +35,7 @@ fn an_object_is_overwritten_with_another_partition() {
 }
 
 /// A relative of A6: an older version of a snapshot is put in its place; children of parents that it
-/// lacks are taken out until the parents are listed again.
+/// lacks are removed until the parents are listed again.
 #[test]
 #[should_panic(expected = "P1: ")]
 fn an_older_snapshot_is_put_back() {

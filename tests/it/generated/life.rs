@@ -1,4 +1,4 @@
-//! Living: a schedule is carried out, and what must hold is held against the lake.
+//! Life: carries out a schedule, and checks the promises against the lake.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -896,7 +896,7 @@ impl End {
         for row in rows.iter().filter(is_now) {
             found.insert(key_of(of, row), row);
         }
-        // What children are asked for by is good for days.
+        // Results of children are cached for days.
         if of.parent.as_ref().is_some_and(|it| it.refresh.is_some()) {
             return Ok(());
         }
@@ -931,7 +931,7 @@ impl End {
         Ok(())
     }
 
-    /// P11: what is gone, in what was listed, is taken out or marked.
+    /// P11: what is gone from a complete list is removed or marked.
     fn check_gone(&self, world: &World, kind: usize, rows: &[Row]) -> Result<(), String> {
         let (source, of) = (&world.source, &world.source.kinds[kind]);
         if !of.deletes || !source.loses_rows(kind) {

@@ -45,7 +45,7 @@ pub(super) struct Told {
     pub(super) now: DateTime<Utc>,
     /// When it began, by the server's clock.
     pub(super) begun: DateTime<Utc>,
-    /// Whether no other run was at work meanwhile.
+    /// Whether no other run was running meanwhile.
     pub(super) alone: bool,
     /// Whether its clock is not the server's.
     pub(super) skewed: bool,

@@ -45,7 +45,7 @@ pub(super) struct Source {
     /// What changes without a trace is no older than this.
     pub(super) silent_since: DateTime<Utc>,
     first: DateTime<Utc>,
-    /// Whether what children of snapshots are asked for by may be 404.
+    /// Whether requests for children of snapshots may be answered 404.
     pub(super) has_gaps: bool,
     /// Whether the edges of a window are inside.
     edges_inside: bool,

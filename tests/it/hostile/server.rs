@@ -57,7 +57,7 @@ struct Ways {
     says: Says,
     /// No page has more records.
     cap: usize,
-    /// Ties are broken anew for each reply.
+    /// Ties are broken differently in each reply.
     unstable: bool,
     /// Some records are left out of pages that were cut before.
     filters_after: bool,
@@ -90,7 +90,7 @@ struct State {
     lasting: BTreeSet<String>,
     ever: BTreeSet<String>,
     next: u32,
-    /// Whether null came in place of a list. A list that is null twice in a row is empty.
+    /// Whether null came instead of a list. A list that is null twice in a row is empty.
     was_null: bool,
 }
 
@@ -387,7 +387,7 @@ impl State {
         }
     }
 
-    /// A reply that is no list.
+    /// A reply that is not a list.
     fn fault(&mut self, list: &str) -> Option<Exchanged> {
         if self.ways.waits && self.rng.u32(..60) == 0 {
             return Some(reply(

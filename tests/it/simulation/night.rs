@@ -216,7 +216,7 @@ impl Life {
         assert_eq!(found.findings, [], "P12: what is complete passes");
     }
 
-    /// The ids of all rows by table, each of which stands in a partition no more than once.
+    /// The ids of all rows by table, each of which is in a partition no more than once.
     fn ids(&self) -> BTreeSet<(&'static str, String)> {
         let mut places = BTreeSet::new();
         let mut ids = BTreeSet::new();

@@ -18,7 +18,7 @@ pub(super) struct Wire {
     pub(super) clock: Clock,
     /// Whether the workspace goes on living while it is read.
     pub(super) lives: bool,
-    /// While nobody can be reached.
+    /// While the server cannot be reached.
     pub(super) outage: Option<(DateTime<Utc>, DateTime<Utc>)>,
     rng: Mutex<Rng>,
 }

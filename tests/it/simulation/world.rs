@@ -21,7 +21,7 @@ pub(super) struct World {
     /// The server's clock.
     clock: Clock,
     rng: Rng,
-    /// What changes without leaving a trace is no older than this: further back nobody looks.
+    /// What changes without leaving a trace is no older than this: nothing looks further back.
     pub(super) silent_since: DateTime<Utc>,
     /// No call is older.
     pub(super) first: DateTime<Utc>,

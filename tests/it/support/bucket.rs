@@ -131,7 +131,7 @@ impl Bucket {
         block_on(async { self.inner.get(&Path::parse(name).unwrap()).await?.bytes().await }).ok()
     }
 
-    /// Takes an object away, or puts these bytes in its place, as somebody else would.
+    /// Takes an object away, or puts these bytes in its place, as another program would.
     pub(crate) fn damage(&self, name: &str, bytes: Option<Bytes>) {
         let path = Path::parse(name).unwrap();
         block_on(async {

@@ -4,7 +4,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// A schema that values are held against.
+/// A schema that values are validated by.
 pub(crate) struct JsonSchema(Value);
 
 impl JsonSchema {

@@ -115,7 +115,7 @@ impl Run {
         self
     }
 
-    /// Whether it is told which endpoints to export.
+    /// Whether it names the endpoints to export.
     pub(crate) fn has_chosen(&self) -> bool {
         !self.endpoints.is_empty()
     }
@@ -151,7 +151,7 @@ impl Run {
         self
     }
 
-    /// Completes this range in place of an export.
+    /// Completes this range instead of an export.
     pub(crate) fn backfilling(mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Self {
         self.settings.backfill = Some(Window::new(from, to));
         self
@@ -222,7 +222,7 @@ impl Run {
         self
     }
 
-    /// Takes out what is gone, and does not just mark it.
+    /// Removes rows of deleted calls instead of marking them.
     pub(crate) fn dropping_deletes(mut self) -> Self {
         self.settings.deletes = Deletes::Drop;
         self
@@ -313,7 +313,7 @@ impl Run {
         runtime.block_on(self.perform())
     }
 
-    /// The same, in the runtime of whoever awaits it.
+    /// The same, in the caller's runtime.
     pub(crate) async fn perform(self) -> Result<Report, Error> {
         let catalogue = self.catalogue()?;
         let settings = ClientSettings {
