@@ -237,7 +237,7 @@ fn sql_and_schema_differences_of_a_lake_are_printed() {
     clari_lake(&["demo", place, "--calls", "20", "-q"]).assert().code(0);
     let sql = said(clari_lake(&["sql", place, "--engine", "duckdb"]));
     assert!(sql.contains(&format!("'{place}/calls/dt=*/part-*.parquet'")), "{sql}");
-    // The demo's workspace has no CRM look-ups; its views have their columns all the same.
+    // The demo's workspace has no CRM look-ups; its views still have their columns.
     assert!(sql.contains("-- table crm_deals, nothing yet"), "{sql}");
     let athena = said(clari_lake(&["sql", place, "--engine", "athena"]));
     assert!(athena.starts_with("2\n") && athena.contains("--location s3://"), "{athena}");

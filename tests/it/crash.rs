@@ -86,8 +86,8 @@ fn moved() -> Moved {
     Moved { site, aside, call, old }
 }
 
-/// A call that moved stands on both days when the run dies in between; the next run, though it
-/// is told of nothing but the lake, leaves the later one.
+/// A call that moved is on both days if the run is killed in between; the next run, which knows
+/// only the lake, leaves the later one.
 #[test]
 fn p2_a_call_on_two_days_is_repaired_by_the_next_run() {
     let Moved { site, aside, call: moved, old } = moved();

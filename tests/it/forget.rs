@@ -162,7 +162,7 @@ fn a_dry_run_shows_what_would_be_removed() {
     assert!(site.server.requests().is_empty());
 }
 
-/// A person who is named in lists, by name alone, in texts, in fields that nobody declared, in
+/// A person who is named in lists, by name alone, in texts, in undeclared fields, in
 /// quarantine, in another call, and of whom the CRM has a record.
 fn people() -> Canned {
     Canned::start(|target| {

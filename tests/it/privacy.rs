@@ -40,7 +40,7 @@ fn call(id: &Value) -> Value {
     })
 }
 
-/// Rules hold for columns, lists, fields that nobody declared, values of another type, and for
+/// Rules hold for columns, lists, undeclared fields, values of another type, and for
 /// records that no row can hold.
 #[test]
 fn dropped_columns_never_reach_the_lake() {

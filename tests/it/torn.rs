@@ -64,8 +64,8 @@ fn p2_a_lake_by_month_is_rebuilt_by_month() {
     assert_eq!(site.lake.objects("calls").len(), 2, "{:?}", site.lake.objects("calls"));
 }
 
-/// P7: what the week had taken before the ledger was lost, nobody knows. History waits for the next
-/// week or for the user's word; a night goes on.
+/// P7: what was spent before the ledger was lost is unknown. History waits for the next
+/// week or for an explicit quota; exports continue.
 #[test]
 fn p7_after_a_rebuild_the_weeks_spend_is_unknown_until_a_quota_is_passed() {
     let site = Site::exported();

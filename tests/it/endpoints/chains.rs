@@ -209,7 +209,7 @@ fn requests_name_any_field_of_the_parents_record() {
     trial.verify(&files);
 }
 
-/// P1 (B4): parents that share an id are told apart by all that requests name of them, in the lists
+/// P1 (B4): parents that share an id are distinguished by all that requests name of them, in the lists
 /// that are requested, in whose rows a list replaces, and in the rows' keys.
 #[test]
 fn p1_parents_with_one_id_are_distinguished_by_all_named_fields() {

@@ -86,8 +86,8 @@ fn from_a_url_to_a_table_in_two_commands() {
     assert!(code == 2 && err.contains("does not replace a file"), "{err}");
 }
 
-/// A first endpoint brings all there is, in whatever way a reply or its address tells that there is
-/// more; where nothing tells how to ask for it, the run says so and is not complete.
+/// A drafted endpoint exports everything, however a reply or its URL shows that there is more; if
+/// nothing shows how to request it, the run says so and is not complete.
 #[test]
 fn a_draft_never_treats_a_first_page_as_the_whole_list() {
     let server = Canned::start(|target| {

@@ -238,7 +238,7 @@ fn content_is_a_key() {
     let report = trial.export("log", &file);
     assert_eq!((only(&report).inserted, only(&report).updated), (0, 0), "P4");
     trial.verify(&[("log", &file)]);
-    // P15: what is forgotten changes the content, hence the key.
+    // P15: what is forgotten changes the content, and so the key.
     let store = Arc::new(Store::open(&trial.lake.location()).unwrap());
     let catalogue = Catalogue::built_in().unwrap().with_file("log", &file).unwrap();
     let ann = Subjects { people: vec!["ann@example.com".to_owned()], ..Subjects::default() };

@@ -1,6 +1,6 @@
 //! A hostile server, drawn at random: it caps its pages, forgets to say that there is more, says it
-//! in any spelling, breaks ties differently in each reply, filters after paging, answers null or an error
-//! instead of a list, and changes while it is read. It shares no code with the exporter.
+//! in any spelling, breaks ties differently in each reply, filters after paging, answers null or an
+//! error instead of a list, and changes while it is read. It shares no code with the exporter.
 //!
 //! The oracle: what stayed on the server from the first request to the last, and was ever to be
 //! shown, is in the lake, or the run is incomplete and says what is missing. It never ends as
