@@ -446,6 +446,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "a task ended abruptly").with_source(error))
+        Err(Error::new(ErrorKind::Internal, "a task was aborted").with_source(error))
     })
 }

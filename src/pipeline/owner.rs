@@ -91,7 +91,7 @@ async fn serve<S: Send + 'static>(mut state: Box<S>, mut waiting: mpsc::Receiver
 }
 
 fn gone() -> Error {
-    Error::new(ErrorKind::Internal, "a task ended abruptly")
+    Error::new(ErrorKind::Internal, "a task was aborted")
 }
 
 #[cfg(test)]

@@ -285,7 +285,8 @@ impl State {
         let manifest = Arc::clone(self.snapshot.manifest());
         let name = &self.endpoint.name;
         if self.absent && manifest.rows() > 0 {
-            let message = "this workspace had it before and answers 403 or 404 now".to_owned();
+            let message =
+                "this workspace had the endpoint before, and now answers 403 or 404".to_owned();
             self.problems.push(Problem { endpoint: name.clone(), window: None, message });
         }
         for (dt, lost) in &manifest.lost {
@@ -383,7 +384,7 @@ impl State {
         self.report.queue = Some(queue);
     }
 
-    /// Reports that a page of HTML came; if several came, once.
+    /// Reports that an HTML page came; if several came, once.
     fn fail_by_page(&mut self, endpoint: String, window: Option<Window>, error: &Error) {
         self.failed = true;
         let message = error.message();

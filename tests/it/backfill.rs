@@ -69,7 +69,7 @@ fn p7_the_weekly_quota_is_never_exceeded() {
     }
     let last = reports.last().unwrap();
     assert!(!last.complete && last.requests == 0, "{last:#?}");
-    assert!(last.problems.iter().any(|it| it.message.contains("go on from Sunday")), "{last:#?}");
+    assert!(last.problems.iter().any(|it| it.message.contains("continue at Sunday")), "{last:#?}");
     run(&site).backfilling(from(&site), site.now).complete();
     run(&site).complete();
     site.assert_calls(site.now);

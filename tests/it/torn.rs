@@ -79,7 +79,7 @@ fn p7_after_a_rebuild_the_weeks_spend_is_unknown_until_a_quota_is_passed() {
     site.server.clear();
     let waiting = run().backfilling(from, to).run();
     assert!(!waiting.complete && site.server.requests().is_empty(), "{waiting:#?}");
-    assert!(waiting.problems[0].message.contains("not known"), "{:#?}", waiting.problems);
+    assert!(waiting.problems[0].message.contains("it is unknown"), "{:#?}", waiting.problems);
     let told = run().backfilling(from, to).told().complete();
     assert!(!told.week.unwrap().unknown);
     run().complete();

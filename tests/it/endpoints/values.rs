@@ -218,7 +218,7 @@ fn records_of_one_key_are_reported() {
     *trial.records() = (0..300).map(|v| json!({"id": "1", "v": v})).collect();
     let report = trial.run("wrong", &one).run();
     let message = &report.problems[0].message;
-    assert!(message.starts_with("299 records have the key of another"), "{message}");
+    assert!(message.starts_with("299 records have the same key as"), "{message}");
     assert_eq!(trial.lake.files("_quarantine/wrong").len(), 100);
 }
 
