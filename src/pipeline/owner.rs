@@ -82,7 +82,7 @@ async fn serve<S: Send + 'static>(mut state: Box<S>, mut waiting: mpsc::Receiver
                     work(&mut state);
                     Ok(state)
                 });
-                // After a panic there is no state to go on with.
+                // After a panic there is no state to continue with.
                 let Ok(unchanged) = done.await else { return };
                 state = unchanged;
             }
