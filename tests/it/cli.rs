@@ -178,9 +178,9 @@ fn endpoints_are_listed() {
     │ playlist_calls          /playlists/{parent.id}/calls   playlist_id, id   day of the run      experimental   Calls of each playlist                                                              │
     │ aggregate_stats_range   /stats/aggregate               range             day of the window   off            Measures of all calls of the workspace over a whole range, one row for each range   │
     │ user_stats_range        /stats                         range, user_id    day of the window   off            Measures of each user's calls over a whole range, one row for each user and range   │
-    │ crm_accounts            /get-account                   crm_id            day of the run      off            CRM accounts that calls are linked to                                        │
-    │ crm_contacts            /get-contact                   crm_id            day of the run      off            CRM contacts that calls are linked to                                        │
-    │ crm_deals               /get-deal                      crm_id            day of the run      off            CRM deals that calls are linked to                                           │
+    │ crm_accounts            /get-account                   crm_id            day of the run      off            CRM accounts that calls are linked to                                               │
+    │ crm_contacts            /get-contact                   crm_id            day of the run      off            CRM contacts that calls are linked to                                               │
+    │ crm_deals               /get-deal                      crm_id            day of the run      off            CRM deals that calls are linked to                                                  │
     └─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
     "#);
 }
