@@ -312,16 +312,17 @@ impl Source {
                     item.record.extend(content);
                 }
             } else {
-                self.note_unselected(child, kind, &key);
+                self.note_unselected(child, kind, &key, now);
             }
         }
     }
 
-    /// Notes the children that nothing leads to since their parent says something else.
-    fn note_unselected(&mut self, child: usize, parent: usize, key: &str) {
+    /// Notes the children that nothing leads to since their parent says something else: no parent
+    /// that every run sees.
+    fn note_unselected(&mut self, child: usize, parent: usize, key: &str, now: DateTime<Utc>) {
         let is_selected = self.selects(child, &self.items[parent][key]);
         let id = self.items[parent][key].record["id"].as_str().unwrap().to_owned();
-        let led_to = self.led_to(child);
+        let led_to = self.led_to_by(child, &|it| !it.hidden && it.at <= now);
         let is_lost = |key: &String, item: &Item| match self.reading(child) {
             Reading::ByReference => !led_to.contains(key),
             _ => !is_selected && item.of.as_deref() == Some(&id),
@@ -339,8 +340,13 @@ impl Source {
 
     /// The ids that the present parents of a child lead to.
     pub(super) fn led_to(&self, child: usize) -> BTreeSet<String> {
+        self.led_to_by(child, &|_| true)
+    }
+
+    fn led_to_by(&self, child: usize, is_seen: &dyn Fn(&Item) -> bool) -> BTreeSet<String> {
         let lineage = self.kinds[child].parent.as_ref().unwrap();
-        let parents = self.items[lineage.parent].values().filter(|it| self.selects(child, it));
+        let parents = self.items[lineage.parent].values();
+        let parents = parents.filter(|it| self.selects(child, it) && is_seen(it));
         let ids = parents.flat_map(|it| match lineage.reading {
             Reading::ByReference => it.record["refs"].as_array().unwrap().clone(),
             _ => vec![it.record["id"].clone()],
