@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
 use crate::error::Result;
-use crate::lake::{Children, Lake, Ledger, Snapshot, Store};
+use crate::lake::{Children, Lake, Snapshot, Store};
+use crate::ledger::Ledger;
 use crate::manifest::{Granularity, Manifest, Purpose};
 use crate::partition::Partition;
 use crate::plan::queue::{self, Due};

@@ -174,6 +174,7 @@ mod forecast;
 mod forget;
 mod forgotten;
 mod lake;
+mod ledger;
 mod library;
 mod manifest;
 mod page;
@@ -229,7 +230,7 @@ pub mod internals {
 
     open! {
         allocator calendar changes check clock commit_plan config decode doctor endpoint error evolve
-        fetch forecast forget forgotten lake manifest page paginate partition pipeline place
+        fetch forecast forget forgotten lake ledger manifest page paginate partition pipeline place
         plan quota report retry row sample schema secret span status verify window
     }
 

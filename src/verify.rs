@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Children, Finding, Lake, Ledger, Store, audit, clear_forgotten, unique_name};
+use crate::lake::{Children, Finding, Lake, Store, audit, clear_forgotten, unique_name};
+use crate::ledger::Ledger;
 use crate::manifest::{Granularity, LostPartition, Manifest};
 use crate::plan::queue;
 

@@ -17,7 +17,7 @@ use crate::doctor;
 use crate::endpoint::Catalogue;
 use crate::error::ErrorKind;
 use crate::fetch::{Client, ClientSettings, Stop};
-use crate::lake::Ledger;
+use crate::ledger::Ledger;
 use crate::pipeline::{pay_from_ledger, run_name};
 
 pub(super) fn run(args: &DoctorArgs, printer: Printer) -> Result<Exit> {

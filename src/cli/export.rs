@@ -15,7 +15,7 @@ use crate::clock;
 use crate::endpoint::{Catalogue, Dated};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
-use crate::lake::Ledger;
+use crate::ledger::Ledger;
 use crate::library::range;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;

@@ -4,14 +4,12 @@
 //! plans a [`Change`], and a transaction writes it: Parquet objects first, each replaced whole,
 //! then the manifest that names them. A cursor is never committed before its data.
 
-mod alive;
 mod children;
 mod commit;
 mod erasure;
 mod evolve;
 mod handle;
 mod index;
-mod ledger;
 mod presence;
 mod recovery;
 mod store;
@@ -24,7 +22,6 @@ pub use evolve::Wanted;
 pub use handle::{Lake, Table};
 pub use index::Found;
 pub use index::keys::key_hash;
-pub use ledger::Ledger;
 pub use presence::{Presence, PresentLake};
 pub use recovery::audit::{Finding, audit};
 pub use store::{Breakdown, Observer, Store, token, unique_name};

@@ -38,7 +38,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{
     BASE_URL, Client, FetchError, Reply, Request, Stop, Unreadable, first_page, request,
 };
-use crate::lake::{Lake, Ledger, Store, clear_forgotten, unique_name};
+use crate::lake::{Lake, Store, clear_forgotten, unique_name};
+use crate::ledger::Ledger;
 use crate::manifest::{Granularity, Manifest};
 use crate::partition::Partition;
 use crate::plan::RunSettings;

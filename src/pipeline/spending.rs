@@ -11,7 +11,7 @@ use super::blocking;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Allowance, Client, Refusal, Slot};
-use crate::lake::Ledger;
+use crate::ledger::Ledger;
 use crate::manifest::Purpose;
 use crate::quota::{self, Claim, GivenBack, Limits, Unsent};
 

@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::Result;
-use crate::lake::{Children, Lake, Ledger, Snapshot, Store};
+use crate::lake::{Children, Lake, Snapshot, Store};
+use crate::ledger::Ledger;
 use crate::manifest::{CLOCKS_APART, Granularity, Manifest, Queue};
 use crate::partition::Partition;
 use crate::quota::Limits;

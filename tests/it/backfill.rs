@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::internals::clock::Clock;
-use clari_lake::internals::lake::{Ledger, Store};
+use clari_lake::internals::lake::Store;
+use clari_lake::internals::ledger::Ledger;
 use clari_lake::internals::manifest::Purpose;
 use clari_lake::internals::quota::{FreePlaces, GivenBack, Limits, Unsent, week_of};
 use clari_lake::internals::report::Report;

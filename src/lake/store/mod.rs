@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// The lake's folder, if it is local.
-    pub(super) fn folder(&self) -> Option<&std::path::Path> {
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
         match &self.kind {
             Kind::Local(local) => Some(local.root()),
             Kind::Remote(_) => None,

@@ -10,7 +10,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::store::Store;
+use crate::lake::Store;
 
 const FOLDER: &str = "_manifest/quota";
 const SUFFIX: &str = ".alive";

@@ -3,13 +3,15 @@
 //! A block is created before its requests are sent, and never changes afterwards. The ledger does
 //! not take the lake's lock. Whether a claim is granted is decided in `quota`.
 
+mod alive;
+
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::alive::{self, Alive};
-use super::store::Store;
+use self::alive::Alive;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lake::Store;
 use crate::manifest::Purpose;
 use crate::quota::{
     self, Block, Claim, Claimant, GivenBack, Holder, Limits, Newest, Returned, RunningBackfill,
