@@ -93,7 +93,7 @@ pub(super) struct Found {
 }
 
 /// The unreadable records of one list, and what is known about the list's order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Unread {
     /// The requested order.
     expected: Option<Order>,
@@ -110,7 +110,7 @@ pub(super) struct Unread {
 }
 
 /// Consecutive records in the order of the list, and their neighbors.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Hole {
     place: Place,
     in_a_row: u32,

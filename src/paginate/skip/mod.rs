@@ -17,7 +17,9 @@
 //! read until it has as many keys as positions; otherwise the list is not complete.
 //!
 //! A single record that the server fails to send is skipped. Pages do not overlap until pages of
-//! more than one record are requested again, because an overlap would include it.
+//! more than one record are requested again, because an overlap would include it. A page of one
+//! record shows nothing about what comes before it, so the record before it is requested once more:
+//! if it is not a known one, rows have moved up in the meantime.
 
 #[cfg(test)]
 mod tests;
@@ -92,6 +94,20 @@ pub(super) struct Skipping {
     /// How many records a total counts that appear on no page.
     pub(super) hidden: u64,
     pass: Pass,
+    /// What follows once the record before a single one has turned out to be known.
+    then: Option<Then>,
+    /// Whether the record before the requested one could not be read.
+    is_after_gap: bool,
+}
+
+/// A step that waits, with the page that it requests.
+#[derive(Debug)]
+struct Then {
+    step: Step,
+    asked: Slice,
+    /// What could not be read before the single record: if rows have moved up, what is missing is
+    /// before it.
+    unread: Unread,
 }
 
 /// One pass through the list from its beginning; another one follows if it does not add up.
@@ -157,6 +173,8 @@ impl Skipping {
             confirmations: 0,
             hidden: 0,
             pass: Pass::default(),
+            then: None,
+            is_after_gap: false,
         }
     }
 
@@ -168,7 +186,7 @@ impl Skipping {
     /// The page to request instead of the last one, which was too large to be sent; `None` when it
     /// was a single record.
     pub(super) fn shrink(&mut self) -> Option<Get> {
-        if self.limit <= 1 {
+        if self.limit <= 1 || self.then.is_some() {
             return None;
         }
         self.limit = (self.asked.limit / 2).max(1);
@@ -184,11 +202,17 @@ impl Skipping {
     /// The page after a single record that cannot be read; `None` when too many in a row cannot be
     /// read.
     pub(super) fn pass_over(&mut self) -> Option<Step> {
+        if let Some(then) = self.then.take() {
+            // The known record could be read, so this is another one.
+            self.unread = then.unread;
+            return Some(self.step_back());
+        }
         if self.steps_back > 0 && self.asked.skip > 0 {
             // It is not a known record, so those before it are checked.
             return Some(self.step_back());
         }
         self.steps_back = 0;
+        self.is_after_gap = true;
         self.pass.has_passed_over = true;
         let goes_on = self.unread.miss(Place::record(self.asked.skip, self.asked.order));
         goes_on.then(|| self.go_on(self.asked.skip + 1))
@@ -196,6 +220,9 @@ impl Skipping {
 
     /// Records that nothing more can be read.
     pub(super) fn give_up(&mut self) {
+        if let Some(then) = self.then.take() {
+            self.asked = then.asked;
+        }
         self.unread.miss_the_rest(Place::record(self.asked.skip, self.asked.order));
     }
 
@@ -215,6 +242,34 @@ impl Skipping {
     /// Takes in the requested page, and returns the next step. `largest` is the number of records
     /// in the largest page of the run.
     pub(super) fn next(&mut self, page: &Page, largest: usize) -> Step {
+        if let Some(then) = self.then.take() {
+            return self.go_on_if_known(page, then);
+        }
+        let asked = self.asked;
+        let is_after_gap = std::mem::take(&mut self.is_after_gap);
+        let is_alone = asked.limit == 1 && self.steps_back == 0 && !self.tail.is_empty();
+        let is_unlinked = is_alone && asked.skip > 0 && !is_after_gap;
+        let unread = is_unlinked.then(|| self.unread.clone());
+        let step = self.step_after(page, largest);
+        let goes_on = self.below.is_none() && matches!(step, Step::Get(_) | Step::Done);
+        let Some(unread) = unread.filter(|_| goes_on) else { return step };
+        self.then = Some(Then { step, asked: self.asked, unread });
+        self.asked = Slice { skip: asked.skip - 1, limit: 1, ..asked };
+        Step::Get(self.asked())
+    }
+
+    /// The step that waited, if the record before a single one is still a known one.
+    fn go_on_if_known(&mut self, page: &Page, then: Then) -> Step {
+        let is_known = page.entries.first().is_none_or(|it| self.has_come(&it.key));
+        if !is_known {
+            self.unread = then.unread;
+            return self.step_back();
+        }
+        self.asked = then.asked;
+        then.step
+    }
+
+    fn step_after(&mut self, page: &Page, largest: usize) -> Step {
         if !self.is_contiguous(page) {
             return self.step_back();
         }

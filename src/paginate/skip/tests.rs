@@ -382,6 +382,37 @@ fn requests_around_an_unreadable_record_are_few() {
 }
 
 /// P1: if a server has only one order, the window does not count as read from both ends.
+/// P1: a record that cannot be read for a while is read alone, and meanwhile an earlier one is
+/// deleted, before any of the requests.
+#[test]
+fn nothing_is_missed_when_records_move_up_while_one_is_read_alone() {
+    for (failing, until, at) in (0..30)
+        .flat_map(|failing| (3..16).map(move |until| (failing, until)))
+        .flat_map(|(failing, until)| (0..20).map(move |at| (failing, until, at)))
+    {
+        let mut server = Server::new((0..30).map(|number| (i64::from(number) * 10, number)));
+        server.unreadable.insert(failing);
+        let before = |request: u32, server: &mut Server| {
+            if request == until {
+                server.unreadable.clear();
+            }
+            if request == at {
+                server.records.remove(&(0, 0));
+            }
+        };
+        let outcome = read_all(&mut server, &paging(8, u32::MAX), window(-10, 1_000), before);
+        // What is in a reported gap is requested again by the next run.
+        let is_reported = |key: &String| {
+            let at = DateTime::from_timestamp(key.parse::<i64>().unwrap() * 10, 0).unwrap();
+            let windows = outcome.gaps.iter().filter_map(|gap| gap.window);
+            windows.into_iter().any(|window| window.contains(at))
+        };
+        let (of_server, came) = (keys(&server), &outcome.keys);
+        let missed: Vec<_> = of_server.difference(came).filter(|key| !is_reported(key)).collect();
+        assert!(missed.is_empty(), "{failing} {until} {at}: {missed:?} {:?}", outcome.gaps);
+    }
+}
+
 #[test]
 fn a_second_that_is_sorted_one_way_is_a_gap() {
     let mut server = Server::new((0..80).map(|number| (5, number)));
