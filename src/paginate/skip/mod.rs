@@ -322,6 +322,10 @@ impl Skipping {
         self.pass.is_shifted |= overlaps && !page.entries.is_empty() && !self.continues(page);
         // A page that was read again after a step back shows nothing about what follows.
         let goes_further = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
+        // Where rows change places, known ones can fill a page anywhere in the list. Only at its end
+        // does a page bring no more than it overlaps by.
+        let is_mere_overlap = page.entries.len() <= self.tail.len().max(1);
+        let may_be_end = !self.pass.is_shuffled || is_mere_overlap;
         Evidence {
             came: page.entries.len(),
             new,
@@ -329,7 +333,7 @@ impl Skipping {
             end: self.end_of(page).into(),
             pages_before: self.pages,
             largest: largest.max(page.entries.len()),
-            is_confirming: !is_first && goes_further,
+            is_confirming: !is_first && goes_further && may_be_end,
             is_shifted: self.pass.is_shifted,
             has_more: page.has_more,
             total: self.total,
