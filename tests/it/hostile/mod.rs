@@ -80,7 +80,7 @@ fn p1_p12_whatever_a_server_does_nothing_is_silently_missing() {
 /// records vanish while they are read.
 #[test]
 fn p1_p12_past_losses_are_read_or_named() {
-    for seed in [482, 560, 5010, 5082, 5333] {
+    for seed in [482, 560, 5010, 5082, 5333, 510_206] {
         meet(seed);
     }
 }
