@@ -469,9 +469,14 @@ impl Manifest {
         believed.watermark = self.watermark.map(|at| if at > latest { since } else { at });
         believed.begun_at = self.begun_at.map(|at| if at > latest { since } else { at });
         believed.relisted_at = known(self.relisted_at);
+        // What was never listed stays a goal, up to now: if it were cut, it would be forgotten.
+        let mut unlisted = self.goal.clone();
+        self.coverage.windows().iter().for_each(|window| unlisted.remove(*window));
+        cut(&mut unlisted, now, latest);
         for coverage in [&mut believed.goal, &mut believed.backfill, &mut believed.coverage] {
             cut(coverage, since.min(now), latest);
         }
+        unlisted.windows().iter().for_each(|window| believed.goal.add(*window));
         Cow::Owned(believed)
     }
 
@@ -584,6 +589,12 @@ mod tests {
         let believed = wrong.as_of(now);
         assert_eq!(believed.coverage.end(), Some(now - LOOKED_AT_AGAIN));
         assert_eq!(believed.watermark, Some(now - LOOKED_AT_AGAIN));
+        wrong.coverage = Coverage::default();
+        let goal = wrong.as_of(now).goal.clone();
+        assert!(
+            goal.covers(Window::new(begin, now)),
+            "what was never listed is still to be listed"
+        );
     }
 
     #[test]
