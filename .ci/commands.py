@@ -30,7 +30,7 @@ def clari_lake(*args):
 
 
 def prepare():
-    """The two lakes, a `duckdb` command, credentials in files, and what stands for made-up ids."""
+    """The two lakes, a `duckdb` command, credentials in files, and the ids that replace made-up ones."""
     (work / "bin").mkdir()
     (work / "bin/clari-lake").symlink_to(binary)
     shim = work / "bin/duckdb"

@@ -39,7 +39,7 @@ impl Address {
             let wrong = |message| Error::new(ErrorKind::Config, message);
             let template = Template::try_from(text.to_owned()).map_err(wrong)?;
             if template.names_parent() {
-                let message = "{parent.…} stands for the ids of another endpoint, which a URL \
+                let message = "{parent.…} is a placeholder for the ids of another endpoint, which a URL \
                                alone does not have";
                 return Err(wrong(message.to_owned())
                     .with_hint("write one id instead; see schemas/README.md, [parent]"));
