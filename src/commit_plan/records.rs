@@ -133,8 +133,12 @@ impl Records<'_> {
         }
     }
 
-    /// Marks a row whose record is gone, or exists after all.
+    /// Marks a row whose record is gone, or exists after all. A child may have no `deleted_at` where
+    /// its parent has one; then its row says nothing about it.
     fn mark(&mut self, Mark { key, deleted_at, .. }: Mark) {
+        if !self.rules.has_marks {
+            return;
+        }
         let Some(entry) = self.entry(&key).filter(|entry| entry.in_lake) else { return };
         let is_news = entry.deleted_at.is_some() != deleted_at.is_some();
         if is_news && !self.is_newer(entry, deleted_at) && !self.touched.contains_key(&key) {

@@ -19,6 +19,8 @@ pub struct Rules {
     pub is_child: bool,
     /// Whether the key begins with the parent's key.
     pub has_parent_column: bool,
+    /// Whether its rows have a `deleted_at`, so that one whose record is gone can be marked.
+    pub has_marks: bool,
     /// The time of the commit, microseconds since 1970.
     pub now: i64,
 }
@@ -34,6 +36,7 @@ impl Rules {
             keeps_first_day: endpoint.dated == Dated::Window,
             is_child: parent.is_some(),
             has_parent_column: endpoint.parent_column().is_some(),
+            has_marks: endpoint.deletes,
             now,
         }
     }

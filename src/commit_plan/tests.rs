@@ -127,6 +127,7 @@ fn rules(is_snapshot: bool, granularity: Granularity) -> Rules {
         keeps_first_day: false,
         is_child: false,
         has_parent_column: false,
+        has_marks: true,
         now: NOW,
     }
 }
@@ -425,6 +426,18 @@ fn delete_marks_win_by_their_instants() {
     assert_eq!(table.commit(content(2, 10)), 0, "requested before it was found gone");
     assert_eq!(table.commit(content(2, 30)), 1, "back");
     assert_eq!(table.commit(mark(25)), 0, "found gone before it was back");
+}
+
+/// P4, P12: a table without `deleted_at` writes nothing when its parents' rows are marked, and counts
+/// nothing as deleted.
+#[test]
+fn a_table_without_a_mark_to_set_ignores_that_a_record_is_gone() {
+    let mut table = Table::new(Rules { has_marks: false, ..rules(false, Granularity::Day) });
+    table.commit(Statements { rows: vec![vec![row(1, 1, TODAY, 0)]], ..Statements::default() });
+    let marks = vec![Mark { key: "1".into(), day: Some(TODAY), deleted_at: Some(at(20)) }];
+    assert_eq!(table.commit(Statements { marks, ..Statements::default() }), 0);
+    let mut entries = table.index.values().flatten();
+    assert!(entries.all(|(_, entry)| entry.deleted_at.is_none()));
 }
 
 /// A record whose own time cannot be read is dated once, by where it was found.
