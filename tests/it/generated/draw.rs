@@ -123,6 +123,33 @@ pub(super) struct Options {
     pub(super) flags: Flags,
 }
 
+/// What some schedules consist of, because it goes wrong only where it meets itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lean {
+    Nothing,
+    /// Two runs at once, the slower one first.
+    Races,
+    /// Snapshots of which later pages are refused.
+    PartialSnapshots,
+    /// An object that is lost each night.
+    Losses,
+    /// An object that is replaced by an older version each night.
+    Replacements,
+}
+
+impl Lean {
+    /// Most schedules lean to nothing.
+    fn of(luck: u64) -> Self {
+        match luck / 5 % 12 {
+            0 => Self::Races,
+            1 => Self::PartialSnapshots,
+            2 => Self::Losses,
+            3 => Self::Replacements,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 fn change() -> impl Strategy<Value = (usize, Change)> {
     let what = prop_oneof![
         4 => Just(Change::Create),
@@ -276,10 +303,8 @@ pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
     let count = prop_oneof![6 => (0u16..40).no_shrink(), 1 => (120u16..220).no_shrink()];
     let counts = prop::collection::vec(count, 14);
     let nights = prop::collection::vec(night(), 1..4);
-    (nights, catalogue(space), rate, counts, lake).prop_map(
+    (nights, catalogue(), rate, counts, lake).prop_map(
         move |(nights, kinds, rate, counts, (luck, begins, is_monthly, in_bucket))| {
-            let has_snapshots = kinds.iter().any(Kind::is_snapshot);
-            let is_monthly = is_monthly && (space.monthly_snapshots || !has_snapshots);
             let counts = counts[..kinds.len()].to_vec();
             let mut life = Life {
                 space,
@@ -293,7 +318,8 @@ pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
                 nights,
             };
             life.lean();
-            life.lean_towards(space);
+            life.lean_towards(Lean::of(life.luck));
+            life.lean_towards_known(space);
             life.keep_within(space);
             life
         },
@@ -370,78 +396,77 @@ impl Life {
         (run.options.subset, run.options.to, run.options.quota) = (0, None, None);
     }
 
-    /// Draws what is known to go wrong more often where it is asked for.
-    fn lean_towards(&mut self, space: Space) {
+    /// Makes one combination the whole of a schedule.
+    fn lean_towards(&mut self, lean: Lean) {
         let snapshot = self.kinds.iter().position(Kind::is_snapshot);
-        self.is_monthly |= space.monthly_snapshots;
+        for night in &mut self.nights {
+            let which = night.minutes as usize;
+            match lean {
+                Lean::Losses => night.loses = night.loses.or(Some(which)),
+                Lean::Replacements => {
+                    night.replaces = night.replaces.or(Some((which, Instead::Older)));
+                    night.full = false;
+                }
+                Lean::Nothing | Lean::PartialSnapshots | Lean::Races => {}
+            }
+            for attack in &mut night.attacks {
+                let run = &mut attack.run;
+                match lean {
+                    Lean::PartialSnapshots if snapshot.is_some() => {
+                        (run.refused, run.blow, run.breakdown) = (snapshot, Blow::None, None);
+                    }
+                    Lean::Races => {
+                        (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
+                        (run.share, run.options.subset, run.options.to) = (0.0, 0, None);
+                        (run.absent, run.skew, run.options.quota) = (false, 0, None);
+                        let quick = Bad { after: run.after + 500, slow: false, ..run.clone() };
+                        (attack.beside, attack.together) = (Some(quick), false);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Draws what is known to go wrong more often where it is asked for.
+    fn lean_towards_known(&mut self, space: Space) {
         if space.unchanged_readings {
             let own = self.kinds.iter_mut().filter(|kind| kind.built_in.is_none());
             own.for_each(|kind| kind.verbatim = true);
         }
         for night in &mut self.nights {
-            if space.lost_snapshots {
-                night.loses = night.loses.or(Some(night.minutes as usize));
-            }
-            if space.replaced_objects {
-                let which = night.minutes as usize;
+            let which = night.minutes as usize;
+            if space.replaced_snapshots {
                 night.replaces = night.replaces.or(Some((which, Instead::Older)));
-                night.full = false;
             }
             if space.swapped_objects {
-                let which = night.minutes as usize;
                 night.replaces = night.replaces.or(Some((which, Instead::Other)));
             }
-            for attack in &mut night.attacks {
+            for attack in night.attacks.iter_mut().filter(|_| space.unchanged_readings) {
                 let run = &mut attack.run;
-                if space.partial_snapshots && snapshot.is_some() {
-                    (run.refused, run.blow, run.breakdown) = (snapshot, Blow::None, None);
-                }
-                if space.unchanged_readings {
-                    (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
-                    (run.options.subset, run.options.flags.no_transcripts) = (0, true);
-                    (run.options.full, run.options.to, run.share) = (true, None, 0.0);
-                    let mut quick = Bad { after: run.after + 500, slow: false, ..run.clone() };
-                    quick.options.flags.no_transcripts = false;
-                    (attack.beside, attack.together) = (Some(quick), false);
-                }
-                if space.snapshot_races {
-                    (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
-                    (run.share, run.options.subset, run.options.to) = (0.0, 0, None);
-                    (run.absent, run.skew, run.options.quota) = (false, 0, None);
-                    let quick = Bad { after: run.after + 500, slow: false, ..run.clone() };
-                    attack.beside = Some(quick);
-                    attack.together = false;
-                }
+                (run.slow, run.blow, run.breakdown) = (true, Blow::None, None);
+                (run.options.subset, run.options.flags.no_transcripts) = (0, true);
+                (run.options.full, run.options.to, run.share) = (true, None, 0.0);
+                let mut quick = Bad { after: run.after + 500, slow: false, ..run.clone() };
+                quick.options.flags.no_transcripts = false;
+                (attack.beside, attack.together) = (Some(quick), false);
             }
         }
     }
 
     /// Leaves out what is known to go wrong.
     fn keep_within(&mut self, space: Space) {
-        let snapshots: Vec<bool> = self.kinds.iter().map(Kind::is_snapshot).collect();
-        let is_snapshot = |kind: usize| snapshots[kind % snapshots.len()];
         for night in &mut self.nights {
             let is_allowed = |(_, instead): &(usize, Instead)| {
                 *instead == Instead::Older || space.swapped_objects
             };
             night.replaces = night.replaces.filter(is_allowed);
-            // What an older version lacks is brought back where everything is listed again.
-            night.full |= night.replaces.is_some() && !space.replaced_objects;
         }
         for attack in self.nights.iter_mut().flat_map(|night| &mut night.attacks) {
             // What is in the lake already is not noted as said again, so an older reply that says
             // something else and is committed later wins.
             if let Some(beside) = attack.beside.as_mut().filter(|_| !space.unchanged_readings) {
                 beside.options.flags.no_transcripts = attack.run.options.flags.no_transcripts;
-            }
-            for bad in std::iter::once(&mut attack.run).chain(&mut attack.beside) {
-                if !space.partial_snapshots {
-                    bad.refused = bad.refused.filter(|kind| !is_snapshot(*kind));
-                    bad.unreadable = bad.unreadable.filter(|(kind, _)| !is_snapshot(*kind));
-                }
-                if !space.wrong_clocks {
-                    bad.skew = 0;
-                }
             }
         }
     }

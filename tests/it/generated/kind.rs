@@ -151,69 +151,30 @@ const STATUSES: [&str; 3] = ["open", "done", "void"];
 const CALL_STATUSES: [&str; 3] = ["PROCESSED", "POST_PROCESSING_DONE", "PROCESSING"];
 pub(super) const TYPES: [&str; 2] = ["phone", "video"];
 
-/// What a catalogue may hold: less while a known fault is not fixed.
-#[derive(Debug, Clone, Copy)]
+/// What a schedule may contain although it is known to go wrong.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Space {
-    /// Children of one parent that choose by different fields, or by two (A1).
-    pub(super) several_selections: bool,
-    /// Snapshots of children whose answers are kept or are 404 (A2).
-    pub(super) kept_answers: bool,
-    /// Two runs that read one snapshot at once (A3).
-    pub(super) snapshot_races: bool,
-    /// Snapshots of which a part cannot be read (A4).
-    pub(super) partial_snapshots: bool,
-    /// Snapshot tables in a lake of months (A5, A13).
-    pub(super) monthly_snapshots: bool,
-    /// Lost objects that no window brings back (A6).
-    pub(super) lost_snapshots: bool,
-    /// Runs whose clock is wrong (A14).
-    pub(super) wrong_clocks: bool,
-    /// Objects in whose place an older version is put, though not everything is listed again.
-    pub(super) replaced_objects: bool,
     /// Objects in whose place another partition's is put.
     pub(super) swapped_objects: bool,
-    /// The same of snapshots, and of tables that snapshots are read by.
+    /// Older versions of snapshots, and of tables that snapshots are read by, that are put back.
     pub(super) replaced_snapshots: bool,
     /// Two runs at once of which one reads what is in the lake already, and the other less (P10).
     pub(super) unchanged_readings: bool,
 }
 
 impl Space {
-    /// Everything that is fixed.
-    pub(super) const MENDED: Self = Self {
-        several_selections: true,
-        kept_answers: true,
-        snapshot_races: true,
-        partial_snapshots: true,
-        monthly_snapshots: true,
-        lost_snapshots: true,
-        wrong_clocks: true,
-        replaced_objects: true,
-        swapped_objects: false,
-        replaced_snapshots: false,
-        unchanged_readings: false,
-    };
-}
-
-impl Space {
-    /// The same, with what these names allow too, separated by commas.
-    pub(super) fn with(mut self, names: &str) -> Self {
+    /// What these names allow, separated by commas.
+    pub(super) fn of(names: &str) -> Self {
+        let mut space = Self::default();
         for name in names.split(',').filter(|name| !name.is_empty()) {
             match name {
-                "several_selections" => self.several_selections = true,
-                "kept_answers" => self.kept_answers = true,
-                "snapshot_races" => self.snapshot_races = true,
-                "partial_snapshots" => self.partial_snapshots = true,
-                "monthly_snapshots" => self.monthly_snapshots = true,
-                "lost_snapshots" => self.lost_snapshots = true,
-                "replaced_objects" => self.replaced_objects = true,
-                "swapped_objects" => self.swapped_objects = true,
-                "replaced_snapshots" => self.replaced_snapshots = true,
-                "unchanged_readings" => self.unchanged_readings = true,
+                "swapped_objects" => space.swapped_objects = true,
+                "replaced_snapshots" => space.replaced_snapshots = true,
+                "unchanged_readings" => space.unchanged_readings = true,
                 other => panic!("there is nothing called {other}"),
             }
         }
-        self
+        space
     }
 }
 
@@ -620,24 +581,11 @@ fn reach_all(kinds: &mut [Kind]) {
     }
 }
 
-/// The fields by which children choose among a parent's records are one and the same.
-fn select_alike(kinds: &mut [Kind]) {
-    // Of calls it is their status, whether details are asked for or not.
-    let of_calls = |kind: &Kind| (kind.built_in == Some(BuiltIn::Calls)).then_some("status");
-    let mut chosen: Vec<Option<&'static str>> = kinds.iter().map(of_calls).collect();
-    for kind in kinds {
-        let Some(lineage) = &mut kind.parent else { continue };
-        let Some((first, _)) = lineage.when.first() else { continue };
-        let field = *chosen[lineage.parent].get_or_insert(*first);
-        lineage.when.retain(|(name, _)| *name == field);
-    }
-}
-
 /// A catalogue: one to three endpoints, some that are built in, and up to three children of each.
-pub(super) fn catalogue(space: Space) -> impl Strategy<Value = Vec<Kind>> {
+pub(super) fn catalogue() -> impl Strategy<Value = Vec<Kind>> {
     let built_in = prop_oneof![2 => Just(0u8), 1 => Just(0b11u8), 1 => 1u8..128];
     let drawn = (prop::collection::vec(root(), 1..4), prop::collection::vec(child(), 0..4));
-    (built_in, drawn).prop_map(move |(built_in, (own, children))| {
+    (built_in, drawn).prop_map(|(built_in, (own, children))| {
         // Whatever else is built in comes last, so that what shrinks away changes no other's place.
         // Calls have details, which say what is gone.
         let is_chosen = |at: usize| built_in & (1 << if at == 1 { 0 } else { at }) > 0;
@@ -649,16 +597,6 @@ pub(super) fn catalogue(space: Space) -> impl Strategy<Value = Vec<Kind>> {
         }
         kinds.extend(children.iter().filter_map(|child| child.of(&roots)));
         reach_all(&mut kinds);
-        if !space.several_selections {
-            select_alike(&mut kinds);
-        }
-        if !space.kept_answers {
-            for kind in kinds.iter_mut().filter(|kind| kind.is_snapshot()) {
-                if let Some(lineage) = &mut kind.parent {
-                    lineage.refresh = None;
-                }
-            }
-        }
         kinds
     })
 }

@@ -10,7 +10,7 @@ use super::try_seed;
 /// Lives through the schedule of a seed in which this is allowed.
 #[track_caller]
 fn fails(name: &str, seed: u64) {
-    if let Err(failed) = try_seed(seed, Space::MENDED.with(name), 0) {
+    if let Err(failed) = try_seed(seed, Space::of(name), 0) {
         panic!("{}", failed.0);
     }
 }
@@ -20,7 +20,7 @@ fn fails(name: &str, seed: u64) {
 #[test]
 fn p1_p4_p10_p12_p14_fixed_faults_stay_fixed() {
     for seed in [1, 3, 6, 12, 24, 28, 38, 76, 91, 618, 687, 300_147, 300_235, 300_331] {
-        if let Err(failed) = try_seed(seed, Space::MENDED, 0) {
+        if let Err(failed) = try_seed(seed, Space::default(), 0) {
             panic!("seed {seed}: {}", failed.0);
         }
     }

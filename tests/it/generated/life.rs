@@ -97,8 +97,7 @@ impl<'l> Living<'l> {
         let names: Vec<String> = kinds.iter().enumerate().map(|(at, it)| it.name(at)).collect();
         let own = kinds.iter().zip(&names).filter(|(it, _)| it.built_in.is_none());
         let files = own.map(|(it, name)| (name.clone(), it.file(name, &names))).collect();
-        let mut source = Source::new(kinds, &names, &life.counts, begins, rng.fork());
-        source.has_gaps = life.space.kept_answers;
+        let source = Source::new(kinds, &names, &life.counts, begins, rng.fork());
         let world =
             World { source, oracle: Oracle::default(), sent: Vec::new(), settled: Vec::new() };
         let world = Arc::new(Mutex::new(world));
@@ -212,7 +211,7 @@ impl<'l> Living<'l> {
 
     /// A run in bad conditions, or two at once, while the source changes.
     async fn attack(&mut self, attack: &Attack) -> Result<(), String> {
-        let beside = attack.beside.as_ref().filter(|_| !self.that_may_race().is_empty());
+        let beside = attack.beside.as_ref();
         let alone = beside.is_none();
         let first = self.bad_run(&attack.run, alone);
         let second = beside.map(|bad| {
@@ -329,7 +328,7 @@ impl<'l> Living<'l> {
         let mut run = run
             .with_stop(stop.clone())
             .with_concurrency(bad.options.concurrency)
-            .only(&self.chosen(bad, alone).iter().map(String::as_str).collect::<Vec<_>>());
+            .only(&self.chosen(bad).iter().map(String::as_str).collect::<Vec<_>>());
         if let Some(minutes) = bad.options.lookback {
             run = run.with_lookback(TimeDelta::minutes(i64::from(minutes)));
         }
@@ -354,21 +353,12 @@ impl<'l> Living<'l> {
     }
 
     /// The endpoints that a run exports.
-    fn chosen(&self, bad: &Bad, alone: bool) -> Vec<String> {
+    fn chosen(&self, bad: &Bad) -> Vec<String> {
         let is_chosen = |at: &usize| bad.options.subset == 0 || bad.options.subset & (1 << at) > 0;
-        let all: Vec<usize> =
-            if alone { (0..self.life.kinds.len()).collect() } else { self.that_may_race() };
+        let all: Vec<usize> = (0..self.life.kinds.len()).collect();
         let chosen: Vec<usize> = all.iter().copied().filter(is_chosen).collect();
         let chosen = if chosen.is_empty() { all } else { chosen };
         chosen.into_iter().map(|at| self.names[at].clone()).collect()
-    }
-
-    /// The endpoints that two runs may read at once.
-    fn that_may_race(&self) -> Vec<usize> {
-        let is_replaced = |kind: &Kind| kind.is_snapshot() || kind.day_key;
-        let may_race =
-            |at: &usize| self.life.space.snapshot_races || !is_replaced(&self.life.kinds[*at]);
-        (0..self.life.kinds.len()).filter(may_race).collect()
     }
 
     /// A run that counts from `now`, and its number.
@@ -510,9 +500,7 @@ impl<'l> Living<'l> {
             {
                 check_columns(&manifest, name)?;
             }
-            if self.life.space.partial_snapshots {
-                Oracle::check_carried(kind, &world.source, &rows)?;
-            }
+            Oracle::check_carried(kind, &world.source, &rows)?;
         }
         let (rate, sent) = (self.life.rate, world.sent.clone());
         drop(world);
@@ -704,7 +692,7 @@ impl<'l> Living<'l> {
 
     /// Loses an object that a window brings back.
     fn lose(&mut self, which: usize) {
-        let objects = self.that_can_return(self.life.space.lost_snapshots);
+        let objects = self.that_can_return(true);
         let Some((kind, path)) = objects.get(which % objects.len().max(1)) else { return };
         self.place.damage(path, None);
         let dt = path.split("/dt=").nth(1).and_then(|it| it.split('/').next()).unwrap_or_default();

@@ -12,7 +12,7 @@
 //! how long new ones are begun (20). A seed that fails is named, and shrunk: what is printed last
 //! is the least schedule that still fails. `CLARI_LAKE_GO_ON` goes on after a failure,
 //! `CLARI_LAKE_SHRINKS` bounds the tries to shrink (80), `CLARI_LAKE_SPACE` names what is drawn
-//! although it is known to go wrong, such as `several_selections,kept_answers`.
+//! although it is known to go wrong, such as `swapped_objects`.
 
 mod draw;
 mod kind;
@@ -38,7 +38,7 @@ fn p1_p2_p3_p4_p5_p10_p12_the_lake_holds_the_last_statement_for_any_endpoints() 
     let first = number("CLARI_LAKE_SEED").unwrap_or(1);
     let seconds = number("CLARI_LAKE_SECONDS").unwrap_or(20);
     let most = number("CLARI_LAKE_SEEDS").unwrap_or(u64::MAX - first);
-    let space = Space::MENDED.with(&std::env::var("CLARI_LAKE_SPACE").unwrap_or_default());
+    let space = Space::of(&std::env::var("CLARI_LAKE_SPACE").unwrap_or_default());
     let shrinks = number("CLARI_LAKE_SHRINKS").and_then(|it| u32::try_from(it).ok()).unwrap_or(80);
     let begun = Instant::now();
     let mut failed = Vec::new();

@@ -45,8 +45,6 @@ pub(super) struct Source {
     /// What changes without a trace is no older than this.
     pub(super) silent_since: DateTime<Utc>,
     first: DateTime<Utc>,
-    /// Whether requests for children of snapshots may be answered 404.
-    pub(super) has_gaps: bool,
     /// Whether the edges of a window are inside.
     edges_inside: bool,
     rng: Rng,
@@ -121,7 +119,6 @@ impl Source {
             deleted: Vec::new(),
             silent_since: first,
             first,
-            has_gaps: true,
             edges_inside: rng.bool(),
             rng,
             born: 0,
@@ -396,14 +393,18 @@ impl Source {
         item.changed_at = now;
         item.record.extend(self.content(kind));
         let id = item.record["id"].as_str().unwrap().to_owned();
-        self.items[kind].insert(key, item);
+        self.items[kind].insert(key.clone(), item);
         self.create_children(kind, &id);
+        // A run that still knows the record as it was may read them.
+        for child in self.children_of(kind) {
+            if !self.kinds[child].is_look_up() {
+                self.note_unselected(child, kind, &key, now);
+            }
+        }
     }
 
     fn delete(&mut self, kind: usize) {
-        let is_by_reference =
-            self.kinds[kind].parent.as_ref().is_some_and(|it| it.reading == Reading::ByReference);
-        if self.kinds[kind].is_look_up() || (is_by_reference && !self.has_gaps) {
+        if self.kinds[kind].is_look_up() {
             return;
         }
         let Some(key) = self.any(kind, self.silent_since) else { return };
@@ -578,7 +579,7 @@ impl Source {
         if let Some(lineage) = of.parent.as_ref().filter(|it| it.reading == Reading::List) {
             let is_there =
                 asked.of.as_ref().is_some_and(|it| self.items[lineage.parent].contains_key(it));
-            if !is_there && self.has_gaps {
+            if !is_there {
                 return Err(NoAnswer::NotFound);
             }
         }
