@@ -167,14 +167,21 @@ pub fn plan(
     plan
 }
 
-/// Records the parents' answers; of two answers, the one requested later wins.
+/// Records the parents' answers; of two answers, the one requested later wins. In snapshot tables, an
+/// answer for an earlier snapshot, which a run with `--to` in the past gets, says nothing about the
+/// newest one.
 fn plan_parents(plan: &mut CommitPlan, rules: &Rules, known: &Known, statements: &Statements) {
     for answer in &statements.answers {
         let before = known.parents.get(&answer.id);
-        if before.is_some_and(|it| rules.is_later(it.fetched_at, answer.answered_at)) {
+        let is_later = |it: &IndexEntry| {
+            rules.is_later(it.fetched_at, answer.answered_at)
+                || rules.is_of_later_snapshot(it.day, answer.day)
+        };
+        if before.is_some_and(is_later) {
             continue;
         }
         let entry = IndexEntry {
+            day: Some(answer.day),
             fetched_at: answer.answered_at,
             attempt: Some(answer.attempt.clone()),
             ..IndexEntry::default()

@@ -53,6 +53,13 @@ impl Rules {
         is_later(one, other, self.now)
     }
 
+    /// Whether a day is in a snapshot after that of `other`. One that has not begun was dated by a
+    /// wrong clock.
+    pub(super) fn is_of_later_snapshot(&self, day: Option<i32>, other: i32) -> bool {
+        let is_later = |day| self.partition(Some(day)) > self.partition(Some(other));
+        self.is_snapshot && day.is_some_and(is_later) && day <= day_of(self.now)
+    }
+
     /// The day that dates a row. A record whose own time cannot be read keeps its day in the lake;
     /// a new one gets the day on which it was found.
     #[must_use]

@@ -62,10 +62,9 @@ pub(super) fn plan(
                 continue;
             }
             if let Scope::Parent { id, .. } = &listing.scope
-                && known
-                    .parents
-                    .get(id)
-                    .is_some_and(|it| rules.is_later(it.fetched_at, listing.requested_at))
+                && snapshot
+                    .answered_at(known, id)
+                    .is_some_and(|it| rules.is_later(it, listing.requested_at))
             {
                 continue;
             }
@@ -149,11 +148,23 @@ impl<'a> Snapshot<'a> {
         }
     }
 
+    /// When the list of a parent was last requested for this snapshot, or for the one that this is
+    /// copied from now. Its answer for another snapshot says nothing about this one.
+    fn answered_at(&self, known: &Known, parent: &str) -> Option<i64> {
+        let answer = known.parents.get(parent)?;
+        let is_of_this = |day| {
+            let of = self.rules.partition(Some(day));
+            of == self.partition || (of < self.partition && !self.is_there)
+        };
+        // Older lakes do not record which snapshot an answer was for.
+        answer.day.is_none_or(is_of_this).then_some(answer.fetched_at)
+    }
+
     /// Adds a row, unless the snapshot has it or knows a later statement about its key.
     fn take(&mut self, facts: &mut RowFacts, at: (usize, usize), known: &Known) {
         let old = self.entry(&facts.key);
         let parent = facts.parent.as_deref().unwrap_or(&facts.key);
-        let answered_at = known.parents.get(parent).map(|it| it.fetched_at);
+        let answered_at = self.answered_at(known, parent);
         let stated =
             old.map(IndexEntry::stated_at).into_iter().chain(self.listed_at).chain(answered_at);
         let is_late = |stated_at: i64| self.rules.is_later(stated_at, facts.fetched_at);

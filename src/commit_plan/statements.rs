@@ -128,6 +128,8 @@ pub struct LookUp {
 pub struct ParentAnswer {
     /// The parent's key.
     pub id: Box<str>,
+    /// The day of the run, whose snapshot the children are in.
+    pub day: i32,
     /// When it was requested, in microseconds since 1970.
     pub answered_at: i64,
     /// The outcome, and until when it is valid.

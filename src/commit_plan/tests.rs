@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::manifest::{Granularity, PartitionEntry};
+use crate::manifest::{Attempt, Granularity, ParentVersion, PartitionEntry};
 use crate::schema::{AddedColumns, Schema};
 
 /// After every statement, so that none is in the future.
@@ -353,6 +353,60 @@ proptest! {
             }
             prop_assert_eq!(&table.content(false), &all, "later first: {}", later_first);
         }
+    }
+
+    /// P1, P10: a parent's list that was read for one snapshot does not suppress what was read for
+    /// another one, as by a run with `--to` in the past, in either order of committing.
+    #[test]
+    fn a_parents_list_for_another_snapshot_suppresses_nothing(
+        before in prop::collection::btree_set(0u8..4, 0..4),
+        of_yesterday in prop::collection::btree_set(0u8..4, 0..4),
+        of_today in prop::collection::btree_set(0u8..4, 0..4),
+        minutes in (2_000u16..2_010, 2_000u16..2_010),
+        today_first in any::<bool>(),
+    ) {
+        let with_parent =
+            Rules { is_child: true, has_parent_column: true, ..rules(true, Granularity::Day) };
+        let key = |child: u8| format!("p{}{child}", crate::row::KEY_SEPARATOR);
+        let read = |children: &BTreeSet<u8>, day, minute| {
+            let attempt = Attempt { parent: ParentVersion::Content(1), ..Attempt::default() };
+            let rows = children.iter().map(|child| RowFacts {
+                key: key(*child).into(),
+                parent: Some("p".into()),
+                ..row(*child, 1, day, minute)
+            });
+            Statements {
+                rows: vec![rows.collect()],
+                listings: vec![Listing {
+                    scope: Scope::Parent { id: "p".into(), day },
+                    keys: children.iter().map(|child| key(*child).into()).collect(),
+                    requested_at: at(minute),
+                }],
+                answers: vec![ParentAnswer { id: "p".into(), day, answered_at: at(minute), attempt }],
+                ..Statements::default()
+            }
+        };
+        let mut table = Table::new(with_parent);
+        table.commit(read(&before, TODAY - 1, 0));
+        table.commit(read(&before, TODAY, 1_500));
+        let mut both = [
+            read(&of_yesterday, TODAY - 1, minutes.0),
+            read(&of_today, TODAY, minutes.1),
+        ];
+        if today_first {
+            both.reverse();
+        }
+        for statements in both {
+            table.commit(statements);
+            table.assert_index();
+        }
+        for (day, expected) in [(TODAY - 1, &of_yesterday), (TODAY, &of_today)] {
+            let rows = &table.rows[&with_parent.partition(Some(day))];
+            let keys: BTreeSet<Box<str>> = rows.keys().cloned().collect();
+            prop_assert_eq!(keys, expected.iter().map(|child| key(*child).into()).collect());
+        }
+        let answer = &table.parents["p"];
+        prop_assert_eq!(answer.day, Some(TODAY), "the newest snapshot's answer is remembered");
     }
 
     /// P10, P14: for children by parent, a parent's complete list replaces what that parent had,

@@ -16,7 +16,7 @@ use crate::endpoint::{Endpoint, ParentRef};
 use crate::error::Result;
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
 use crate::lake::key_hash;
-use crate::manifest::{Attempt, CLOCKS_APART, Granularity, ParentVersion};
+use crate::manifest::{Attempt, CLOCKS_APART, Granularity, IndexEntry, ParentVersion};
 use crate::partition::Partition;
 use crate::retry::Failure;
 use crate::window::{Coverage, Window, date_of};
@@ -156,7 +156,7 @@ impl Survey {
                     && is_past
                     && holds_to > self.begun_at
             });
-            if day.is_some_and(|day| self.was_listed(day)) && !is_answered {
+            if self.was_listed(entry) && !is_answered {
                 let found = unlisted.map_or(0, |it| it.failures);
                 missing.push(Missing { id: key, day, hash: entry.hash, found });
             }
@@ -194,10 +194,17 @@ impl Survey {
         }
     }
 
-    fn was_listed(&self, day: i32) -> bool {
-        let from = date_of(day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
-        from.is_some_and(|from| {
-            let to = (from + TimeDelta::days(1)).min(self.unlisted_from);
+    /// Whether a list that was read completely covers a row: its time if it has one, since a run with
+    /// `--to` lists part of a day, and otherwise its whole day.
+    fn was_listed(&self, entry: &IndexEntry) -> bool {
+        let time = entry.time.and_then(DateTime::from_timestamp_micros);
+        let day = || entry.day.and_then(date_of).map(|it| it.and_time(NaiveTime::MIN).and_utc());
+        let span = match time {
+            Some(time) => Some((time, time + TimeDelta::microseconds(1))),
+            None => day().map(|from| (from, from + TimeDelta::days(1))),
+        };
+        span.is_some_and(|(from, to)| {
+            let to = to.min(self.unlisted_from);
             from < to && self.listed.covers(Window::new(from, to))
         })
     }

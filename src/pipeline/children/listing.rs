@@ -13,7 +13,7 @@ use super::parents::{ParentKeys, is_named, parent_keys, warn_unnamed};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
 use crate::endpoint::{Named, Parent, ParentRef};
 use crate::error::Result;
-use crate::manifest::{Attempt, ParentVersion};
+use crate::manifest::{Attempt, IndexEntry, ParentVersion};
 use crate::pipeline::Export;
 use crate::pipeline::reading::{Listed, Scan, read};
 use crate::pipeline::table_run::TableRun;
@@ -40,7 +40,7 @@ pub(in crate::pipeline) async fn read_all(
     };
     let Some(ParentKeys { keys, is_whole }) = parents else { return Ok(false) };
     let present: HashSet<Box<str>> = keys.keys().map(|key| key.as_str().into()).collect();
-    let mut due = due(table, parent, keys).await?;
+    let mut due = due(table, parent, keys, day).await?;
     leave_out_unnamed(table, &mut due).await;
     export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
     let reads = due.iter().map(|due| read_one(export, table, parent, due, day));
@@ -82,6 +82,7 @@ async fn due(
     table: &TableRun<'_>,
     parent: &Parent,
     keys: BTreeMap<String, (String, Named)>,
+    day: i32,
 ) -> Result<Vec<DueParent>> {
     let export = table.export();
     let now = export.settings.now.timestamp_micros();
@@ -92,19 +93,32 @@ async fn due(
     let is_full = export.settings.full || !export.settings.ids.is_empty();
     let keeps = parent.refresh.is_some() && !is_full;
     let answers = table.owner.run(|state| state.read(crate::lake::Snapshot::parents)).await?;
-    let is_due = |before: Option<&Attempt>| match state(before, now) {
-        State::Fresh => !keeps,
+    let rules = table.owner.ask(move |state| state.snapshot.rules(server_now)).await?;
+    // With `--to` in the past, an answer may be for a snapshot that this one is not copied from.
+    let is_elsewhere = |answer: Option<&IndexEntry>| {
+        let day_of_answer = answer.and_then(|answer| answer.day);
+        let partition = |day| rules.partition(Some(day));
+        rules.is_snapshot && day_of_answer.is_some_and(|it| partition(it) > partition(day))
+    };
+    let is_due = |before: Option<&Attempt>, is_elsewhere: bool| match state(before, now) {
+        State::Fresh => !keeps || is_elsewhere,
         State::Absent => is_full,
         State::Due => true,
     };
     let due = keys.into_iter().filter_map(|(key, (id, named))| {
-        let before = answers.get(key.as_str()).and_then(|entry| entry.attempt.clone());
+        let answer = answers.get(key.as_str());
+        let before = answer.and_then(|entry| entry.attempt.clone());
         // An answer that is valid for longer than possible was recorded with a wrong clock.
         let before = before.filter(|it| {
             let noted_at = it.next_try_at.saturating_sub(good_for);
             queue::is_near(if it.reason.is_none() { noted_at } else { it.next_try_at }, latest)
         });
-        is_due(before.as_ref()).then_some(DueParent { key, id, named, before })
+        is_due(before.as_ref(), is_elsewhere(answer)).then_some(DueParent {
+            key,
+            id,
+            named,
+            before,
+        })
     });
     Ok(due.collect())
 }
@@ -168,7 +182,7 @@ async fn read_one(
     table
         .add(move |change| {
             let answered_at = listing.requested_at;
-            change.statements.answers.push(ParentAnswer { id, answered_at, attempt });
+            change.statements.answers.push(ParentAnswer { id, day, answered_at, attempt });
             change.statements.listings.extend(is_snapshot.then_some(listing));
         })
         .await;
