@@ -20,10 +20,10 @@ pub struct Progress {
     pub backfill: Vec<Window>,
     /// The time up to which changes are complete with these statements and the earlier ones.
     pub watermark: Option<DateTime<Utc>>,
-    /// Whether everything covered is listed with private records from now on.
-    pub private: Option<bool>,
     /// Whether the run's lists include private records.
     pub includes_private: bool,
+    /// Whether the run has listed everything that is covered, including private records.
+    pub lists_all_private: bool,
     /// When everything covered was last listed again.
     pub relisted_at: Option<DateTime<Utc>>,
     /// When the listing began; set in its first commit.
@@ -56,7 +56,10 @@ impl Progress {
         next.watermark = next.watermark.max(self.watermark);
         next.begun_at = next.begun_at.or(self.begun_at);
         next.has_private |= self.includes_private || next.private;
-        next.private = self.private.unwrap_or(next.private);
+        // Whatever these lists cover, private records may have changed there unseen.
+        let is_listed = !self.coverage.is_empty() || self.watermark.is_some();
+        next.private &= self.includes_private || !is_listed;
+        next.private |= self.lists_all_private;
         next.relisted_at = next.relisted_at.max(self.relisted_at);
         next.settled |= self.freeze;
         // A list without private records does not bring lost ones back: the next run that includes

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 
 use super::*;
 use crate::manifest::{Attempt, Granularity, ParentVersion, PartitionEntry};
 use crate::schema::{AddedColumns, Schema};
+use crate::window::Window;
 
 /// After every statement, so that none is in the future.
 const NOW: i64 = 20_002 * 86_400_000_000;
@@ -514,4 +516,21 @@ fn a_row_without_a_time_of_its_own_keeps_the_day_on_which_it_was_found() {
     };
     table.commit(emptied);
     assert_eq!(table.content(false), BTreeMap::from([("1".into(), 3)]));
+}
+
+/// P1: what a run without private records covers may lack changes of private ones, so that the next
+/// run that includes them has to list everything, also where the run intended nothing new.
+#[test]
+fn a_list_without_private_records_ends_what_was_known_of_them() {
+    let rules = rules(false, Granularity::Day);
+    let known = Manifest { private: true, ..Table::new(rules).manifest };
+    let window = Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + TimeDelta::days(1));
+    let covers = Progress { coverage: vec![window], ..Progress::default() };
+    let changes = Progress { watermark: Some(window.to), ..Progress::default() };
+    for progress in [covers, changes] {
+        assert!(!progress.applied(&known, &rules).private, "{progress:?}");
+        let with_private = Progress { includes_private: true, ..progress };
+        assert!(with_private.applied(&known, &rules).private, "{with_private:?}");
+    }
+    assert!(Progress::default().applied(&known, &rules).private, "nothing was listed");
 }

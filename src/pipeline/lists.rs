@@ -37,13 +37,11 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
     let (is_backfill, begun_at) = (intent.is_backfill, export.settings.now);
     // An endpoint that may not exist gets no table until it has answered.
     if !goal.is_empty() && !endpoint.experimental {
-        let (goal, private) = (std::mem::take(&mut goal), intent.private);
+        let goal = std::mem::take(&mut goal);
         table
             .commit(move |change| {
-                let progress = &mut change.progress;
-                record_goal(progress, goal, is_backfill);
-                progress.begun_at = Some(begun_at);
-                progress.private = (!private).then_some(false);
+                record_goal(&mut change.progress, goal, is_backfill);
+                change.progress.begun_at = Some(begun_at);
             })
             .await?;
     }
@@ -90,10 +88,10 @@ struct Intent {
     is_first: bool,
     /// Whether everything covered will have been listed, in this run or in the runs that began it.
     lists_all: bool,
-    /// Whether private records are requested too.
-    private: bool,
     /// Whether everything covered will have been listed including private records.
     lists_all_private: bool,
+    /// Whether everything that can be in lost partitions will have been listed.
+    lists_lost: bool,
 }
 
 impl Intent {
@@ -109,14 +107,17 @@ impl Intent {
             plan::add_days(&mut planned, endpoint, changed, manifest);
         }
         let is_full = manifest.coverage.is_empty() || plan::lists_all(known, &settings);
+        // With `--to` in the past, a run lists nothing of what was covered after it.
+        let covered = manifest.as_of(export.clock.server_now()).coverage.end();
+        let reaches_end = covered.is_none_or(|end| end <= export.settings.now);
         Self {
             planned,
             goal: if is_known { Vec::new() } else { goal },
             is_backfill,
             is_first: manifest.watermark.is_none() && !is_backfill,
-            lists_all: (is_full || !manifest.settled) && !is_backfill,
-            private,
-            lists_all_private: is_full && private && !is_backfill,
+            lists_all: (is_full || !manifest.settled) && !is_backfill && reaches_end,
+            lists_all_private: is_full && private && !is_backfill && reaches_end,
+            lists_lost: !is_backfill && reaches_end,
         }
     }
 }
@@ -134,8 +135,8 @@ async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result
     let now = export.settings.now;
     // For explicitly specified parents, nothing is known about the rest.
     let (lists_rest, is_first) = (export.settings.ids.is_empty(), intent.is_first);
-    let (is_backfill, lists_all) = (intent.is_backfill, intent.lists_all);
-    let lists_all_private = intent.lists_all_private;
+    let (lists_all, lists_all_private) = (intent.lists_all, intent.lists_all_private);
+    let lists_lost = intent.lists_lost;
     let close = move |state: &mut State| {
         if state.absent {
             return Ok(());
@@ -145,10 +146,9 @@ async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result
         let watermark = state.watermark(now).filter(|_| is_known);
         let progress = &mut state.change().progress;
         progress.freeze = complete;
-        progress.requested_lost = complete && !is_backfill;
+        progress.requested_lost = complete && lists_lost;
         progress.relisted_at = (complete && lists_all).then_some(now);
-        let is_private = complete && lists_all_private;
-        progress.private = progress.private.or(is_private.then_some(true));
+        progress.lists_all_private = complete && lists_all_private;
         progress.watermark = watermark;
         state.commit()
     };

@@ -25,7 +25,8 @@ const KEY_ALONE: u128 = 1;
 
 /// Reads the lists of all due parents. In a snapshot table, a list that was read to its end
 /// replaces what its parent had, and children whose parents are gone are removed. Returns `false`
-/// when the lake has no such parent.
+/// when there can be no snapshot of this day: the lake has no such parent, or no reply has shown
+/// yet which day it is.
 pub(in crate::pipeline) async fn read_all(
     export: &Export,
     table: &TableRun<'_>,
@@ -49,6 +50,11 @@ pub(in crate::pipeline) async fn read_all(
         read?;
     }
     drop(reads);
+    // Until a reply has come, the day is that of this machine's clock. If that is ahead, the copy
+    // of a snapshot would be the newest one for days.
+    if export.settings.by_clock && !export.client.has_read() {
+        return Ok(false);
+    }
     if is_whole && table.endpoint.is_snapshot() && !table.is_absent().await? {
         let listing = Listing { scope: Scope::Parents(day), keys: present, requested_at: asked_at };
         table.add(|change| change.statements.listings.push(listing)).await;
