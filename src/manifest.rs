@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::row::Selectors;
@@ -469,10 +469,12 @@ impl Manifest {
         believed.watermark = self.watermark.map(|at| if at > latest { since } else { at });
         believed.begun_at = self.begun_at.map(|at| if at > latest { since } else { at });
         believed.relisted_at = known(self.relisted_at);
-        // What was never listed stays a goal, up to now: if it were cut, it would be forgotten.
+        // What was never listed stays a goal: if it were cut, it would be forgotten. Every export
+        // lists the last day anyway, up to its own time, which is some time before `now`.
+        let yesterday = (now - TimeDelta::days(1)).date_naive().and_time(NaiveTime::MIN).and_utc();
         let mut unlisted = self.goal.clone();
         self.coverage.windows().iter().for_each(|window| unlisted.remove(*window));
-        cut(&mut unlisted, now, latest);
+        cut(&mut unlisted, yesterday, latest);
         for coverage in [&mut believed.goal, &mut believed.backfill, &mut believed.coverage] {
             cut(coverage, since.min(now), latest);
         }
@@ -591,10 +593,8 @@ mod tests {
         assert_eq!(believed.watermark, Some(now - LOOKED_AT_AGAIN));
         wrong.coverage = Coverage::default();
         let goal = wrong.as_of(now).goal.clone();
-        assert!(
-            goal.covers(Window::new(begin, now)),
-            "what was never listed is still to be listed"
-        );
+        // What was never listed is still to be listed, but nothing after the time of the next run.
+        assert_eq!(goal.windows(), [Window::new(begin, at("2026-11-19T00:00:00Z"))]);
     }
 
     #[test]
