@@ -8,6 +8,7 @@ use crate::window::Window;
 
 /// What a run has completed, or intends to complete.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Progress {
     /// Windows that are complete with these statements and the earlier ones.
     pub coverage: Vec<Window>,
