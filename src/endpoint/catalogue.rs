@@ -64,8 +64,8 @@ impl Catalogue {
         }
     }
 
-    /// Marks the endpoints whose parents' ids are those of calls; a record looked up by such an id
-    /// is about that call.
+    /// Marks the endpoints whose parents' ids are those of calls; a record that is looked up by such
+    /// an id, or repeats it, is about that call.
     fn note_calls(&mut self) {
         let ids: Vec<(String, String)> = self
             .0
@@ -79,7 +79,11 @@ impl Catalogue {
                 *name == parent.endpoint && id == parent.id.as_str()
             };
             parent.of_call = ids.iter().any(is_id);
-            if let ([key], true) = (endpoint.key.as_slice(), parent.of_call && is_looked_up) {
+            let key = match endpoint.key.as_slice() {
+                [key] if is_looked_up => Some(key),
+                _ => parent.repeats.as_ref(),
+            };
+            if let Some(key) = key.filter(|_| parent.of_call) {
                 endpoint.about.call.get_or_insert_with(|| key.clone());
             }
         }

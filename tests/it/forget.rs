@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::internals::clock::Clock;
+use clari_lake::internals::commit_plan::ParentAnswer;
 use clari_lake::internals::decode::Origin;
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::forget::{ForgetReport, Subjects, forget, preview};
 use clari_lake::internals::lake::{self, Breakdown, Change, Snapshot, Store};
-use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::manifest::{Attempt, Granularity, ParentVersion};
 use clari_lake::internals::secret::Salt;
 use clari_lake::internals::simulator::Options;
 use clari_lake::internals::verify::{rebuild, verify};
+use clari_lake::internals::window::day_of;
 use serde_json::{Value, json};
 
 use crate::support::{Bucket, Canned, Lake, Run, SALT, Site, now, small};
@@ -372,6 +374,77 @@ fn a_writer_that_started_before_forget_brings_no_one_back() {
     assert_nowhere(&lake, "a@example.com");
     assert_nowhere(&lake, "c@example.com");
     assert_sound(&lake);
+}
+
+/// P15: children of calls by run, in the newest snapshot and in those before it; what a run under way
+/// has read for a forgotten call is not committed, nor that the call has answered.
+#[test]
+fn children_of_a_forgotten_call_are_in_no_snapshot() {
+    let lake = Lake::new();
+    let file = r#"
+        description = "Notes"
+        path = "/notes"
+        records = "$"
+        key = ["id"]
+        [query]
+        id = "{parent.id}"
+        [dated]
+        by = "run"
+        [parent]
+        endpoint = "calls"
+        id = "$.id"
+        refresh = "7d"
+        repeats = "id"
+        [[column]]
+        name = "id"
+        type = "string"
+        description = "Id of the call"
+    "#;
+    let files = vec![("notes".to_owned(), file.to_owned())];
+    let catalogue = built_in().with_files(files).unwrap();
+    let writer = |at| {
+        let notes = lake::Lake::new(&store(&lake), &Arc::new(catalogue.clone()), "writer");
+        notes.table("notes").unwrap().open(at).unwrap()
+    };
+    let change = |notes: &Snapshot, at: DateTime<Utc>, ids: &[&str]| {
+        let mut change = Change::default();
+        for id in ids {
+            let day = day_of(at.date_naive());
+            let body = json!({ "id": id, "text": format!("about {id}") }).to_string();
+            let origin = Origin {
+                fetched_at: at.timestamp_micros(),
+                parent: Some((*id).into()),
+                day: Some(day),
+                ..Origin::default()
+            };
+            let decoded = notes.decoder().unwrap().decode(body.as_bytes(), &origin).unwrap();
+            change.statements.answers.push(ParentAnswer {
+                id: (*id).into(),
+                day,
+                answered_at: at.timestamp_micros(),
+                attempt: Attempt { parent: ParentVersion::Content(1), ..Attempt::default() },
+            });
+            change.rows.push(decoded.rows);
+        }
+        change
+    };
+    let yesterday = now() - TimeDelta::days(1);
+    let (kept, gone, late) = ("call-kept-1", "call-gone-2", "call-late-3");
+    for at in [yesterday, now()] {
+        let notes = writer(at);
+        notes.table().commit(&notes, &change(&notes, at, &[kept, gone]), at).unwrap();
+    }
+    let under_way = writer(now());
+    let read_before = change(&under_way, now(), &[kept, gone, late]);
+    let calls = Subjects { calls: vec![gone.to_owned(), late.to_owned()], people: Vec::new() };
+    let done = forget(&store(&lake), &catalogue, &calls, None, &Clock::system()).unwrap();
+    assert_eq!(removed(&done, "notes"), (2, 0));
+    under_way.table().commit(&under_way, &read_before, now()).unwrap();
+    for id in [gone, late] {
+        assert_nowhere(&lake, id);
+    }
+    assert_eq!(lake.rows("notes").len(), 2, "the other call's, in each snapshot");
+    assert!(verify(&store(&lake), &catalogue).unwrap().findings.is_empty());
 }
 
 /// The same in a store.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::list::{Cleared, Renamed};
-use crate::commit_plan::CommitPlan;
+use crate::commit_plan::{CommitPlan, Scope};
 use crate::decode::{Quarantined, RecordDecoder, Rows};
 use crate::error::Result;
 use crate::forgotten::Forgotten;
@@ -319,17 +319,19 @@ impl Clearing {
 
     /// What happens to the parents' answers: those of forgotten calls and people are removed.
     fn clear_parents(&mut self, transaction: &Transaction<'_>) -> Result<()> {
-        let snapshot = transaction.snapshot();
-        let parent = snapshot.table().endpoint().parent.as_ref();
-        let Some(parent) = parent else { return Ok(()) };
-        let forgotten = transaction.decoder.forgotten();
-        let is_forgotten =
-            |id: &str| (parent.of_call && forgotten.is_call(id)) || forgotten.is_address(id);
-        let answers = snapshot.parents()?;
-        let gone = answers.keys().filter(|key| parent.ids_in(key).any(|id| is_forgotten(&id)));
+        let answers = transaction.snapshot().parents()?;
+        let gone = answers.keys().filter(|key| is_forgotten_parent(transaction, key));
         self.plan.parents.extend(gone.map(|key| (key.clone(), None)));
         Ok(())
     }
+}
+
+/// Whether a parent's key belongs to a forgotten call or person.
+fn is_forgotten_parent(transaction: &Transaction<'_>, key: &str) -> bool {
+    let forgotten = transaction.decoder.forgotten();
+    let Some(parent) = &transaction.snapshot().table().endpoint().parent else { return false };
+    let is_call = |id: &str| parent.of_call && forgotten.is_call(id);
+    parent.ids_in(key).any(|id| is_call(&id) || forgotten.is_address(&id))
 }
 
 /// Whether a key belongs to a forgotten call or person.
@@ -450,6 +452,11 @@ impl Transaction<'_> {
         statements.marks.retain(|mark| !names_forgotten(self, &mark.key));
         statements.removals.retain(|removal| !names_forgotten(self, &removal.key));
         statements.look_ups.retain(|look_up| !names_forgotten(self, &look_up.key));
+        statements.answers.retain(|answer| !is_forgotten_parent(self, &answer.id));
+        statements.listings.retain(|listing| match &listing.scope {
+            Scope::Parent { id, .. } => !is_forgotten_parent(self, id),
+            Scope::Day(_) | Scope::Parents(_) => true,
+        });
         Ok(change)
     }
 
