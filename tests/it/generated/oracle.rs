@@ -231,7 +231,13 @@ impl Oracle {
     }
 
     /// P14: no snapshot lacks a row of the one before because something failed.
-    pub(super) fn check_carried(kind: usize, source: &Source, rows: &[Row]) -> Result<(), String> {
+    pub(super) fn check_carried(
+        &self,
+        kind: usize,
+        source: &Source,
+        rows: &[Row],
+        is_monthly: bool,
+    ) -> Result<(), String> {
         let of = &source.kinds[kind];
         let mut days: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for row in rows.iter().filter(|_| of.is_snapshot()) {
@@ -241,7 +247,17 @@ impl Oracle {
         let (Some((dt, now)), Some((_, before))) = (newest.next(), newest.next()) else {
             return Ok(());
         };
-        let lacks = before.difference(now).find(|key| !source.gone[kind].contains(*key));
+        // A run that counts from a day before may be the first to be told of a record.
+        let said = || self.said.iter().filter(|said| said.kind == kind);
+        let is_of_newest = |run: usize| partition(self.runs[run].now, is_monthly) == **dt;
+        let begun = said().filter(|said| is_of_newest(said.run)).map(|said| said.sent).min();
+        let is_new = |key: &String| {
+            let of_key = said().filter(|said| said.records.iter().any(|(it, ..)| it == key));
+            let first = of_key.map(|said| said.sent).min();
+            first.zip(begun).is_some_and(|(first, begun)| first > begun)
+        };
+        let lacks =
+            before.difference(now).find(|key| !source.gone[kind].contains(*key) && !is_new(key));
         match lacks {
             Some(key) => {
                 let name = &source.names[kind];
