@@ -1,5 +1,6 @@
 //! `export`: what changed since the last run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,7 +21,6 @@ use crate::library::range;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{EndpointReport, Metrics, Noted, Report};
-use crate::schema::ColumnType;
 use crate::status::last_success;
 use crate::window::Window;
 
@@ -87,12 +87,6 @@ fn perform_and_conclude(
     let export = settings.export(run, command, endpoints)?;
     let ran = perform(&export, endpoints, printer);
     let report = ran.as_ref().ok().map(|(report, _)| report.clone());
-    for (endpoint, key) in report.iter().flat_map(|it| repeated_keys(it, &export.catalogue)) {
-        printer.note(&format!(
-            "{endpoint}: every `{key}` is a number in a column of texts, so each row repeats it in \
-             extra_json; declare it as int64 in the endpoint file of a new table"
-        ));
-    }
     let concluded =
         ran.and_then(|(report, signal)| conclude(&report, results.json, signal, printer));
     if let Some(file) = &results.metrics {
@@ -110,23 +104,6 @@ fn perform_and_conclude(
         }
     }
     concluded
-}
-
-/// The keys that come as numbers although their column holds texts: the column has the text, and
-/// `extra_json` the number, so that the record comes back as it was.
-fn repeated_keys<'c>(report: &Report, catalogue: &'c Catalogue) -> Vec<(&'c str, &'c str)> {
-    let mut repeated = Vec::new();
-    for ran in report.endpoints.iter().filter(|it| it.rows > 0) {
-        let Ok(endpoint) = catalogue.find(&ran.endpoint) else { continue };
-        let is_text = |key: &str| {
-            let column = endpoint.columns.iter().find(|column| column.name == key);
-            column.is_some_and(|it| it.column_type == ColumnType::String)
-        };
-        let in_each_row = |key: &&String| ran.misfits.get(*key) == Some(&ran.rows) && is_text(key);
-        let keys = endpoint.key.iter().filter(in_each_row);
-        repeated.extend(keys.map(|key| (&*endpoint.name, &**key)));
-    }
-    repeated
 }
 
 /// Checks up front that the folder of a file to be written at the end exists.
@@ -202,6 +179,9 @@ pub(super) fn conclude(
         for remark in odd_records(&endpoint.undated, &endpoint.same_key) {
             printer.warn(&format!("{}: {remark}", endpoint.endpoint));
         }
+        if let Some(remark) = numeric_keys(&endpoint.numbers_as_text) {
+            printer.note(&format!("{}: {remark}", endpoint.endpoint));
+        }
         if !endpoint.too_wide.is_empty() {
             let paths: Vec<&str> = endpoint.too_wide.iter().take(5).map(String::as_str).collect();
             printer.note(&format!(
@@ -262,6 +242,18 @@ pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
         ));
     }
     remarks
+}
+
+/// What to know about fields of the key that are numbers in columns of strings.
+pub(super) fn numeric_keys(columns: &BTreeSet<String>) -> Option<String> {
+    let names: Vec<_> = columns.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} came as a number and is stored as a string of its digits, as declared; for a \
+             column of numbers, declare it as int64 before the table is created",
+            names.join(", ")
+        )
+    })
 }
 
 /// A summary of the run, as the log's last event.

@@ -39,6 +39,7 @@ impl Findings {
     ) {
         report.duplicate_members += surprises.duplicate_members;
         report.lone_surrogates += surprises.lone_surrogates;
+        report.numbers_as_text.extend(surprises.numbers_as_text.iter().cloned());
         if !surprises.undated.is_none() {
             let undated = rows.facts.iter().filter(|facts| facts.time.is_none());
             for key in undated.map(|facts| key_hash(&facts.key)) {

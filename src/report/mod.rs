@@ -5,7 +5,7 @@
 
 mod metrics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -139,6 +139,10 @@ pub struct EndpointReport {
     pub same_key: Noted,
     /// Values that no column holds as they are, by path; they are in `extra_json`.
     pub misfits: BTreeMap<String, u64>,
+    /// Columns of the key, of type string, for which numbers came: the digits of whole numbers are
+    /// their text.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub numbers_as_text: BTreeSet<String>,
     /// Objects that get no columns, because their names look like data or the table would have too
     /// many columns; they are in `extra_json`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -50,7 +50,7 @@ fn only_404_replies_point_to_the_base_url() {
     assert!(code == 2 && err.contains("check --base-url"), "{code} {err}");
 }
 
-/// B11: a key of numbers that is declared as text costs space, which the run says.
+/// P5: a key of numbers that is declared as text is stored as text, which the run says.
 #[test]
 fn a_numeric_key_in_a_column_of_texts_is_remarked_on() {
     let server = Canned::start(|_| (200, json!({"rows": [{"id": 1}, {"id": 2}]})));

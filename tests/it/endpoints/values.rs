@@ -196,6 +196,36 @@ fn numeric_keys_are_not_repeated() {
     assert_eq!(only(&trial.export("numbered", &file)).inserted, 0);
 }
 
+/// P5, B11: the digits of a number are its text in a key of texts, so no row repeats them, and the
+/// report names the column. What has a fraction or an exponent keeps its number beside its text,
+/// and each spelling is a key of its own.
+#[test]
+fn numeric_keys_of_texts_are_their_digits() {
+    let records = r#"[{"id": 9, "n": 1}, {"id": "10", "n": 2}, {"id": 1}, {"id": 1.0}, {"id": 1e0},
+        {"id": -0}, {"id": 0}, {"id": 12345678901234567890123}, {"id": 007}]"#;
+    let (trial, text) = texts("application/json", records);
+    let file = file(BY_RUN);
+    let report = trial.export("numbered", &file);
+    let ids = ["-0", "0", "007", "1", "1.0", "10", "12345678901234567890123", "1e0", "9"];
+    assert_eq!(column(&trial.lake, "numbered", "id"), ids);
+    assert_eq!(only(&report).numbers_as_text.iter().collect::<Vec<_>>(), ["id"]);
+    let extra = [r#"{"id":1.0}"#, r#"{"id":1e0}"#];
+    assert_eq!(column(&trial.lake, "numbered", "extra_json"), extra);
+    trial.verify(&[("numbered", &file)]);
+    // P4: neither of them is a change, whichever way the id is written.
+    for (id, of_text) in [("9", "10"), ("\"9\"", "\"10\""), ("\"9\"", "10")] {
+        *text.lock().unwrap() = format!(r#"[{{"id": {id}, "n": 1}}, {{"id": {of_text}, "n": 2}}]"#);
+        let report = trial.export("numbered", &file);
+        assert_eq!((only(&report).inserted, only(&report).updated), (0, 0), "{id} {of_text}");
+        trial.verify(&[("numbered", &file)]);
+    }
+    *text.lock().unwrap() =
+        r#"[{"id": 1, "n": 1}, {"id": "1", "n": 1}, {"id": "1", "n": 2}]"#.to_owned();
+    let report = trial.export("numbered", &file);
+    assert_eq!((only(&report).inserted, only(&report).same_key.records), (1, 2));
+    trial.verify(&[("numbered", &file)]);
+}
+
 /// B3: a key that does not tell records apart is named, in one reply and in several.
 #[test]
 fn records_of_one_key_are_reported() {
