@@ -56,6 +56,31 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
+impl Report {
+    /// Replaces every text that names a record, or a field of one, for which `without` has another.
+    pub(crate) fn clear(&mut self, without: &dyn Fn(&str) -> Option<String>) {
+        let clear = |text: &mut String| {
+            if let Some(cleared) = without(text) {
+                *text = cleared;
+            }
+        };
+        self.problems.iter_mut().for_each(|problem| clear(&mut problem.message));
+        for endpoint in &mut self.endpoints {
+            clear(&mut endpoint.undated.example);
+            clear(&mut endpoint.same_key.example);
+            endpoint.too_wide.iter_mut().for_each(clear);
+            let differences = endpoint.evolved.iter_mut().chain(&mut endpoint.evolvable);
+            differences.for_each(|difference| clear(&mut difference.path));
+            let named = endpoint.misfits.keys().filter(|path| without(path).is_some());
+            for mut path in named.cloned().collect::<Vec<_>>() {
+                let count = endpoint.misfits.remove(&path).unwrap_or_default();
+                clear(&mut path);
+                *endpoint.misfits.entry(path).or_default() += count;
+            }
+        }
+    }
+}
+
 /// The use of a week's quota.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

@@ -250,16 +250,6 @@ impl Store {
         }
     }
 
-    /// Stores a run's report, under its own name and as the latest.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn write_report(&self, run: &str, text: &[u8]) -> Result<()> {
-        let _lock = self.lock()?;
-        self.overwrite(&format!("_manifest/runs/{run}.json"), text)?;
-        self.overwrite("_manifest/runs/latest.json", text)
-    }
-
     /// The texts of the last reports, newest first.
     ///
     /// # Errors
