@@ -11,13 +11,15 @@ use super::Exit;
 use super::args::{BackfillArgs, ExportArgs, ResultArgs};
 use super::output::{Printer, number, summary, write_file};
 use super::progress::{Display, Pace};
-use super::settings::{Flags, Settings};
+use super::settings::{Flags, Origin, Settings};
 use crate::clock;
 use crate::endpoint::{Catalogue, Dated};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
+use crate::lake::Store;
 use crate::ledger::Ledger;
 use crate::library::range;
+use crate::manifest::Granularity;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{EndpointReport, Metrics, Noted, Report};
@@ -85,8 +87,12 @@ fn perform_and_conclude(
     }
     let started_at = clock::now();
     let export = settings.export(run, command, endpoints)?;
+    warn_of_demo(&export.store, printer)?;
     let ran = perform(&export, endpoints, printer);
     let report = ran.as_ref().ok().map(|(report, _)| report.clone());
+    if let Some(remark) = report.as_ref().and_then(|it| other_partitions(it, settings)) {
+        printer.note(&remark);
+    }
     let concluded =
         ran.and_then(|(report, signal)| conclude(&report, results.json, signal, printer));
     if let Some(file) = &results.metrics {
@@ -104,6 +110,40 @@ fn perform_and_conclude(
         }
     }
     concluded
+}
+
+/// Warns that the demo's records, which are invented, are in the same lake. Moved lakes and changed
+/// addresses are none of its business: it goes by the command that wrote the last report.
+fn warn_of_demo(store: &Store, printer: Printer) -> Result<(), Error> {
+    let is_demo = store.latest_report()?.is_some_and(|text| {
+        let report: serde_json::Result<serde_json::Value> = serde_json::from_slice(&text);
+        report.is_ok_and(|report| report["command"] == "demo")
+    });
+    if is_demo {
+        printer.warn(
+            "this lake holds the demo's records, which are invented; they stay beside those of \
+             the export unless you name another folder",
+        );
+    }
+    Ok(())
+}
+
+/// The tables that were created with another partition length than the one that was asked for.
+fn other_partitions(report: &Report, settings: &Settings) -> Option<String> {
+    let wanted = &settings.partition_by;
+    let is_other = |it: &&EndpointReport| it.partitions > 0 && it.partition_by != wanted.value;
+    let names: Vec<&str> =
+        report.endpoints.iter().filter(is_other).map(|it| it.endpoint.as_str()).collect();
+    let (asked, kept) = match wanted.value {
+        Granularity::Month => ("month", "day"),
+        _ => ("day", "month"),
+    };
+    (wanted.origin != Origin::Default && !names.is_empty()).then(|| {
+        format!(
+            "one partition per {kept}, as created: {}; partition_by = {asked} applies to new tables",
+            names.join(", ")
+        )
+    })
 }
 
 /// Checks up front that the folder of a file to be written at the end exists.

@@ -300,6 +300,7 @@ impl State {
         let mut report = std::mem::take(&mut self.report);
         (report.rows, report.bytes) = (manifest.rows(), manifest.bytes());
         report.partitions = manifest.partitions.len() as u64;
+        report.partition_by = manifest.granularity;
         (report.watermark, report.covered_to) = (manifest.watermark, manifest.coverage.end());
         report.outcome = match (self.absent, self.problems.is_empty()) {
             (true, true) => Outcome::Absent,

@@ -12,6 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 pub use self::metrics::Metrics;
+use crate::manifest::Granularity;
 pub use crate::manifest::Queue;
 use crate::schema::Difference;
 use crate::window::Window;
@@ -140,6 +141,8 @@ pub struct EndpointReport {
     pub rows: u64,
     /// In how many partitions.
     pub partitions: u64,
+    /// The time per partition, as the table was created.
+    pub partition_by: Granularity,
     /// Of how many bytes.
     pub bytes: u64,
     /// The instant up to which its changes are known.

@@ -250,6 +250,14 @@ impl Store {
         }
     }
 
+    /// The text of the last report, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn latest_report(&self) -> Result<Option<Vec<u8>>> {
+        self.read("_manifest/runs/latest.json")
+    }
+
     /// The texts of the last reports, newest first.
     ///
     /// # Errors
