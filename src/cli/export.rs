@@ -265,8 +265,8 @@ pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
     if !undated.is_none() {
         let is_number = undated.example.contains("is a number");
         let advice = if is_number {
-            "; for a number of seconds or milliseconds since 1970, use the type epoch_seconds or \
-             epoch_millis"
+            "; for a number of seconds, milliseconds or microseconds since 1970, use the type \
+             epoch_seconds, epoch_millis or epoch_micros"
         } else {
             ""
         };

@@ -178,6 +178,13 @@ fn counts_from_1970_date_records() {
     assert_eq!(only(&report).undated.records, 2);
     assert_eq!(only(&report).undated.example, "`start` is a number of 13 digits");
     trial.verify(&[("counted", &file), ("wrong", &seconds)]);
+    let micros = json!([{"id": 1, "start": days[0] * 1_000_000 + 1}, {"id": 2, "start": 0}]);
+    *text.lock().unwrap() = micros.to_string();
+    let by_micros = by_field("start", "['id']", "epoch_micros");
+    assert!(only(&trial.export("micros", &by_micros)).undated.is_none());
+    assert_eq!(column(&trial.lake, "micros", "extra_json"), Vec::<String>::new());
+    assert!(trial.lake.rows("micros").iter().any(|row| row.dt == "2026-11-20"));
+    trial.verify(&[("counted", &file), ("wrong", &seconds), ("micros", &by_micros)]);
 }
 
 /// B11: numbers that are keys have a column of numbers.
