@@ -87,8 +87,9 @@ fn perform_and_conclude(
     }
     let started_at = clock::now();
     let export = settings.export(run, command, endpoints)?;
-    warn_of_demo(&export.store, printer)?;
-    let ran = perform(&export, endpoints, printer);
+    let ran = warn_of_demo(&export.store, printer)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| perform(&export, endpoints, printer));
     let report = ran.as_ref().ok().map(|(report, _)| report.clone());
     if let Some(remark) = report.as_ref().and_then(|it| other_partitions(it, settings)) {
         printer.note(&remark);
@@ -112,8 +113,8 @@ fn perform_and_conclude(
     concluded
 }
 
-/// Warns that the demo's records, which are invented, are in the same lake. Moved lakes and changed
-/// addresses are none of its business: it goes by the command that wrote the last report.
+/// Warns that the demo's records, which are invented, are in the same lake. The last report tells by
+/// its command; a base URL would not, since servers move.
 fn warn_of_demo(store: &Store, printer: Printer) -> Result<(), Error> {
     let is_demo = store.latest_report()?.is_some_and(|text| {
         let report: serde_json::Result<serde_json::Value> = serde_json::from_slice(&text);
