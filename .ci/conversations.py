@@ -70,6 +70,16 @@ def make():
     workspace.call(chatty)
     words = [turn(it % 3, text="so" if it % 5 else "so?", start=it, end=it + 0.1) for it in range(5_000)]
     workspace.details["chatty"] = json.dumps({**chatty, "transcript": words})
+    # Addresses instead of people, which the list of calls has too; beside people, and alone.
+    bare = {
+        "users": ["ann@x.io", people["users"][1], "bob"],
+        "externalParticipants": ["cid@y.io", "  ", None, 7],
+        "joinedParticipants": ["cid@y.io"],
+    }
+    for call, lists in (("bare", bare), ("bare and listed", {"joinedParticipants": ["ann@x.io"]})):
+        record = {"id": call, "time": days_ago(1), "status": "POST_PROCESSING_DONE", **lists}
+        workspace.call({**record, "users": ["ann@x.io"]})
+        workspace.details[call] = json.dumps({**record, "transcript": [turn(1)]})
     undated = {"id": "undated", "time": "TBD", "status": "SCHEDULED", "users": []}
     workspace.calls["undated"] = (days_ago(1), days_ago(1), json.dumps(undated))
     return workspace

@@ -51,6 +51,7 @@ def read_conversations(binary, lake, spark, promises):
     connection = read_sql.open_duckdb(binary, lake)
     promises.check("people: who spoke is as it was made up", strangers(connection))
     promises.check("people: moments are seconds or null", moments(connection))
+    promises.check("people: bare addresses are people", bare_addresses(connection))
     promises.check("people: action items have their owners", owners(connection))
     promises.check("people: speakers talk as the JSON says", miscounted(connection, workspace))
     promises.check("people: a call is one row, a change is found", in_one_row(connection))
@@ -99,6 +100,25 @@ def strangers(connection):
     undated = connection.sql("select dt from calls_current where id = 'undated'").fetchall()
     if gone or len(undated) != 1 or undated[0][0] is None:
         yield f"{gone} turns of a deleted call; the undated call is {undated}"
+
+
+def bare_addresses(connection):
+    """The people of calls that have addresses instead of them."""
+    query = ("select call_id, participant_kind, email from participants where call_id like 'bare%' and email is not null"
+             " order by all")
+    found = connection.execute(query).fetchall()
+    expected = [("bare", "external", "cid@y.io"), ("bare", "joined", "cid@y.io"), ("bare", "user", "ann@x.io"),
+                ("bare", "user", "bob@x.io"), ("bare and listed", "joined", "ann@x.io"),
+                ("bare and listed", "user", "ann@x.io")]
+    if found != expected:
+        yield f"{found}, not {expected}"
+    query = ("select internal_participants, external_participants from conversations where call_id = 'bare'")
+    found = connection.execute(query).fetchall()
+    if found != [(["ann@x.io", "bob@x.io", None], ["cid@y.io", None, None, None])]:
+        yield found
+    query = "select count(*) from turns where call_id = 'bare' and speaker_email = 'bob@x.io'"
+    if connection.execute(query).fetchall() != [(1,)]:
+        yield "Bob's turn is not his"
 
 
 def moments(connection):

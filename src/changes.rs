@@ -65,7 +65,7 @@ pub struct ChangedPartition {
 /// What changed in a lake since a point, according to the manifests of all its tables.
 ///
 /// # Errors
-/// `Config` when the lake has no such run; `Newer` when a newer version wrote it; when the store
+/// `Config` when the lake has no such run, or has not come that far; `Newer` when a newer version wrote it; when the store
 /// fails.
 pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
     let mut next = Next::default();
@@ -87,6 +87,9 @@ pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
             }
         }));
     }
+    if let Point::Next(point) = since {
+        point.check(&next)?;
+    }
     if let Point::Run { name, .. } = since
         && !knows_run
         && !store.has_report(name)?
@@ -96,6 +99,24 @@ pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
         return Err(Error::new(ErrorKind::Config, message).with_hint(hint));
     }
     Ok(Changes { changed, next })
+}
+
+impl Next {
+    /// Refuses a point that this lake has not reached: nothing would be newer, whatever changes.
+    fn check(&self, newest: &Self) -> Result<()> {
+        let known = |endpoint: &String| newest.0.get(endpoint).copied().unwrap_or(0);
+        let Some((endpoint, version)) = self.0.iter().find(|(it, version)| **version > known(it))
+        else {
+            return Ok(());
+        };
+        let message = match known(endpoint) {
+            0 => format!("the lake has no table `{endpoint}`"),
+            known => format!("the newest version of `{endpoint}` is {known}, not {version}"),
+        };
+        let hint = "pass a `next` that `changes` printed for this lake, a run or a time; after \
+                    `verify --rebuild`, versions count from 1 again";
+        Err(Error::new(ErrorKind::Config, message).with_hint(hint))
+    }
 }
 
 impl Point {
@@ -160,6 +181,22 @@ mod tests {
         assert_eq!(next.to_string(), "call_details=7,calls=42");
         for wrong in ["", "calls", "calls=", "calls=-1", "calls=1,"] {
             assert!(wrong.parse::<Next>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_point_that_the_lake_has_not_reached_is_refused() {
+        let newest: Next = "calls=42,users=3".parse().unwrap();
+        let check = |text: &str| text.parse::<Next>().unwrap().check(&newest);
+        for reached in ["calls=42", "calls=1,users=3", "calls=42,topics=0"] {
+            assert!(check(reached).is_ok(), "{reached}");
+        }
+        for (beyond, why) in [
+            ("calls=999999", "the newest version of `calls` is 42, not 999999"),
+            ("calls=1,users=4", "the newest version of `users` is 3, not 4"),
+            ("teams=1", "the lake has no table `teams`"),
+        ] {
+            assert_eq!(check(beyond).unwrap_err().message(), why);
         }
     }
 

@@ -142,12 +142,25 @@ impl Forgotten {
         let is_edge = |it: char| it.is_whitespace() || ",;:()\"'`=/".contains(it);
         let words = message.split_inclusive(is_edge).map(|word| {
             let name = word.trim_end_matches(is_edge);
-            let is_named = !name.is_empty() && (self.is_call(name) || self.is_person(name));
-            if is_named { word.replacen(name, INSTEAD, 1) } else { word.to_owned() }
+            match self.name_in_path(name) {
+                Some(found) => word.replacen(found, INSTEAD, 1),
+                None => word.to_owned(),
+            }
         });
         let mut left = words.collect::<String>();
         left = self.without_addresses(&left, INSTEAD).unwrap_or(left);
         (left != message).then_some(left)
+    }
+
+    /// The id or address that a path of names, joined by dots, names.
+    fn name_in_path<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let edges = || path.match_indices('.').map(|(at, _)| at);
+        let begins = std::iter::once(0).chain(edges().map(|at| at + 1));
+        let mut names = begins.flat_map(|begin| {
+            let ends = std::iter::once(path.len()).chain(edges().filter(move |at| *at > begin));
+            ends.map(move |end| path[begin..end].trim_end_matches("[]"))
+        });
+        names.find(|name| !name.is_empty() && (self.is_call(name) || self.is_person(name)))
     }
 
     /// A text with the addresses of forgotten people replaced; `None` when it has none.
@@ -197,6 +210,21 @@ mod tests {
         let read = Forgotten::from_json(3, text.as_bytes()).unwrap();
         assert!(read.is_call("c-1") && read.version == 3);
         assert!(!read.with(Kind::Call, &["c-1".to_owned()], DateTime::UNIX_EPOCH).1);
+    }
+
+    #[test]
+    fn names_are_found_in_messages_and_paths() {
+        let list = list().with(Kind::Call, &["c-1".to_owned()], DateTime::UNIX_EPOCH).0;
+        for (text, without) in [
+            ("id = c-1", Some("id = ***")),
+            ("calls.c-1.talk[].x, calls.c-12", Some("calls.***.talk[].x, calls.c-12")),
+            ("c-1[].x", Some("***[].x")),
+            ("talk.anna.smith@example.com.x", Some("talk.***.x")),
+            ("talk.joanna.smith@example.com", None),
+            ("calls.c-1x", None),
+        ] {
+            assert_eq!(list.without_names(text).as_deref(), without, "{text}");
+        }
     }
 
     #[test]

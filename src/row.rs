@@ -20,8 +20,8 @@ pub struct RowFacts {
     pub parent: Option<Arc<str>>,
     /// The content hash.
     pub hash: u128,
-    /// The content hash that an older index may hold for the same content.
-    pub older_hash: Option<u128>,
+    /// The content hashes that an older index may hold for the same content.
+    pub older_hashes: Box<[u128]>,
     /// The record's time, microseconds since 1970, if it has a readable one.
     pub time: Option<i64>,
     /// The day that dates the row, days since 1970: from the record's own time, its window or its
@@ -46,6 +46,6 @@ impl RowFacts {
     /// Whether the index's hash is that of this row's content.
     #[must_use]
     pub fn has_content(&self, hash: u128) -> bool {
-        self.hash == hash || self.older_hash == Some(hash)
+        self.hash == hash || self.older_hashes.contains(&hash)
     }
 }

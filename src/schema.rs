@@ -52,6 +52,8 @@ pub enum Written {
     EpochSeconds,
     /// As milliseconds since 1970.
     EpochMillis,
+    /// As microseconds since 1970.
+    EpochMicros,
 }
 
 impl Written {
@@ -62,6 +64,7 @@ impl Written {
             Self::Iso | Self::Spelled => None,
             Self::EpochSeconds => Some(1_000_000),
             Self::EpochMillis => Some(1_000),
+            Self::EpochMicros => Some(1),
         }
     }
 
@@ -72,6 +75,7 @@ impl Written {
             Self::Spelled => "spelled_timestamp",
             Self::EpochSeconds => "epoch_seconds",
             Self::EpochMillis => "epoch_millis",
+            Self::EpochMicros => "epoch_micros",
         }
     }
 }
@@ -382,13 +386,13 @@ fn parse_type(name: &str, fields: &[Column]) -> Result<ColumnType, String> {
         "string" => ColumnType::String,
         "struct" => ColumnType::Struct(fields.to_vec()),
         _ => {
-            use Written::{EpochMillis, EpochSeconds, Iso, Spelled};
-            let all = [Iso, Spelled, EpochSeconds, EpochMillis];
+            use Written::{EpochMicros, EpochMillis, EpochSeconds, Iso, Spelled};
+            let all = [Iso, Spelled, EpochSeconds, EpochMillis, EpochMicros];
             let written = all.into_iter().find(|written| written.type_name() == name);
             ColumnType::Timestamp(written.ok_or_else(|| {
                 format!(
                     "unknown type `{name}`: use boolean, int64, double, string, timestamp, \
-                     epoch_seconds, epoch_millis, struct or list<…>"
+                     epoch_seconds, epoch_millis, epoch_micros, struct or list<…>"
                 )
             })?)
         }

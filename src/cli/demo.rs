@@ -48,7 +48,10 @@ fn check_own(store: &Store, dir: &str) -> Result<(), Error> {
         let report: serde_json::Result<serde_json::Value> = serde_json::from_slice(text);
         report.is_ok_and(|report| report["command"] == "demo")
     };
-    if store.reports(usize::MAX)?.iter().all(is_demo) {
+    let reports = store.reports(usize::MAX)?;
+    // Tables without any report are those of a run that was killed.
+    let is_killed = reports.is_empty() && !store.committed()?.is_empty();
+    if !is_killed && reports.iter().all(is_demo) {
         return Ok(());
     }
     let message = format!("{dir} is a lake with an export, and the demo's records are invented");

@@ -1,5 +1,6 @@
 //! `export`: what changed since the last run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,17 +11,18 @@ use super::Exit;
 use super::args::{BackfillArgs, ExportArgs, ResultArgs};
 use super::output::{Printer, number, summary, write_file};
 use super::progress::{Display, Pace};
-use super::settings::{Flags, Settings};
+use super::settings::{Flags, Origin, Settings};
 use crate::clock;
 use crate::endpoint::{Catalogue, Dated};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stop;
+use crate::lake::Store;
 use crate::ledger::Ledger;
 use crate::library::range;
+use crate::manifest::Granularity;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
 use crate::report::{EndpointReport, Metrics, Noted, Report};
-use crate::schema::ColumnType;
 use crate::status::last_success;
 use crate::window::Window;
 
@@ -85,13 +87,12 @@ fn perform_and_conclude(
     }
     let started_at = clock::now();
     let export = settings.export(run, command, endpoints)?;
-    let ran = perform(&export, endpoints, printer);
+    let ran = warn_of_demo(&export.store, printer)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| perform(&export, endpoints, printer));
     let report = ran.as_ref().ok().map(|(report, _)| report.clone());
-    for (endpoint, key) in report.iter().flat_map(|it| repeated_keys(it, &export.catalogue)) {
-        printer.note(&format!(
-            "{endpoint}: every `{key}` is a number in a column of texts, so each row repeats it in \
-             extra_json; declare it as int64 in the endpoint file of a new table"
-        ));
+    if let Some(remark) = report.as_ref().and_then(|it| other_partitions(it, settings)) {
+        printer.note(&remark);
     }
     let concluded =
         ran.and_then(|(report, signal)| conclude(&report, results.json, signal, printer));
@@ -112,21 +113,38 @@ fn perform_and_conclude(
     concluded
 }
 
-/// The keys that come as numbers although their column holds texts: the column has the text, and
-/// `extra_json` the number, so that the record comes back as it was.
-fn repeated_keys<'c>(report: &Report, catalogue: &'c Catalogue) -> Vec<(&'c str, &'c str)> {
-    let mut repeated = Vec::new();
-    for ran in report.endpoints.iter().filter(|it| it.rows > 0) {
-        let Ok(endpoint) = catalogue.find(&ran.endpoint) else { continue };
-        let is_text = |key: &str| {
-            let column = endpoint.columns.iter().find(|column| column.name == key);
-            column.is_some_and(|it| it.column_type == ColumnType::String)
-        };
-        let in_each_row = |key: &&String| ran.misfits.get(*key) == Some(&ran.rows) && is_text(key);
-        let keys = endpoint.key.iter().filter(in_each_row);
-        repeated.extend(keys.map(|key| (&*endpoint.name, &**key)));
+/// Warns that the demo's records, which are invented, are in the same lake. The last report tells by
+/// its command; a base URL would not, since servers move.
+fn warn_of_demo(store: &Store, printer: Printer) -> Result<(), Error> {
+    let is_demo = store.latest_report()?.is_some_and(|text| {
+        let report: serde_json::Result<serde_json::Value> = serde_json::from_slice(&text);
+        report.is_ok_and(|report| report["command"] == "demo")
+    });
+    if is_demo {
+        printer.warn(
+            "this lake holds the demo's records, which are invented; they stay beside those of \
+             the export unless you name another folder",
+        );
     }
-    repeated
+    Ok(())
+}
+
+/// The tables that were created with another partition length than the one that was asked for.
+fn other_partitions(report: &Report, settings: &Settings) -> Option<String> {
+    let wanted = &settings.partition_by;
+    let is_other = |it: &&EndpointReport| it.partitions > 0 && it.partition_by != wanted.value;
+    let names: Vec<&str> =
+        report.endpoints.iter().filter(is_other).map(|it| it.endpoint.as_str()).collect();
+    let (asked, kept) = match wanted.value {
+        Granularity::Month => ("month", "day"),
+        _ => ("day", "month"),
+    };
+    (wanted.origin != Origin::Default && !names.is_empty()).then(|| {
+        format!(
+            "one partition per {kept}, as created: {}; partition_by = {asked} applies to new tables",
+            names.join(", ")
+        )
+    })
 }
 
 /// Checks up front that the folder of a file to be written at the end exists.
@@ -202,6 +220,9 @@ pub(super) fn conclude(
         for remark in odd_records(&endpoint.undated, &endpoint.same_key) {
             printer.warn(&format!("{}: {remark}", endpoint.endpoint));
         }
+        if let Some(remark) = numeric_keys(&endpoint.numbers_as_text) {
+            printer.note(&format!("{}: {remark}", endpoint.endpoint));
+        }
         if !endpoint.too_wide.is_empty() {
             let paths: Vec<&str> = endpoint.too_wide.iter().take(5).map(String::as_str).collect();
             printer.note(&format!(
@@ -245,8 +266,8 @@ pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
     if !undated.is_none() {
         let is_number = undated.example.contains("is a number");
         let advice = if is_number {
-            "; for a number of seconds or milliseconds since 1970, use the type epoch_seconds or \
-             epoch_millis"
+            "; for a number of seconds, milliseconds or microseconds since 1970, use the type \
+             epoch_seconds, epoch_millis or epoch_micros"
         } else {
             ""
         };
@@ -262,6 +283,18 @@ pub(super) fn odd_records(undated: &Noted, same_key: &Noted) -> Vec<String> {
         ));
     }
     remarks
+}
+
+/// What to know about fields of the key that are numbers in columns of strings.
+pub(super) fn numeric_keys(columns: &BTreeSet<String>) -> Option<String> {
+    let names: Vec<_> = columns.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} came as a number and is stored as a string of its digits, as declared; for a \
+             column of numbers, declare it as int64 before the table is created",
+            names.join(", ")
+        )
+    })
 }
 
 /// A summary of the run, as the log's last event.

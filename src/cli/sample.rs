@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Exit;
 use super::args::SampleArgs;
-use super::export::odd_records;
+use super::export::{numeric_keys, odd_records};
 use super::output::{Printer, counted, size, table};
 use super::settings::{Flags, Settings};
 use crate::clock;
@@ -345,6 +345,9 @@ fn show(sample: &Sample, draft: Option<&str>, json: bool, printer: Printer) -> R
     }
     for remark in odd_records(&sample.undated, &sample.same_key) {
         printer.warn(&remark);
+    }
+    if let Some(remark) = numeric_keys(&sample.numbers_as_text) {
+        printer.note(&remark);
     }
     printer.data("\ncandidate record paths:");
     printer.data(&places(sample));

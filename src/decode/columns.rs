@@ -7,6 +7,7 @@
 //! arrow-json's own decoders are used only at the root: they silently change values (1.5 into an
 //! integer, text into numbers, unknown fields dropped).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -30,6 +31,10 @@ pub(super) const ADDRESSES: [&str; 2] = ["email", "userEmail"];
 /// Builds arrays from one tape.
 pub(super) struct ColumnBuilder<'a, 't> {
     tape: &'a Tape<'t>,
+    /// The fields of the records' key.
+    key: &'a [String],
+    /// The columns of the key that hold numbers as texts.
+    pub(super) numbers_as_text: BTreeSet<String>,
     /// The positions of values that the columns do not hold as they are, in any order.
     pub(super) misfits: Vec<u32>,
     /// How many members were superseded by a later member of the same name in their object.
@@ -37,8 +42,9 @@ pub(super) struct ColumnBuilder<'a, 't> {
 }
 
 impl<'a, 't> ColumnBuilder<'a, 't> {
-    pub(super) fn new(tape: &'a Tape<'t>) -> Self {
-        Self { tape, misfits: Vec::new(), duplicates: 0 }
+    pub(super) fn new(tape: &'a Tape<'t>, key: &'a [String]) -> Self {
+        let numbers_as_text = BTreeSet::new();
+        Self { tape, key, numbers_as_text, misfits: Vec::new(), duplicates: 0 }
     }
 
     /// The positions of each row's members, column by column.
@@ -57,10 +63,16 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         columns: &[Column],
         rows: usize,
         positions: &[u32],
+        key: &[String],
     ) -> Result<Vec<ArrayRef>> {
-        let of_column = |at: usize| at * rows..(at + 1) * rows;
-        let arrays = columns.iter().enumerate();
-        arrays.map(|(at, column)| self.array(column, &positions[of_column(at)])).collect()
+        let of_column = |at: usize| &positions[at * rows..(at + 1) * rows];
+        let arrays = columns.iter().enumerate().map(|(at, column)| {
+            if fit::is_text_key(column, key) {
+                return Ok(self.keys(&column.name, of_column(at)));
+            }
+            self.array(column, of_column(at))
+        });
+        arrays.collect()
     }
 
     /// The arrays of records; bare values go into the first column.
@@ -71,7 +83,16 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
                 positions[row] = *at;
             }
         }
-        self.arrays(columns, rows.len(), &positions)
+        self.arrays(columns, rows.len(), &positions, self.key)
+    }
+
+    /// A field of the records' key as text.
+    fn keys(&mut self, name: &str, rows: &[u32]) -> ArrayRef {
+        let tape = self.tape;
+        if rows.iter().any(|at| fit::digits(tape, *at).is_some()) {
+            self.numbers_as_text.insert(name.to_owned());
+        }
+        self.texts(rows, &|at| fit::key(tape, at))
     }
 
     /// Records the positions of one object's members.
@@ -143,7 +164,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
                 }
                 Arc::new(builder.finish().with_timezone("UTC"))
             }
-            ColumnType::String => self.strings(convert, rows),
+            ColumnType::String => self.texts(rows, &|at| fit::string(tape, at, convert)),
             ColumnType::List(element) => self.list(element, convert, rows)?,
             ColumnType::Struct(fields) => self.structure(fields, rows)?,
         })
@@ -164,7 +185,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         }
     }
 
-    fn strings(&mut self, convert: bool, rows: &[u32]) -> ArrayRef {
+    fn texts<'f>(&mut self, rows: &[u32], fit: &dyn Fn(u32) -> Fit<&'f str>) -> ArrayRef {
         let tape = self.tape;
         let size = |at: &u32| match tape.get(*at) {
             TapeElement::String(index) => tape.get_string(index).len(),
@@ -172,7 +193,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         };
         let mut builder = StringBuilder::with_capacity(rows.len(), rows.iter().map(size).sum());
         for at in rows {
-            builder.append_option(self.take(*at, fit::string(tape, *at, convert)));
+            builder.append_option(self.take(*at, fit(*at)));
         }
         Arc::new(builder.finish())
     }
@@ -212,7 +233,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
             nulls.append(is_object || address.is_some());
             self.note_unless(is_object, *at);
         }
-        let arrays = self.arrays(fields, rows.len(), &positions)?;
+        let arrays = self.arrays(fields, rows.len(), &positions, &[])?;
         Ok(Arc::new(StructArray::try_new(fields_of(fields), arrays, nulls.finish())?))
     }
 

@@ -20,6 +20,8 @@ pub type MisfitCounts = BTreeMap<String, u64>;
 /// Writes the parts of one record that the columns do not hold.
 pub(super) struct ExtraWriter<'a, 't> {
     tape: &'a Tape<'t>,
+    /// The fields of the record's key.
+    key: &'a [String],
     counts: &'a mut MisfitCounts,
     path: Vec<String>,
     /// How many members were dropped from values without a column, because another of the same name
@@ -28,8 +30,8 @@ pub(super) struct ExtraWriter<'a, 't> {
 }
 
 impl<'a, 't> ExtraWriter<'a, 't> {
-    pub(super) fn new(tape: &'a Tape<'t>, counts: &'a mut MisfitCounts) -> Self {
-        Self { tape, counts, path: Vec::new(), duplicates: 0 }
+    pub(super) fn new(tape: &'a Tape<'t>, key: &'a [String], counts: &'a mut MisfitCounts) -> Self {
+        Self { tape, key, counts, path: Vec::new(), duplicates: 0 }
     }
 
     /// The extra JSON of the record at `at`; `None` when the columns hold all of it.
@@ -47,7 +49,7 @@ impl<'a, 't> ExtraWriter<'a, 't> {
         json::write_text(&column.name, &mut out);
         out.push(':');
         self.path.push(column.name.clone());
-        let written = self.value(&column.column_type, column.convert, at, &mut out);
+        let written = self.column(column, at, &mut out);
         self.path.pop();
         out.push('}');
         written.then_some(out)
@@ -71,8 +73,7 @@ impl<'a, 't> ExtraWriter<'a, 't> {
             self.path.push(name.to_owned());
             let column = columns.iter().find(|column| column.name == name);
             let written = match column {
-                Some(column) if column.never_stored && json::has_link(self.tape, member) => false,
-                Some(column) => self.value(&column.column_type, column.convert, member, out),
+                Some(column) => self.column(column, member, out),
                 None => self.whole(member, out),
             };
             self.path.pop();
@@ -86,6 +87,15 @@ impl<'a, 't> ExtraWriter<'a, 't> {
             out.push('}');
         }
         out.len() > start
+    }
+
+    fn column(&mut self, column: &Column, at: u32, out: &mut String) -> bool {
+        let is_link = column.never_stored && json::has_link(self.tape, at);
+        let is_key = self.path.len() == 1 && fit::is_text_key(column, self.key);
+        if is_link || (is_key && fit::digits(self.tape, at).is_some()) {
+            return false;
+        }
+        self.value(&column.column_type, column.convert, at, out)
     }
 
     fn value(&mut self, column: &ColumnType, convert: bool, at: u32, out: &mut String) -> bool {

@@ -5,9 +5,9 @@
 
 use arrow::json::reader::{Tape, TapeElement};
 
-use super::number::Number;
+use super::number::{Number, is_number};
 use super::{instant, json};
-use crate::schema::Written;
+use crate::schema::{Column, ColumnType, Written};
 
 /// How a value fits a column of type `T`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -110,4 +110,27 @@ pub(super) fn string<'t>(tape: &'t Tape<'_>, at: u32, convert: bool) -> Fit<&'t 
         TapeElement::False => Fit::converted(Some("false"), convert),
         _ => Fit::Misfit,
     }
+}
+
+/// A field of a key in a column of texts. Of a whole number, the digits are the text: the key tells
+/// rows apart by them, and `extra_json` need not repeat what every row has.
+pub(super) fn key<'t>(tape: &'t Tape<'_>, at: u32) -> Fit<&'t str> {
+    digits(tape, at).map_or_else(|| string(tape, at, true), Fit::Exact)
+}
+
+/// A whole number as it is written, with neither a fraction nor an exponent.
+pub(super) fn digits<'t>(tape: &'t Tape<'_>, at: u32) -> Option<&'t str> {
+    let TapeElement::Number(index) = json::element(tape, at) else { return None };
+    Some(tape.get_string(index)).filter(|text| !text.contains(['.', 'e', 'E']))
+}
+
+/// A text that such a number would have.
+pub(super) fn digits_of_text<'t>(tape: &'t Tape<'_>, at: u32) -> Option<&'t str> {
+    let TapeElement::String(index) = tape.get(at) else { return None };
+    Some(tape.get_string(index)).filter(|text| is_number(text) && !text.contains(['.', 'e', 'E']))
+}
+
+/// Whether a column of the record holds a field of its key as text.
+pub(super) fn is_text_key(column: &Column, key: &[String]) -> bool {
+    column.column_type == ColumnType::String && key.contains(&column.name)
 }

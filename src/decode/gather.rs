@@ -253,7 +253,8 @@ impl Widening {
             self.path.pop();
         }
         if object.unnamed > 0 {
-            self.too_wide.push(self.path.join("."));
+            let is_record = self.path.is_empty();
+            self.too_wide.push(if is_record { "*".to_owned() } else { self.path.join(".") });
         }
     }
 

@@ -30,6 +30,7 @@ mod shape;
 mod surrogates;
 mod tape;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub use self::cleanse::Cleansed;
 pub use self::extra::MisfitCounts;
 pub use self::formats::{NotJson, lines_as_list};
 pub use self::gather::Gathered;
-use self::hash::Instants;
+use self::hash::Readings;
 pub use self::parent_ids::is_usable;
 use self::path::Selections;
 pub use self::repair::repair;
@@ -92,6 +93,8 @@ pub struct Surprises {
     pub duplicate_members: u64,
     /// Lone surrogates, replaced.
     pub lone_surrogates: u64,
+    /// The columns of the key that hold the digits of numbers as text.
+    pub numbers_as_text: BTreeSet<String>,
     /// Records whose own date cannot be read.
     pub undated: Noted,
     /// Records with the same key as another in the reply and different content; all but the last
@@ -199,9 +202,9 @@ impl RecordDecoder {
         settled: bool,
         selectors: Arc<[String]>,
     ) -> Self {
-        let instants = Arc::new(Instants::of(&schema.columns));
+        let readings = Arc::new(Readings::of(&schema.columns, &endpoint.key));
         let forgotten = Arc::default();
-        let shape = RecordShape { endpoint, schema, settled, instants, selectors, forgotten };
+        let shape = RecordShape { endpoint, schema, settled, readings, selectors, forgotten };
         Self { reader: TapeReader::default(), shape }
     }
 
@@ -219,8 +222,8 @@ impl RecordDecoder {
 
     /// Adopts a schema that another writer has committed.
     pub fn set_schema(&mut self, schema: Arc<Schema>, settled: bool) {
-        // Inference never adds instants.
-        self.shape.instants = Arc::new(Instants::of(&schema.columns));
+        // Inference adds neither instants nor keys.
+        self.shape.readings = Arc::new(Readings::of(&schema.columns, &self.shape.endpoint.key));
         self.shape.schema = schema;
         self.shape.settled = settled;
     }

@@ -8,6 +8,8 @@
 //! same bytes are always repaired alike, so an unchanged record counts as unchanged. Originals that
 //! differ only in what cannot be read have the same row.
 
+use super::number::is_number;
+
 /// The body with broken parts as text; `None` when nothing can be repaired.
 #[must_use]
 pub fn repair(body: &[u8]) -> Option<Vec<u8>> {
@@ -42,8 +44,8 @@ fn is_separator(byte: u8) -> bool {
 
 /// Whether a bare word is a JSON value.
 fn is_value(token: &str) -> bool {
-    matches!(token, "true" | "false" | "null")
-        || serde_json::from_str::<serde_json::Number>(token).is_ok()
+    // Of any size: that no double can hold it is for its column to say.
+    matches!(token, "true" | "false" | "null") || is_number(token)
 }
 
 /// The position after the string that begins at `at`.
@@ -82,6 +84,8 @@ mod tests {
             let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
             assert_eq!(repaired(body), Some(expected));
         }
+        let huge = repair(br#"{"a": NaN, "b": [1e400, -0, 12345678901234567890123]}"#).unwrap();
+        assert_eq!(huge, br#"{"a": "NaN", "b": [1e400, -0, 12345678901234567890123]}"#);
         assert_eq!(repair(br#"{"a": 1}"#), None, "nothing to repair");
         assert_eq!(repaired(br#"{"a": NaN, "b": "#), None, "what was cut off stays broken");
     }

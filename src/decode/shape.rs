@@ -15,7 +15,7 @@ use super::columns::{ABSENT, ColumnBuilder};
 use super::envelope::{self, Envelope};
 use super::extra::ExtraWriter;
 use super::forget::Forgetting;
-use super::hash::{Content, Instants};
+use super::hash::{Content, Readings};
 use super::path::Selections;
 use super::{
     Decoded, DecodedMany, Origin, Quarantined, Rows, SAME_KEY, Surprises, Undecodable, fit, hash,
@@ -39,8 +39,8 @@ pub(super) struct RecordShape {
     pub(super) schema: Arc<Schema>,
     /// Whether the schema is frozen.
     pub(super) settled: bool,
-    /// Where the schema has instants written as texts.
-    pub(super) instants: Arc<Instants>,
+    /// What the columns' values count as.
+    pub(super) readings: Arc<Readings>,
     /// The fields kept as [`RowFacts::selectors`].
     pub(super) selectors: Arc<[String]>,
     /// The subjects whose records and values are left out.
@@ -312,24 +312,31 @@ impl RecordShape {
         records: &[u32],
         surprises: &mut Surprises,
     ) -> Result<RecordBatch> {
-        let (mut arrays, mut misfits, mut duplicates) = self.arrays(tape, records)?;
-        if !self.settled && !misfits.is_empty() && self.widen(tape, records, &misfits) {
-            (arrays, misfits, duplicates) = self.arrays(tape, records)?;
+        let endpoint = Arc::clone(&self.endpoint);
+        let (mut arrays, mut builder) = self.arrays(tape, &endpoint.key, records)?;
+        let has_misfits = !builder.misfits.is_empty();
+        if !self.settled && has_misfits && self.widen(tape, records, &builder.misfits) {
+            (arrays, builder) = self.arrays(tape, &endpoint.key, records)?;
         }
-        surprises.duplicate_members += duplicates;
-        arrays.push(self.extra(tape, records, &misfits, surprises));
+        surprises.duplicate_members += builder.duplicates;
+        surprises.numbers_as_text = builder.numbers_as_text;
+        arrays.push(self.extra(tape, records, &builder.misfits, surprises));
         let mut fields: Vec<Field> = self.schema.columns.iter().map(Column::field).collect();
         fields.push(Field::new(EXTRA_JSON, DataType::Utf8, true));
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         Ok(RecordBatch::try_new(schema, arrays)?)
     }
 
-    fn arrays(&self, tape: &Tape<'_>, records: &[u32]) -> Result<(Vec<ArrayRef>, Vec<u32>, u64)> {
-        let mut builder = ColumnBuilder::new(tape);
-        let columns = &self.schema.columns;
-        let arrays = builder.records(columns, records)?;
+    fn arrays<'a, 't>(
+        &self,
+        tape: &'a Tape<'t>,
+        key: &'a [String],
+        records: &[u32],
+    ) -> Result<(Vec<ArrayRef>, ColumnBuilder<'a, 't>)> {
+        let mut builder = ColumnBuilder::new(tape, key);
+        let arrays = builder.records(&self.schema.columns, records)?;
         builder.misfits.sort_unstable();
-        Ok((arrays, builder.misfits, builder.duplicates))
+        Ok((arrays, builder))
     }
 
     fn widen(&mut self, tape: &Tape<'_>, records: &[u32], misfits: &[u32]) -> bool {
@@ -354,7 +361,7 @@ impl RecordShape {
         if misfits.is_empty() {
             return new_null_array(&DataType::Utf8, records.len());
         }
-        let mut writer = ExtraWriter::new(tape, &mut surprises.misfits);
+        let mut writer = ExtraWriter::new(tape, &self.endpoint.key, &mut surprises.misfits);
         let extra = records.iter().map(|at| {
             let misfit = has_misfit(tape, *at, misfits);
             misfit.then(|| writer.record(&self.schema.columns, *at)).flatten()
@@ -376,7 +383,7 @@ impl RecordShape {
             key,
             parent: origin.parent.clone(),
             hash: content.hash,
-            older_hash: content.older,
+            older_hashes: content.older,
             time,
             day: match endpoint.time_field() {
                 Some(_) => time.and_then(day_of),
@@ -493,9 +500,9 @@ impl RecordShape {
         leave_out.extend(metadata.as_ref().map(|_| self.endpoint.metadata_column.as_str()));
         match (tape.get(at), self.endpoint.bare_column()) {
             (TapeElement::StartObject(_), _) | (_, None) => {
-                hash::content(tape, at, &leave_out, &self.instants)
+                hash::content(tape, at, &leave_out, &self.readings)
             }
-            (_, Some(name)) => hash::scalar(tape, at, name, &self.instants),
+            (_, Some(name)) => hash::scalar(tape, at, name, &self.readings),
         }
     }
 
@@ -506,17 +513,13 @@ impl RecordShape {
     }
 }
 
-/// The rows, in order, that are followed by another with the same key and other content in the same
+/// The rows, in order, whose content is not that of the last one with the same key in the same
 /// reply.
 fn superseded(facts: &[RowFacts], replies: &[usize]) -> Vec<usize> {
-    let mut last: HashMap<(usize, &str), usize> = HashMap::with_capacity(replies.len());
-    let mut superseded = Vec::new();
-    for (row, reply) in replies.iter().enumerate() {
-        let before = last.insert((*reply, &facts[row].key), row);
-        superseded.extend(before.filter(|before| facts[*before].hash != facts[row].hash));
-    }
-    superseded.sort_unstable();
-    superseded
+    let key = |row: usize| (replies[row], &*facts[row].key);
+    let last: HashMap<(usize, &str), u128> =
+        (0..replies.len()).map(|row| (key(row), facts[row].hash)).collect();
+    (0..replies.len()).filter(|row| last[&key(*row)] != facts[*row].hash).collect()
 }
 
 /// The outline of a text: its letters and digits are hidden.

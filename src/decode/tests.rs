@@ -101,10 +101,12 @@ fn values_that_do_not_fit_are_kept_in_the_records_shape() {
     let decoded = decode(&mut decoder(true), &records);
     let extra = decoded.rows.batch.column_by_name(EXTRA_JSON).unwrap();
     let extra = arrow::array::AsArray::as_string::<i32>(extra).value(0).to_owned();
-    let expected = r#"{"count":"12","id":7,"new":{"deep":[]},"people":[null,{"name":5,"new":[1]},3],"ratio":"NaN"}"#;
+    let expected =
+        r#"{"count":"12","new":{"deep":[]},"people":[null,{"name":5,"new":[1]},3],"ratio":"NaN"}"#;
     assert_eq!(serde_json::from_str::<Value>(&extra).unwrap().to_string(), expected);
     assert_eq!(&*decoded.rows.facts[0].key, "7");
     assert_eq!(decoded.surprises.misfits["people.name"], 1);
+    assert!(decoded.surprises.numbers_as_text.contains("id"));
     let count = decoded.rows.batch.column_by_name("count").unwrap();
     let count = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(count);
     assert_eq!(count.value(0), 12);
@@ -150,7 +152,7 @@ fn bare_values_and_records_come_back_from_one_list() {
     let schema = Arc::new(endpoint.schema());
     let mut decoder = RecordDecoder::new(endpoint, schema, true, Arc::default());
     let decoded = decode(&mut decoder, &json!(["a", 5, {"topic": "b", "new": 1}]));
-    let expected = json!([{"topic": "a"}, {"topic": 5}, {"topic": "b", "new": 1}]);
+    let expected = json!([{"topic": "a"}, {"topic": "5"}, {"topic": "b", "new": 1}]);
     assert_eq!(Value::from(read_back(&decoded.rows)), expected);
     let topics = decoded.rows.batch.column_by_name("topic").unwrap();
     let topics = arrow::array::AsArray::as_string::<i32>(topics);
@@ -346,11 +348,39 @@ fn text_becomes_an_instant_only_in_a_timestamp_column() {
         let (one, other) =
             (facts(&format!(r#"{{"id":"a",{one}}}"#)), facts(&format!(r#"{{"id":"a",{other}}}"#)));
         assert_ne!(one.hash, other.hash);
-        assert_eq!(one.older_hash, other.older_hash);
+        assert_eq!(one.older_hashes, other.older_hashes);
         assert!(!one.has_content(other.hash) && !other.has_content(one.hash));
     }
     let plain = facts(r#"{"id":"a","time":"2025-06-11T12:00:00Z","count":3}"#);
-    assert_eq!(plain.older_hash, None);
+    assert!(plain.older_hashes.is_empty());
+}
+
+/// P13: an older index has other hashes of keys that are numbers in a column of texts, and of
+/// instants in texts: rows with these do not count as changed.
+#[test]
+fn numeric_keys_have_the_content_that_older_indexes_have() {
+    let by_content = Endpoint::from_toml(
+        "xs",
+        "description = 'd'\npath = '/x'\nrecords = '$.xs[*]'\nkey = 'content'\n\
+         dated = { by = 'run' }",
+    );
+    let by_content = Arc::new(by_content.unwrap());
+    let schema = Arc::new(by_content.schema());
+    let mut by_content = RecordDecoder::new(by_content, schema, true, Arc::default());
+    for text in ["plain", "2025-06-11T12:00:00Z"] {
+        let records = |id: Value| json!([{"id": id, "text": text}]);
+        let mut older = |id| decode(&mut by_content, &records(id)).rows.facts[0].clone();
+        let [number, digits, fraction] = [json!(7), json!("7"), json!(7.5)].map(&mut older);
+        let now = |id| decode(&mut decoder(true), &records(id)).rows.facts[0].clone();
+        for facts in [now(json!(7)), now(json!("7"))] {
+            assert_eq!(facts.hash, digits.hash);
+            assert!([&number, &digits].iter().all(|it| facts.has_content(it.hash)));
+            let mut oldest = number.older_hashes.iter().chain(&digits.older_hashes);
+            assert!(oldest.all(|hash| facts.has_content(*hash)));
+            assert!(!facts.has_content(fraction.hash) && !facts.has_content(now(json!(8)).hash));
+        }
+        assert_eq!(now(json!(7.5)).hash, fraction.hash);
+    }
 }
 
 /// B3: two records of one reply with the same key are both kept, one of them in quarantine.
@@ -360,6 +390,8 @@ fn records_of_one_key_are_named() {
     let decoded = decode(&mut decoder(true), &records);
     assert_eq!((decoded.rows.len(), decoded.page.entries.len()), (3, 4));
     assert_eq!(decoded.quarantined[0].record, r#"{"id":"a","x":1}"#);
+    let twice = json!([{"id": "a", "x": 1}, {"id": "a", "x": 1}, {"id": "a", "x": 2}]);
+    assert_eq!(decode(&mut decoder(true), &twice).rows.len(), 1);
     assert_eq!(decoded.quarantined[0].reason, SAME_KEY);
     assert_eq!(decoded.surprises.same_key.records, 1);
     assert_eq!(decoded.surprises.same_key.example, "id = a");

@@ -80,8 +80,8 @@ impl Endpoint {
             };
             if !self.columns.iter().any(is_time) {
                 let message = format!(
-                    "date field `{field}` needs a [[column]] of type timestamp, epoch_seconds or \
-                     epoch_millis"
+                    "date field `{field}` needs a [[column]] of type timestamp, epoch_seconds, \
+                     epoch_millis or epoch_micros"
                 );
                 return Err(Mistake::at(["dated", "field"], message));
             }

@@ -24,6 +24,8 @@ pub(super) struct Findings {
     undated: HashSet<i64>,
     /// The hashes of the quarantined records.
     quarantined: HashSet<u128>,
+    /// The contents of records that shared a key, from several replies.
+    contents: HashSet<(i64, u128)>,
     /// How many records shared a key within one reply, so that neither can have changed in between.
     of_one_reply: u64,
 }
@@ -39,6 +41,7 @@ impl Findings {
     ) {
         report.duplicate_members += surprises.duplicate_members;
         report.lone_surrogates += surprises.lone_surrogates;
+        report.numbers_as_text.extend(surprises.numbers_as_text.iter().cloned());
         if !surprises.undated.is_none() {
             let undated = rows.facts.iter().filter(|facts| facts.time.is_none());
             for key in undated.map(|facts| key_hash(&facts.key)) {
@@ -51,6 +54,13 @@ impl Findings {
             self.quarantined.insert(record.hash) && self.is_kept(record, report, surprises)
         });
         report.quarantined += quarantined.len() as u64;
+    }
+
+    /// Whether the second of these contents of one key was not known; lists are read several times.
+    pub(super) fn is_other_content(&mut self, key: &str, [before, now]: [u128; 2]) -> bool {
+        let key = key_hash(key);
+        self.contents.insert((key, before));
+        self.contents.insert((key, now))
     }
 
     fn is_kept(

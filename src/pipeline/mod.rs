@@ -120,20 +120,23 @@ impl Export {
         }
         // What was paid for but not sent is returned, however the run ended.
         let given_back = self.client.give_back().await;
-        let (mut report, store) = (reported?, &self.store);
+        let (mut report, forgotten) = reported?;
         given_back?;
         report.week = self.week()?;
         // If the clock is found wrong during the run, it was wrong from the start.
         let found = self.clock.ahead().unwrap_or_default() - known.unwrap_or_default();
         report.started_at = started_at - found;
         report.finished_at = self.clock.now();
-        let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
-        store.write_report(&report.run, &text)?;
+        if self.store.write_report(&mut report)? > forgotten {
+            // Tables that this run created were not there to be cleared.
+            self.clear_forgotten(&report.run).await?;
+        }
         Ok(report)
     }
 
-    /// Runs the endpoints with the time corrected by the first reply.
-    async fn run_by_right_clock(&self, chosen: &[&Endpoint], run: String) -> Result<Report> {
+    /// Runs the endpoints with the time corrected by the first reply. Returns the report, and the
+    /// version of the list of the forgotten when the run began.
+    async fn run_by_right_clock(&self, chosen: &[&Endpoint], run: String) -> Result<(Report, u64)> {
         let endpoints = parents::with_needed_parents(self, chosen).await?;
         let store = Arc::clone(&self.store);
         let committed = blocking(move || store.committed()).await?;
@@ -155,15 +158,15 @@ impl Export {
         endpoints: &[&Endpoint],
         committed: BTreeSet<String>,
         run: String,
-    ) -> Result<Report> {
+    ) -> Result<(Report, u64)> {
         // Registers every endpoint up front, so that the progress display shows the full list.
         for endpoint in endpoints {
             self.progress.update(&endpoint.name, |_| {});
         }
-        let mut ran = self.run_levels(endpoints, committed, &run).await?;
+        let (mut ran, forgotten) = self.run_levels(endpoints, committed, &run).await?;
         let order = |name: &str| endpoints.iter().position(|endpoint| endpoint.name == name);
         ran.sort_by_key(|ran| order(&ran.report.endpoint));
-        self.report(run, ran)
+        Ok((self.report(run, ran)?, forgotten))
     }
 
     /// The lake, as read and written by the run of this name.
@@ -213,7 +216,7 @@ impl Export {
         endpoints: &[&Endpoint],
         committed: BTreeSet<String>,
         run: &str,
-    ) -> Result<Vec<Ran>> {
+    ) -> Result<(Vec<Ran>, u64)> {
         let is_new = committed.is_empty();
         if endpoints.iter().all(|endpoint| endpoint.experimental) || is_new {
             let checked = self.check_credentials(endpoints).await;
@@ -225,6 +228,7 @@ impl Export {
             checked?;
         }
         self.clear_forgotten(run).await?;
+        let forgotten = self.store.forgotten(0)?.version;
         self.repair_others(endpoints, committed, run).await?;
         self.make_way(run).await?;
         let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
@@ -237,7 +241,7 @@ impl Export {
             let changed = self.days_that_changed(&ran);
             ran.extend(self.run_all(&sums, run, &changed).await?);
         }
-        Ok(ran)
+        Ok((ran, forgotten))
     }
 
     /// Completes the erasure of everyone on the list of the forgotten, if it was interrupted.

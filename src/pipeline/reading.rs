@@ -196,9 +196,9 @@ async fn read_page(
             }
             for facts in &answer.rows.facts {
                 let before = came.insert(key_hash(&facts.key), facts.hash);
-                if before.is_some_and(|before| before != facts.hash) {
-                    let key = facts.key.clone();
-                    table.owner.tell(move |state| state.note_same_key(&key)).await;
+                if let Some(before) = before.filter(|before| *before != facts.hash) {
+                    let (key, contents) = (facts.key.clone(), [before, facts.hash]);
+                    table.owner.tell(move |state| state.note_same_key(&key, contents)).await;
                 }
             }
             table.advise(scope.window(), answer.page.total);

@@ -165,8 +165,10 @@ impl State {
 
     /// Counts a record that came earlier in the same list with different content: it has changed in
     /// the meantime, or the key does not distinguish records.
-    pub(super) fn note_same_key(&mut self, key: &str) {
-        self.report.same_key.note(|| self.endpoint.shown_key(key));
+    pub(super) fn note_same_key(&mut self, key: &str, contents: [u128; 2]) {
+        if self.findings.is_other_content(key, contents) {
+            self.report.same_key.note(|| self.endpoint.shown_key(key));
+        }
     }
 
     /// Counts the contents of a page that the server dated.
@@ -298,6 +300,7 @@ impl State {
         let mut report = std::mem::take(&mut self.report);
         (report.rows, report.bytes) = (manifest.rows(), manifest.bytes());
         report.partitions = manifest.partitions.len() as u64;
+        report.partition_by = manifest.granularity;
         (report.watermark, report.covered_to) = (manifest.watermark, manifest.coverage.end());
         report.outcome = match (self.absent, self.problems.is_empty()) {
             (true, true) => Outcome::Absent,

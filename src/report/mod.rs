@@ -5,13 +5,14 @@
 
 mod metrics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 pub use self::metrics::Metrics;
+use crate::manifest::Granularity;
 pub use crate::manifest::Queue;
 use crate::schema::Difference;
 use crate::window::Window;
@@ -54,6 +55,31 @@ pub struct Report {
     pub changed: Vec<Changed>,
     /// Why the run is not complete.
     pub problems: Vec<Problem>,
+}
+
+impl Report {
+    /// Replaces every text that names a record, or a field of one, for which `without` has another.
+    pub(crate) fn clear(&mut self, without: &dyn Fn(&str) -> Option<String>) {
+        let clear = |text: &mut String| {
+            if let Some(cleared) = without(text) {
+                *text = cleared;
+            }
+        };
+        self.problems.iter_mut().for_each(|problem| clear(&mut problem.message));
+        for endpoint in &mut self.endpoints {
+            clear(&mut endpoint.undated.example);
+            clear(&mut endpoint.same_key.example);
+            endpoint.too_wide.iter_mut().for_each(clear);
+            let differences = endpoint.evolved.iter_mut().chain(&mut endpoint.evolvable);
+            differences.for_each(|difference| clear(&mut difference.path));
+            let named = endpoint.misfits.keys().filter(|path| without(path).is_some());
+            for mut path in named.cloned().collect::<Vec<_>>() {
+                let count = endpoint.misfits.remove(&path).unwrap_or_default();
+                clear(&mut path);
+                *endpoint.misfits.entry(path).or_default() += count;
+            }
+        }
+    }
 }
 
 /// The use of a week's quota.
@@ -115,6 +141,8 @@ pub struct EndpointReport {
     pub rows: u64,
     /// In how many partitions.
     pub partitions: u64,
+    /// The time per partition, as the table was created.
+    pub partition_by: Granularity,
     /// Of how many bytes.
     pub bytes: u64,
     /// The instant up to which its changes are known.
@@ -139,6 +167,10 @@ pub struct EndpointReport {
     pub same_key: Noted,
     /// Values that no column holds as they are, by path; they are in `extra_json`.
     pub misfits: BTreeMap<String, u64>,
+    /// Columns of the key, of type string, for which numbers came: the digits of whole numbers are
+    /// their text.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub numbers_as_text: BTreeSet<String>,
     /// Objects that get no columns, because their names look like data or the table would have too
     /// many columns; they are in `extra_json`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

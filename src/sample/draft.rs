@@ -196,10 +196,9 @@ fn instant_type(value: &Value) -> Option<&'static str> {
     }
     let number = value.as_f64()?;
     let seconds = 946_684_800.0..4_102_444_800.0;
-    if seconds.contains(&number) {
-        return Some("epoch_seconds");
-    }
-    seconds.contains(&(number / 1000.0)).then_some("epoch_millis")
+    let units = [(1.0, "epoch_seconds"), (1e3, "epoch_millis"), (1e6, "epoch_micros")];
+    let found = units.into_iter().find(|(unit, _)| seconds.contains(&(number / unit)));
+    found.map(|(_, type_name)| type_name)
 }
 
 /// Columns in an endpoint file's format.
@@ -251,12 +250,15 @@ mod tests {
         assert!(
             matches!(endpoint.paging, Paging::Cursor(_)) && !endpoint.query.contains_key("cursor")
         );
-        let counted = json!([{"id": 7, "n": 1, "start": 1_764_500_000_000_i64},
-            {"id": 8, "n": 1, "start": 1_764_500_060_000_i64}]);
-        let counted = draft("/x", &[], &counted).unwrap();
-        let types: Vec<_> = Endpoint::from_toml("x", &counted).unwrap().columns;
-        let types: Vec<_> = types.iter().map(|it| it.column_type.to_string()).collect();
-        assert_eq!(types, ["int64", "epoch_millis"]);
+        for (unit, of_start) in
+            [(1, "epoch_seconds"), (1000, "epoch_millis"), (1_000_000, "epoch_micros")]
+        {
+            let record = |id: i64| json!({"id": id, "n": 1, "start": (1_764_500_000 + id) * unit});
+            let counted = draft("/x", &[], &json!([record(7), record(8)])).unwrap();
+            let types: Vec<_> = Endpoint::from_toml("x", &counted).unwrap().columns;
+            let types: Vec<_> = types.iter().map(|it| it.column_type.to_string()).collect();
+            assert_eq!(types, ["int64", of_start]);
+        }
         let alike = draft("/x", &[], &json!([{"m": 1, "v": "a"}, {"m": 1, "v": "a"}])).unwrap();
         assert!(Endpoint::from_toml("x", &alike).unwrap().has_content_key(), "{alike}");
         let bare = draft("/x", &[], &json!(["a", "b"])).unwrap();

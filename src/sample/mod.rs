@@ -8,6 +8,7 @@ mod draft;
 mod look;
 mod pagination;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,9 @@ pub struct Sample {
     /// Records with the same key as another and different content.
     #[serde(skip_serializing_if = "Noted::is_none")]
     pub same_key: Noted,
+    /// Columns of the key, of type string, for which numbers came.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub numbers_as_text: BTreeSet<String>,
     /// Every candidate record path, the likeliest first.
     pub places: Vec<Place>,
     /// How the reply seems to be paged, as the lines of a `[paging]` section.
@@ -251,6 +255,7 @@ fn understand(endpoint: &Endpoint, request: &Request, read: &Read, origin: &Orig
         quarantined: quarantined.map(|record| record.reason.clone()).collect(),
         undated: surprises.undated,
         same_key: surprises.same_key,
+        numbers_as_text: surprises.numbers_as_text,
         places: places(&read.value),
         paging: recognise_paging(&read.value, &request.query, count, read.has_next_link),
     }

@@ -86,6 +86,43 @@ fn what_reports_name_is_forgotten_too() {
     assert_eq!((reports("c-1"), reports("c-12")), (0, other), "the other one stays");
 }
 
+/// P15: a run that is under way while something is forgotten names it nowhere.
+#[test]
+fn a_run_under_way_names_nothing_that_is_forgotten_meanwhile() {
+    let lake = Arc::new(Lake::new());
+    let of = Arc::clone(&lake);
+    let file = "description = 'd'\npath = '/x'\nrecords = '$[*]'\nkey = ['id']\n\
+                dated = { by = 'run' }\nabout = { call = 'id' }\n\
+                paging = { style = 'skip_limit', page_size = 4 }\n\
+                column = [{ name = 'id', type = 'string' }]";
+    let catalogue = built_in().with_file("one", file).unwrap();
+    let server = Canned::start(move |target| {
+        if target.starts_with("/users") {
+            return (200, json!({"users": []}));
+        }
+        let record = |id: &str, v: usize| json!({"id": id, "v": v, "at": {"n": 1, "ann.lee@example.com": {"n": 1}}});
+        let ids = ["c-1", "c-1", "c-12", "c-12", "c-3"];
+        let all: Vec<_> = ids.iter().zip(0..).map(|(id, v)| record(id, v)).collect();
+        let skip = target.split_once("skip=").map_or("0", |(_, it)| it.split('&').next().unwrap());
+        let skip: usize = skip.parse().unwrap();
+        if skip > 0 {
+            for subjects in [a_call("c-1"), a_person("ann.lee@example.com")] {
+                forget(&store(&of), &catalogue, &subjects, None, &Clock::system()).unwrap();
+            }
+        }
+        (200, json!(all.into_iter().skip(skip).take(4).collect::<Vec<_>>()))
+    });
+    let run = || Run::new(server.base_url(), lake.location(), now()).with_files(&[("one", file)]);
+    run().only(&["users"]).complete();
+    let report = run().only(&["one"]).complete();
+    assert_eq!(report.endpoints[0].same_key.records, 2);
+    assert_eq!(lake.rows("one").len(), 2);
+    let report = format!("{report:?}");
+    assert!(report.contains("at.***") && !report.contains("c-1\"") && !report.contains("ann.lee"));
+    assert_nowhere(&lake, "c-1\"");
+    assert_nowhere(&lake, "ann.lee");
+}
+
 #[test]
 fn a_forgotten_call_is_in_no_byte_and_never_comes_back() {
     let site = Site::new(&small());

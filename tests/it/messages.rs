@@ -50,7 +50,7 @@ fn only_404_replies_point_to_the_base_url() {
     assert!(code == 2 && err.contains("check --base-url"), "{code} {err}");
 }
 
-/// B11: a key of numbers that is declared as text costs space, which the run says.
+/// P5: a key of numbers that is declared as text is stored as text, which the run says.
 #[test]
 fn a_numeric_key_in_a_column_of_texts_is_remarked_on() {
     let server = Canned::start(|_| (200, json!({"rows": [{"id": 1}, {"id": 2}]})));
@@ -85,7 +85,41 @@ fn the_demo_keeps_away_from_other_lakes() {
     let before = site.lake.data();
     let (code, _, err) = said(support::clari_lake(&["demo", &site.lake.location()]));
     assert!(code == 2 && err.contains("records are invented"), "{code} {err}");
+    // Nor into one whose first export was killed.
+    std::fs::remove_dir_all(site.lake.path().join("_manifest/runs")).unwrap();
+    let (code, _, err) = said(support::clari_lake(&["demo", &site.lake.location()]));
+    assert!(code == 2 && err.contains("records are invented"), "{code} {err}");
     assert!(site.lake.data() == before);
+}
+
+/// An export into the demo's lake says so once, and does what it was told to.
+#[test]
+fn an_export_into_the_demos_lake_says_that_its_records_are_invented() {
+    let (lake, server) = (Lake::new(), Canned::start(|_| (200, json!({"users": []}))));
+    let location = lake.location();
+    assert_eq!(said(support::clari_lake(&["demo", &location, "--calls", "5"])).0, 0);
+    let args = ["export", &location, "--endpoint", "users", "--rate", "0"];
+    for is_said in [true, false] {
+        let (code, _, err) = said(clari_lake_at(&args, &server.base_url()));
+        assert_eq!((code, err.contains("which are invented")), (0, is_said), "{err}");
+    }
+}
+
+/// The partition length of a table is fixed when it is created: another one is not ignored silently.
+#[test]
+fn a_partition_length_that_a_table_does_not_have_is_remarked_on() {
+    let (lake, server) = (Lake::new(), Canned::start(|_| (200, json!({"users": [{"id": "u"}]}))));
+    let location = lake.location();
+    let by_month = "one partition per day, as created: users; partition_by = month";
+    for (length, is_said) in [(None, false), (Some("month"), true), (Some("day"), false)] {
+        let mut args = vec!["export", &location, "--endpoint", "users", "--rate", "0"];
+        args.extend(length.iter().flat_map(|it| ["--partition-by", it]));
+        let (code, _, err) = said(clari_lake_at(&args, &server.base_url()));
+        assert_eq!((code, err.contains(by_month)), (0, is_said), "{err}");
+    }
+    let args = ["changes", &location, "--since", "users=999999"];
+    let (code, _, err) = said(support::clari_lake(&args));
+    assert!(code == 2 && err.contains("the newest version of `users` is"), "{code} {err}");
 }
 
 /// A server that is down is named while the user waits.

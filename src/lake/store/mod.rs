@@ -250,14 +250,12 @@ impl Store {
         }
     }
 
-    /// Stores a run's report, under its own name and as the latest.
+    /// The text of the last report, if there is one.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn write_report(&self, run: &str, text: &[u8]) -> Result<()> {
-        let _lock = self.lock()?;
-        self.overwrite(&format!("_manifest/runs/{run}.json"), text)?;
-        self.overwrite("_manifest/runs/latest.json", text)
+    pub fn latest_report(&self) -> Result<Option<Vec<u8>>> {
+        self.read("_manifest/runs/latest.json")
     }
 
     /// The texts of the last reports, newest first.

@@ -44,7 +44,7 @@ fn bare_values_and_a_single_object_are_records() {
     let mut found: Vec<_> =
         trial.lake.rows("names").into_iter().map(|row| row.record["name"].to_string()).collect();
     found.sort();
-    assert_eq!(found, ["\"a\"", "\"b\"", "7"]);
+    assert_eq!(found, ["\"7\"", "\"a\"", "\"b\""]);
     let one = file("path = '/one'\nrecords = '$'\ndated = { by = 'field', field = 'at' }");
     trial.export("one", &one);
     let rows = trial.lake.rows("one");

@@ -178,6 +178,13 @@ fn counts_from_1970_date_records() {
     assert_eq!(only(&report).undated.records, 2);
     assert_eq!(only(&report).undated.example, "`start` is a number of 13 digits");
     trial.verify(&[("counted", &file), ("wrong", &seconds)]);
+    let micros = json!([{"id": 1, "start": days[0] * 1_000_000 + 1}, {"id": 2, "start": 0}]);
+    *text.lock().unwrap() = micros.to_string();
+    let by_micros = by_field("start", "['id']", "epoch_micros");
+    assert!(only(&trial.export("micros", &by_micros)).undated.is_none());
+    assert_eq!(column(&trial.lake, "micros", "extra_json"), Vec::<String>::new());
+    assert!(trial.lake.rows("micros").iter().any(|row| row.dt == "2026-11-20"));
+    trial.verify(&[("counted", &file), ("wrong", &seconds), ("micros", &by_micros)]);
 }
 
 /// B11: numbers that are keys have a column of numbers.
@@ -194,6 +201,36 @@ fn numeric_keys_are_not_repeated() {
     assert_eq!(column(&trial.lake, "numbered", "extra_json"), [r#"{"id":"11"}"#]);
     trial.verify(&[("numbered", &file)]);
     assert_eq!(only(&trial.export("numbered", &file)).inserted, 0);
+}
+
+/// P5, B11: the digits of a number are its text in a key of texts, so no row repeats them, and the
+/// report names the column. What has a fraction or an exponent keeps its number beside its text,
+/// and each spelling is a key of its own.
+#[test]
+fn numeric_keys_of_texts_are_their_digits() {
+    let records = r#"[{"id": 9, "n": 1}, {"id": "10", "n": 2}, {"id": 1}, {"id": 1.0}, {"id": 1e0},
+        {"id": -0}, {"id": 0}, {"id": 12345678901234567890123}, {"id": 007}]"#;
+    let (trial, text) = texts("application/json", records);
+    let file = file(BY_RUN);
+    let report = trial.export("numbered", &file);
+    let ids = ["-0", "0", "007", "1", "1.0", "10", "12345678901234567890123", "1e0", "9"];
+    assert_eq!(column(&trial.lake, "numbered", "id"), ids);
+    assert_eq!(only(&report).numbers_as_text.iter().collect::<Vec<_>>(), ["id"]);
+    let extra = [r#"{"id":1.0}"#, r#"{"id":1e0}"#];
+    assert_eq!(column(&trial.lake, "numbered", "extra_json"), extra);
+    trial.verify(&[("numbered", &file)]);
+    // P4: neither of them is a change, whichever way the id is written.
+    for (id, of_text) in [("9", "10"), ("\"9\"", "\"10\""), ("\"9\"", "10")] {
+        *text.lock().unwrap() = format!(r#"[{{"id": {id}, "n": 1}}, {{"id": {of_text}, "n": 2}}]"#);
+        let report = trial.export("numbered", &file);
+        assert_eq!((only(&report).inserted, only(&report).updated), (0, 0), "{id} {of_text}");
+        trial.verify(&[("numbered", &file)]);
+    }
+    *text.lock().unwrap() =
+        r#"[{"id": 1, "n": 1}, {"id": "1", "n": 1}, {"id": "1", "n": 2}]"#.to_owned();
+    let report = trial.export("numbered", &file);
+    assert_eq!((only(&report).inserted, only(&report).same_key.records), (1, 2));
+    trial.verify(&[("numbered", &file)]);
 }
 
 /// B3: a key that does not tell records apart is named, in one reply and in several.
@@ -213,7 +250,7 @@ fn records_of_one_key_are_reported() {
     let paging = "paging = { style = 'skip_limit', page_size = 1 }";
     let many = file(&format!("{BY_RUN}\n{paging}"));
     let report = trial.run("many", &many).run();
-    assert_eq!(&*only(&report).same_key.example, "id = 1", "{:#?}", report.problems);
+    assert_eq!((only(&report).same_key.records, &*only(&report).same_key.example), (1, "id = 1"));
     // Where it is all that there is, the key is wrong.
     *trial.records() = (0..300).map(|v| json!({"id": "1", "v": v})).collect();
     let report = trial.run("wrong", &one).run();
@@ -308,6 +345,11 @@ fn names_that_are_data_are_named() {
     assert_eq!(only(&report).too_wide, ["matrix"]);
     assert_eq!(trial.lake.schema("wide").fields().len(), 5);
     assert_eq!(only(&trial.export("wide", &file)).too_wide, ["matrix"]);
+    // The record itself has no name.
+    let names = (0..450).map(|at| (format!("f{at}"), json!(at)));
+    *trial.records() = vec![names.chain([("id".to_owned(), json!("b"))]).collect()];
+    let report = trial.export("wide", &file);
+    assert!(only(&report).too_wide.contains(&"*".to_owned()), "{:?}", only(&report).too_wide);
 }
 
 /// C12: what is beside the call is of the call, and null in its place is no call.
