@@ -1,9 +1,10 @@
 //! Handles that identify a lake, or a table of it. They hold no table state.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::store::Store;
+use super::store::{Store, manifest_folder};
+use super::table::snapshot::Snapshot;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Granularity, Manifest};
@@ -15,7 +16,12 @@ pub struct Lake {
     catalogue: Arc<Catalogue>,
     run: Arc<str>,
     granularity: Granularity,
+    view: Option<Arc<View>>,
 }
+
+/// The tables of a lake as they are found when the first of them is read.
+#[derive(Debug, Default)]
+struct View(Mutex<Option<HashMap<String, Snapshot>>>);
 
 impl Lake {
     /// The lake in a store, as read and written by the run of this name.
@@ -26,6 +32,7 @@ impl Lake {
             catalogue: Arc::clone(catalogue),
             run: run.into(),
             granularity: Granularity::default(),
+            view: None,
         }
     }
 
@@ -33,6 +40,13 @@ impl Lake {
     #[must_use]
     pub fn reader(store: &Arc<Store>, catalogue: &Catalogue) -> Self {
         Self::new(store, &Arc::new(catalogue.clone()), "reader")
+    }
+
+    /// The same lake as it is now: the newest manifests of all tables are found together when the
+    /// first is read, since a list of a bucket may take seconds, and do not change afterwards.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { view: Some(Arc::default()), ..self }
     }
 
     /// The same lake, with this partition length for new tables.
@@ -63,6 +77,19 @@ impl Lake {
         let selectors = self.catalogue.selectors(endpoint).into();
         Ok(Table { lake: self.clone(), endpoint: Arc::new(found.clone()), selectors })
     }
+
+    /// All tables that have a manifest, by name.
+    fn snapshots(&self) -> Result<HashMap<String, Snapshot>> {
+        let committed = self.store.committed()?;
+        let known = self.catalogue.endpoints().iter().map(|endpoint| &endpoint.name);
+        let names: Vec<String> = known.filter(|name| committed.contains(*name)).cloned().collect();
+        let listed = self.store.manifest_names(&names)?;
+        let snapshot = |(name, manifests): (String, Vec<String>)| {
+            let snapshot = self.table(&name)?.snapshot_of(&manifests)?;
+            Ok((name, snapshot))
+        };
+        names.into_iter().zip(listed).map(snapshot).collect()
+    }
 }
 
 /// One table of a lake.
@@ -75,6 +102,24 @@ pub struct Table {
 }
 
 impl Table {
+    /// The table at its newest manifest, or a new one. Nothing is written, and files of a killed
+    /// run are not looked for.
+    ///
+    /// # Errors
+    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let name = &self.endpoint.name;
+        let Some(view) = &self.lake.view else {
+            return self.snapshot_of(&self.store().names(&manifest_folder(name))?);
+        };
+        let mut view = view.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if view.is_none() {
+            *view = Some(self.lake.snapshots()?);
+        }
+        let known = view.as_ref().and_then(|tables| tables.get(name)).cloned();
+        known.map_or_else(|| self.snapshot_of(&[]), Ok)
+    }
+
     /// The endpoint whose records it holds.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
