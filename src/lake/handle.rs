@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::store::{Store, manifest_folder};
-use super::table::snapshot::Snapshot;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Granularity, Manifest};
@@ -19,9 +18,9 @@ pub struct Lake {
     view: Option<Arc<View>>,
 }
 
-/// The tables of a lake as they are found when the first of them is read.
+/// The names of the manifests of all tables, as they are found when the first table is read.
 #[derive(Debug, Default)]
-struct View(Mutex<Option<HashMap<String, Snapshot>>>);
+struct View(Mutex<Option<HashMap<String, Vec<String>>>>);
 
 impl Lake {
     /// The lake in a store, as read and written by the run of this name.
@@ -42,8 +41,8 @@ impl Lake {
         Self::new(store, &Arc::new(catalogue.clone()), "reader")
     }
 
-    /// The same lake as it is now: the newest manifests of all tables are found together when the
-    /// first is read, since a list of a bucket may take seconds, and do not change afterwards.
+    /// The same lake as it is now: the manifests of all tables are found together when the first
+    /// table is read, since a list of a bucket may take seconds; later ones do not count.
     #[must_use]
     pub fn at_once(self) -> Self {
         Self { view: Some(Arc::default()), ..self }
@@ -78,17 +77,13 @@ impl Lake {
         Ok(Table { lake: self.clone(), endpoint: Arc::new(found.clone()), selectors })
     }
 
-    /// All tables that have a manifest, by name.
-    fn snapshots(&self) -> Result<HashMap<String, Snapshot>> {
+    /// The names of the manifests of all tables that have any.
+    fn manifest_names(&self) -> Result<HashMap<String, Vec<String>>> {
         let committed = self.store.committed()?;
         let known = self.catalogue.endpoints().iter().map(|endpoint| &endpoint.name);
-        let names: Vec<String> = known.filter(|name| committed.contains(*name)).cloned().collect();
-        let listed = self.store.manifest_names(&names)?;
-        let snapshot = |(name, manifests): (String, Vec<String>)| {
-            let snapshot = self.table(&name)?.snapshot_of(&manifests)?;
-            Ok((name, snapshot))
-        };
-        names.into_iter().zip(listed).map(snapshot).collect()
+        let tables: Vec<String> = known.filter(|name| committed.contains(*name)).cloned().collect();
+        let listed = self.store.manifest_names(&tables)?;
+        Ok(tables.into_iter().zip(listed).collect())
     }
 }
 
@@ -102,22 +97,17 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table at its newest manifest, or a new one. Nothing is written, and files of a killed
-    /// run are not looked for.
-    ///
-    /// # Errors
-    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
-    pub fn snapshot(&self) -> Result<Snapshot> {
+    /// The names of its manifests, sorted.
+    pub(super) fn manifest_names(&self) -> Result<Vec<String>> {
         let name = &self.endpoint.name;
         let Some(view) = &self.lake.view else {
-            return self.snapshot_of(&self.store().names(&manifest_folder(name))?);
+            return self.store().names(&manifest_folder(name));
         };
         let mut view = view.0.lock().unwrap_or_else(PoisonError::into_inner);
         if view.is_none() {
-            *view = Some(self.lake.snapshots()?);
+            *view = Some(self.lake.manifest_names()?);
         }
-        let known = view.as_ref().and_then(|tables| tables.get(name)).cloned();
-        known.map_or_else(|| self.snapshot_of(&[]), Ok)
+        Ok(view.as_ref().and_then(|tables| tables.get(name)).cloned().unwrap_or_default())
     }
 
     /// The endpoint whose records it holds.

@@ -35,6 +35,15 @@ pub struct Snapshot {
 }
 
 impl Table {
+    /// The table at its newest manifest, or a new one. Nothing is written, and files of a killed
+    /// run are not looked for.
+    ///
+    /// # Errors
+    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.snapshot_of(&self.manifest_names()?)
+    }
+
     /// The table at the newest of the manifests with these names, which were just listed.
     ///
     /// # Errors
