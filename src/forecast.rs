@@ -105,7 +105,7 @@ pub fn forecast(
     limits: &Limits,
     counted: &Counted,
 ) -> Result<Forecast> {
-    let lake = Lake::reader(store, catalogue);
+    let lake = Lake::reader(store, catalogue).at_once();
     let mut forecasts: Vec<EndpointForecast> = Vec::new();
     for endpoint in endpoints {
         let snapshot = lake.table(&endpoint.name)?.snapshot()?;
@@ -127,13 +127,8 @@ pub fn forecast(
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read, or when the store fails.
-pub fn windows(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
-    endpoint: &Endpoint,
-    settings: &RunSettings,
-) -> Result<Vec<Window>> {
-    let snapshot = Lake::reader(store, catalogue).table(&endpoint.name)?.snapshot()?;
+pub fn windows(lake: &Lake, endpoint: &Endpoint, settings: &RunSettings) -> Result<Vec<Window>> {
+    let snapshot = lake.table(&endpoint.name)?.snapshot()?;
     let known = Some(&**snapshot.manifest()).filter(|it| it.version > 0);
     let planned = plan::tasks(endpoint, known, settings);
     Ok(planned.iter().filter_map(|planned| planned.task.covers()).collect())

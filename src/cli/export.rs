@@ -22,6 +22,7 @@ use crate::library::range;
 use crate::manifest::Granularity;
 use crate::pipeline::Export;
 use crate::plan::RunSettings;
+use crate::quota::Limits;
 use crate::report::{EndpointReport, Metrics, Noted, Report};
 use crate::status::last_success;
 use crate::window::Window;
@@ -174,7 +175,11 @@ pub(super) fn perform(
     let outcome = runtime.block_on(async {
         tokio::spawn(watch_signals(export.stop.clone(), Arc::clone(&signal), printer));
         let (progress, client) = (Arc::clone(&export.progress), Arc::clone(&export.client));
-        let _display = Display::start(progress, client, pace(export), printer);
+        let (store, limits) = (Arc::clone(&export.store), export.limits);
+        let is_backfill = export.settings.backfill.is_some();
+        // It is read beside the run, whose first requests need not wait for the ledger's folder.
+        let pace = move || pace(store, limits, is_backfill);
+        let _display = Display::start(progress, client, pace, printer);
         export.run(&selected).await
     });
     let signal = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
@@ -182,14 +187,16 @@ pub(super) fn perform(
 }
 
 /// The run's limits, for its display.
-fn pace(export: &Export) -> Pace {
-    let Some(limits) = export.limits else { return Pace { rate: 0.0, week_left: None } };
-    let ledger = Ledger::new(Arc::clone(&export.store), "");
+fn pace(store: Arc<Store>, limits: Option<Limits>, is_backfill: bool) -> Pace {
+    let Some(limits) = limits else { return Pace { rate: 0.0, week_left: None } };
     // The run itself reports an unreadable ledger.
-    let week = ledger.week(&limits, clock::now()).ok();
-    let left = week.map(|week| match export.settings.backfill {
-        Some(_) => week.backfill_quota.saturating_sub(week.spent_on_backfill),
-        None => week.quota.saturating_sub(week.spent),
+    let week = Ledger::new(store, "").week(&limits, clock::now()).ok();
+    let left = week.map(|week| {
+        if is_backfill {
+            week.backfill_quota.saturating_sub(week.spent_on_backfill)
+        } else {
+            week.quota.saturating_sub(week.spent)
+        }
     });
     Pace { rate: limits.rate, week_left: left }
 }

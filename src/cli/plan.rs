@@ -129,8 +129,9 @@ fn count(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut counted = Counted::new();
+    let lake = Lake::reader(store, &export.catalogue).at_once();
     for endpoint in endpoints {
-        let windows = windows(store, &export.catalogue, endpoint, run)?;
+        let windows = windows(&lake, endpoint, run)?;
         match runtime.block_on(export.count(endpoint, &windows)) {
             Ok(number) => counted.extend(number.map(|number| (endpoint.name.clone(), number))),
             Err(error) if error.kind() == ErrorKind::Denied => return Err(error.into()),

@@ -48,13 +48,14 @@ impl Display {
     pub(super) fn start(
         progress: Arc<Progress>,
         client: Arc<Client>,
-        pace: Pace,
+        pace: impl FnOnce() -> Pace + Send + 'static,
         printer: Printer,
     ) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ended);
         let thread = printer.shows_progress().then(|| {
             std::thread::spawn(move || {
+                let pace = pace();
                 if printer.is_terminal() {
                     bars(&progress, &client, pace, &flag);
                 } else {

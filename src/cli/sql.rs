@@ -1,5 +1,7 @@
 //! `sql`: the tables and views of a lake, for one engine.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 
 use super::Exit;
@@ -8,7 +10,7 @@ use super::output::Printer;
 use super::settings::{Flags, Settings};
 use crate::endpoint::Catalogue;
 use crate::error::{Error, ErrorKind};
-use crate::lake::{Store, newest_manifest};
+use crate::lake::{Lake, Store, newest_manifest};
 use crate::sql::{Engine, LakeTable, statements};
 
 pub(super) fn run(args: &SqlArgs, printer: Printer) -> Result<Exit> {
@@ -40,12 +42,13 @@ fn location(args: &SqlArgs, store: &Store) -> Result<String, Error> {
 }
 
 /// The catalogue's tables, with or without rows, then those that only the lake has.
-fn known_tables(store: &Store, catalogue: &Catalogue) -> Result<Vec<LakeTable>, Error> {
-    let mut known = Vec::new();
+fn known_tables(store: &Arc<Store>, catalogue: &Catalogue) -> Result<Vec<LakeTable>, Error> {
+    let (mut known, lake) = (Vec::new(), Lake::reader(store, catalogue).at_once());
     for endpoint in catalogue.endpoints() {
-        known.push(match newest_manifest(store, &endpoint.name)? {
-            Some(manifest) => LakeTable::of(&manifest, Some(endpoint)),
-            None => LakeTable::declared(endpoint),
+        let snapshot = lake.table(&endpoint.name)?.snapshot()?;
+        known.push(match snapshot.manifest().version {
+            0 => LakeTable::declared(endpoint),
+            _ => LakeTable::of(snapshot.manifest(), Some(endpoint)),
         });
     }
     for name in store.tables()?.iter().filter(|name| catalogue.find(name).is_err()) {

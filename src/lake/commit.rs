@@ -50,26 +50,6 @@ pub struct Committed {
 }
 
 impl Table {
-    /// The table at its newest manifest, or a new one. Recovers objects that a killed run wrote but
-    /// did not commit, and upgrades an index of an older format. Writes nothing if there is
-    /// neither.
-    ///
-    /// # Errors
-    /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
-    pub fn open(&self, now: DateTime<Utc>) -> Result<Snapshot> {
-        let snapshot = self.snapshot()?;
-        if !recovery::is_needed(&snapshot)? {
-            return Ok(snapshot);
-        }
-        let recover = |transaction: &mut Transaction<'_>| {
-            // Objects without a manifest may belong to a writer that is about to commit.
-            self.store().hold()?;
-            transaction.refresh()?;
-            recovery::recover(transaction)
-        };
-        Ok(self.transact(&snapshot, now, recover)?.snapshot)
-    }
-
     /// Commits a change: objects first, then the manifest that names them.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Handles that identify a lake, or a table of it. They hold no table state.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::store::Store;
+use super::store::{Store, manifest_folder};
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Granularity, Manifest};
@@ -15,7 +15,12 @@ pub struct Lake {
     catalogue: Arc<Catalogue>,
     run: Arc<str>,
     granularity: Granularity,
+    view: Option<Arc<View>>,
 }
+
+/// The names of the manifests of all tables, as they are found when the first table is read.
+#[derive(Debug, Default)]
+struct View(Mutex<Option<HashMap<String, Vec<String>>>>);
 
 impl Lake {
     /// The lake in a store, as read and written by the run of this name.
@@ -26,6 +31,7 @@ impl Lake {
             catalogue: Arc::clone(catalogue),
             run: run.into(),
             granularity: Granularity::default(),
+            view: None,
         }
     }
 
@@ -33,6 +39,13 @@ impl Lake {
     #[must_use]
     pub fn reader(store: &Arc<Store>, catalogue: &Catalogue) -> Self {
         Self::new(store, &Arc::new(catalogue.clone()), "reader")
+    }
+
+    /// The same lake as it is now: the manifests of all tables are found together when the first
+    /// table is read, since a list of a bucket may take seconds; later ones do not count.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { view: Some(Arc::default()), ..self }
     }
 
     /// The same lake, with this partition length for new tables.
@@ -63,6 +76,15 @@ impl Lake {
         let selectors = self.catalogue.selectors(endpoint).into();
         Ok(Table { lake: self.clone(), endpoint: Arc::new(found.clone()), selectors })
     }
+
+    /// The names of the manifests of all tables that have any.
+    fn manifest_names(&self) -> Result<HashMap<String, Vec<String>>> {
+        let committed = self.store.committed()?;
+        let known = self.catalogue.endpoints().iter().map(|endpoint| &endpoint.name);
+        let tables: Vec<String> = known.filter(|name| committed.contains(*name)).cloned().collect();
+        let listed = self.store.manifest_names(&tables)?;
+        Ok(tables.into_iter().zip(listed).collect())
+    }
 }
 
 /// One table of a lake.
@@ -75,6 +97,19 @@ pub struct Table {
 }
 
 impl Table {
+    /// The names of its manifests, sorted.
+    pub(super) fn manifest_names(&self) -> Result<Vec<String>> {
+        let name = &self.endpoint.name;
+        let Some(view) = &self.lake.view else {
+            return self.store().names(&manifest_folder(name));
+        };
+        let mut view = view.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if view.is_none() {
+            *view = Some(self.lake.manifest_names()?);
+        }
+        Ok(view.as_ref().and_then(|tables| tables.get(name)).cloned().unwrap_or_default())
+    }
+
     /// The endpoint whose records it holds.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {

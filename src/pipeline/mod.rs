@@ -12,6 +12,7 @@ mod findings;
 mod first;
 mod lists;
 mod missing;
+mod opened;
 mod other_server;
 mod owner;
 mod reading;
@@ -29,6 +30,7 @@ use futures::StreamExt;
 use tracing::Instrument;
 
 use self::children::{due, parents};
+use self::opened::OpenedRun;
 pub use self::spending::pay_from_ledger;
 use self::table_run::TableRun;
 use crate::clock::Clock;
@@ -227,10 +229,10 @@ impl Export {
             }
             checked?;
         }
-        self.clear_forgotten(run).await?;
-        let forgotten = self.store.forgotten(0)?.version;
-        self.repair_others(endpoints, committed, run).await?;
-        self.make_way(run).await?;
+        tokio::try_join!(self.clear_forgotten(run), self.make_way(run))?;
+        let store = Arc::clone(&self.store);
+        let forgotten = blocking(move || Ok(store.forgotten(0)?.version)).await?;
+        let run = &self.open_ahead(endpoints, committed, run).await?;
         let depth = |endpoint: &&Endpoint| self.catalogue.depth(endpoint).unwrap_or_default();
         let deepest = endpoints.iter().map(depth).max().unwrap_or_default();
         let mut ran = Vec::new();
@@ -250,26 +252,6 @@ impl Export {
         blocking(move || clear_forgotten(&lake, now).map(|_| ())).await
     }
 
-    /// Recovers what killed runs left in the tables that this run does not export.
-    async fn repair_others(
-        &self,
-        endpoints: &[&Endpoint],
-        committed: BTreeSet<String>,
-        run: &str,
-    ) -> Result<()> {
-        let (store, now) = (Arc::clone(&self.store), self.clock.server_now());
-        let present = blocking(move || Ok(&store.with_objects()? | &committed)).await?;
-        let is_other = |endpoint: &&Endpoint| {
-            let is_chosen = endpoints.iter().any(|chosen| chosen.name == endpoint.name);
-            present.contains(&endpoint.name) && !is_chosen
-        };
-        for endpoint in self.catalogue.endpoints().iter().filter(is_other) {
-            let table = self.lake(run).table(&endpoint.name)?;
-            blocking(move || table.open(now)).await?;
-        }
-        Ok(())
-    }
-
     /// The days whose records changed in this run, so that aggregates of those days changed too. In
     /// tables with monthly partitions that is unknown; there, the lookback and the monthly re-list
     /// find the changes.
@@ -287,7 +269,7 @@ impl Export {
     async fn run_all(
         &self,
         endpoints: &[&Endpoint],
-        run: &str,
+        run: &OpenedRun<'_>,
         changed: &[i32],
     ) -> Result<Vec<Ran>> {
         let runs = endpoints.iter().map(|endpoint| {
@@ -306,7 +288,12 @@ impl Export {
         Ok(done)
     }
 
-    async fn run_one(&self, endpoint: &Endpoint, run: &str, changed: &[i32]) -> Result<Ran> {
+    async fn run_one(
+        &self,
+        endpoint: &Endpoint,
+        run: &OpenedRun<'_>,
+        changed: &[i32],
+    ) -> Result<Ran> {
         tracing::info!("begun");
         let table = TableRun::open(self, endpoint, run).await?;
         evolution::go_on(self, &table).await?;

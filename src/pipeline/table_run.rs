@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::broken::{Broken, unreadable};
+use super::opened::OpenedRun;
 use super::owner::Owner;
 use super::reading::Scan;
 use super::table_state::{Concluded, SharedDecoder, State, lock};
@@ -62,11 +63,13 @@ pub(super) struct Answer {
 
 impl<'e> TableRun<'e> {
     /// Opens the table. Writes nothing unless an earlier run was killed here.
-    pub(super) async fn open(export: &'e Export, endpoint: &Endpoint, run: &str) -> Result<Self> {
-        let table = export.lake(run).table(&endpoint.name)?;
-        let (endpoint, now) = (Arc::clone(table.endpoint()), export.clock.server_now());
-        let opened = table.clone();
-        let snapshot = blocking(move || opened.open(now)).await?;
+    pub(super) async fn open(
+        export: &'e Export,
+        endpoint: &Endpoint,
+        run: &OpenedRun<'_>,
+    ) -> Result<Self> {
+        let (table, snapshot, now) = run.open(export, &endpoint.name).await?;
+        let endpoint = Arc::clone(table.endpoint());
         let decoder = Arc::new(Mutex::new(snapshot.decoder()?));
         let manifest = snapshot.manifest();
         let opened = (Instant::now(), manifest.committed_at);

@@ -131,7 +131,7 @@ pub fn status(
     limits: &Limits,
     now: DateTime<Utc>,
 ) -> Result<Status> {
-    let (present, lake) = (store.tables()?, Lake::reader(store, catalogue));
+    let (present, lake) = (store.tables()?, Lake::reader(store, catalogue).at_once());
     let runs = runs::newest(store, RUNS)?;
     let mut tables = Vec::new();
     for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {

@@ -70,9 +70,13 @@ fn p1_p4_everything_is_exported_into_a_bucket_and_nothing_twice() {
     };
     let before = data(&bucket);
     assert!(before.len() > 100);
-    let report = site.export().into(&bucket).complete();
+    let idle = bucket.with(Quirk::ListsSlowly);
+    let report = site.export().into(&idle).complete();
     assert_eq!(report.changed, []);
     assert_eq!(data(&bucket), before, "no object was written again");
+    assert!(idle.lists_at_once() >= 14, "all tables are listed at once: {}", idle.lists_at_once());
+    let lists = idle.requests().into_iter().filter(|it| it.starts_with("LIST")).count();
+    assert!(lists <= 42, "{lists} lists");
     let left = bucket.versions().into_iter().map(|it| it.0);
     let left: Vec<_> = left.filter(|it| it.contains("probe") || it.ends_with("lease")).collect();
     assert_eq!(left, Vec::<String>::new());

@@ -6,15 +6,16 @@ mod index;
 mod orphans;
 pub(in crate::lake) mod sweep;
 
+use super::store::Listed;
 use super::table::snapshot::Snapshot;
 use super::table::transaction::{Outcome, Transaction};
 use crate::error::Result;
 
 pub(super) use self::index::repair;
 
-/// Whether a table has anything to recover.
-pub(super) fn is_needed(snapshot: &Snapshot) -> Result<bool> {
-    Ok(index::is_outdated(snapshot) || orphans::differences(snapshot)?.is_some())
+/// Whether a table, whose folder has these objects, has anything to recover.
+pub(super) fn is_needed(snapshot: &Snapshot, listed: Vec<Listed>) -> bool {
+    index::is_outdated(snapshot) || orphans::differences(snapshot, listed).is_some()
 }
 
 /// Recovers everything.

@@ -58,9 +58,9 @@ struct Recovered {
     rows: u64,
 }
 
-/// What differs between a table's folder and its manifest; `None` when nothing does.
-pub(super) fn differences(snapshot: &Snapshot) -> Result<Option<Differences>> {
-    let (store, name) = (snapshot.table().store(), &snapshot.table().endpoint().name);
+/// What differs between a table's folder, as listed, and its manifest; `None` when nothing does.
+pub(super) fn differences(snapshot: &Snapshot, listed: Vec<Listed>) -> Option<Differences> {
+    let name = &snapshot.table().endpoint().name;
     let prefix = format!("{name}/dt=");
     let partition_of = |path: &str| {
         let name = path.strip_prefix(&prefix)?.strip_suffix("/part-0.parquet")?;
@@ -68,7 +68,7 @@ pub(super) fn differences(snapshot: &Snapshot) -> Result<Option<Differences>> {
     };
     let mut orphans = Orphans::new();
     let mut vanished = snapshot.manifest().partitions.clone();
-    for object in store.list(name)? {
+    for object in listed {
         let Some(partition) = partition_of(&object.path) else { continue };
         let known = vanished.remove(&partition.to_string());
         if known.is_none_or(|entry| entry.etag != object.etag) {
@@ -77,12 +77,14 @@ pub(super) fn differences(snapshot: &Snapshot) -> Result<Option<Differences>> {
     }
     let vanished: Vec<String> = vanished.into_keys().collect();
     let is_none = orphans.is_empty() && vanished.is_empty();
-    Ok((!is_none).then_some(Differences { orphans, vanished }))
+    (!is_none).then_some(Differences { orphans, vanished })
 }
 
 /// Recovers orphans, about as many per commit as fit in memory.
 pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> {
-    let Some(found) = differences(transaction.snapshot())? else {
+    let table = transaction.snapshot().table();
+    let listed = table.store().list(&table.endpoint().name)?;
+    let Some(found) = differences(transaction.snapshot(), listed) else {
         return Ok(Outcome::Committed(()));
     };
     let Differences { mut orphans, vanished } = found;

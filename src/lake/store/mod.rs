@@ -58,6 +58,11 @@ const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
 const OF_THE_SYSTEM: [&str; 5] =
     ["lost+found", "System Volume Information", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"];
 
+/// The folder of a table's manifests.
+pub(super) fn manifest_folder(table: &str) -> String {
+    format!("_manifest/{table}")
+}
+
 /// Whether a file or folder of this name is unrelated to the folder's purpose.
 pub(crate) fn is_of_the_system(name: &str) -> bool {
     name.starts_with('.') || OF_THE_SYSTEM.contains(&name)
@@ -88,6 +93,15 @@ pub(crate) struct Listed {
     pub(crate) path: String,
     /// Identifies this version of it.
     pub(crate) etag: String,
+}
+
+/// What is in the folders of one table.
+#[derive(Debug, Default)]
+pub(crate) struct TableListing {
+    /// The names of its manifests, sorted.
+    pub(crate) manifests: Vec<String>,
+    /// Its objects, sorted by path.
+    pub(crate) objects: Vec<Listed>,
 }
 
 /// The right to write to the lake; dropping it releases it.
@@ -365,6 +379,30 @@ impl Store {
         match &self.kind {
             Kind::Local(local) => local.list(folder),
             Kind::Remote(remote) => remote.list(folder),
+        }
+    }
+
+    /// The names of the manifests of each of these tables, sorted; listed beside each other.
+    pub(crate) fn manifest_names(&self, tables: &[String]) -> Result<Vec<Vec<String>>> {
+        match &self.kind {
+            Kind::Local(local) => {
+                tables.iter().map(|table| local.names(&manifest_folder(table))).collect()
+            }
+            Kind::Remote(remote) => remote.manifest_names(tables),
+        }
+    }
+
+    /// What is in the folders of these tables, listed beside each other.
+    pub(crate) fn list_tables(&self, tables: &[String]) -> Result<Vec<TableListing>> {
+        match &self.kind {
+            Kind::Local(local) => {
+                let list = |table: &String| {
+                    let manifests = local.names(&manifest_folder(table))?;
+                    Ok(TableListing { manifests, objects: local.list(table)? })
+                };
+                tables.iter().map(list).collect()
+            }
+            Kind::Remote(remote) => remote.list_tables(tables),
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
+use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{
     Error as StoreError, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload,
 };
 
-use super::Listed;
 use super::blocks::Pool;
 use super::bridge::Bridge;
 use super::failure::{Action, failed};
@@ -22,6 +22,7 @@ use super::object::{Object, Staged, Version, Written};
 use super::probe::{self, Guarantees, Tags};
 use super::put::{self, Condition, ConditionStyle, Put};
 use super::token::unique_name;
+use super::{Listed, TableListing, manifest_folder};
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -105,38 +106,47 @@ impl Remote {
     }
 
     pub(super) fn names(&self, folder: &str) -> Result<Vec<String>> {
-        let listed = self.list_one(folder)?;
-        let objects = listed.objects.iter().filter(|meta| !is_marker(meta));
-        Ok(sorted(objects.filter_map(|meta| meta.location.filename())))
+        Ok(names(&self.list_one(folder)?))
     }
 
     /// The contents of a folder, not including subfolders.
     fn list_one(&self, folder: &str) -> Result<ListResult> {
         let (store, prefix) = (self.store(), key(folder));
-        let listed = self.bridge.wait(async move {
-            let prefix = Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty());
-            put::insist(|| store.list_with_delimiter(prefix)).await
-        })?;
+        let listed = self.bridge.wait(async move { list_one(&*store, &prefix).await })?;
         listed.map_err(|error| self.failed(Action::List, folder, &error))
     }
 
     pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>> {
         let (store, prefix) = (self.store(), key(folder));
-        let listed = self.bridge.wait(async move {
-            let prefix = Some(&prefix).filter(|prefix| !prefix.as_ref().is_empty());
-            put::insist(|| store.list(prefix).try_collect::<Vec<_>>()).await
-        })?;
-        let listed = listed.map_err(|error| self.failed(Action::List, folder, &error))?;
-        let mut listed: Vec<_> = listed
-            .iter()
-            .filter(|meta| !is_marker(meta))
-            .map(|meta| Listed {
-                path: meta.location.to_string(),
-                etag: put::version_of(meta).etag(),
-            })
-            .collect();
-        listed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(listed)
+        let listed = self.bridge.wait(async move { list_all(&*store, &prefix).await })?;
+        listed.map_err(|error| self.failed(Action::List, folder, &error))
+    }
+
+    pub(super) fn manifest_names(&self, tables: &[String]) -> Result<Vec<Vec<String>>> {
+        let list = |table: &String| {
+            let (store, folder) = (self.store(), key(&manifest_folder(table)));
+            async move { list_one(&*store, &folder).await }
+        };
+        let all: Vec<_> = tables.iter().map(list).collect();
+        let listed = tables.iter().zip(self.bridge.wait(join_all(all))?);
+        let failed = |table: &str, error| self.failed(Action::List, table, &error);
+        listed.map(|(table, it)| Ok(names(&it.map_err(|error| failed(table, error))?))).collect()
+    }
+
+    pub(super) fn list_tables(&self, tables: &[String]) -> Result<Vec<TableListing>> {
+        let list = |table: &String| {
+            let (store, manifests, objects) =
+                (self.store(), key(&manifest_folder(table)), key(table));
+            async move { tokio::join!(list_one(&*store, &manifests), list_all(&*store, &objects)) }
+        };
+        let all: Vec<_> = tables.iter().map(list).collect();
+        let listed = self.bridge.wait(join_all(all))?;
+        let of_table = |(table, (manifests, objects)): (&String, (Listing<_>, Listing<_>))| {
+            let failed = |error| self.failed(Action::List, table, &error);
+            let manifests = names(&manifests.map_err(failed)?);
+            Ok(TableListing { manifests, objects: objects.map_err(failed)? })
+        };
+        tables.iter().zip(listed).map(of_table).collect()
     }
 
     pub(super) fn read(&self, path: &str) -> Result<Option<(Bytes, Version)>> {
@@ -345,6 +355,34 @@ impl Remote {
     fn failed(&self, action: Action, path: &str, error: &StoreError) -> Error {
         failed(&self.bucket, action, path, error)
     }
+}
+
+/// The answer to a list.
+type Listing<T> = std::result::Result<T, StoreError>;
+
+/// The contents of a folder, not including subfolders.
+async fn list_one(store: &dyn ObjectStore, folder: &Path) -> Listing<ListResult> {
+    let prefix = Some(folder).filter(|prefix| !prefix.as_ref().is_empty());
+    put::insist(|| store.list_with_delimiter(prefix)).await
+}
+
+/// All objects below a folder, sorted by path.
+async fn list_all(store: &dyn ObjectStore, folder: &Path) -> Listing<Vec<Listed>> {
+    let prefix = Some(folder).filter(|prefix| !prefix.as_ref().is_empty());
+    let listed = put::insist(|| store.list(prefix).try_collect::<Vec<_>>()).await?;
+    let listed = listed
+        .iter()
+        .filter(|meta| !is_marker(meta))
+        .map(|meta| Listed { path: meta.location.to_string(), etag: put::version_of(meta).etag() });
+    let mut listed: Vec<_> = listed.collect();
+    listed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(listed)
+}
+
+/// The names of the objects directly in a folder, sorted.
+fn names(listed: &ListResult) -> Vec<String> {
+    let objects = listed.objects.iter().filter(|meta| !is_marker(meta));
+    sorted(objects.filter_map(|meta| meta.location.filename()))
 }
 
 /// Whether an object is only a folder marker, as created by web consoles. A marker is empty, while

@@ -3,12 +3,12 @@
 
 use super::base::{self, StoredManifest};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::store::Store;
+use crate::lake::store::{Store, manifest_folder};
 use crate::manifest::{FORMAT, Manifest};
 
 /// The path of a manifest.
 pub(in crate::lake) fn path(endpoint: &str, version: u64) -> String {
-    format!("_manifest/{endpoint}/{version:020}.json")
+    format!("{}/{version:020}.json", manifest_folder(endpoint))
 }
 
 /// The newest manifest of an endpoint's table, if there is one; nothing is written.
@@ -19,16 +19,33 @@ pub fn newest_manifest(store: &Store, endpoint: &str) -> Result<Option<Manifest>
     newer_manifest(store, endpoint, 0)
 }
 
+/// Whether a manifest that was the newest one less than a minute ago still is. A sweep keeps the
+/// last hundred manifests, and a hundred commits take longer than that, so the next one would
+/// exist; to request it is cheaper and faster than to list the folder.
+pub(in crate::lake) fn is_newest(store: &Store, endpoint: &str, version: u64) -> Result<bool> {
+    Ok(store.read(&path(endpoint, version + 1))?.is_none())
+}
+
 /// The newest manifest, if its number is higher than that of the known one.
 pub(in crate::lake) fn newer_manifest(
     store: &Store,
     endpoint: &str,
     known: u64,
 ) -> Result<Option<Manifest>> {
-    let folder = format!("_manifest/{endpoint}");
-    let mut names = store.names(&folder)?;
-    names.retain(|name| name.strip_suffix(".json").is_some());
-    let mut manifests = names.iter().rev().map(|name| format!("{folder}/{name}"));
+    newest_of(store, endpoint, &store.names(&manifest_folder(endpoint))?, known)
+}
+
+/// The newest of the manifests with these names, if its number is higher than that of the known
+/// one.
+pub(in crate::lake) fn newest_of(
+    store: &Store,
+    endpoint: &str,
+    names: &[String],
+    known: u64,
+) -> Result<Option<Manifest>> {
+    let folder = manifest_folder(endpoint);
+    let names = names.iter().filter(|name| name.strip_suffix(".json").is_some());
+    let mut manifests = names.rev().map(|name| format!("{folder}/{name}"));
     let Some(newest) = manifests.next() else { return Ok(None) };
     let newest = &newest;
     if known > 0 && number_of(newest) <= known {
@@ -48,7 +65,7 @@ pub(in crate::lake) fn newer_manifest(
 
 /// The numbers of a table's manifests, oldest first.
 pub(in crate::lake) fn versions(store: &Store, endpoint: &str) -> Result<Vec<u64>> {
-    let names = store.names(&format!("_manifest/{endpoint}"))?;
+    let names = store.names(&manifest_folder(endpoint))?;
     Ok(names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok()).collect())
 }
 
@@ -69,7 +86,7 @@ pub fn manifest_at(store: &Store, endpoint: &str, version: u64) -> Result<Option
 
 /// The path of the newest manifest, or of its base, if that cannot be read.
 pub(in crate::lake) fn torn_manifest(store: &Store, endpoint: &str) -> Result<Option<String>> {
-    let folder = format!("_manifest/{endpoint}");
+    let folder = manifest_folder(endpoint);
     let names = store.names(&folder)?;
     let newest = names.iter().filter(|name| name.strip_suffix(".json").is_some()).max();
     let Some(path) = newest.map(|name| format!("{folder}/{name}")) else { return Ok(None) };

@@ -65,17 +65,33 @@ impl<'a> Merge<'a> {
         let schema = self.decoder.schema().arrow();
         let is_current =
             existing.as_ref().is_some_and(|it| it.schema().fields() == schema.fields());
-        let groups = match &existing {
-            Some(existing) if self.day.is_none() && existing.can_be_copied(&schema) => {
-                let changes =
-                    |key: &str| self.removed.contains(key) || self.marked.contains_key(key);
-                existing.groups(self.endpoint, changes)?
+        let steps = match &existing {
+            Some(existing) if self.keeps_rows(&schema) && existing.can_be_copied(&schema) => {
+                self.steps(existing, &new)?
             }
-            Some(existing) => vec![Group::default(); existing.metadata().num_row_groups()],
-            None => Vec::new(),
+            Some(existing) => {
+                let groups = vec![Group::default(); existing.metadata().num_row_groups()];
+                groups::plan(&groups, &new.order)
+            }
+            None => groups::plan(&[], &new.order),
         };
-        let steps = groups::plan(&groups, &new.order);
         Ok(Planned { merge: self, existing, is_current, new, steps, day: None })
+    }
+
+    /// Whether existing rows that are not removed or marked stay as they are. In a snapshot that
+    /// begins as a copy of an older one they get its day, if rows have one.
+    fn keeps_rows(&self, schema: &SchemaRef) -> bool {
+        self.day.is_none() || schema.index_of(DAY).is_err()
+    }
+
+    /// The steps that write the next version of an object whose row groups can be copied.
+    fn steps(&self, existing: &Existing, new: &NewRows) -> Result<Vec<Step>> {
+        // Most often, a snapshot of today is that of yesterday: its rows need not even be read.
+        if new.order.is_empty() && self.removed.is_empty() && self.marked.is_empty() {
+            return Ok((0..existing.metadata().num_row_groups()).map(Step::Copy).collect());
+        }
+        let changes = |key: &str| self.removed.contains(key) || self.marked.contains_key(key);
+        Ok(groups::plan(&existing.groups(self.endpoint, changes)?, &new.order))
     }
 }
 
@@ -459,4 +475,57 @@ pub(in crate::lake) fn read_parent_ids(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::layout;
+    use super::*;
+    use crate::decode::Origin;
+    use crate::endpoint::Catalogue;
+
+    /// Today's snapshot is a copy of yesterday's: row groups are copied however small they are,
+    /// unless their rows have a day, which becomes today.
+    #[test]
+    fn an_unchanged_snapshot_is_copied() {
+        let users = Catalogue::built_in().unwrap().find("users").unwrap().clone();
+        let endpoint = Arc::new(users);
+        for is_monthly in [false, true] {
+            let mut schema = endpoint.schema();
+            schema.added.day = is_monthly;
+            let schema = Arc::new(schema);
+            let mut decoder = RecordDecoder::new(
+                Arc::clone(&endpoint),
+                Arc::clone(&schema),
+                true,
+                Arc::default(),
+            );
+            let body = br#"{"users": [{"id": "u1"}, {"id": "u2"}]}"#;
+            let decoded = decoder.decode(body, &Origin::default()).unwrap();
+            let properties =
+                layout::properties(&endpoint, &schema, "run", true, &Contents::default()).unwrap();
+            let mut bytes = Vec::new();
+            let mut writer =
+                ObjectWriter::new(&mut bytes, &schema.arrow(), properties, None).unwrap();
+            writer.write(&decoded.rows.to_table().unwrap(), 0).unwrap();
+            writer.close().unwrap();
+            let object = Object::of_bytes(Bytes::from(bytes));
+            let existing = Existing::open_with_pages(object).unwrap();
+            let merge = Merge {
+                endpoint: &endpoint,
+                decoder: &mut decoder,
+                partition: Partition::of(Some(20_757), crate::manifest::Granularity::Day),
+                day: Some(20_757),
+                is_monthly,
+                selections: Vec::new(),
+                removed: HashSet::new(),
+                marked: HashMap::new(),
+            };
+            let expected =
+                if is_monthly { Step::Encode { groups: 0..1, new: 0..0 } } else { Step::Copy(0) };
+            assert_eq!(merge.plan(Some(existing)).unwrap().steps, [expected]);
+        }
+    }
 }

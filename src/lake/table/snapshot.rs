@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -19,6 +20,9 @@ use crate::row::RowFacts;
 use crate::schema::Schema;
 use crate::window::{Window, day_of};
 
+/// How long a snapshot counts as recent.
+const RECENT: Duration = Duration::from_secs(60);
+
 /// A table at one manifest. It never changes; a commit creates another one.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -26,6 +30,8 @@ pub struct Snapshot {
     manifest: Arc<Manifest>,
     /// The index shards read so far, shared with the snapshots before and after.
     index: Arc<Mutex<IndexCache>>,
+    /// When its manifest was last known to be the newest.
+    read_at: Instant,
 }
 
 impl Table {
@@ -35,9 +41,18 @@ impl Table {
     /// # Errors
     /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let newest = manifests::newest_manifest(self.store(), &self.endpoint().name)?;
-        let manifest = newest.unwrap_or_else(|| self.first_manifest());
-        Ok(Snapshot { table: self.clone(), manifest: Arc::new(manifest), index: Arc::default() })
+        self.snapshot_of(&self.manifest_names()?)
+    }
+
+    /// The table at the newest of the manifests with these names, which were just listed.
+    ///
+    /// # Errors
+    /// As for [`Table::snapshot`].
+    pub(in crate::lake) fn snapshot_of(&self, names: &[String]) -> Result<Snapshot> {
+        let read_at = Instant::now();
+        let newest = manifests::newest_of(self.store(), &self.endpoint().name, names, 0)?;
+        let manifest = Arc::new(newest.unwrap_or_else(|| self.first_manifest()));
+        Ok(Snapshot { table: self.clone(), manifest, index: Arc::default(), read_at })
     }
 }
 
@@ -62,12 +77,27 @@ impl Snapshot {
 
     /// The same table at another manifest.
     pub(in crate::lake) fn with(&self, manifest: Manifest) -> Self {
-        Self { manifest: Arc::new(manifest), ..self.clone() }
+        Self { manifest: Arc::new(manifest), read_at: Instant::now(), ..self.clone() }
+    }
+
+    /// Whether its manifest was the newest less than a minute ago.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        self.read_at.elapsed() < RECENT
+    }
+
+    /// Its manifest was found to be the newest.
+    pub(in crate::lake) fn note_newest(&mut self) {
+        self.read_at = Instant::now();
     }
 
     /// The snapshot of the newest manifest, if that is a different one.
     pub(in crate::lake) fn newer(&self) -> Result<Option<Self>> {
         let (store, name) = (self.table.store(), &self.table.endpoint().name);
+        let can_ask = self.manifest.version > 0 && self.is_recent();
+        if can_ask && manifests::is_newest(store, name, self.manifest.version)? {
+            return Ok(None);
+        }
         let newer = manifests::newer_manifest(store, name, self.manifest.version)?;
         Ok(newer.map(|newer| self.with(newer)))
     }

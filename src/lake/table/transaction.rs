@@ -132,8 +132,9 @@ impl<'s> Transaction<'s> {
     /// Continues with the newest manifest.
     pub(in crate::lake) fn refresh(&mut self) -> Result<()> {
         if let Some(newer) = self.snapshot.newer()? {
-            self.adopt(newer)?;
+            return self.adopt(newer);
         }
+        self.snapshot.note_newest();
         Ok(())
     }
 

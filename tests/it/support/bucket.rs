@@ -46,6 +46,8 @@ pub(crate) enum Quirk {
     RefusesOnce,
     /// It lets nothing be read whose name holds this.
     Forbids(&'static str),
+    /// A list takes a moment.
+    ListsSlowly,
 }
 
 /// One writer's view of a bucket.
@@ -56,6 +58,8 @@ pub(crate) struct Bucket {
     /// What was asked of it, one line a request.
     requests: Arc<Mutex<Vec<String>>>,
     writes: AtomicU64,
+    /// How many lists are under way, and how many there have been at most.
+    lists: Mutex<(usize, usize)>,
     /// The objects of which a write was refused.
     refused: Mutex<HashSet<Path>>,
     /// The write before which this writer is paused, as by SIGSTOP.
@@ -79,6 +83,7 @@ impl Bucket {
             quirk,
             requests: Arc::default(),
             writes: AtomicU64::new(0),
+            lists: Mutex::default(),
             refused: Mutex::default(),
             pauses_at,
             paused: AtomicBool::new(false),
@@ -162,6 +167,24 @@ impl Bucket {
     /// What was asked of it through this view, one line a request.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// How many lists were under way at once, at most.
+    pub(crate) fn lists_at_once(&self) -> usize {
+        self.lists.lock().unwrap().1
+    }
+
+    /// Waits as long as a list takes.
+    async fn be_slow(&self) {
+        if self.quirk == Quirk::ListsSlowly {
+            let begun = |lists: &mut (usize, usize)| {
+                lists.0 += 1;
+                lists.1 = lists.1.max(lists.0);
+            };
+            begun(&mut self.lists.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.lists.lock().unwrap().0 -= 1;
+        }
     }
 
     /// A stopped process does nothing at all, renewing its lease included.
@@ -287,6 +310,7 @@ impl ObjectStore for Bucket {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.be_slow().await;
         let listed = self.inner.list_with_delimiter(prefix).await?;
         let folder = prefix.map(Path::to_string).unwrap_or_default();
         let pages = (listed.objects.len() + listed.common_prefixes.len()).div_ceil(1000).max(1);
