@@ -413,12 +413,8 @@ fn a_writer_that_started_before_forget_brings_no_one_back() {
     assert_sound(&lake);
 }
 
-/// P15: children of calls by run, in the newest snapshot and in those before it; what a run under way
-/// has read for a forgotten call is not committed, nor that the call has answered.
-#[test]
-fn children_of_a_forgotten_call_are_in_no_snapshot() {
-    let lake = Lake::new();
-    let file = r#"
+/// Notes of calls, read by run.
+const NOTES: &str = r#"
         description = "Notes"
         path = "/notes"
         records = "$"
@@ -436,8 +432,14 @@ fn children_of_a_forgotten_call_are_in_no_snapshot() {
         name = "id"
         type = "string"
         description = "Id of the call"
-    "#;
-    let files = vec![("notes".to_owned(), file.to_owned())];
+"#;
+
+/// P15: children of calls by run, in the newest snapshot and in those before it; what a run under way
+/// has read for a forgotten call is not committed, nor that the call has answered.
+#[test]
+fn children_of_a_forgotten_call_are_in_no_snapshot() {
+    let lake = Lake::new();
+    let files = vec![("notes".to_owned(), NOTES.to_owned())];
     let catalogue = built_in().with_files(files).unwrap();
     let writer = |at| {
         let notes = lake::Lake::new(&store(&lake), &Arc::new(catalogue.clone()), "writer");
