@@ -9,6 +9,7 @@ line for each promise, and exits 1 if any does not hold. The environment's secre
 output may show one.
 """
 
+import datetime
 import json
 import os
 import random
@@ -149,11 +150,20 @@ def by_wrangler(location, table, dt):
     ))
 
 
+def settled(rows):
+    """The rows of calls that ended a while ago: the transcript of a call stays empty for 20 minutes,
+    and an empty one is requested again only later and later."""
+    if "time" not in rows.columns:
+        return rows
+    ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=3)
+    return rows.filter(polars.col("time").is_null() | (polars.col("time") < ago))
+
+
 def differences(location, folder):
     """Where a location, read from its server, is not what the folder is."""
     for table in TABLES:
         expected, found = by_polars(str(folder), table), by_polars(location, table)
-        if not expected.equals(found):
+        if not settled(expected).equals(settled(found)):
             yield f"{table}: {found.height} rows, not equal to the folder's {expected.height}"
         if arrow_filesystem(location) and by_arrow(location, table) != (expected.height,) * 2:
             yield f"{table}: pyarrow and duckdb count {by_arrow(location, table)}"
