@@ -176,7 +176,8 @@ impl RecordShape {
         // If the endpoint says where the reference to the next page is, no other place counts.
         let hints_more = envelope.hints_more(records.len()) || envelope.has_pages();
         let pointer = envelope.pointer.filter(|_| paging.next().is_none());
-        let page = Page { is_null, has_more, total, hints_more, next, pointer, ..Page::default() };
+        let said = Page { is_null, has_more, total, hints_more, next, pointer, ..Page::default() };
+        let page = Page { count: envelope.count, ..said };
         Ok((records, page))
     }
 

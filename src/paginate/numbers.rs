@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use super::rule::{Evidence, Verdict, judge};
+use super::rule::{Evidence, Verdict, count_of, judge};
 use super::unread::{Found, Place, Unread};
 use super::{Get, Order, Step, Stuck};
 use crate::endpoint::PageNumber;
@@ -35,7 +35,7 @@ pub(super) struct Numbering {
     small: Option<(u32, u32)>,
     /// The keys seen in this pass.
     own: HashSet<Box<str>>,
-    /// How many distinct records came.
+    /// How many records came, each once.
     read: u64,
     /// How many pages had something new.
     distinct: u32,
@@ -100,6 +100,12 @@ impl Numbering {
         goes_on.then(|| self.go_on())
     }
 
+    /// What the replies count that did not come.
+    pub(super) fn fewer(&self) -> Option<Stuck> {
+        let total = self.total.filter(|total| *total > self.read && self.unread.is_empty())?;
+        Some(Stuck::Fewer { came: self.read, total })
+    }
+
     /// Records that nothing more can be read.
     pub(super) fn give_up(&mut self) {
         self.unread.miss_the_rest(self.place());
@@ -125,6 +131,9 @@ impl Numbering {
             self.unread.read(entry, is_first);
             new += usize::from(self.own.insert(entry.key.clone()));
         }
+        // A total also counts records that share their key with another one.
+        let twins = if new > 0 { count - distinct.len() } else { 0 };
+        let read = self.read + (new + twins) as u64;
         // If the total changes, the list has moved.
         self.moves |= !is_first && page.total.is_some() && page.total != self.total;
         self.total = page.total.or(self.total);
@@ -139,13 +148,14 @@ impl Numbering {
             came: count,
             new,
             is_full,
-            end: self.read + new as u64,
+            end: read,
             pages_before: self.pages,
             largest: largest.max(count),
             is_confirming: self.pages > 0,
             is_shifted: false,
             has_more: page.has_more,
             total: self.total,
+            count: count_of(page, self.asked().size(), read),
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -155,13 +165,16 @@ impl Numbering {
             return self.repeated(verdict);
         }
         self.moves |= new < distinct.len();
-        self.read += new as u64;
+        self.read = read;
         match verdict {
             Verdict::Complete => return self.close(),
             Verdict::Hidden(count) => {
                 self.hidden = count;
                 return self.close();
             }
+            // If the list moved, or a part is unreadable, the number of records proves nothing.
+            Verdict::Fewer(_) if self.moves || !self.unread.is_empty() => return self.close(),
+            Verdict::Fewer(total) => return Step::Stuck(Stuck::Fewer { came: self.read, total }),
             Verdict::Confirm => self.confirmations += 1,
             Verdict::More if count == 0 && self.pages > 1 => return Step::Stuck(Stuck::Repeats),
             Verdict::More => {}
@@ -179,6 +192,9 @@ impl Numbering {
     fn repeated(&mut self, verdict: Verdict) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
         let is_last_again = self.distinct > 1 && self.total.is_none();
+        if let (Verdict::Fewer(total), true) = (verdict, self.distinct > 1) {
+            return Step::Stuck(Stuck::Fewer { came: self.read, total });
+        }
         if is_beyond_end || is_last_again { self.close() } else { Step::Stuck(Stuck::Repeats) }
     }
 

@@ -28,7 +28,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::rule::{Evidence, Verdict, judge};
+use super::rule::{Evidence, Verdict, count_of, judge};
 use super::unread::{Found, Place, Unread, second_of};
 use super::{Get, Order, Slice, Step, Stuck};
 use crate::calendar::TimeUnit;
@@ -85,13 +85,15 @@ pub(super) struct Skipping {
     most: usize,
     /// The order in which keys first came.
     places: HashMap<Box<str>, usize>,
-    /// What the latest replies said about the list as a whole.
+    /// What the latest replies said about the list as a whole, and whether the last one said that
+    /// it ends.
     total: Option<u64>,
+    says_end: bool,
     /// How many pages have been taken in.
     pages: u32,
     /// How many requests were made only to confirm that nothing follows.
     pub(super) confirmations: u32,
-    /// How many records a total counts that appear on no page.
+    /// How many records a total counts that the list ends without.
     pub(super) hidden: u64,
     pass: Pass,
     /// What follows once the record before a single one has turned out to be known.
@@ -148,7 +150,7 @@ impl Skipping {
         Self {
             window,
             paging: paging.clone(),
-            asked: Slice { skip: 0, limit, order: Order::OldestFirst },
+            asked: Slice { skip: 0, limit, order: Order::OldestFirst, counts: false },
             position: 0,
             furthest: 0,
             unit,
@@ -169,6 +171,7 @@ impl Skipping {
             most: 0,
             places: HashMap::new(),
             total: None,
+            says_end: false,
             pages: 0,
             confirmations: 0,
             hidden: 0,
@@ -254,7 +257,7 @@ impl Skipping {
         let goes_on = self.below.is_none() && matches!(step, Step::Get(_) | Step::Done);
         let Some(unread) = unread.filter(|_| goes_on) else { return step };
         self.then = Some(Then { step, asked: self.asked, unread });
-        self.asked = Slice { skip: asked.skip - 1, limit: 1, ..asked };
+        self.asked = Slice { skip: asked.skip - 1, limit: 1, counts: false, ..asked };
         Step::Get(self.asked())
     }
 
@@ -297,6 +300,7 @@ impl Skipping {
                 self.hidden = count;
                 self.close(end)
             }
+            Verdict::Fewer(total) => self.fewer(end, total),
             Verdict::Confirm => {
                 self.confirmations += 1;
                 self.go_on(end)
@@ -310,6 +314,7 @@ impl Skipping {
 
     fn evidence(&mut self, page: &Page, largest: usize) -> Evidence {
         self.total = page.total.or(self.total);
+        self.says_end = page.has_more == Some(false);
         let keys: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
         let new = keys.iter().filter(|key| !self.has_come(key)).count();
         self.pass.twins += page.entries.len() - keys.len();
@@ -324,6 +329,7 @@ impl Skipping {
         let goes_further = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
         // Where rows change places, known ones can fill a page anywhere in the list. Only at its end
         // does a page bring no more than it overlaps by.
+        let came_as_nothing = self.pages > 0 && self.seen.is_empty();
         let is_mere_overlap = page.entries.len() <= self.tail.len().max(1);
         let may_be_end = !self.pass.is_shuffled || is_mere_overlap;
         Evidence {
@@ -333,10 +339,11 @@ impl Skipping {
             end: self.end_of(page).into(),
             pages_before: self.pages,
             largest: largest.max(page.entries.len()),
-            is_confirming: !is_first && goes_further && may_be_end,
+            is_confirming: (!is_first || came_as_nothing) && goes_further && may_be_end,
             is_shifted: self.pass.is_shifted,
             has_more: page.has_more,
             total: self.total,
+            count: count_of(page, self.asked.limit, self.end_of(page).into()),
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -375,10 +382,41 @@ impl Skipping {
     /// The list was read to its end at this position. Done if as many keys came as it has
     /// positions; otherwise it is read again.
     fn close(&mut self, end: u32) -> Step {
-        if self.adds_up(end) {
-            return Step::Done;
+        let again = if self.adds_up(end) { None } else { self.read_again(end) };
+        again.unwrap_or_else(|| self.end(end))
+    }
+
+    /// The list was read as often as it takes. It is complete unless the replies count more.
+    fn end(&mut self, end: u32) -> Step {
+        let total = self.total.filter(|total| *total > self.count());
+        match total.filter(|_| !self.says_end && !self.is_partial()) {
+            Some(total) => self.fewer(end, total),
+            None => Step::Done,
         }
-        self.read_again(end).unwrap_or(Step::Done)
+    }
+
+    /// Nothing more comes, but the replies count more. The total may be that of the first page, and
+    /// of a time when the list was longer.
+    fn fewer(&mut self, end: u32, total: u64) -> Step {
+        if self.is_partial() {
+            return self.close(end);
+        }
+        if !self.paging.count.is_empty() && !self.asked.counts {
+            self.asked.counts = true;
+            self.confirmations += 1;
+            return Step::Get(self.asked());
+        }
+        Step::Stuck(Stuck::Fewer { came: self.count(), total })
+    }
+
+    /// Whether this is only a part of the list: records were skipped, or came from the other end.
+    fn is_partial(&self) -> bool {
+        self.pass.has_passed_over || !self.unread.is_empty() || self.below.is_some()
+    }
+
+    /// How many records came, each once.
+    fn count(&self) -> u64 {
+        (self.seen.len() + self.pass.twins) as u64
     }
 
     /// Whether as many keys came as there are positions up to this one.
@@ -429,7 +467,7 @@ impl Skipping {
         self.vain_steps_back = 0;
         self.last_time = None;
         self.tail.clear();
-        self.asked = Slice { skip: 0, limit: self.limit, ..self.asked };
+        self.asked = Slice { skip: 0, limit: self.limit, counts: false, ..self.asked };
         Some(Step::Get(self.asked()))
     }
 
@@ -445,7 +483,7 @@ impl Skipping {
         if limit == 0 {
             return Step::Stuck(Stuck::Repeats);
         }
-        self.asked = Slice { skip: end, limit, ..self.asked };
+        self.asked = Slice { skip: end, limit, counts: false, ..self.asked };
         Step::Get(self.asked())
     }
 
@@ -481,6 +519,11 @@ impl Skipping {
         let first = page.entries.first().filter(|_| self.seen.is_empty());
         first.is_some_and(|first| below.begins_with(first))
             || !times.is_sorted_by(|newer, older| newer >= older)
+    }
+
+    /// Whether more records were requested than up to this position.
+    fn asked_more_than(&self, position: u32) -> bool {
+        position < self.asked.skip.saturating_add(self.asked.limit)
     }
 
     fn step_back(&mut self) -> Step {
@@ -583,11 +626,14 @@ impl Skipping {
     fn go_on(&mut self, position: u32) -> Step {
         self.position = position;
         let ties = u32::try_from(self.tail.len()).unwrap_or(u32::MAX).max(1);
+        // Below a total, this request decides whether the list is complete.
+        let counts = self.total.is_some_and(|total| u64::from(position) < total)
+            && self.asked_more_than(position);
         let overlap = if self.limit > 1 { ties.min(self.limit - 1) } else { 0 };
         let skip = position.saturating_sub(overlap);
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
         if limit > overlap {
-            self.asked = Slice { skip, limit, ..self.asked };
+            self.asked = Slice { skip, limit, counts, ..self.asked };
             return Step::Get(self.asked());
         }
         match self.asked.order {
@@ -651,7 +697,7 @@ impl Skipping {
         self.tail.clear();
         self.furthest = 0;
         self.vain_steps_back = 0;
-        self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst };
+        self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst, counts: false };
         Step::Get(self.asked())
     }
 }
