@@ -10,6 +10,8 @@
 //! part.
 
 mod follow;
+#[cfg(test)]
+mod laws;
 mod numbers;
 mod rule;
 mod scope;
@@ -87,6 +89,9 @@ pub enum Stuck {
     /// No new record came in several pages.
     #[error("the server repeats its pages, as if it ignored the requested position")]
     Repeats,
+    /// Replies keep saying that there is more, but their pages are empty.
+    #[error("the replies say that there is more, but nothing more comes")]
+    Empty,
     /// Rows vanish faster than pages can be read.
     #[error("the list changes faster than it can be read")]
     Restless,

@@ -2,7 +2,8 @@
 //!
 //! Numbered pages cannot overlap. If a row comes twice, or a total changes, the list has moved and
 //! is read again. If a row vanishes without either, it hides another row until the next run; that
-//! is the limit of this style. A page with nothing new shows that the server ignores the number.
+//! is the limit of this style. So is a row that arrives before pages of one record: it looks like the
+//! last page again. A page with nothing new shows that the server ignores the number.
 //!
 //! A page that is too large is requested in smaller ones whose size divides its own, so that one of
 //! them begins where it began. They grow back where a page of the former size begins.
@@ -137,13 +138,7 @@ impl Numbering {
         // If the total changes, the list has moved.
         self.moves |= !is_first && page.total.is_some() && page.total != self.total;
         self.total = page.total.or(self.total);
-        // The first page shows a size chosen by the server.
-        let full = *self.full.get_or_insert(count);
-        let is_full = if is_first && self.is_sized() {
-            count >= self.size as usize
-        } else {
-            !is_first && count >= full
-        };
+        let is_full = self.is_full(count);
         let verdict = judge(Evidence {
             came: count,
             new,
@@ -162,7 +157,7 @@ impl Numbering {
         });
         self.pages += 1;
         if new == 0 && count > 0 && self.pages > 1 && page.has_more != Some(false) {
-            return self.repeated(verdict);
+            return self.repeated(verdict, page.has_more == Some(true));
         }
         self.moves |= new < distinct.len();
         self.read = read;
@@ -176,7 +171,7 @@ impl Numbering {
             Verdict::Fewer(_) if self.moves || !self.unread.is_empty() => return self.close(),
             Verdict::Fewer(total) => return Step::Stuck(Stuck::Fewer { came: self.read, total }),
             Verdict::Confirm => self.confirmations += 1,
-            Verdict::More if count == 0 && self.pages > 1 => return Step::Stuck(Stuck::Repeats),
+            Verdict::More if count == 0 && self.pages > 1 => return Step::Stuck(Stuck::Empty),
             Verdict::More => {}
         }
         if self.pages >= self.paging.most {
@@ -187,11 +182,22 @@ impl Numbering {
         self.go_on()
     }
 
+    /// Whether a page has as many records as any. The first page shows a size chosen by the server.
+    fn is_full(&mut self, count: usize) -> bool {
+        let full = *self.full.get_or_insert(count);
+        let is_first = self.number == self.paging.first;
+        if is_first && self.is_sized() {
+            count >= self.size as usize
+        } else {
+            !is_first && count >= full
+        }
+    }
+
     /// A page with nothing new. If numbers were honored before, it is the last page again, returned
     /// for a number beyond the end; otherwise the server ignores the number.
-    fn repeated(&mut self, verdict: Verdict) -> Step {
+    fn repeated(&mut self, verdict: Verdict, says_more: bool) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
-        let is_last_again = self.distinct > 1 && self.total.is_none();
+        let is_last_again = self.distinct > 1 && self.total.is_none() && !says_more;
         if let (Verdict::Fewer(total), true) = (verdict, self.distinct > 1) {
             return Step::Stuck(Stuck::Fewer { came: self.read, total });
         }

@@ -26,7 +26,8 @@
 //! The limit of the rule: a server that says nothing, caps its page, and ignores the requested
 //! position cannot be told from one whose list is complete. Nor, without a total, can a server that
 //! hides a whole page of records in the middle of its list be told from one whose list ends there.
-//! A server that caps its pages at one record sends the last record again and nothing else.
+//! Nor can such a server's single record be told from the whole of a list that is said to be whole,
+//! or from the end of a list whose earlier pages had more, or whose rows move.
 
 use crate::page::Page;
 

@@ -387,7 +387,9 @@ impl<E: Display> Scope<E> {
             self.paging = Paging::NextLink(paging);
             self.paginator = Some(Paginator::following(self.window, kind));
         } else {
-            let page_size = u32::try_from(count).unwrap_or(100).clamp(2, 100);
+            // Nothing came that shows a size; the largest usual one is no likely count.
+            let size = if count == 0 { 100 } else { count };
+            let page_size = u32::try_from(size).unwrap_or(100).clamp(2, 100);
             self.paging = Paging::SkipLimit(SkipLimit { page_size, ..SkipLimit::default() });
             self.paginator = Paginator::new(self.window, self.unit, &self.paging);
             self.suspected = Some(PossiblePage {
