@@ -14,6 +14,8 @@ pub struct Page {
     /// The total number of records in the list, if the server gives it. It may count records that
     /// the server does not return.
     pub total: Option<u64>,
+    /// A number that may be the total, the number of records in this page, or the requested one.
+    pub count: Option<u64>,
     /// A weaker hint that there is more: a count larger than the page, or several pages.
     pub hints_more: bool,
     /// Whether the lake has records of the list's window that did not come so far. The reply does

@@ -102,7 +102,7 @@ const WORDS: [&str; 8] =
 pub(super) struct Envelope {
     pub(super) has_more: Option<bool>,
     pub(super) total: Option<u64>,
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
     pages: Option<u64>,
     page: Option<u64>,
     pub(super) pointer: Option<Pointer>,

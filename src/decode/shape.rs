@@ -70,7 +70,7 @@ impl RecordShape {
         origin: &Origin,
         selections: &Selections,
     ) -> Result<Option<Decoded>, Undecodable> {
-        let (records, page) = self.list(tape, root, selections)?;
+        let (records, page) = self.list(tape, root, selections, origin)?;
         let is_scattered = |at: &u32| metadata::beside(&self.endpoint, tape, root, *at).is_some();
         if self.forgetting().may_mention(tape, root, origin.parent.as_deref())
             || records.iter().any(is_scattered)
@@ -92,7 +92,7 @@ impl RecordShape {
         selections: &Selections,
         origin: &Origin,
     ) -> Result<Spliced, Undecodable> {
-        let (mut records, page) = self.list(tape, root, selections)?;
+        let (mut records, page) = self.list(tape, root, selections, origin)?;
         let taken_out: Vec<_> =
             records.iter().map(|at| self.taken_out(tape, *at, origin)).collect();
         let mut is_left = taken_out.iter().map(Option::is_none);
@@ -143,6 +143,7 @@ impl RecordShape {
         tape: &Tape<'_>,
         root: u32,
         selections: &Selections,
+        origin: &Origin,
     ) -> Result<(Vec<u32>, Page), Undecodable> {
         let found = self.locate(tape, root, selections);
         let mut records = found.map_err(|error| match envelope::words(tape, root) {
@@ -154,6 +155,9 @@ impl RecordShape {
         let is_null = is_null && records.iter().all(|at| tape.get(*at) == TapeElement::Null);
         if is_null {
             records.clear();
+        }
+        if records == [root] {
+            self.check_whole(tape, root, origin)?;
         }
         let envelope = Envelope::of(tape, root, &records);
         if let Some(words) = envelope.error {
@@ -176,8 +180,24 @@ impl RecordShape {
         // If the endpoint says where the reference to the next page is, no other place counts.
         let hints_more = envelope.hints_more(records.len()) || envelope.has_pages();
         let pointer = envelope.pointer.filter(|_| paging.next().is_none());
-        let page = Page { is_null, has_more, total, hints_more, next, pointer, ..Page::default() };
+        let said = Page { is_null, has_more, total, hints_more, next, pointer, ..Page::default() };
+        let page = Page { count: envelope.count, ..said };
         Ok((records, page))
+    }
+
+    /// Whether a reply that should be a record as a whole is one: it has a usable key, and is no
+    /// error.
+    fn check_whole(&self, tape: &Tape<'_>, root: u32, origin: &Origin) -> Result<(), Undecodable> {
+        let is_there = |field: &String| {
+            json::member(tape, root, field).is_some_and(|at| tape.get(at) != TapeElement::Null)
+        };
+        let has_key = self.endpoint.key.iter().any(is_there);
+        // A record may have a field called `error`. It is an error only beside no key of its own.
+        if let Some(words) = Envelope::of(tape, root, &[]).error.filter(|_| !has_key) {
+            return Err(Undecodable::IsError(words));
+        }
+        let no_key = |why| Undecodable::NoRecords(format!("$: {why}"));
+        self.facts(tape, root, origin).map(drop).map_err(no_key)
     }
 
     /// Decodes the items of the list at `root`, each of which is one reply, or the list of its

@@ -191,10 +191,16 @@ impl Endpoint {
     /// Whether a record with this key may be the one requested by this id.
     #[must_use]
     pub fn may_answer(&self, asked: &str, key: &str) -> bool {
-        let repeats = self.parent.as_ref().and_then(|parent| parent.repeats.as_deref());
-        let is_key = repeats.is_some_and(|field| self.key.len() == 1 && self.key[0] == field);
-        let has_parent = self.parent.as_ref().is_some_and(|parent| parent.column.is_some());
-        !is_key || has_parent || is_same_id(asked, key)
+        !self.returns_what_was_asked() || is_same_id(asked, key)
+    }
+
+    /// Whether each request is for the record with that id, so that only a 404 says that there is
+    /// none.
+    #[must_use]
+    pub fn returns_what_was_asked(&self) -> bool {
+        let Some(parent) = &self.parent else { return false };
+        let is_key = |field: &str| self.key.len() == 1 && self.key[0] == field;
+        parent.repeats.as_deref().is_some_and(is_key) && parent.column.is_none()
     }
 
     /// Reads an endpoint file.

@@ -102,9 +102,11 @@ pub fn request(endpoint: &Endpoint, asked: &Asked<'_>) -> Request {
     }
     let mut link = None;
     if let Some((get, paging)) = &asked.get {
-        if let (Get::Slice(Slice { skip: 0, .. }), Paging::SkipLimit(names)) = (get, paging) {
+        if let (Get::Slice(slice), Paging::SkipLimit(names)) = (get, paging)
+            && (slice.skip == 0 || slice.counts)
+        {
             // The first page of a list requests the total; that costs the server more, so the
-            // others do not.
+            // others do not unless the total decides whether the list is complete.
             query.retain(|(name, _)| !names.count.contains_key(name));
             query.extend(names.count.clone());
         }

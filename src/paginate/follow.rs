@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use super::rule::count_of;
 use super::unread::{Found, Place, Unread};
 use super::{Get, Step, Stuck};
 use crate::page::{Page, PointerKind};
@@ -30,6 +31,8 @@ pub(super) struct Following {
     position: u32,
     unread: Unread,
     seen: HashSet<Box<str>>,
+    /// How many records shared the key of another one on their page.
+    twins: usize,
     followed: HashSet<Box<str>>,
     /// Where the next page's address is, as set by the endpoint or found in the first reply.
     kind: Option<PointerKind>,
@@ -57,6 +60,7 @@ impl Following {
             position: 0,
             unread: Unread::new(None),
             seen: HashSet::new(),
+            twins: 0,
             followed: HashSet::new(),
             kind,
             total: None,
@@ -103,6 +107,8 @@ impl Following {
 
     pub(super) fn next(&mut self, page: &Page) -> Step {
         let before = self.seen.len();
+        let distinct: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
+        self.twins += page.entries.len() - distinct.len();
         for entry in &page.entries {
             let is_first = self.seen.insert(entry.key.clone());
             self.unread.read(entry, is_first);
@@ -146,8 +152,14 @@ impl Following {
     /// There is no next page: the list ends here, unless the reply says otherwise.
     fn end(&mut self, page: &Page) -> Step {
         if page.has_more == Some(false) || (page.has_more.is_none() && page.pointer.is_none()) {
-            let total = self.total.unwrap_or_default();
-            self.hidden = total.saturating_sub(self.position.into());
+            let came = (self.seen.len() + self.twins) as u64;
+            let counted = self.total.or_else(|| count_of(page, self.asked.size(), came));
+            let total = counted.unwrap_or_default();
+            // An unreadable part is reported by itself.
+            if total > came && page.has_more.is_none() && self.unread.is_empty() {
+                return Step::Stuck(Stuck::Fewer { came, total });
+            }
+            self.hidden = total.saturating_sub(came);
             return Step::Done;
         }
         let stuck = match &page.pointer {

@@ -10,6 +10,8 @@
 //! part.
 
 mod follow;
+#[cfg(test)]
+mod laws;
 mod numbers;
 mod rule;
 mod scope;
@@ -61,6 +63,8 @@ pub struct Slice {
     pub limit: u32,
     /// The order.
     pub order: Order,
+    /// Whether the reply should count the records, though it is not the list's first.
+    pub counts: bool,
 }
 
 /// The next step.
@@ -85,6 +89,9 @@ pub enum Stuck {
     /// No new record came in several pages.
     #[error("the server repeats its pages, as if it ignored the requested position")]
     Repeats,
+    /// Replies keep saying that there is more, but their pages are empty.
+    #[error("the replies say that there is more, but nothing more comes")]
+    Empty,
     /// Rows vanish faster than pages can be read.
     #[error("the list changes faster than it can be read")]
     Restless,
@@ -107,6 +114,14 @@ pub enum Stuck {
         /// The setting that an endpoint file needs to read it.
         paging: Box<str>,
     },
+    /// The replies count more records than came.
+    #[error("the replies count {total} records, of which only {came} came")]
+    Fewer {
+        /// How many came.
+        came: u64,
+        /// How many the replies count.
+        total: u64,
+    },
     /// Reading stopped before the end.
     #[error("the rest of the list was not requested")]
     Unasked,
@@ -123,6 +138,14 @@ impl Stuck {
 }
 
 impl Get {
+    /// How many records are requested; 0 if the server decides.
+    fn size(&self) -> u32 {
+        match self {
+            Self::Slice(slice) => slice.limit,
+            Self::Number(_, size) | Self::Cursor(_, size) | Self::Link(_, size) => *size,
+        }
+    }
+
     /// Whether less can be requested.
     #[must_use]
     pub fn is_shrinkable(&self) -> bool {
@@ -242,6 +265,14 @@ impl Paginator {
         matches!(&self.style, Style::Numbering(it) if it.is_beyond())
     }
 
+    /// What the replies count that did not come, where a page that does not exist ends the list.
+    fn fewer(&self) -> Option<Stuck> {
+        match &self.style {
+            Style::Numbering(it) => it.fewer(),
+            Style::Skipping(_) | Style::Following(_) => None,
+        }
+    }
+
     /// Takes in the requested page, and returns the next step.
     ///
     /// `largest` is the number of records in the largest page of the run.
@@ -262,7 +293,7 @@ impl Paginator {
         }
     }
 
-    /// How many records are counted in totals but appear on no page.
+    /// How many records are counted in totals of lists that the server says end without them.
     fn hidden(&self) -> u64 {
         match &self.style {
             Style::Skipping(it) => it.hidden,

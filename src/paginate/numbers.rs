@@ -2,14 +2,15 @@
 //!
 //! Numbered pages cannot overlap. If a row comes twice, or a total changes, the list has moved and
 //! is read again. If a row vanishes without either, it hides another row until the next run; that
-//! is the limit of this style. A page with nothing new shows that the server ignores the number.
+//! is the limit of this style. So is a row that arrives before pages of one record: it looks like the
+//! last page again. A page with nothing new shows that the server ignores the number.
 //!
 //! A page that is too large is requested in smaller ones whose size divides its own, so that one of
 //! them begins where it began. They grow back where a page of the former size begins.
 
 use std::collections::HashSet;
 
-use super::rule::{Evidence, Verdict, judge};
+use super::rule::{Evidence, Verdict, count_of, judge};
 use super::unread::{Found, Place, Unread};
 use super::{Get, Order, Step, Stuck};
 use crate::endpoint::PageNumber;
@@ -35,7 +36,7 @@ pub(super) struct Numbering {
     small: Option<(u32, u32)>,
     /// The keys seen in this pass.
     own: HashSet<Box<str>>,
-    /// How many distinct records came.
+    /// How many records came, each once.
     read: u64,
     /// How many pages had something new.
     distinct: u32,
@@ -100,6 +101,12 @@ impl Numbering {
         goes_on.then(|| self.go_on())
     }
 
+    /// What the replies count that did not come.
+    pub(super) fn fewer(&self) -> Option<Stuck> {
+        let total = self.total.filter(|total| *total > self.read && self.unread.is_empty())?;
+        Some(Stuck::Fewer { came: self.read, total })
+    }
+
     /// Records that nothing more can be read.
     pub(super) fn give_up(&mut self) {
         self.unread.miss_the_rest(self.place());
@@ -125,45 +132,46 @@ impl Numbering {
             self.unread.read(entry, is_first);
             new += usize::from(self.own.insert(entry.key.clone()));
         }
+        // A total also counts records that share their key with another one.
+        let twins = if new > 0 { count - distinct.len() } else { 0 };
+        let read = self.read + (new + twins) as u64;
         // If the total changes, the list has moved.
         self.moves |= !is_first && page.total.is_some() && page.total != self.total;
         self.total = page.total.or(self.total);
-        // The first page shows a size chosen by the server.
-        let full = *self.full.get_or_insert(count);
-        let is_full = if is_first && self.is_sized() {
-            count >= self.size as usize
-        } else {
-            !is_first && count >= full
-        };
+        let is_full = self.is_full(count);
         let verdict = judge(Evidence {
             came: count,
             new,
             is_full,
-            end: self.read + new as u64,
+            end: read,
             pages_before: self.pages,
             largest: largest.max(count),
             is_confirming: self.pages > 0,
             is_shifted: false,
             has_more: page.has_more,
             total: self.total,
+            count: count_of(page, self.asked().size(), read),
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
         });
         self.pages += 1;
         if new == 0 && count > 0 && self.pages > 1 && page.has_more != Some(false) {
-            return self.repeated(verdict);
+            return self.repeated(verdict, page.has_more == Some(true));
         }
         self.moves |= new < distinct.len();
-        self.read += new as u64;
+        self.read = read;
         match verdict {
             Verdict::Complete => return self.close(),
             Verdict::Hidden(count) => {
                 self.hidden = count;
                 return self.close();
             }
+            // If the list moved, or a part is unreadable, the number of records proves nothing.
+            Verdict::Fewer(_) if self.moves || !self.unread.is_empty() => return self.close(),
+            Verdict::Fewer(total) => return Step::Stuck(Stuck::Fewer { came: self.read, total }),
             Verdict::Confirm => self.confirmations += 1,
-            Verdict::More if count == 0 && self.pages > 1 => return Step::Stuck(Stuck::Repeats),
+            Verdict::More if count == 0 && self.pages > 1 => return Step::Stuck(Stuck::Empty),
             Verdict::More => {}
         }
         if self.pages >= self.paging.most {
@@ -174,11 +182,25 @@ impl Numbering {
         self.go_on()
     }
 
+    /// Whether a page has as many records as any. The first page shows a size chosen by the server.
+    fn is_full(&mut self, count: usize) -> bool {
+        let full = *self.full.get_or_insert(count);
+        let is_first = self.number == self.paging.first;
+        if is_first && self.is_sized() {
+            count >= self.size as usize
+        } else {
+            !is_first && count >= full
+        }
+    }
+
     /// A page with nothing new. If numbers were honored before, it is the last page again, returned
     /// for a number beyond the end; otherwise the server ignores the number.
-    fn repeated(&mut self, verdict: Verdict) -> Step {
+    fn repeated(&mut self, verdict: Verdict, says_more: bool) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
-        let is_last_again = self.distinct > 1 && self.total.is_none();
+        let is_last_again = self.distinct > 1 && self.total.is_none() && !says_more;
+        if let (Verdict::Fewer(total), true) = (verdict, self.distinct > 1) {
+            return Step::Stuck(Stuck::Fewer { came: self.read, total });
+        }
         if is_beyond_end || is_last_again { self.close() } else { Step::Stuck(Stuck::Repeats) }
     }
 

@@ -8,12 +8,13 @@
 //!    followed, and if it cannot be followed, the list is not complete. Only if the two disagree
 //!    (`hasMore` false beside a cursor, which some servers send with the last page), one more
 //!    request decides, which must bring nothing new.
-//! 2. **The end.** `hasMore` false is believed, whatever a total says: totals may count records
-//!    that are not shown.
+//! 2. **The end.** `hasMore` false is believed, whatever a total says: the API ends its lists so,
+//!    and its totals may count records that it does not return (private calls). That is a remark.
+//!    Only a snapshot of which no record came at all is not believed ([`super::Scope`]).
 //! 3. **A total.** The list continues up to the total, and is complete there. If a total exactly
 //!    equals a full first page, it may be the count of that page, so it is confirmed. If the total
-//!    is larger, and a request from the last record on brings nothing, the rest is hidden, which is
-//!    reported as a remark.
+//!    is larger, and a request from the last record on brings nothing, the list is not complete. A
+//!    `count` that is neither the requested number nor that of the page is such a total, too.
 //! 4. **Silence.** After a full page, the list continues. A short one is confirmed by one more
 //!    request from the last record on if the list has more than one page, if the page has at least
 //!    half as many records as the largest page of this run (a cap would look like that), if the
@@ -25,7 +26,10 @@
 //! The limit of the rule: a server that says nothing, caps its page, and ignores the requested
 //! position cannot be told from one whose list is complete. Nor, without a total, can a server that
 //! hides a whole page of records in the middle of its list be told from one whose list ends there.
-//! A server that caps its pages at one record sends the last record again and nothing else.
+//! Nor can such a server's single record be told from the whole of a list that is said to be whole,
+//! or from the end of a list whose earlier pages had more, or whose rows move.
+
+use crate::page::Page;
 
 /// What is known after a page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub(super) struct Evidence {
     /// What the replies say.
     pub(super) has_more: Option<bool>,
     pub(super) total: Option<u64>,
+    /// A number that is probably a total, from [`count_of`].
+    pub(super) count: Option<u64>,
     pub(super) hints_more: bool,
     pub(super) points_on: bool,
     /// Whether the lake has records of the window that did not come.
@@ -63,6 +69,8 @@ pub(super) enum Verdict {
     Complete,
     /// It was, but this many records counted in its total are not shown.
     Hidden(u64),
+    /// Nothing more comes, but the replies count this many records, which is more than came.
+    Fewer(u64),
     /// It seems complete. One more request must bring nothing new.
     Confirm,
     /// There is more.
@@ -83,7 +91,9 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
     if let Some(total) = evidence.total {
         let may_count_page = evidence.is_full && evidence.pages_before == 0 && total == came as u64;
         return match end.cmp(&total) {
-            std::cmp::Ordering::Less if brought_nothing && !evidence.is_shifted => hidden(evidence),
+            std::cmp::Ordering::Less if brought_nothing && !evidence.is_shifted => {
+                Verdict::Fewer(total)
+            }
             std::cmp::Ordering::Less => Verdict::More,
             _ if may_count_page && came > 0 => Verdict::Confirm,
             _ => Verdict::Complete,
@@ -93,7 +103,8 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
         return Verdict::More;
     }
     if brought_nothing {
-        return Verdict::Complete;
+        let larger = evidence.count.filter(|count| *count > end);
+        return larger.map_or(Verdict::Complete, Verdict::Fewer);
     }
     let looks_capped = came > 0 && came * 2 >= evidence.largest;
     let is_later = evidence.pages_before > 0;
@@ -102,6 +113,16 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
         return Verdict::Confirm;
     }
     Verdict::Complete
+}
+
+/// The page's count, if it is probably a total. It may also be the requested number, which is
+/// `requested` unless that is 0; if nothing was requested, the count says nothing unless no record
+/// came at all.
+pub(super) fn count_of(page: &Page, requested: u32, read: u64) -> Option<u64> {
+    let is_total = |count: u64| {
+        if requested == 0 { read == 0 } else { count != u64::from(requested) }
+    };
+    page.count.filter(|count| is_total(*count))
 }
 
 /// The list was read to its end; records counted in its total beyond that are hidden.
@@ -122,6 +143,7 @@ mod tests {
         let says = (
             any::<Option<bool>>(),
             prop::option::of(0u64..300),
+            prop::option::of(0u64..300),
             any::<bool>(),
             any::<bool>(),
             any::<bool>(),
@@ -134,7 +156,7 @@ mod tests {
                 is_confirming,
                 is_shifted,
             )| {
-                let (has_more, total, hints_more, points_on, lacks_known) = says;
+                let (has_more, total, count, hints_more, points_on, lacks_known) = says;
                 Evidence {
                     came,
                     new: new.min(came),
@@ -146,6 +168,7 @@ mod tests {
                     is_shifted,
                     has_more,
                     total,
+                    count,
                     hints_more,
                     points_on,
                     lacks_known,
@@ -170,13 +193,13 @@ mod tests {
             }
         }
 
-        /// P1: below a total, the list continues until a request shows that nothing follows, unless
-        /// the reply says that it ends.
+        /// P1: below a total, the list is not complete unless the reply says that it ends.
         #[test]
-        fn a_list_shorter_than_its_total_has_not_ended(evidence in any_evidence()) {
-            let is_below = evidence.total.is_some_and(|total| evidence.end < total);
-            let is_confirmed = evidence.is_confirming && evidence.new == 0;
-            if is_below && evidence.has_more != Some(false) && !is_confirmed {
+        fn a_list_shorter_than_its_total_is_not_complete(evidence in any_evidence()) {
+            let total = evidence.total.or(evidence.count.filter(|_| evidence.is_confirming));
+            let is_below = total.is_some_and(|total| evidence.end < total);
+            let is_last = evidence.total.is_some() || evidence.new == 0;
+            if is_below && evidence.has_more != Some(false) && is_last {
                 prop_assert!(!is_end(judge(evidence)));
             }
         }
@@ -231,6 +254,16 @@ mod tests {
             ("the end", Evidence { has_more: Some(false), ..page(99) }, Verdict::Complete),
             ("at the total", Evidence { total: Some(99), ..page(99) }, Verdict::Complete),
             ("below it", Evidence { total: Some(120), ..page(99) }, Verdict::More),
+            (
+                "nothing follows below it",
+                Evidence { total: Some(120), is_confirming: true, end: 99, ..page(0) },
+                Verdict::Fewer(120),
+            ),
+            (
+                "nothing follows below a count",
+                Evidence { count: Some(2), is_confirming: true, ..page(0) },
+                Verdict::Fewer(2),
+            ),
             (
                 "hidden",
                 Evidence { has_more: Some(false), total: Some(120), ..page(99) },

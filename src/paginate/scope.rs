@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use chrono::{DateTime, TimeDelta};
 
-use super::rule::{Evidence, Verdict, judge};
+use super::rule::{Evidence, Verdict, count_of, judge};
 use super::{Found, Get, Paginator, Place, Step, Stuck};
 use crate::calendar::TimeUnit;
 use crate::endpoint::{NextLink, Paging, SkipLimit};
@@ -30,6 +30,12 @@ fn more_of(page: &Page) -> Option<Stuck> {
         _ => return None,
     };
     Some(Stuck::More { says: says.into(), paging: paging.into() })
+}
+
+/// Whether a reply says that there is more, rather than counting it.
+fn says_more(page: &Page) -> bool {
+    let points_on = page.pointer.is_some() && page.has_more.is_none();
+    page.has_more == Some(true) || points_on
 }
 
 /// The window of a list without a window, which cannot be split.
@@ -117,7 +123,7 @@ pub struct Extent<E> {
     pub gaps: Vec<Gap<E>>,
     /// How many requests were made only to confirm that nothing follows.
     pub confirmations: u64,
-    /// How many records are counted in totals but appear on no page.
+    /// How many records are counted in totals of lists that the server says end without them.
     pub hidden: u64,
     /// Whether most of what came is far outside the requested window. Nothing is lost as a result,
     /// but each window costs as much as all of them together.
@@ -141,10 +147,13 @@ struct PossiblePage {
     keys: HashSet<Box<str>>,
     first: Option<Box<str>>,
     last: Option<Box<str>>,
+    /// How many records came.
+    count: u64,
     /// How the reply said that there is more, and which setting would read it.
     more: Option<Stuck>,
-    /// How many records counted in its total did not come.
-    hidden: u64,
+    /// Whether it said so in so many words, rather than by a number.
+    says_more: bool,
+    total: Option<u64>,
 }
 
 /// A list that is being read. `E` is the error type of a request.
@@ -165,6 +174,12 @@ pub struct Scope<E> {
     /// Whether a page of the window was taken in, and whether one had a total.
     has_taken: bool,
     has_total: bool,
+    /// How many records came in all windows.
+    came: u64,
+    /// How many the last reply counts.
+    counted: u64,
+    /// How the last reply said that there is more.
+    says_more: Option<Stuck>,
     /// The windows still to be read, next one last.
     left: Vec<Window>,
     /// The error of the last single record that failed.
@@ -192,6 +207,9 @@ impl<E: Display> Scope<E> {
             was_nothing: false,
             has_taken: false,
             has_total: false,
+            came: 0,
+            counted: 0,
+            says_more: None,
             left: Vec::new(),
             error: String::new(),
             has_ended: false,
@@ -238,6 +256,9 @@ impl<E: Display> Scope<E> {
         self.extent.is_unfiltered |= self.is_unfiltered(page);
         self.habits.largest = self.habits.largest.max(page.entries.len());
         (self.has_taken, self.has_total) = (true, self.has_total || page.total.is_some());
+        self.came += page.entries.len() as u64;
+        self.counted = self.counted_by(page);
+        self.says_more = more_of(page).filter(|_| says_more(page));
         match self.next(page) {
             Step::Get(_) => {}
             Step::Done => self.end_window(None),
@@ -276,7 +297,11 @@ impl<E: Display> Scope<E> {
         match miss {
             Miss::TooLarge => self.pass_over(error),
             // The page before was the last one, and happened to be full.
-            Miss::NotThere if is_beyond => self.end_window(None),
+            Miss::NotThere if is_beyond => {
+                let fewer = self.paginator.as_ref().and_then(Paginator::fewer);
+                let stuck = self.says_more.take().or(fewer);
+                self.end_window(stuck.map(Cause::Stuck));
+            }
             // A server without `skip` has sent everything, unless it said that there is more.
             Miss::Refused | Miss::NotThere if is_suspicion => {
                 let more = self.suspected.take().and_then(|it| it.more);
@@ -336,6 +361,7 @@ impl<E: Display> Scope<E> {
             largest: self.habits.largest,
             has_more: page.has_more,
             total: page.total,
+            count: count_of(page, 0, count as u64),
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -361,15 +387,19 @@ impl<E: Display> Scope<E> {
             self.paging = Paging::NextLink(paging);
             self.paginator = Some(Paginator::following(self.window, kind));
         } else {
-            let page_size = u32::try_from(count).unwrap_or(100).clamp(2, 100);
+            // Nothing came that shows a size; the largest usual one is no likely count.
+            let size = if count == 0 { 100 } else { count };
+            let page_size = u32::try_from(size).unwrap_or(100).clamp(2, 100);
             self.paging = Paging::SkipLimit(SkipLimit { page_size, ..SkipLimit::default() });
             self.paginator = Paginator::new(self.window, self.unit, &self.paging);
             self.suspected = Some(PossiblePage {
                 keys: page.entries.iter().map(|entry| entry.key.clone()).collect(),
                 first: page.entries.first().map(|entry| entry.key.clone()),
                 last: page.entries.last().map(|entry| entry.key.clone()),
+                count: count as u64,
                 more,
-                hidden: page.total.unwrap_or(0).saturating_sub(count as u64),
+                says_more: says_more(page),
+                total: page.total,
             });
             self.extent.confirmations += u64::from(verdict == Verdict::Confirm);
         }
@@ -382,13 +412,27 @@ impl<E: Display> Scope<E> {
         let first = page.entries.first().map(|entry| &entry.key);
         let is_ignored = page.entries.len() > 1 && first == suspected.first.as_ref();
         self.habits.ignores_position |= is_ignored;
-        // If the server honors positions, a total may include hidden records.
-        let is_plain = page.has_more == Some(true) || page.pointer.is_some();
-        if let Some(more) = suspected.more.filter(|_| is_ignored || is_plain) {
-            return Step::Stuck(more);
+        let came = suspected.count;
+        let total = page.total.or(suspected.total).filter(|total| *total > came);
+        if page.has_more == Some(false) && !is_ignored {
+            self.extent.hidden += total.map_or(0, |total| total - came);
+            return Step::Done;
         }
-        self.extent.hidden += suspected.hidden;
-        Step::Done
+        let size = self.paginator.as_ref().map_or(0, |paginator| paginator.asked().size());
+        let counted = total.or(count_of(page, size, came).filter(|count| *count > came));
+        let fewer = counted.map(|total| Stuck::Fewer { came, total });
+        let says_more = says_more(page) || suspected.says_more || is_ignored || fewer.is_some();
+        let more = suspected.more.filter(|_| says_more).or(fewer);
+        more.map_or(Step::Done, Step::Stuck)
+    }
+
+    /// How many records the reply to the present request counts.
+    fn counted_by(&self, page: &Page) -> u64 {
+        let size = self.paginator.as_ref().map_or(0, |paginator| paginator.asked().size());
+        // If the endpoint file says that replies are complete, only a plain total contradicts it.
+        let is_believed = self.paging == Paging::None;
+        let count = || count_of(page, size, self.came).filter(|_| !is_believed);
+        page.total.or_else(count).unwrap_or_default()
     }
 
     /// Whether most of a page's records are far outside the requested window, so that every window
@@ -446,7 +490,10 @@ impl<E: Display> Scope<E> {
 
     /// Ends the window: it was read except for single records, or something ended it early.
     fn end_window(&mut self, cause: Option<Cause<E>>) {
-        match cause {
+        // Nothing came of a list without a window, which would remove all that the lake has of it.
+        let is_emptied = !self.is_windowed && self.came == 0 && self.counted > 0;
+        let fewer = Cause::Stuck(Stuck::Fewer { came: 0, total: self.counted });
+        match cause.or(Some(fewer).filter(|_| is_emptied)) {
             None => self.conclude(self.window),
             Some(cause) => {
                 // The last skipped record may be readable: no other request has been answered

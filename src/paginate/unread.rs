@@ -123,6 +123,11 @@ struct Hole {
 }
 
 impl Unread {
+    /// Whether nothing was unreadable so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.closed.is_empty()
+    }
+
     /// For a list that was requested in this order, if any.
     pub(super) fn new(expected: Option<Order>) -> Self {
         Self {

@@ -51,7 +51,7 @@ impl Export {
         matched: &RecordPath,
         range: Window,
     ) -> Result<Option<u64>> {
-        let get = Get::Slice(Slice { skip: 0, limit: 1, order: Order::OldestFirst });
+        let get = Get::Slice(Slice { skip: 0, limit: 1, order: Order::OldestFirst, counts: true });
         let private = self.include_private;
         let get = Some((get, &endpoint.paging));
         let asked = Asked { window: Some(range), get, private, ..Asked::at(self.settings.now) };

@@ -177,11 +177,16 @@ async fn read_page(
             if scope.is_nothing(&answer.page) {
                 return Ok(());
             }
+            let is_one = scan.parent.is_some() && table.endpoint.returns_what_was_asked();
+            if answer.page.entries.is_empty() && is_one {
+                let message =
+                    "the reply holds no record, and does not say that there is none (404)";
+                scope.miss(Miss::Failed, broken(ErrorKind::Data, message));
+                return Ok(());
+            }
             if answer.page.is_null && table.has_rows(scan, scope.window()).await? {
                 let message = "null came twice instead of a list of which the lake has rows";
-                let error = Error::new(ErrorKind::Unavailable, message);
-                let error = FetchError::Failed(Failure::Broken, error);
-                scope.miss(Miss::Failed, Fault(error));
+                scope.miss(Miss::Failed, broken(ErrorKind::Unavailable, message));
                 return Ok(());
             }
             let is_other = |key: &str| {
@@ -189,9 +194,7 @@ async fn read_page(
             };
             if answer.rows.facts.iter().any(|facts| is_other(&facts.key)) {
                 let message = "the reply is a different record from the requested one";
-                let error = Error::new(ErrorKind::Data, message);
-                let error = FetchError::Failed(Failure::Broken, error);
-                scope.miss(Miss::Failed, Fault(error));
+                scope.miss(Miss::Failed, broken(ErrorKind::Data, message));
                 return Ok(());
             }
             for facts in &answer.rows.facts {
@@ -218,6 +221,11 @@ async fn read_page(
         cover(table, scope.take_read()).await;
     }
     Ok(())
+}
+
+/// A reply that is not what was requested.
+fn broken(kind: ErrorKind, message: &'static str) -> Fault {
+    Fault(FetchError::Failed(Failure::Broken, Error::new(kind, message)))
 }
 
 /// The window, if its records are dated by it and also occur in other windows. A single record may
@@ -330,6 +338,16 @@ async fn report(
     let error = match cause {
         Cause::Failed(Fault(error)) => {
             outcome.has_failed = true;
+            let error = match (scan.parent, error) {
+                // Replies that are not what was requested say which request it was.
+                (Some(_), FetchError::Failed(failure, error))
+                    if error.kind() == ErrorKind::Data =>
+                {
+                    let of = name_of(&table.endpoint.name, scan, None);
+                    FetchError::Failed(failure, error.with_context(of))
+                }
+                (_, error) => error,
+            };
             return report_failure(table, window, error, outcome).await;
         }
         Cause::Stuck(stuck) => {

@@ -27,12 +27,16 @@ struct Source {
     teams: BTreeMap<String, &'static str>,
     refused: Option<usize>,
     gone: Vec<String>,
+    /// What comes instead of a member.
+    instead: Option<Value>,
 }
 
 struct Trial {
     api: Canned,
     source: Arc<Mutex<Source>>,
     lake: Lake,
+    /// The file of the look-ups.
+    members: String,
 }
 
 impl Trial {
@@ -44,6 +48,9 @@ impl Trial {
             let source = shared.lock().unwrap();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             if let Some(id) = path.strip_prefix("/members/") {
+                if let Some(instead) = source.instead.clone().filter(|_| id == "a") {
+                    return (200, instead);
+                }
                 let is_gone = source.gone.iter().any(|gone| gone == id);
                 return if is_gone { (404, json!({})) } else { (200, json!({ "id": id })) };
             }
@@ -56,12 +63,12 @@ impl Trial {
             let teams: Vec<Value> = teams.skip((page - 1) * 2).take(2).collect();
             (200, json!({ "teams": teams }))
         });
-        Self { api, source, lake: Lake::new() }
+        Self { api, source, lake: Lake::new(), members: MEMBERS.to_owned() }
     }
 
     fn run(&self, day: i64, monthly: bool) -> Report {
         let run = Run::new(self.api.base_url(), self.lake.location(), at(day))
-            .with_files(&[("teams", TEAMS), ("members", MEMBERS)])
+            .with_files(&[("teams", TEAMS), ("members", &self.members)])
             .only(&["teams", "members"]);
         if monthly { run.monthly().run() } else { run.run() }
     }
@@ -70,6 +77,16 @@ impl Trial {
         let store = Arc::new(Store::open(&self.lake.location()).unwrap());
         let found = verify(&store, &catalogue()).unwrap();
         found.findings.into_iter().map(|finding| finding.message).collect()
+    }
+
+    /// The look-ups' ids in the newest snapshot.
+    fn members(&self) -> Vec<String> {
+        let rows = self.lake.rows("members");
+        let newest = rows.iter().map(|row| row.dt.clone()).max().unwrap_or_default();
+        let rows = rows.into_iter().filter(|row| row.dt == newest);
+        let mut ids: Vec<_> = rows.map(|row| row.record["id"].as_str().unwrap().into()).collect();
+        ids.sort();
+        ids
     }
 
     /// The titles of the newest snapshot, by id.
@@ -171,6 +188,39 @@ fn p12_a_lost_snapshot_is_named_until_the_loss_is_accepted() {
     std::fs::remove_file(lost).unwrap();
     assert!(trial.run(2, false).complete);
     assert_eq!(trial.newest().len(), 3);
+}
+
+/// P1, P12, P14: a reply that is no record does not say that the record is gone. Its row stays, it
+/// is named, and the next run requests it again.
+#[test]
+fn p14_a_look_up_that_is_answered_with_no_record_removes_nothing() {
+    let is_one = MEMBERS.replace("refresh = '7d'", "refresh = '7d', repeats = 'id'");
+    for (instead, members) in [
+        (json!({"error": "upstream timed out"}), MEMBERS),
+        (json!({"users": null, "error": "upstream timed out"}), MEMBERS),
+        (json!({"message": "upstream timed out"}), MEMBERS),
+        (json!({}), MEMBERS),
+        (json!({"id": null, "name": "x"}), MEMBERS),
+        (json!(null), is_one.as_str()),
+        (json!([]), is_one.as_str()),
+    ] {
+        for monthly in [false, true] {
+            let trial = Trial { members: members.to_owned(), ..Trial::new(&["a", "b"]) };
+            trial.source.lock().unwrap().instead = Some(instead.clone());
+            let report = trial.run(1, monthly);
+            assert!(!report.complete, "P12: it is named at first, too: {instead}");
+            trial.source.lock().unwrap().instead = None;
+            assert!(trial.run(1, monthly).complete, "{instead}");
+            assert_eq!(trial.members(), ["a", "b"], "it is requested again: {instead}");
+            trial.source.lock().unwrap().instead = Some(instead.clone());
+            let report = trial.run(9, monthly);
+            assert!(!report.complete && !report.problems.is_empty(), "P12: {instead}");
+            assert_eq!(trial.members(), ["a", "b"], "P14: {instead}, monthly: {monthly}");
+            trial.source.lock().unwrap().instead = None;
+            assert!(trial.run(10, monthly).complete, "{instead}");
+            assert_eq!(trial.members(), ["a", "b"], "{instead}");
+        }
+    }
 }
 
 /// P1: children of one parent that select by different fields, or by two, are all read.

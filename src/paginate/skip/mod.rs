@@ -1,6 +1,8 @@
 //! Skip and limit: overlapping pages, windows that are split, and reading a second from both ends.
 //!
-//! Pages overlap by one record. If a page does not begin with a known record, rows before it have
+//! Pages overlap by one record, unless only that record would come, as from a server that caps its
+//! pages at one: then the next page begins after it, and the record before that page is requested
+//! once more. If a page does not begin with a known record, rows before it have
 //! vanished and the ones after them moved up, so the paginator steps back until it reaches a known
 //! record. Records that came twice are later removed by key.
 //!
@@ -28,7 +30,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::rule::{Evidence, Verdict, judge};
+use super::rule::{Evidence, Verdict, count_of, judge};
 use super::unread::{Found, Place, Unread, second_of};
 use super::{Get, Order, Slice, Step, Stuck};
 use crate::calendar::TimeUnit;
@@ -40,13 +42,19 @@ use crate::window::Window;
 const MAX_IDLE_PAGES: u32 = 4;
 /// How many steps back may find no new record.
 const MAX_STEPS_BACK: u32 = 32;
+/// How many steps back that find no new record show that an empty page is empty.
+const ENOUGH_STEPS_BACK: u32 = 2;
 /// How many steps back in a row a list without times may take before its order counts as unstable.
 const FEW_STEPS_BACK: u32 = 3;
+/// How many replies in a row may have no new record, wherever they begin: whatever a server does,
+/// reading ends.
+const MAX_IDLE_REPLIES: u32 = 64;
 /// The minimum limit on the total pages of a list with unstable order.
 const MOST_PAGES_OF_PASSES: u32 = 64;
 
 /// Reads one window, page by page.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct Skipping {
     window: Window,
     paging: SkipLimit,
@@ -71,6 +79,8 @@ pub(super) struct Skipping {
     unread: Unread,
     /// How many pages in a row went further but had no new record.
     idle_pages: u32,
+    /// How many replies in a row had none.
+    idle_replies: u32,
     /// How many steps back in a row were taken.
     steps_back: u32,
     /// How many were taken since the last new record. Only this ends the reading of a list whose
@@ -85,19 +95,25 @@ pub(super) struct Skipping {
     most: usize,
     /// The order in which keys first came.
     places: HashMap<Box<str>, usize>,
-    /// What the latest replies said about the list as a whole.
+    /// What the latest replies said about the list as a whole, and whether the last one said that
+    /// it ends.
     total: Option<u64>,
+    says_end: bool,
+    /// Whether a page was requested without a record to begin with.
+    was_blind: bool,
     /// How many pages have been taken in.
     pages: u32,
     /// How many requests were made only to confirm that nothing follows.
     pub(super) confirmations: u32,
-    /// How many records a total counts that appear on no page.
+    /// How many records a total counts that the list ends without.
     pub(super) hidden: u64,
     pass: Pass,
     /// What follows once the record before a single one has turned out to be known.
     then: Option<Then>,
     /// Whether the record before the requested one could not be read.
     is_after_gap: bool,
+    /// Whether the requested page begins after the last record, though it is larger than one.
+    is_apart: bool,
 }
 
 /// A step that waits, with the page that it requests.
@@ -148,7 +164,7 @@ impl Skipping {
         Self {
             window,
             paging: paging.clone(),
-            asked: Slice { skip: 0, limit, order: Order::OldestFirst },
+            asked: Slice { skip: 0, limit, order: Order::OldestFirst, counts: false },
             position: 0,
             furthest: 0,
             unit,
@@ -161,6 +177,7 @@ impl Skipping {
             in_order: true,
             unread: Unread::new(order),
             idle_pages: 0,
+            idle_replies: 0,
             steps_back: 0,
             vain_steps_back: 0,
             smooth_pages: 0,
@@ -169,12 +186,15 @@ impl Skipping {
             most: 0,
             places: HashMap::new(),
             total: None,
+            says_end: false,
+            was_blind: false,
             pages: 0,
             confirmations: 0,
             hidden: 0,
             pass: Pass::default(),
             then: None,
             is_after_gap: false,
+            is_apart: false,
         }
     }
 
@@ -248,13 +268,14 @@ impl Skipping {
         let asked = self.asked;
         let is_after_gap = std::mem::take(&mut self.is_after_gap);
         let is_alone = asked.limit == 1 && self.steps_back == 0 && !self.tail.is_empty();
-        let is_unlinked = is_alone && asked.skip > 0 && !is_after_gap;
+        let is_apart = self.is_apart && page.entries.iter().any(|it| !self.has_come(&it.key));
+        let is_unlinked = (is_alone || is_apart) && asked.skip > 0 && !is_after_gap;
         let unread = is_unlinked.then(|| self.unread.clone());
         let step = self.step_after(page, largest);
         let goes_on = self.below.is_none() && matches!(step, Step::Get(_) | Step::Done);
         let Some(unread) = unread.filter(|_| goes_on) else { return step };
         self.then = Some(Then { step, asked: self.asked, unread });
-        self.asked = Slice { skip: asked.skip - 1, limit: 1, ..asked };
+        self.asked = Slice { skip: asked.skip - 1, limit: 1, counts: false, ..asked };
         Step::Get(self.asked())
     }
 
@@ -277,6 +298,8 @@ impl Skipping {
         if self.reversing_did_not_help(page) {
             return Step::Stuck(Stuck::Unreachable);
         }
+        // A page that is just the overlap gives a record to continue after.
+        let is_overlap = !self.is_apart && page.entries.len() <= self.tail.len().max(1);
         let evidence = self.evidence(page, largest);
         if evidence.new == 0 && self.says_more(page) && self.restarts(page) {
             return Step::Stuck(Stuck::Repeats);
@@ -284,8 +307,9 @@ impl Skipping {
         let met = self.take_in(page);
         self.pages += 1;
         self.grow();
-        if self.idle_pages > MAX_IDLE_PAGES {
-            return Step::Stuck(page.pointer.as_ref().map_or(Stuck::Repeats, Stuck::of));
+        if self.idle_pages > MAX_IDLE_PAGES || self.idle_replies > MAX_IDLE_REPLIES {
+            let repeats = if page.entries.is_empty() { Stuck::Empty } else { Stuck::Repeats };
+            return Step::Stuck(page.pointer.as_ref().map_or(repeats, Stuck::of));
         }
         if met {
             return Step::Done;
@@ -297,19 +321,23 @@ impl Skipping {
                 self.hidden = count;
                 self.close(end)
             }
+            Verdict::Fewer(total) => self.fewer(end, total),
             Verdict::Confirm => {
                 self.confirmations += 1;
                 self.go_on(end)
             }
             // Nothing new, but there is more: there is no record to continue from.
             Verdict::More if page.entries.is_empty() => self.go_blind(),
-            Verdict::More if evidence.new == 0 && self.total.is_some() => self.go_blind(),
+            Verdict::More if evidence.new == 0 && self.total.is_some() && !is_overlap => {
+                self.go_blind()
+            }
             Verdict::More => self.go_on(end),
         }
     }
 
     fn evidence(&mut self, page: &Page, largest: usize) -> Evidence {
         self.total = page.total.or(self.total);
+        self.says_end = page.has_more == Some(false);
         let keys: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
         let new = keys.iter().filter(|key| !self.has_come(key)).count();
         self.pass.twins += page.entries.len() - keys.len();
@@ -319,13 +347,18 @@ impl Skipping {
         }
         self.most = self.most.max(page.entries.len());
         let overlaps = self.asked.skip < self.position && !self.tail.is_empty();
-        self.pass.is_shifted |= overlaps && !page.entries.is_empty() && !self.continues(page);
+        let is_shifted = !self.continues(page) && !self.is_in_place(page);
+        self.pass.is_shifted |= overlaps && !page.entries.is_empty() && is_shifted;
         // A page that was read again after a step back shows nothing about what follows.
         let goes_further = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
         // Where rows change places, known ones can fill a page anywhere in the list. Only at its end
         // does a page bring no more than it overlaps by.
+        let came_as_nothing = self.pages > 0 && self.seen.is_empty();
         let is_mere_overlap = page.entries.len() <= self.tail.len().max(1);
-        let may_be_end = !self.pass.is_shuffled || is_mere_overlap;
+        // A known record after the last one shows that rows change places.
+        let is_other = page.entries.first().is_some_and(|it| Some(&it.key) != self.tail.last());
+        let may_be_end =
+            (!self.pass.is_shuffled || is_mere_overlap) && !(self.is_apart && is_other);
         Evidence {
             came: page.entries.len(),
             new,
@@ -333,10 +366,11 @@ impl Skipping {
             end: self.end_of(page).into(),
             pages_before: self.pages,
             largest: largest.max(page.entries.len()),
-            is_confirming: !is_first && goes_further && may_be_end,
+            is_confirming: (!is_first || came_as_nothing) && goes_further && may_be_end,
             is_shifted: self.pass.is_shifted,
             has_more: page.has_more,
             total: self.total,
+            count: count_of(page, self.asked.limit, self.end_of(page).into()),
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -357,6 +391,13 @@ impl Skipping {
         }
     }
 
+    /// Whether the last record is where it was, in a page that begins before it.
+    fn is_in_place(&self, page: &Page) -> bool {
+        let before = self.position.checked_sub(self.asked.skip + 1);
+        let at = before.and_then(|it| page.entries.get(it as usize)).map(|entry| &entry.key);
+        at.is_some() && at == self.tail.last()
+    }
+
     /// Whether a later page is the same as the first one.
     fn restarts(&self, page: &Page) -> bool {
         let count = page.entries.len();
@@ -375,10 +416,49 @@ impl Skipping {
     /// The list was read to its end at this position. Done if as many keys came as it has
     /// positions; otherwise it is read again.
     fn close(&mut self, end: u32) -> Step {
-        if self.adds_up(end) {
-            return Step::Done;
+        let again = if self.adds_up(end) { None } else { self.read_again(end) };
+        again.unwrap_or_else(|| self.end(end))
+    }
+
+    /// The list was read as often as it takes. It is complete unless the replies count more.
+    fn end(&mut self, end: u32) -> Step {
+        let total = self.total.filter(|total| *total > self.count());
+        // Where pages without records were passed over, an end does not explain what is missing.
+        let is_explained = self.says_end && !self.was_blind;
+        match total.filter(|_| !is_explained && !self.is_partial()) {
+            Some(total) => self.fewer(end, total),
+            None => Step::Done,
         }
-        self.read_again(end).unwrap_or(Step::Done)
+    }
+
+    /// Nothing more comes, but the replies count more. The total may be that of the first page, and
+    /// of a time when the list was longer.
+    fn fewer(&mut self, end: u32, total: u64) -> Step {
+        if self.is_partial() {
+            return self.close(end);
+        }
+        let counts = !self.paging.count.is_empty();
+        // What comes after the last record shows whether the server caps its pages at one.
+        let skip = if self.is_apart { self.asked.skip } else { end };
+        let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
+        let is_another = skip > self.asked.skip || (counts && !self.asked.counts);
+        if is_another && limit > 0 {
+            self.asked = Slice { skip, limit, counts, ..self.asked };
+            self.is_apart = true;
+            self.confirmations += 1;
+            return Step::Get(self.asked());
+        }
+        Step::Stuck(Stuck::Fewer { came: self.count(), total })
+    }
+
+    /// Whether this is only a part of the list: records were skipped, or came from the other end.
+    fn is_partial(&self) -> bool {
+        self.pass.has_passed_over || !self.unread.is_empty() || self.below.is_some()
+    }
+
+    /// How many records came, each once.
+    fn count(&self) -> u64 {
+        (self.seen.len() + self.pass.twins) as u64
     }
 
     /// Whether as many keys came as there are positions up to this one.
@@ -426,10 +506,10 @@ impl Skipping {
             ..Pass::default()
         };
         (self.position, self.furthest, self.idle_pages) = (0, 0, 0);
-        self.vain_steps_back = 0;
+        (self.vain_steps_back, self.is_apart) = (0, false);
         self.last_time = None;
         self.tail.clear();
-        self.asked = Slice { skip: 0, limit: self.limit, ..self.asked };
+        self.asked = Slice { skip: 0, limit: self.limit, counts: false, ..self.asked };
         Some(Step::Get(self.asked()))
     }
 
@@ -440,12 +520,13 @@ impl Skipping {
         let stride = if stride == 0 { self.asked.limit } else { stride.min(self.asked.limit) };
         let end = self.asked.skip.saturating_add(stride);
         self.tail.clear();
+        (self.is_apart, self.was_blind) = (false, true);
         self.position = end;
         let limit = self.limit.min(self.paging.reach.saturating_sub(end));
         if limit == 0 {
             return Step::Stuck(Stuck::Repeats);
         }
-        self.asked = Slice { skip: end, limit, ..self.asked };
+        self.asked = Slice { skip: end, limit, counts: false, ..self.asked };
         Step::Get(self.asked())
     }
 
@@ -461,8 +542,13 @@ impl Skipping {
         let known = first.is_some_and(|entry| self.has_come(&entry.key));
         let is_alone = self.asked.limit == 1 && self.steps_back == 0;
         // After a page with nothing new, there is nothing to begin with.
-        let is_blind = self.tail.is_empty();
+        let is_blind = self.tail.is_empty() || self.is_apart;
         if self.asked.skip == 0 || is_alone || known || is_blind || self.continues(page) {
+            return true;
+        }
+        // If the record before an empty page is still there, the page is as empty as it looks.
+        let is_told = self.total.is_some() || page.has_more.is_some() || page.count.is_some();
+        if first.is_none() && is_told && self.vain_steps_back >= ENOUGH_STEPS_BACK {
             return true;
         }
         // A record of the same instant may only have changed places. That is determined at the end.
@@ -483,7 +569,13 @@ impl Skipping {
             || !times.is_sorted_by(|newer, older| newer >= older)
     }
 
+    /// Whether more records were requested than up to this position.
+    fn asked_more_than(&self, position: u32) -> bool {
+        position < self.asked.skip.saturating_add(self.asked.limit)
+    }
+
     fn step_back(&mut self) -> Step {
+        self.is_apart = false;
         self.steps_back += 1;
         self.vain_steps_back += 1;
         if self.vain_steps_back > MAX_STEPS_BACK {
@@ -527,9 +619,10 @@ impl Skipping {
         self.note_ties(page);
         let end = self.end_of(page);
         if is_new {
-            (self.idle_pages, self.vain_steps_back) = (0, 0);
-        } else if end > self.furthest {
-            self.idle_pages += 1;
+            (self.idle_pages, self.idle_replies, self.vain_steps_back) = (0, 0, 0);
+        } else {
+            self.idle_pages += u32::from(end > self.furthest);
+            self.idle_replies += 1;
         }
         self.furthest = self.furthest.max(end);
         met
@@ -583,11 +676,18 @@ impl Skipping {
     fn go_on(&mut self, position: u32) -> Step {
         self.position = position;
         let ties = u32::try_from(self.tail.len()).unwrap_or(u32::MAX).max(1);
+        // Below a total, this request decides whether the list is complete.
+        let counts = self.total.is_some_and(|total| u64::from(position) < total)
+            && self.asked_more_than(position);
         let overlap = if self.limit > 1 { ties.min(self.limit - 1) } else { 0 };
+        // If no more came than pages overlap by, the same request would bring the same.
+        let came = position.saturating_sub(self.asked.skip);
+        self.is_apart = self.asked.limit > 1 && came > 0 && came <= overlap;
+        let overlap = if self.is_apart { 0 } else { overlap };
         let skip = position.saturating_sub(overlap);
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
         if limit > overlap {
-            self.asked = Slice { skip, limit, ..self.asked };
+            self.asked = Slice { skip, limit, counts, ..self.asked };
             return Step::Get(self.asked());
         }
         match self.asked.order {
@@ -646,12 +746,12 @@ impl Skipping {
             has_met: false,
             has_met_last: false,
         });
-        self.idle_pages = 0;
+        (self.idle_pages, self.idle_replies, self.is_apart) = (0, 0, false);
         self.position = 0;
         self.tail.clear();
         self.furthest = 0;
         self.vain_steps_back = 0;
-        self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst };
+        self.asked = Slice { skip: 0, limit: self.limit, order: Order::NewestFirst, counts: false };
         Step::Get(self.asked())
     }
 }

@@ -151,6 +151,115 @@ fn p12_more_in_any_spelling_is_followed_or_named_with_the_toml_that_reads_it() {
     }
 }
 
+/// P1, P14: a total larger than what came is never complete, wherever it is and however the list is
+/// paged, and an empty list beside one removes nothing; unless the reply says that the list ends.
+#[test]
+fn p1_p14_a_total_larger_than_what_came_is_named_and_removes_nothing() {
+    let totals: [fn(usize) -> Value; 7] = [
+        |total| json!({"total": total}),
+        |total| json!({"totalCount": total}),
+        |total| json!({"pagination": {"total": total}}),
+        |total| json!({"pagination": {"matched": total}}),
+        |total| json!({"meta": {"total": total}}),
+        |total| json!({"count": total}),
+        |total| json!({"total": total, "hasMore": false}),
+    ];
+    let styles = [
+        "",
+        "paging = { style = 'skip_limit', page_size = 50 }",
+        "paging = { style = 'page_number', size = 'size', page_size = 50 }",
+        "paging = { style = 'cursor', next = '$.next_cursor' }",
+        "paging = { style = 'next_link', next = '$.links.next' }",
+    ];
+    for (style, total) in styles.iter().flat_map(|style| totals.map(|total| (style, total))) {
+        for came in [25, 0] {
+            let case = format!("{style} {} {came}", total(90));
+            let failing = Arc::new(AtomicUsize::new(0));
+            let fails = Arc::clone(&failing);
+            let trial = Trial::new(hourly(25), move |records, target| {
+                let is_first = target.number("skip", 0) == 0 && target.number("page", 1) == 1;
+                let is_failing = fails.load(Ordering::Relaxed) == 1;
+                let mut body = if is_failing { total(90) } else { json!({}) };
+                let most = if is_failing { came } else { 25 };
+                body["items"] = json!(slice(records, 0, if is_first { most } else { 0 }));
+                (200, body)
+            });
+            let text = head(&[BY_RUN, style].concat());
+            trial.export("items", &text);
+            trial.server.targets();
+            failing.store(1, Ordering::Relaxed);
+            let report = trial.run("items", &text).run();
+            assert_eq!(trial.ids("items"), trial.expected(), "P14: {case}");
+            let requests = trial.server.targets().len();
+            assert!(requests <= 8, "P7: {case}: {requests} requests");
+            let is_ended = total(90).get("hasMore").is_some() && came > 0;
+            // Nothing says which size a list without one has, so a count may be that.
+            let is_size = total(90).get("count").is_some() && came > 0;
+            let may_be_size = is_size && (style.contains("cursor") || style.contains("link"));
+            assert_eq!(
+                report.complete,
+                is_ended || may_be_size,
+                "P1: {case}: {:?}",
+                report.problems
+            );
+        }
+    }
+}
+
+/// P1: a page that does not exist ends no list whose replies say that there is more.
+#[test]
+fn p1_a_page_number_that_is_not_there_ends_only_a_list_that_may_end_there() {
+    for more in [json!({"total": 90}), json!({"hasMore": true}), json!({"nextPage": 2})] {
+        let case = more.to_string();
+        let trial = Trial::new(hourly(25), move |records, target| {
+            let mut body = more.clone();
+            body["items"] = json!(slice(records, 0, 25));
+            if target.number("page", 1) == 1 { (200, body) } else { (404, json!({})) }
+        });
+        let paging = "paging = { style = 'page_number', size = 'size', page_size = 25 }";
+        let report = trial.run("items", &head(&[BY_FIELD, paging].concat())).run();
+        assert!(!report.complete, "{case}");
+    }
+}
+
+/// P1, P7: a server that sends one record a page, or does so in the middle of its list, is read to
+/// the end, and one that says for ever that there is more is named after a few requests.
+#[test]
+fn p1_p7_pages_of_one_record_are_read_and_endless_ones_end() {
+    type Says = fn(usize, usize) -> Value;
+    let told: [(Says, bool); 5] = [
+        (|_, _| json!({}), false),
+        (|_, count| json!({"total": count}), true),
+        (|end, count| json!({"hasMore": end < count}), true),
+        (|end, count| json!({"pagination": {"matched": count, "hasMore": end < count}}), true),
+        (|_, _| json!({"hasMore": true}), true),
+    ];
+    for (says, speaks) in told {
+        for ones in [0..usize::MAX, 10..20] {
+            let case = format!("{} {ones:?}", says(1, 30));
+            let is_silent_inside = !speaks && ones.start > 0;
+            let trial = Trial::new(hourly(30), move |records, target| {
+                let (skip, limit) = (target.number("skip", 0), target.number("limit", 100));
+                let limit = if ones.contains(&skip) { limit.min(1) } else { limit.min(10) };
+                let items = slice(records, skip, limit);
+                let mut body = says(skip + items.len(), records.len());
+                body["items"] = json!(items);
+                (200, body)
+            });
+            let text = head(&[BY_FIELD, SKIP].concat());
+            let report = trial.run("items", &text).run();
+            let requests = trial.server.targets().len();
+            assert!(requests <= 80, "P7: {case}: {requests} requests");
+            let is_endless = says(30, 30) == json!({"hasMore": true});
+            assert_eq!(report.complete, !is_endless, "{case}: {:?}", report.problems);
+            // In silence, the last of several pages cannot be told from a page of one.
+            if !is_silent_inside {
+                assert_eq!(trial.ids("items"), trial.expected(), "P1: {case}");
+            }
+        }
+    }
+}
+
 /// 18.2: a `Link` header is followed where the endpoint says nothing of pages, days included.
 #[test]
 fn p1_link_headers_are_followed_and_days_have_pages() {

@@ -144,6 +144,9 @@ async fn read(server: &Arc<Server>, lake: &Lake, hours: i64) -> Report {
         let is_named = report.problems.iter().all(|it| !it.message.is_empty());
         assert!(is_named, "{:?}", report.problems);
     }
+    if server.never_ends() && !server.end().is_empty() {
+        assert!(!report.complete, "P1: the replies say that there is more");
+    }
     if server.is_plain() {
         assert!(report.complete, "a server without faults: {:?}", report.problems);
     }

@@ -48,8 +48,15 @@ const MORE: [&str; 7] = [
     "pagination.hasMore",
     "meta.more",
 ];
-const TOTAL: [&str; 5] =
-    ["total", "totalCount", "meta.total", "pagination.matched", "X-Total-Count"];
+const TOTAL: [&str; 7] = [
+    "total",
+    "totalCount",
+    "meta.total",
+    "pagination.matched",
+    "X-Total-Count",
+    "count",
+    "pagination.total",
+];
 
 /// How it is hostile.
 #[derive(Debug, Clone)]
@@ -63,6 +70,10 @@ struct Ways {
     filters_after: bool,
     /// Totals count what is left out.
     counts_hidden: bool,
+    /// Nothing from this position on ever comes, though replies say that there is more.
+    stops_at: Option<usize>,
+    /// Replies say that there is more after the last record, too.
+    always_more: bool,
     /// Replies in a hundred that are an error, null, a page for people, or nothing.
     faults: u32,
     /// Chances in a hundred that something comes or goes before a reply.
@@ -113,6 +124,42 @@ impl fmt::Display for Server {
     }
 }
 
+/// What it does wrong about where its lists end. Drawn by themselves, so that seeds which found
+/// something keep what they draw.
+struct Lies {
+    /// Pages have one record.
+    is_single: bool,
+    stops_at: Option<usize>,
+    always_more: bool,
+}
+
+impl Lies {
+    fn draw(seed: u64, style: Style, says: Says, is_plain: bool) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0xE4D);
+        let is_told = says != Says::Nothing;
+        // The only record of a silent reply that is said to be whole may well be all there is, and
+        // one with a page number looks like the last one again once another has come before it.
+        let may_be_single = is_told || !matches!(style, Style::Whole | Style::Numbered);
+        let is_single = may_be_single && rng.u32(..8) == 0;
+        let lie = if is_plain || !is_told { 9 } else { rng.u32(..9) };
+        Self {
+            is_single,
+            stops_at: (lie == 0).then(|| rng.usize(..40)),
+            always_more: lie == 1 && matches!(says, Says::More(_) | Says::Both),
+        }
+    }
+}
+
+/// How many records a list has: few, any number, or as many as fill its pages.
+fn draw_count(rng: &mut Rng, page_size: usize, cap: usize) -> usize {
+    match rng.u32(..6) {
+        0 => rng.usize(..4),
+        1 => page_size * rng.usize(1..4),
+        2 => cap * rng.usize(1..5),
+        _ => rng.usize(..400),
+    }
+}
+
 impl Server {
     pub(super) fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -139,7 +186,11 @@ impl Server {
         // Positions are all that these styles go by.
         let by_position = !matches!(style, Style::Cursor | Style::NextLink | Style::LinkHeader);
         let cap = if rng.bool() { rng.usize(8..page_size.max(9)) } else { page_size };
+        let Lies { is_single, stops_at, always_more } = Lies::draw(seed, style, says, is_plain);
         let unstable = by_position && style != Style::Numbered && chance(&mut rng);
+        // In silence, single records in another order each time show nothing about an end.
+        let is_single = is_single && !(unstable && says == Says::Nothing);
+        let cap = if is_single { 1 } else { cap };
         // A page of which nothing is left looks like the end, so pages that are filtered are large.
         let filters_after =
             by_position && style != Style::Numbered && cap >= 20 && chance(&mut rng);
@@ -149,19 +200,19 @@ impl Server {
             cap,
             unstable: unstable && !filters_after,
             filters_after,
-            counts_hidden: rng.bool(),
+            // A plain server whose totals count what it leaves out says where its lists end.
+            counts_hidden: rng.bool() && !(is_plain && matches!(says, Says::Total(_))),
+            stops_at,
+            always_more,
             faults: if chance(&mut rng) { rng.u32(1..25) } else { 0 },
-            drift,
+            // In silence, a single record that comes again may be the last one, or have moved.
+            drift: if cap == 1 && says == Says::Nothing { 0 } else { drift },
             vanishes: by_position && style != Style::Numbered && rng.bool(),
             broken: chance(&mut rng),
             waits: chance(&mut rng),
         };
-        let count = match rng.u32(..6) {
-            0 => rng.usize(..4),
-            1 => page_size * rng.usize(1..4),
-            2 => cap * rng.usize(1..5),
-            _ => rng.usize(..400),
-        };
+        let most = if is_single { 60 } else { usize::MAX };
+        let count = draw_count(&mut rng, page_size, cap).min(most);
         let span = [1, 60, 3_600, 20 * 86_400][rng.usize(..4)];
         let mut state = State {
             rng,
@@ -181,6 +232,11 @@ impl Server {
     /// Whether it does nothing wrong but to cap its pages and to say little.
     pub(super) fn is_plain(&self) -> bool {
         self.is_plain
+    }
+
+    /// Whether its replies to a list never say that it ends.
+    pub(super) fn never_ends(&self) -> bool {
+        self.ways.always_more
     }
 
     /// From here on it does nothing wrong any more.
@@ -321,9 +377,12 @@ impl Server {
         };
         let total = records.len() + hidden;
         let end = (skip + limit).min(records.len());
-        let more = end < records.len();
+        let goes_on = end < records.len();
+        let is_cut = ways.stops_at.is_some_and(|stop| stop < records.len());
+        let more = goes_on || is_cut || ways.always_more;
         let last = records.get(end.wrapping_sub(1)).map(|it| format!("{}~{}", it.second, it.id));
-        let mut page: Vec<Record> = records.into_iter().skip(skip).take(limit).collect();
+        let left = ways.stops_at.unwrap_or(usize::MAX).saturating_sub(skip);
+        let mut page: Vec<Record> = records.into_iter().skip(skip).take(limit.min(left)).collect();
         page.retain(|it| !it.hidden);
         let items: Vec<Value> = page.iter().map(Record::json).collect();
         let mut body = json!({ self.list(): items });
@@ -344,7 +403,7 @@ impl Server {
                 _ => set(&mut body, TOTAL[0], json!(total)),
             }
         }
-        if more && let Some(last) = last {
+        if goes_on && let Some(last) = last {
             let address = format!("/items?cursor={last}");
             match self.style {
                 Style::Cursor => set(&mut body, "next_cursor", json!(last)),
