@@ -36,6 +36,8 @@ pub(super) struct Numbering {
     small: Option<(u32, u32)>,
     /// The keys seen in this pass.
     own: HashSet<Box<str>>,
+    /// The keys of the page before.
+    last: HashSet<Box<str>>,
     /// How many records came, each once.
     read: u64,
     /// How many pages had something new.
@@ -43,6 +45,10 @@ pub(super) struct Numbering {
     total: Option<u64>,
     /// Whether the list moved while it was being read.
     moves: bool,
+    /// Whether the last page had nothing new.
+    is_idle: bool,
+    /// How often in a row the same page came again.
+    same: u32,
     passes: u32,
     pub(super) confirmations: u32,
     pub(super) hidden: u64,
@@ -62,10 +68,13 @@ impl Numbering {
             larger: Vec::new(),
             small: None,
             own: HashSet::new(),
+            last: HashSet::new(),
             read: 0,
             distinct: 0,
             total: None,
             moves: false,
+            is_idle: false,
+            same: 0,
             passes: 0,
             confirmations: 0,
             hidden: 0,
@@ -127,6 +136,9 @@ impl Numbering {
         let is_first = self.number == self.paging.first;
         let mut new = 0;
         let distinct: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
+        let is_same = distinct.len() == self.last.len()
+            && distinct.iter().all(|key| self.last.contains(*key));
+        self.last = distinct.iter().map(|key| (*key).clone()).collect();
         for entry in &page.entries {
             let is_first = self.seen.insert(entry.key.clone());
             self.unread.read(entry, is_first);
@@ -157,9 +169,12 @@ impl Numbering {
         });
         self.pages += 1;
         if new == 0 && count > 0 && self.pages > 1 && page.has_more != Some(false) {
-            return self.repeated(verdict, page.has_more == Some(true));
+            return self.repeated(verdict, is_same, page.has_more == Some(true));
         }
-        self.moves |= new < distinct.len();
+        // Something new after a page that repeated another one: the list has grown by a page.
+        self.moves |= new < distinct.len() || (self.is_idle && new > 0);
+        self.is_idle &= new == 0;
+        self.same = 0;
         self.read = read;
         match verdict {
             Verdict::Complete => return self.close(),
@@ -195,9 +210,17 @@ impl Numbering {
 
     /// A page with nothing new. If numbers were honored before, it is the last page again, returned
     /// for a number beyond the end; otherwise the server ignores the number.
-    fn repeated(&mut self, verdict: Verdict, says_more: bool) -> Step {
+    fn repeated(&mut self, verdict: Verdict, is_same: bool, says_more: bool) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
         let is_last_again = self.distinct > 1 && self.total.is_none() && !says_more;
+        // A list that grows by whole pages while it is read repeats some, too. If it is by one page,
+        // only the page after it shows which it is.
+        self.is_idle = true;
+        self.same = if is_same { self.same + 1 } else { 0 };
+        if self.same < 2 && !is_beyond_end && self.distinct > 1 && self.pages < self.paging.most {
+            self.confirmations += 1;
+            return self.go_on();
+        }
         if let (Verdict::Fewer(total), true) = (verdict, self.distinct > 1) {
             return Step::Stuck(Stuck::Fewer { came: self.read, total });
         }
@@ -213,6 +236,7 @@ impl Numbering {
         self.passes += 1;
         self.own.clear();
         (self.moves, self.read, self.distinct, self.total) = (false, 0, 0, None);
+        (self.is_idle, self.same) = (false, 0);
         (self.pages, self.full, self.number) = (0, None, self.paging.first);
         (self.size, self.small) = (self.paging.page_size.max(1), None);
         self.larger.clear();
@@ -372,6 +396,41 @@ mod tests {
             let most = rows / page_size + 3 + 80 * u32::try_from(lost.len()).unwrap();
             // A server with its own page size shows it on its first page, which may be lost.
             prop_assert!(cap < page_size || requests <= most, "{} of {}", requests, most);
+        }
+    }
+
+    proptest! {
+        /// P1: whatever is inserted before the page that is read, even as much as a page holds, no
+        /// record that was there from the beginning is missing from a list that counts as complete.
+        #[test]
+        fn a_list_that_grows_while_it_is_read_loses_nothing(
+            rows in 1u32..60,
+            page_size in 1u32..8,
+            inserted in prop::collection::vec(
+                prop_oneof![3 => Just(0u32), 1 => 1u32..16],
+                0..20,
+            ),
+        ) {
+            let mut numbering = Numbering::new(&paging(page_size, 1));
+            // Not after each request: a page that comes three times counts as the last one.
+            let mut inserted = inserted.into_iter().flat_map(|count| [count, 0]);
+            // The newest record has the highest key, and comes first.
+            let (mut newest, mut keys) = (rows, BTreeSet::new());
+            for _ in 0..2000 {
+                let Get::Number(number, size) = numbering.asked() else { panic!() };
+                let begin = (number - 1) * size;
+                let found = (0..newest).rev().skip(begin as usize).take(size as usize);
+                keys.extend(found.clone());
+                match numbering.next(&page(found, None), 0) {
+                    Step::Get(_) => newest += inserted.next().unwrap_or(0),
+                    Step::Done => {
+                        prop_assert!((0..rows).all(|row| keys.contains(&row)), "{:?}", keys);
+                        return Ok(());
+                    }
+                    _ => return Ok(()),
+                }
+            }
+            prop_assert!(false, "it does not end");
         }
     }
 
