@@ -167,8 +167,8 @@ pub struct Paginator {
 #[derive(Debug)]
 enum Style {
     Skipping(Box<Skipping>),
-    Numbering(Numbering),
-    Following(Following),
+    Numbering(Box<Numbering>),
+    Following(Box<Following>),
 }
 
 impl Paginator {
@@ -182,15 +182,19 @@ impl Paginator {
                 let skipping = Skipping::new(window, unit.max(TimeUnit::Second), paging);
                 Style::Skipping(Box::new(skipping))
             }
-            Paging::PageNumber(paging) => Style::Numbering(Numbering::new(paging)),
+            Paging::PageNumber(paging) => Style::Numbering(Box::new(Numbering::new(paging))),
             Paging::Cursor(paging) => {
                 let size = paging.limit.as_ref().map_or(0, |_| paging.page_size);
-                Style::Following(Following::new(Get::Cursor(None, size), paging.most, None))
+                Style::Following(Box::new(Following::new(
+                    Get::Cursor(None, size),
+                    paging.most,
+                    None,
+                )))
             }
             Paging::NextLink(paging) => {
                 let size = paging.limit.as_ref().map_or(0, |_| paging.page_size);
                 let kind = paging.next.is_none().then_some(PointerKind::LinkHeader);
-                Style::Following(Following::new(Get::Link(None, size), paging.most, kind))
+                Style::Following(Box::new(Following::new(Get::Link(None, size), paging.most, kind)))
             }
         };
         Some(Self { window, style })
@@ -199,7 +203,7 @@ impl Paginator {
     /// A paginator that follows links of this kind, wherever a reply has them.
     fn following(window: Window, kind: PointerKind) -> Self {
         let following = Following::new(Get::Link(None, 0), MOST_FOLLOWED, Some(kind));
-        Self { window, style: Style::Following(following) }
+        Self { window, style: Style::Following(Box::new(following)) }
     }
 
     /// The last requested page; initially the first one.

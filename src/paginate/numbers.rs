@@ -136,9 +136,7 @@ impl Numbering {
         let is_first = self.number == self.paging.first;
         let mut new = 0;
         let distinct: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
-        let is_same = distinct.len() == self.last.len()
-            && distinct.iter().all(|key| self.last.contains(*key));
-        self.last = distinct.iter().map(|key| (*key).clone()).collect();
+        let is_same = self.is_page_before(page);
         for entry in &page.entries {
             let is_first = self.seen.insert(entry.key.clone());
             self.unread.read(entry, is_first);
@@ -206,6 +204,14 @@ impl Numbering {
         } else {
             !is_first && count >= full
         }
+    }
+
+    /// Whether a page has the same keys as the page before, and what the next one is compared with.
+    fn is_page_before(&mut self, page: &Page) -> bool {
+        let keys: HashSet<_> = page.entries.iter().map(|entry| entry.key.clone()).collect();
+        let is_same = keys == self.last;
+        self.last = keys;
+        is_same
     }
 
     /// A page with nothing new. If numbers were honored before, it is the last page again, returned

@@ -434,8 +434,11 @@ impl Life {
             let own = self.kinds.iter_mut().filter(|kind| kind.built_in.is_none());
             own.for_each(|kind| kind.verbatim = true);
         }
+        let replaces = space.replaced_snapshots || space.swapped_objects;
+        self.is_monthly |= replaces;
         for night in &mut self.nights {
             let which = night.minutes as usize;
+            night.full &= !replaces;
             if space.replaced_snapshots {
                 night.replaces = night.replaces.or(Some((which, Instead::Older)));
             }

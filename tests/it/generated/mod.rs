@@ -6,7 +6,8 @@
 //! run an oracle of what was said on the wire must agree with the lake, the report, the exit code
 //! and `verify`; between any two writes an observer reads the lake.
 //!
-//! What is known to go wrong is left out, and is in [`known`], a seed for each.
+//! What is known to go wrong is left out, but for what `CLARI_LAKE_SPACE` names; [`known`] has seeds
+//! that found faults.
 //!
 //! `CLARI_LAKE_SEED` is the first seed (1), `CLARI_LAKE_SEEDS` how many, `CLARI_LAKE_SECONDS` for
 //! how long new ones are begun (20). A seed that fails is named, and shrunk: what is printed last
