@@ -96,6 +96,15 @@ impl Error {
         self
     }
 
+    /// The same error, naming a part of what it concerns before what it names already.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.context = Some(match self.context {
+            Some(context) => format!("{part}: {context}"),
+            None => part.to_owned(),
+        });
+        self
+    }
+
     /// The same error with more specific advice than its kind's.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -339,12 +339,13 @@ async fn report(
         Cause::Failed(Fault(error)) => {
             outcome.has_failed = true;
             let error = match (scan.parent, error) {
-                // Replies that are not what was requested say which request it was.
+                // Each list that is missing is named by its parent (P12), but for what ends the whole
+                // run.
                 (Some(_), FetchError::Failed(failure, error))
-                    if error.kind() == ErrorKind::Data =>
+                    if !matches!(failure, Failure::Deferred | Failure::Page) =>
                 {
                     let of = name_of(&table.endpoint.name, scan, None);
-                    FetchError::Failed(failure, error.with_context(of))
+                    FetchError::Failed(failure, error.within(&of))
                 }
                 (_, error) => error,
             };

@@ -28,7 +28,7 @@ struct Source {
     refused: Option<usize>,
     gone: Vec<String>,
     /// What comes instead of a member.
-    instead: Option<Value>,
+    instead: Option<(u16, Value)>,
 }
 
 struct Trial {
@@ -49,7 +49,7 @@ impl Trial {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             if let Some(id) = path.strip_prefix("/members/") {
                 if let Some(instead) = source.instead.clone().filter(|_| id == "a") {
-                    return (200, instead);
+                    return instead;
                 }
                 let is_gone = source.gone.iter().any(|gone| gone == id);
                 return if is_gone { (404, json!({})) } else { (200, json!({ "id": id })) };
@@ -190,6 +190,17 @@ fn p12_a_lost_snapshot_is_named_until_the_loss_is_accepted() {
     assert_eq!(trial.newest().len(), 3);
 }
 
+/// P12: a look-up that fails is named by the id it was for.
+#[test]
+fn p12_a_look_up_that_fails_is_named_by_its_id() {
+    let trial = Trial::new(&["a", "b"]);
+    trial.source.lock().unwrap().instead = Some((400, json!({"message": "no such member"})));
+    let report = trial.run(1, false);
+    let [problem] = report.problems.as_slice() else { panic!("{:?}", report.problems) };
+    assert!(problem.message.starts_with("members of a: "), "{}", problem.message);
+    assert!(problem.message.contains("(400): no such member"), "{}", problem.message);
+}
+
 /// P1, P12, P14: a reply that is no record does not say that the record is gone. Its row stays, it
 /// is named, and the next run requests it again.
 #[test]
@@ -206,13 +217,13 @@ fn p14_a_look_up_that_is_answered_with_no_record_removes_nothing() {
     ] {
         for monthly in [false, true] {
             let trial = Trial { members: members.to_owned(), ..Trial::new(&["a", "b"]) };
-            trial.source.lock().unwrap().instead = Some(instead.clone());
+            trial.source.lock().unwrap().instead = Some((200, instead.clone()));
             let report = trial.run(1, monthly);
             assert!(!report.complete, "P12: it is named at first, too: {instead}");
             trial.source.lock().unwrap().instead = None;
             assert!(trial.run(1, monthly).complete, "{instead}");
             assert_eq!(trial.members(), ["a", "b"], "it is requested again: {instead}");
-            trial.source.lock().unwrap().instead = Some(instead.clone());
+            trial.source.lock().unwrap().instead = Some((200, instead.clone()));
             let report = trial.run(9, monthly);
             assert!(!report.complete && !report.problems.is_empty(), "P12: {instead}");
             assert_eq!(trial.members(), ["a", "b"], "P14: {instead}, monthly: {monthly}");
