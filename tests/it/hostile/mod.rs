@@ -8,7 +8,7 @@
 //!
 //! Left out is what the exporter says that it cannot see: a server that says nothing, caps its pages
 //! and ignores where a page is to begin; a row that vanishes between two pages of a number; a list of
-//! records that is null twice in a row.
+//! records that is null twice in a row; a total called `count` where no size of pages is requested.
 //!
 //! `CLARI_LAKE_SEED` is the first seed (1), `CLARI_LAKE_SEEDS` how many, `CLARI_LAKE_SECONDS` for how
 //! long new ones are begun (8); a seed that fails is named. `CLARI_LAKE_GO_ON` goes on after it.

@@ -182,6 +182,12 @@ impl Server {
             3 => Says::Total(rng.usize(..TOTAL.len())),
             _ => Says::Both,
         };
+        // Where no size is requested, a `count` may also be the server's usual size of a page.
+        let is_sized = !matches!(style, Style::Whole | Style::NextLink | Style::LinkHeader);
+        let says = match says {
+            Says::Total(name) if TOTAL[name] == "count" && !is_sized => Says::Total(0),
+            says => says,
+        };
         let chance = |rng: &mut Rng| !is_plain && rng.u32(..3) == 0;
         // Positions are all that these styles go by.
         let by_position = !matches!(style, Style::Cursor | Style::NextLink | Style::LinkHeader);
