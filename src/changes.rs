@@ -65,8 +65,8 @@ pub struct ChangedPartition {
 /// What changed in a lake since a point, according to the manifests of all its tables.
 ///
 /// # Errors
-/// `Config` when the lake has no such run, or has not come that far; `Newer` when a newer version wrote it; when the store
-/// fails.
+/// `Config` when the lake has no such run, or has not come that far; `Newer` when a newer version
+/// wrote it; when the store fails.
 pub fn changes(store: &Store, since: &Point) -> Result<Changes> {
     let mut next = Next::default();
     let mut changed = Vec::new();

@@ -2,8 +2,9 @@
 //!
 //! Numbered pages cannot overlap. If a row comes twice, or a total changes, the list has moved and
 //! is read again. If a row vanishes without either, it hides another row until the next run; that
-//! is the limit of this style. So is a row that arrives before pages of one record: it looks like the
-//! last page again. A page with nothing new shows that the server ignores the number.
+//! is the limit of this style. A page that comes three times in a row is taken for the last one, which
+//! some servers return for any higher number; a list that grows by a page twice looks the same. If
+//! no page but the first has anything new, the server ignores the number.
 //!
 //! A page that is too large is requested in smaller ones whose size divides its own, so that one of
 //! them begins where it began. They grow back where a page of the former size begins.

@@ -257,3 +257,38 @@ impl<'e> Check<'e> {
         Ok(time.and_then(DateTime::from_timestamp_micros))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::day_of;
+
+    /// P1: a run with `--to` in the past lists a part of its last day. What another run found later
+    /// on that day is not missing from this one's list.
+    #[test]
+    fn only_what_a_list_covers_can_be_missing_from_it() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let (from, to) = (at("2026-11-20T00:00:00Z"), at("2026-11-24T06:37:03Z"));
+        let mut listed = Coverage::default();
+        listed.add(Window::new(from, to));
+        let survey = Survey {
+            listed,
+            unlisted_from: to,
+            deletes: Deletes::Drop,
+            full: false,
+            begun_at: to.timestamp_micros(),
+        };
+        let was_listed = |time: &str, has_time: bool| {
+            let time = at(time);
+            let day = Some(day_of(time.date_naive()));
+            let time = has_time.then_some(time.timestamp_micros());
+            survey.was_listed(&IndexEntry { day, time, ..IndexEntry::default() })
+        };
+        assert!(was_listed("2026-11-24T06:37:02Z", true));
+        assert!(!was_listed("2026-11-24T22:00:00Z", true), "after the end of the run");
+        assert!(!was_listed("2026-11-19T23:59:59Z", true), "before the lookback");
+        // Without a time of its own, a row was found by its whole day, as far as that is listed.
+        assert!(was_listed("2026-11-24T22:00:00Z", false));
+        assert!(!was_listed("2026-11-25T00:00:00Z", false));
+    }
+}

@@ -178,6 +178,22 @@ fn a_lake_written_with_a_wrong_clock_is_corrected_by_the_next_run() {
     }
 }
 
+/// P14, A14: a run that gets no reply cannot know that its clock is wrong, so it copies no snapshot
+/// into the future, which would be the newest one for days.
+#[test]
+fn a_run_without_a_reply_makes_no_snapshot_of_a_day_that_may_be_wrong() {
+    let world = World::new(true);
+    world.run(TimeDelta::zero()).complete();
+    let days = || {
+        let rows = world.lake.rows("playlist_calls");
+        rows.into_iter().map(|row| row.dt).collect::<BTreeSet<_>>()
+    };
+    let before = days();
+    let report = world.run(TimeDelta::days(3)).with_quota(0, 0.7).run();
+    assert!(!report.complete && report.requests == 0, "{:?}", report.problems);
+    assert_eq!(days(), before);
+}
+
 /// The same in months, and on an object store.
 #[test]
 fn a_wrong_clock_is_corrected_in_month_lakes_and_on_an_object_store() {

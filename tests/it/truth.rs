@@ -386,6 +386,18 @@ fn private_calls_are_not_exported_by_default() {
     site.assert_calls_are(&site.workspace.calls_before(later, true));
 }
 
+/// P1: with `--to` in the past, a run lists nothing of what lies after it, so that a later run which
+/// includes private calls still has to list them from the beginning.
+#[test]
+fn private_calls_after_an_earlier_end_are_listed_by_the_next_run() {
+    let site = Site::new(&Options { calls: 80, private: 0.3, ..small() });
+    site.calls_and_details().complete();
+    let end = site.now - TimeDelta::days(20);
+    site.calls_and_details().at(end).with_private().full().complete();
+    site.calls_and_details().with_private().complete();
+    site.assert_calls_are(&site.workspace.calls_before(site.now, true));
+}
+
 #[test]
 fn a_call_is_exported_once_it_has_begun_and_not_before() {
     let site = Site::new(&Options { scheduled: 30, ..small() });

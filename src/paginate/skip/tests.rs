@@ -381,7 +381,6 @@ fn requests_around_an_unreadable_record_are_few() {
     }
 }
 
-/// P1: if a server has only one order, the window does not count as read from both ends.
 /// P1: a record that cannot be read for a while is read alone, and meanwhile an earlier one is
 /// deleted, before any of the requests.
 #[test]
@@ -413,6 +412,7 @@ fn nothing_is_missed_when_records_move_up_while_one_is_read_alone() {
     }
 }
 
+/// P1: if a server has only one order, the window does not count as read from both ends.
 #[test]
 fn a_second_that_is_sorted_one_way_is_a_gap() {
     let mut server = Server::new((0..80).map(|number| (5, number)));

@@ -25,8 +25,8 @@ const KEY_ALONE: u128 = 1;
 
 /// Reads the lists of all due parents. In a snapshot table, a list that was read to its end
 /// replaces what its parent had, and children whose parents are gone are removed. Returns `false`
-/// when there can be no snapshot of this day: the lake has no such parent, or no reply has shown
-/// yet which day it is.
+/// when there can be no snapshot of this day: the lake has no such parent, or no request was
+/// answered.
 pub(in crate::pipeline) async fn read_all(
     export: &Export,
     table: &TableRun<'_>,
@@ -43,6 +43,7 @@ pub(in crate::pipeline) async fn read_all(
     let present: HashSet<Box<str>> = keys.keys().map(|key| key.as_str().into()).collect();
     let mut due = due(table, parent, keys, day).await?;
     leave_out_unnamed(table, &mut due).await;
+    let is_asked = !due.is_empty();
     export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
     let reads = due.iter().map(|due| read_one(export, table, parent, due, day));
     let mut reads = futures::stream::iter(reads).buffer_unordered(export.concurrency);
@@ -50,9 +51,9 @@ pub(in crate::pipeline) async fn read_all(
         read?;
     }
     drop(reads);
-    // Until a reply has come, the day is that of this machine's clock. If that is ahead, the copy
-    // of a snapshot would be the newest one for days.
-    if export.settings.by_clock && !export.client.has_read() {
+    // If no request was answered, the day is that of this machine's clock. If that is ahead, the copy
+    // of a snapshot would be the newest one for days. Where nothing is due, the day gets its copy.
+    if is_asked && export.settings.by_clock && !export.client.has_read() {
         return Ok(false);
     }
     if is_whole && table.endpoint.is_snapshot() && !table.is_absent().await? {
