@@ -13,7 +13,7 @@ use super::snapshots::snapshot;
 use super::table_run::TableRun;
 use super::table_state::State;
 use crate::calendar::TimeUnit;
-use crate::commit_plan::{Listing, Progress, Scope};
+use crate::commit_plan::{Listing, Scope};
 use crate::endpoint::{Endpoint, ParentRef};
 use crate::error::Result;
 use crate::manifest::{Manifest, Purpose};
@@ -31,19 +31,11 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
     let manifest = table.owner.ask(|state| Arc::clone(state.snapshot.manifest())).await?;
-    let mut intent = Intent::of(export, endpoint, &manifest, changed);
-    let (planned, mut goal) =
-        (std::mem::take(&mut intent.planned), std::mem::take(&mut intent.goal));
-    let (is_backfill, begun_at) = (intent.is_backfill, export.settings.now);
+    let EndpointPlan { planned, mut goal, once_complete } =
+        EndpointPlan::of(export, endpoint, &manifest, changed);
     // An endpoint that may not exist gets no table until it has answered.
-    if !goal.is_empty() && !endpoint.experimental {
-        let goal = std::mem::take(&mut goal);
-        table
-            .commit(move |change| {
-                record_goal(&mut change.progress, goal, is_backfill);
-                change.progress.begun_at = Some(begun_at);
-            })
-            .await?;
+    if !endpoint.experimental {
+        commit_goal(export, table, std::mem::take(&mut goal)).await?;
     }
     export.progress.update(&endpoint.name, |live| live.planned += planned.len() as u64);
     // Only the first task shows whether the endpoint exists.
@@ -52,16 +44,8 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
         run_task(export, table, first).await?;
     }
     if !table.is_absent().await? {
-        if !goal.is_empty() {
-            // It has answered, so its goal is committed before the rest is requested.
-            let goal = std::mem::take(&mut goal);
-            table
-                .commit(move |change| {
-                    record_goal(&mut change.progress, goal, is_backfill);
-                    change.progress.begun_at = Some(begun_at);
-                })
-                .await?;
-        }
+        // It has answered, so its goal is committed before the rest is requested.
+        commit_goal(export, table, std::mem::take(&mut goal)).await?;
         let (nightly, backfill): (Vec<_>, Vec<_>) =
             planned.partition(|planned| planned.purpose == Purpose::Nightly);
         let at_once = export.concurrency;
@@ -73,28 +57,34 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             }
         }
     }
-    table.add(move |change| record_goal(&mut change.progress, goal, is_backfill)).await;
+    add_goal(export, table, goal).await;
     super::missing::mark(export, table).await?;
-    close(export, table, &intent).await
+    close(export, table, once_complete).await
 }
 
-/// What a run is going to do for one endpoint, and what will be complete afterwards.
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent choice")]
-struct Intent {
+/// What a run is going to do for one endpoint.
+struct EndpointPlan {
     planned: Vec<Planned>,
+    /// What it intends to complete, unless that is recorded already.
     goal: Vec<Window>,
-    is_backfill: bool,
-    /// Whether changes have never been read.
-    is_first: bool,
-    /// Whether everything covered will have been listed, in this run or in the runs that began it.
+    once_complete: OnceComplete,
+}
+
+/// What is known of a table once everything planned is complete.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
+struct OnceComplete {
+    /// Changes have been read, for the first time.
+    knows_changes: bool,
+    /// Everything covered was listed, in this run or in the runs that began it.
     lists_all: bool,
-    /// Whether everything covered will have been listed including private records.
+    /// Everything covered was listed including private records.
     lists_all_private: bool,
-    /// Whether everything that can be in lost partitions will have been listed.
+    /// Everything that can be in lost partitions was listed.
     lists_lost: bool,
 }
 
-impl Intent {
+impl EndpointPlan {
     fn of(export: &Export, endpoint: &Endpoint, manifest: &Manifest, changed: &[i32]) -> Self {
         let is_backfill = export.settings.backfill.is_some();
         let private = export.include_private && !endpoint.private.is_empty();
@@ -110,39 +100,53 @@ impl Intent {
         // With `--to` in the past, a run lists nothing of what was covered after it.
         let covered = manifest.as_of(export.clock.server_now()).coverage.end();
         let reaches_end = covered.is_none_or(|end| end <= export.settings.now);
-        Self {
-            planned,
-            goal: if is_known { Vec::new() } else { goal },
-            is_backfill,
-            is_first: manifest.watermark.is_none() && !is_backfill,
-            lists_all: (is_full || !manifest.settled) && !is_backfill && reaches_end,
-            lists_all_private: is_full && private && !is_backfill && reaches_end,
-            lists_lost: !is_backfill && reaches_end,
-        }
+        let reaches_end = reaches_end && !is_backfill;
+        let once_complete = OnceComplete {
+            knows_changes: manifest.watermark.is_none() && !is_backfill,
+            lists_all: (is_full || !manifest.settled) && reaches_end,
+            lists_all_private: is_full && private && reaches_end,
+            lists_lost: reaches_end,
+        };
+        Self { planned, goal: if is_known { Vec::new() } else { goal }, once_complete }
     }
 }
 
-/// Records the goal: what the run intends to complete.
-fn record_goal(progress: &mut Progress, goal: Vec<Window>, is_backfill: bool) {
-    if is_backfill {
-        progress.backfill.extend(&goal);
+/// Commits the goal, if there is one: what the run intends to complete, and when it began.
+async fn commit_goal(export: &Export, table: &TableRun<'_>, goal: Vec<Window>) -> Result<()> {
+    if goal.is_empty() {
+        return Ok(());
     }
-    progress.goal.extend(goal);
+    let begun_at = export.settings.now;
+    add_goal(export, table, goal).await;
+    table.commit(move |change| change.progress.begun_at = Some(begun_at)).await
+}
+
+/// Adds the goal to the next commit.
+async fn add_goal(export: &Export, table: &TableRun<'_>, goal: Vec<Window>) {
+    let is_backfill = export.settings.backfill.is_some();
+    table
+        .add(move |change| {
+            if is_backfill {
+                change.progress.backfill.extend(&goal);
+            }
+            change.progress.goal.extend(goal);
+        })
+        .await;
 }
 
 /// Commits what is left, with the watermark and the frozen schema if everything is complete.
-async fn close(export: &Export, table: &TableRun<'_>, intent: &Intent) -> Result<()> {
+async fn close(export: &Export, table: &TableRun<'_>, once_complete: OnceComplete) -> Result<()> {
     let now = export.settings.now;
     // For explicitly specified parents, nothing is known about the rest.
-    let (lists_rest, is_first) = (export.settings.ids.is_empty(), intent.is_first);
-    let (lists_all, lists_all_private) = (intent.lists_all, intent.lists_all_private);
-    let lists_lost = intent.lists_lost;
+    let lists_rest = export.settings.ids.is_empty();
     let close = move |state: &mut State| {
         if state.absent {
             return Ok(());
         }
+        let OnceComplete { knows_changes, lists_all, lists_all_private, lists_lost } =
+            once_complete;
         let complete = !state.has_failed() && lists_rest;
-        let is_known = state.changes_complete || (is_first && complete);
+        let is_known = state.changes_complete || (knows_changes && complete);
         let watermark = state.watermark(now).filter(|_| is_known);
         let progress = &mut state.change().progress;
         progress.freeze = complete;

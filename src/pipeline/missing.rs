@@ -45,8 +45,8 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
         endpoint.deletes && parent == Some(table.endpoint.name.as_str())
     };
     let Some(details) = export.catalogue.endpoints().iter().find(by_id) else { return Ok(()) };
-    let (survey, missing) = survey(export, table).await?;
-    let survey = Arc::new(survey);
+    let (ranges, missing) = find(export, table).await?;
+    let ranges = Arc::new(ranges);
     let check = Check::new(export, details);
     let checked = missing.into_iter().map(async |missing| {
         // A 404 describes the time of the request, not of the reply.
@@ -56,16 +56,16 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
     });
     let mut checked = futures::stream::iter(checked).buffer_unordered(export.concurrency);
     while let Some((missing, found, asked_at)) = checked.next().await {
-        let survey = Arc::clone(&survey);
+        let ranges = Arc::clone(&ranges);
         table
-            .add(move |change| survey.conclude(missing, &found, asked_at, &mut change.statements))
+            .add(move |change| ranges.conclude(missing, &found, asked_at, &mut change.statements))
             .await;
     }
     Ok(())
 }
 
 /// What this run's lists show about records that are not in them.
-struct Survey {
+struct ListedRanges {
     /// The ranges that were listed completely.
     listed: Coverage,
     /// No list covers records that begin from this time on.
@@ -97,31 +97,31 @@ enum Found {
 }
 
 /// The records that are missing although their days were listed completely.
-async fn survey(export: &Export, table: &TableRun<'_>) -> Result<(Survey, Vec<Missing>)> {
+async fn find(export: &Export, table: &TableRun<'_>) -> Result<(ListedRanges, Vec<Missing>)> {
     let begun_at = export.queue_now();
     let (now, full, deletes) = (export.settings.now, export.settings.full, export.settings.deletes);
     let clock_now = export.clock.server_now();
-    let survey = move |state: &mut State| {
+    let find = move |state: &mut State| {
         let listed = std::mem::take(&mut state.listed);
         let covered = state.snapshot.manifest().as_of(clock_now).coverage.end();
         let unlisted_from = covered.map_or(now, |end| end.max(now));
         let seen = state.take_seen();
-        let survey = Survey { listed, unlisted_from, deletes, full, begun_at };
+        let ranges = ListedRanges { listed, unlisted_from, deletes, full, begun_at };
         let mut missing = Vec::new();
         let days = match state.snapshot.manifest().granularity {
             Granularity::Day => 1,
             Granularity::Month => 31,
         };
-        let may_hold = |partition: &Partition| survey.may_hold(*partition, days);
+        let may_hold = |partition: &Partition| ranges.may_hold(*partition, days);
         for partition in state.snapshot.indexed().filter(may_hold).collect::<Vec<_>>() {
-            survey.look_through(partition, state, &seen, &mut missing)?;
+            ranges.look_through(partition, state, &seen, &mut missing)?;
         }
-        Ok((survey, missing))
+        Ok((ranges, missing))
     };
-    table.owner.run(survey).await
+    table.owner.run(find).await
 }
 
-impl Survey {
+impl ListedRanges {
     /// Collects the missing records of one partition. Records that were listed are no longer marked
     /// as unlisted.
     fn look_through(
@@ -271,7 +271,7 @@ mod tests {
         let (from, to) = (at("2026-11-20T00:00:00Z"), at("2026-11-24T06:37:03Z"));
         let mut listed = Coverage::default();
         listed.add(Window::new(from, to));
-        let survey = Survey {
+        let ranges = ListedRanges {
             listed,
             unlisted_from: to,
             deletes: Deletes::Drop,
@@ -282,7 +282,7 @@ mod tests {
             let time = at(time);
             let day = Some(day_of(time.date_naive()));
             let time = has_time.then_some(time.timestamp_micros());
-            survey.was_listed(&IndexEntry { day, time, ..IndexEntry::default() })
+            ranges.was_listed(&IndexEntry { day, time, ..IndexEntry::default() })
         };
         assert!(was_listed("2026-11-24T06:37:02Z", true));
         assert!(!was_listed("2026-11-24T22:00:00Z", true), "after the end of the run");

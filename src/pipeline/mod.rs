@@ -201,7 +201,7 @@ impl Export {
     }
 
     /// Yields the history to a running backfill, so that nothing is requested twice.
-    async fn make_way(&self, run: &str) -> Result<()> {
+    async fn yield_to_backfill(&self, run: &str) -> Result<()> {
         let Some(limits) = self.limits.filter(|_| self.settings.backfill.is_none()) else {
             return Ok(());
         };
@@ -229,7 +229,7 @@ impl Export {
             }
             checked?;
         }
-        tokio::try_join!(self.clear_forgotten(run), self.make_way(run))?;
+        tokio::try_join!(self.clear_forgotten(run), self.yield_to_backfill(run))?;
         let store = Arc::clone(&self.store);
         let forgotten = blocking(move || Ok(store.forgotten(0)?.version)).await?;
         let run = &self.open_ahead(endpoints, committed, run).await?;

@@ -1,7 +1,9 @@
-//! The queue: when a record that is requested by id is due.
+//! The queue: when the children of a parent are due.
 //!
-//! This follows from the outcome of its last request, the parent's content hash, and the time. The
-//! list of pending records is not stored, since it follows from the indexes.
+//! A child that is read by look-up is due when its parent's record has changed since; a list of
+//! children is due when the last one is no longer valid. Both follow from the outcome of the last
+//! request, and from the time. The list of pending records is not stored, since it follows from the
+//! indexes.
 
 use crate::manifest::{Attempt, ParentVersion, Queue};
 
@@ -14,6 +16,9 @@ pub const UNNAMED: &str = "the parent's record lacks what the request names of i
 
 /// Why a record is missing when its reply never came: the API may just have been unavailable.
 pub const TOO_LARGE: &str = "no answer in time, or too large for one (502, 504)";
+
+/// Why a record is missing that the API does not have, or not yet.
+pub const NOT_FOUND: &str = "not found (404)";
 
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -74,6 +79,59 @@ pub fn attempt(
         failures,
         first_failed_at: before.map_or(now, |it| it.first_failed_at),
         next_try_at: now + delay,
+    }
+}
+
+/// When the lists of a parent's children are requested again.
+#[derive(Debug, Clone, Copy)]
+pub struct ListSchedule {
+    /// How long a complete list is valid, in microseconds; without it, each run requests it.
+    pub valid_for: Option<i64>,
+    /// Whether the lists are requested whatever their last outcome was.
+    pub is_full: bool,
+    /// The run's reference time, microseconds since 1970.
+    pub now: i64,
+    /// The latest time that any clock can be trusted to have shown, microseconds since 1970.
+    pub latest: i64,
+}
+
+impl ListSchedule {
+    /// The version of every parent of a list: only its key affects the request.
+    const VERSION: u128 = 1;
+
+    /// Whether a list is due after this outcome. `is_elsewhere`: the last answer is about another
+    /// snapshot, so that its rows would have to be requested again.
+    #[must_use]
+    pub fn is_due(&self, before: Option<&Attempt>, is_elsewhere: bool) -> bool {
+        let Some(before) = before.filter(|it| self.is_believed(it)) else { return true };
+        if before.reason.is_none() {
+            let is_valid = self.valid_for.is_some() && before.next_try_at > self.now;
+            return !is_valid || self.is_full || is_elsewhere;
+        }
+        let is_later =
+            matches!(due(Some(before), Self::VERSION, self.now), Due::Later | Due::Never);
+        !is_later || self.is_full
+    }
+
+    /// What to record about a list that was read to its end.
+    #[must_use]
+    pub fn complete(&self) -> Attempt {
+        let next_try_at = self.valid_for.map_or(0, |valid_for| self.now.saturating_add(valid_for));
+        Attempt { next_try_at, ..attempt(None, Self::VERSION, None, self.now) }
+    }
+
+    /// What to record about a parent that does not exist.
+    #[must_use]
+    pub fn absent(&self, before: Option<&Attempt>) -> Attempt {
+        let before = before.filter(|it| self.is_believed(it));
+        attempt(before, Self::VERSION, Some(NOT_FOUND), self.now)
+    }
+
+    /// Whether what is recorded can have been recorded by now. A list that is valid for longer than
+    /// possible was recorded with a wrong clock.
+    fn is_believed(&self, before: &Attempt) -> bool {
+        let valid_for = self.valid_for.filter(|_| before.reason.is_none()).unwrap_or(0);
+        is_near(before.next_try_at.saturating_sub(valid_for), self.latest)
     }
 }
 
@@ -156,7 +214,7 @@ mod tests {
     /// A14: what was deferred by a clock that was ahead is requested again, and is not given up.
     #[test]
     fn a_delay_set_by_a_wrong_clock_is_ignored() {
-        let not_found = Some("not found (404)");
+        let not_found = Some(NOT_FOUND);
         let first = attempt(None, 7, not_found, 0);
         for ahead in [3 * DAY, 30 * DAY] {
             let wrong = attempt(Some(&first), 7, not_found, ahead);
@@ -174,17 +232,42 @@ mod tests {
     #[test]
     fn absent_details_are_requested_less_often_and_then_never() {
         let mut now = 0;
-        let mut last = attempt(None, 7, Some("not found (404)"), now);
+        let mut last = attempt(None, 7, Some(NOT_FOUND), now);
         let mut tries = 1;
         while due(Some(&last), 7, i64::MAX) != Due::Never {
             assert_eq!(due(Some(&last), 7, last.next_try_at - 1), Due::Later);
             assert!(is_missing(&last));
             now = last.next_try_at;
-            last = attempt(Some(&last), 7, Some("not found (404)"), now);
+            last = attempt(Some(&last), 7, Some(NOT_FOUND), now);
             tries += 1;
         }
         assert!((14 * DAY..16 * DAY).contains(&now), "{now}");
         assert!(tries < 30, "{tries}");
         assert!(!is_missing(&last));
+    }
+
+    /// A13, A14: a list is requested again when it is no longer valid, when everything is, and when
+    /// its answer cannot be of this time; a parent that does not exist, less and less often.
+    #[test]
+    fn a_list_is_due_when_its_last_answer_is_no_longer_valid() {
+        let schedule =
+            |now| ListSchedule { valid_for: Some(7 * DAY), is_full: false, now, latest: now };
+        let complete = schedule(0).complete();
+        assert!(schedule(0).is_due(None, false));
+        assert!(!schedule(7 * DAY - 1).is_due(Some(&complete), false));
+        assert!(schedule(7 * DAY).is_due(Some(&complete), false));
+        assert!(schedule(DAY).is_due(Some(&complete), true), "its rows are in another snapshot");
+        assert!(schedule(-2 * DAY).is_due(Some(&complete), false), "of a clock that was ahead");
+        let full = ListSchedule { is_full: true, ..schedule(DAY) };
+        assert!(full.is_due(Some(&complete), false));
+        let each_run = ListSchedule { valid_for: None, ..schedule(DAY) };
+        assert!(each_run.is_due(Some(&each_run.complete()), false));
+
+        let absent = schedule(0).absent(None);
+        assert!(!schedule(MINUTE).is_due(Some(&absent), false));
+        assert!(schedule(15 * MINUTE).is_due(Some(&absent), false));
+        assert!(ListSchedule { is_full: true, ..schedule(MINUTE) }.is_due(Some(&absent), false));
+        let again = schedule(15 * MINUTE).absent(Some(&absent));
+        assert!(!schedule(30 * MINUTE).is_due(Some(&again), false));
     }
 }

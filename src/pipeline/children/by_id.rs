@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::slice;
 
-use super::due::{self, Parents};
-use super::look_up::{Wanted, look_up};
+use super::due::{self, DueParent, Parents};
+use super::look_up::look_up;
 use super::parents::{ParentKeys, parent_keys};
 use crate::decode::is_usable;
 use crate::endpoint::{Endpoint, Named, Parent};
@@ -63,35 +63,28 @@ pub(super) async fn look_up_named(
     let find = move |children: &crate::lake::Children<'_>| {
         let wanted: Vec<_> = ids.iter().map(|id| (id.as_str(), None)).collect();
         let (known, own) = (children.parents.find(&wanted)?, children.own.find(&wanted)?);
-        let wanted = ids.iter().map(|id| {
+        let due = ids.iter().map(|id| {
             let parent = known.get(id.as_str()).filter(|(_, entry)| entry.in_lake);
             let before = own.get(id.as_str()).and_then(|(_, entry)| entry.attempt.clone());
-            let wanted = Wanted {
-                id: id.as_str().into(),
-                named: Named::default(),
-                hash: parent.map(|(_, entry)| entry.hash),
-                day: parent.and_then(|(_, entry)| entry.day),
-                time: parent.and_then(|(_, entry)| entry.time),
-                before,
-                purpose: Purpose::Nightly,
+            let due = DueParent::of(id.as_str().into(), Purpose::Nightly);
+            let due = match parent {
+                Some((_, record)) => due.at(record),
+                None => due,
             };
-            (wanted, parent.map(|(partition, _)| *partition))
+            (DueParent { before, ..due }, parent.map(|(partition, _)| *partition))
         });
-        Ok(wanted.collect::<Vec<_>>())
+        Ok(due.collect::<Vec<_>>())
     };
     let found = due::read(parents, table, find).await?;
     export.progress.update(&table.endpoint.name, |live| live.planned += found.len() as u64);
-    let mut wanted = Vec::new();
+    let mut due = Vec::new();
     for (mut one, partition) in found {
-        match partition {
-            Some(partition) if names_more => {
-                due::name(parents, table, partition, slice::from_mut(&mut one)).await?;
-            }
-            _ => {}
+        if let Some(partition) = partition.filter(|_| names_more) {
+            due::name(parents, table, partition, slice::from_mut(&mut one)).await?;
         }
-        wanted.push(Ok(one));
+        due.push(Ok(one));
     }
-    look_up(export, table, futures::stream::iter(wanted)).await?;
+    look_up(export, table, futures::stream::iter(due)).await?;
     table.commit(|_| {}).await
 }
 

@@ -6,16 +6,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::NaiveTime;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::by_id;
-use super::look_up::{Wanted, look_up};
+use super::look_up::look_up;
 use super::parents::{are_there, fields_in, is_named, open, warn_unnamed};
 use crate::commit_plan::{LookUp, Mark, Removal};
-use crate::endpoint::{Named, Parent};
+use crate::endpoint::{Named, Parent, ParentRef};
 use crate::error::Result;
 use crate::lake::{Children, Link, Snapshot};
-use crate::manifest::{Attempt, ParentVersion, Purpose};
+use crate::manifest::{Attempt, IndexEntry, ParentVersion, Purpose};
 use crate::partition::Partition;
 use crate::pipeline::table_run::TableRun;
 use crate::pipeline::table_state::State;
@@ -23,6 +23,43 @@ use crate::pipeline::{Export, blocking};
 use crate::plan::queue::{self, Due};
 use crate::report::Queue;
 use crate::window::{Window, date_of};
+
+/// A parent whose children are to be requested: its one record by look-up, or its list.
+pub(super) struct DueParent {
+    /// Distinguishes it from the others: [`Parent::key_of`]; for look-ups, its id.
+    pub(super) key: Box<str>,
+    pub(super) id: Box<str>,
+    /// The fields that requests need from its record.
+    pub(super) named: Named,
+    /// The content hash of its record, if that affects the request; `None` also if the lake has no
+    /// such parent.
+    pub(super) hash: Option<u128>,
+    /// The day of its record, in days since 1970.
+    pub(super) day: Option<i32>,
+    /// The time of its record, microseconds since 1970.
+    pub(super) time: Option<i64>,
+    /// The outcome of the last request.
+    pub(super) before: Option<Attempt>,
+    pub(super) purpose: Purpose,
+}
+
+impl DueParent {
+    /// A parent of which only the id is known.
+    pub(super) fn of(id: Box<str>, purpose: Purpose) -> Self {
+        let (key, named) = (id.clone(), Named::default());
+        Self { key, id, named, hash: None, day: None, time: None, before: None, purpose }
+    }
+
+    /// The same, with the version of its record that the lake has.
+    pub(super) fn at(self, record: &IndexEntry) -> Self {
+        Self { hash: Some(record.hash), day: record.day, time: record.time, ..self }
+    }
+
+    /// What its requests need.
+    pub(super) fn parent(&self) -> ParentRef<'_> {
+        ParentRef { key: &self.key, id: &self.id, named: &self.named }
+    }
+}
 
 /// The parents of a child table, as this run found them.
 #[derive(Clone)]
@@ -57,7 +94,7 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
     let comparison = compare(&parents, table).await?;
     let planned = comparison.due.iter().map(|due| due.1).sum::<u64>();
     export.progress.update(&table.endpoint.name, |live| live.planned += planned);
-    look_up(export, table, all_wanted(&parents, table, &comparison.due)).await?;
+    look_up(export, table, all_due(&parents, table, &comparison.due)).await?;
     let complete = !table.owner.ask(|state| state.has_failed()).await?;
     table
         .commit(move |change| {
@@ -196,48 +233,40 @@ fn is_due(children: &Children<'_>, link: &Link, now: i64) -> bool {
 }
 
 /// Everything that is due, read partition by partition as the requests proceed.
-fn all_wanted<'a>(
+fn all_due<'a>(
     parents: &'a Parents,
     table: &'a TableRun<'_>,
-    due: &'a [(Partition, u64)],
-) -> impl Stream<Item = Result<Wanted>> {
-    let due = futures::stream::iter(due);
-    due.then(|(partition, _)| wanted(parents, table, *partition)).flat_map(|wanted| {
-        let (wanted, failed) = match wanted {
-            Ok(wanted) => (wanted, None),
-            Err(error) => (Vec::new(), Some(Err(error))),
-        };
-        futures::stream::iter(wanted.into_iter().map(Ok).chain(failed))
-    })
+    partitions: &'a [(Partition, u64)],
+) -> impl Stream<Item = Result<DueParent>> {
+    let partitions = futures::stream::iter(partitions);
+    partitions
+        .then(|(partition, _)| due_in(parents, table, *partition))
+        .map_ok(|due| futures::stream::iter(due.into_iter().map(Ok)))
+        .try_flatten()
 }
 
 /// What is due in one partition of the parents, newest first.
-async fn wanted(
+async fn due_in(
     parents: &Parents,
     table: &TableRun<'_>,
     partition: Partition,
-) -> Result<Vec<Wanted>> {
+) -> Result<Vec<DueParent>> {
     let now = table.export().queue_now();
     let find = move |children: &Children<'_>| {
         let links = children.links(partition)?;
         let due = links.into_iter().filter(|link| is_due(children, link, now));
-        let wanted = |link: Link| Wanted {
-            purpose: children.purpose(&link),
-            id: link.id,
-            named: Named::default(),
-            hash: Some(link.parent.hash),
-            day: link.parent.day,
-            time: link.parent.time,
-            before: link.own.and_then(|own| own.attempt),
-        };
-        Ok(due.map(wanted).collect::<Vec<_>>())
+        let due = due.map(|link| DueParent {
+            before: link.attempt().cloned(),
+            ..DueParent::of(link.id.clone(), children.purpose(&link)).at(&link.parent)
+        });
+        Ok(due.collect::<Vec<_>>())
     };
-    let mut wanted = read(parents, table, find).await?;
-    wanted.retain(|wanted| table.export().client.is_open(wanted.purpose));
+    let mut due = read(parents, table, find).await?;
+    due.retain(|due| table.export().client.is_open(due.purpose));
     // So a run that ends early has read the children that users are most likely to need.
-    wanted.sort_unstable_by(|a, b| (b.day, b.time, &b.id).cmp(&(a.day, a.time, &a.id)));
-    name(parents, table, partition, &mut wanted).await?;
-    Ok(wanted)
+    due.sort_unstable_by(|a, b| (b.day, b.time, &b.id).cmp(&(a.day, a.time, &a.id)));
+    name(parents, table, partition, &mut due).await?;
+    Ok(due)
 }
 
 /// Reads the fields of the parents' records that requests need, if there are any.
@@ -245,21 +274,21 @@ pub(super) async fn name(
     parents: &Parents,
     table: &TableRun<'_>,
     partition: Partition,
-    wanted: &mut [Wanted],
+    due: &mut [DueParent],
 ) -> Result<()> {
-    if wanted.is_empty() || table.endpoint.parent_fields().is_empty() {
+    if due.is_empty() || table.endpoint.parent_fields().is_empty() {
         return Ok(());
     }
     let fields = fields_in(table, &parents.rule, parents.snapshot.schema())?;
-    let ids: HashSet<Box<str>> = wanted.iter().map(|wanted| wanted.id.clone()).collect();
+    let ids: HashSet<Box<str>> = due.iter().map(|due| due.id.clone()).collect();
     let (shared, named) = (parents.clone(), fields.clone());
     let mut found =
         blocking(move || shared.snapshot.named_in(partition, &shared.rule, &named, &ids)).await?;
     are_there(table, &parents.rule, &fields, found.values()).await;
-    for wanted in &mut *wanted {
-        wanted.named = found.remove(&wanted.id).unwrap_or_default();
+    for one in &mut *due {
+        one.named = found.remove(&one.id).unwrap_or_default();
     }
-    let lacking = wanted.iter().filter(|it| !is_named(table, &it.id, &it.named)).count();
+    let lacking = due.iter().filter(|it| !is_named(table, &it.id, &it.named)).count();
     warn_unnamed(table, lacking);
     Ok(())
 }

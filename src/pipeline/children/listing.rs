@@ -9,19 +9,17 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use super::by_id;
+use super::due::DueParent;
 use super::parents::{ParentKeys, is_named, parent_keys, warn_unnamed};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
-use crate::endpoint::{Named, Parent, ParentRef};
+use crate::endpoint::{Named, Parent};
 use crate::error::Result;
-use crate::manifest::{Attempt, IndexEntry, ParentVersion};
+use crate::manifest::{IndexEntry, Purpose};
 use crate::pipeline::Export;
 use crate::pipeline::reading::{Listed, Scan, read};
 use crate::pipeline::table_run::TableRun;
-use crate::plan::queue::{self, Due};
+use crate::plan::queue::{self, ListSchedule};
 use crate::report::Queue;
-
-/// The version of every parent: only its key affects the request.
-const KEY_ALONE: u128 = 1;
 
 /// Reads the lists of all due parents. In a snapshot table, a list that was read to its end
 /// replaces what its parent had, and children whose parents are gone are removed. Returns `false`
@@ -41,11 +39,12 @@ pub(in crate::pipeline) async fn read_all(
     };
     let Some(ParentKeys { keys, is_whole }) = parents else { return Ok(false) };
     let present: HashSet<Box<str>> = keys.keys().map(|key| key.as_str().into()).collect();
-    let mut due = due(table, parent, keys, day).await?;
+    let schedule = schedule(export, parent);
+    let mut due = due(table, schedule, keys, day).await?;
     leave_out_unnamed(table, &mut due).await;
     let is_asked = !due.is_empty();
     export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
-    let reads = due.iter().map(|due| read_one(export, table, parent, due, day));
+    let reads = due.iter().map(|due| read_one(export, table, schedule, due, day));
     let mut reads = futures::stream::iter(reads).buffer_unordered(export.concurrency);
     while let Some(read) = reads.next().await {
         read?;
@@ -63,6 +62,18 @@ pub(in crate::pipeline) async fn read_all(
     Ok(true)
 }
 
+/// When lists are requested again. Those of explicitly specified parents are requested whatever
+/// their last answer was.
+fn schedule(export: &Export, parent: &Parent) -> ListSchedule {
+    let now = export.queue_now();
+    ListSchedule {
+        valid_for: parent.refresh.and_then(|it| it.delta().num_microseconds()),
+        is_full: export.settings.full || !export.settings.ids.is_empty(),
+        now,
+        latest: export.clock.server_now().timestamp_micros().max(now),
+    }
+}
+
 /// Excludes parents whose records lack fields that the requests need.
 async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     let before = due.len();
@@ -75,30 +86,14 @@ async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     }
 }
 
-/// A parent, the fields that requests need from its record, and its last answer.
-struct DueParent {
-    /// Distinguishes it from the others.
-    key: String,
-    id: String,
-    named: Named,
-    before: Option<Attempt>,
-}
-
 /// The parents to request in this run.
 async fn due(
     table: &TableRun<'_>,
-    parent: &Parent,
+    schedule: ListSchedule,
     keys: BTreeMap<String, (String, Named)>,
     day: i32,
 ) -> Result<Vec<DueParent>> {
-    let export = table.export();
-    let now = export.settings.now.timestamp_micros();
-    let server_now = export.clock.server_now();
-    let latest = server_now.timestamp_micros().max(now);
-    let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds()).unwrap_or(0);
-    // Explicitly specified parents are requested whatever their last answer was.
-    let is_full = export.settings.full || !export.settings.ids.is_empty();
-    let keeps = parent.refresh.is_some() && !is_full;
+    let server_now = table.export().clock.server_now();
     let answers = table.owner.run(|state| state.read(crate::lake::Snapshot::parents)).await?;
     let rules = table.owner.ask(move |state| state.snapshot.rules(server_now)).await?;
     // With `--to` in the past, an answer may be for a snapshot that this one is not copied from.
@@ -107,51 +102,25 @@ async fn due(
         let partition = |day| rules.partition(Some(day));
         rules.is_snapshot && day_of_answer.is_some_and(|it| partition(it) > partition(day))
     };
-    let is_due = |before: Option<&Attempt>, is_elsewhere: bool| match state(before, now) {
-        State::Fresh => !keeps || is_elsewhere,
-        State::Absent => is_full,
-        State::Due => true,
-    };
     let due = keys.into_iter().filter_map(|(key, (id, named))| {
         let answer = answers.get(key.as_str());
         let before = answer.and_then(|entry| entry.attempt.clone());
-        // An answer that is valid for longer than possible was recorded with a wrong clock.
-        let before = before.filter(|it| {
-            let noted_at = it.next_try_at.saturating_sub(good_for);
-            queue::is_near(if it.reason.is_none() { noted_at } else { it.next_try_at }, latest)
-        });
-        is_due(before.as_ref(), is_elsewhere(answer)).then_some(DueParent {
-            key,
-            id,
+        let is_due = schedule.is_due(before.as_ref(), is_elsewhere(answer));
+        is_due.then(|| DueParent {
+            key: key.into(),
             named,
             before,
+            ..DueParent::of(id.into(), Purpose::default())
         })
     });
     Ok(due.collect())
-}
-
-enum State {
-    Due,
-    Fresh,
-    Absent,
-}
-
-fn state(before: Option<&Attempt>, now: i64) -> State {
-    match before {
-        Some(before) if before.reason.is_none() && before.next_try_at > now => State::Fresh,
-        Some(before) if before.reason.is_some() => match queue::due(Some(before), KEY_ALONE, now) {
-            Due::Later | Due::Never => State::Absent,
-            Due::Now | Due::Settled => State::Due,
-        },
-        _ => State::Due,
-    }
 }
 
 /// Reads the list of one parent, and records its answer.
 async fn read_one(
     export: &Export,
     table: &TableRun<'_>,
-    parent: &Parent,
+    schedule: ListSchedule,
     due: &DueParent,
     day: i32,
 ) -> Result<()> {
@@ -160,27 +129,19 @@ async fn read_one(
         return Ok(());
     }
     let mut listed = Listed::default();
-    let requested = ParentRef { key: &due.key, id: &due.id, named: &due.named };
-    let scan = Scan { day: Some(day), parent: Some(requested), ..Scan::default() };
+    let scan = Scan { day: Some(day), parent: Some(due.parent()), ..Scan::default() };
     let asked_at = export.clock.asked_at(Duration::ZERO);
     let outcome = read(table, &scan, Some(&mut listed)).await?;
-    let now = export.settings.now.timestamp_micros();
-    let parent_version = ParentVersion::Content(KEY_ALONE);
     let attempt = if outcome.is_absent {
-        let reason = Some("not found (404)");
         if !export.settings.ids.is_empty() {
-            by_id::report_missing(table, &due.id, "not found (404)").await;
+            by_id::report_missing(table, &due.id, queue::NOT_FOUND).await;
         }
-        Some(queue::attempt(due.before.as_ref(), KEY_ALONE, reason, now))
-    } else if outcome.is_complete() {
-        let good_for = parent.refresh.and_then(|it| it.delta().num_microseconds());
-        let next_try_at = good_for.map_or(0, |good_for| now.saturating_add(good_for));
-        Some(Attempt { parent: parent_version, next_try_at, ..Attempt::default() })
+        Some(schedule.absent(due.before.as_ref()))
     } else {
-        None
+        outcome.is_complete().then(|| schedule.complete())
     };
     let Some(attempt) = attempt else { return Ok(()) };
-    let id: Box<str> = due.key.as_str().into();
+    let id = due.key.clone();
     let is_snapshot = table.endpoint.is_snapshot();
     // A parent that does not exist has no children.
     let scope = Scope::Parent { id: id.clone(), day };

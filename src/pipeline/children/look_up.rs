@@ -7,13 +7,14 @@ use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::by_id;
+use super::due::DueParent;
 use super::parents::is_named;
 use crate::commit_plan::LookUp;
 use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
-use crate::endpoint::{Endpoint, Named, ParentRef};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, request};
-use crate::manifest::{Attempt, Purpose};
+use crate::manifest::Attempt;
 use crate::pipeline::table_run::TableRun;
 use crate::pipeline::{Export, means_absent};
 use crate::plan::queue;
@@ -35,32 +36,18 @@ const DECODED: usize = 1;
 /// reply is 6 MB, so at most one of those waits.
 const WAITING_BYTES: u32 = 8 << 20;
 
-/// A parent whose child is to be requested.
-pub(super) struct Wanted {
-    pub(super) id: Box<str>,
-    /// The fields that requests need from its record.
-    pub(super) named: Named,
-    /// The content hash of its record; `None` if the lake has no such parent.
-    pub(super) hash: Option<u128>,
-    pub(super) day: Option<i32>,
-    /// The time of its record, microseconds since 1970.
-    pub(super) time: Option<i64>,
-    pub(super) before: Option<Attempt>,
-    pub(super) purpose: Purpose,
-}
-
-/// Requests all wanted children and stores the results.
+/// Requests all due children and stores the results.
 pub(super) async fn look_up(
     export: &Export,
     table: &TableRun<'_>,
-    wanted: impl Stream<Item = Result<Wanted>>,
+    due: impl Stream<Item = Result<DueParent>>,
 ) -> Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (decoded, to_take_in) = mpsc::channel(DECODED);
     // All three run concurrently, so that decoding and committing never block a request. They are
     // polled together: a lock granted to a future that is not polled would block the others.
     futures::try_join!(
-        fetch_all(export, table, wanted, sender),
+        fetch_all(export, table, due, sender),
         decode_all(export, table, receiver, decoded),
         take_in_all(table, to_take_in)
     )?;
@@ -71,17 +58,17 @@ pub(super) async fn look_up(
 async fn fetch_all(
     export: &Export,
     table: &TableRun<'_>,
-    wanted: impl Stream<Item = Result<Wanted>>,
+    due: impl Stream<Item = Result<DueParent>>,
     sender: mpsc::UnboundedSender<Waiting>,
 ) -> Result<()> {
     let room = Arc::new(Semaphore::new(WAITING_BYTES as usize));
-    let fetch_one = async |wanted: Result<Wanted>| {
-        let fetched = fetch(export, table, wanted?, looks_whole).await?;
+    let fetch_one = async |due: Result<DueParent>| {
+        let fetched = fetch(export, table, due?, looks_whole).await?;
         // The semaphore is never closed.
         let place = Arc::clone(&room).acquire_many_owned(room_of(fetched.as_ref())).await.ok();
         Ok::<_, Error>((fetched, place))
     };
-    let mut fetches = std::pin::pin!(wanted.map(fetch_one).buffer_unordered(export.concurrency));
+    let mut fetches = std::pin::pin!(due.map(fetch_one).buffer_unordered(export.concurrency));
     while let Some(fetched) = fetches.next().await {
         if sender.send(fetched?).is_err() {
             break;
@@ -122,12 +109,12 @@ async fn take_in_all(
     table: &TableRun<'_>,
     mut receiver: mpsc::Receiver<DecodedBatch>,
 ) -> Result<()> {
-    while let Some((wanted, decoded)) = receiver.recv().await {
-        let ids: Vec<&str> = wanted.iter().map(|wanted| &*wanted.id).collect();
+    while let Some((due, decoded)) = receiver.recv().await {
+        let ids: Vec<&str> = due.iter().map(|due| &*due.id).collect();
         let found = table.take_in(decoded, &ids).await?;
-        for (wanted, found) in wanted.into_iter().zip(found) {
+        for (due, found) in due.into_iter().zip(found) {
             if found.is_other {
-                tracing::warn!(id = &*wanted.id, "{OTHER}");
+                tracing::warn!(id = &*due.id, "{OTHER}");
             }
             let reason = match (found.is_one, found.is_settled) {
                 _ if found.is_other => Some(OTHER),
@@ -135,7 +122,7 @@ async fn take_in_all(
                 (true, false) => Some(queue::EMPTY),
                 (false, _) => Some("the reply holds no usable record"),
             };
-            conclude(table, wanted, reason).await;
+            conclude(table, due, reason).await;
         }
     }
     Ok(())
@@ -143,7 +130,7 @@ async fn take_in_all(
 
 /// A reply, and what was requested.
 struct Fetched {
-    wanted: Wanted,
+    due: DueParent,
     body: Bytes,
     origin: Origin,
 }
@@ -162,24 +149,23 @@ type Waiting = (Option<Fetched>, Option<OwnedSemaphorePermit>);
 async fn fetch(
     export: &Export,
     table: &TableRun<'_>,
-    wanted: Wanted,
+    due: DueParent,
     passes: fn(&[u8]) -> bool,
 ) -> Result<Option<Fetched>> {
-    let purpose = wanted.purpose;
-    if !is_named(table, &wanted.id, &wanted.named) {
-        conclude(table, wanted, Some(queue::UNNAMED)).await;
+    let purpose = due.purpose;
+    if !is_named(table, &due.id, &due.named) {
+        conclude(table, due, Some(queue::UNNAMED)).await;
         return Ok(None);
     }
-    let parent = ParentRef { key: &wanted.id, id: &wanted.id, named: &wanted.named };
-    let asked = Asked { parent: Some(parent), purpose, ..Asked::at(export.settings.now) };
+    let asked = Asked { parent: Some(due.parent()), purpose, ..Asked::at(export.settings.now) };
     match table.fetch(&request(&table.endpoint, &asked), passes).await {
         Ok((body, origin)) => {
             // A child without a readable time of its own gets its parent's date.
-            let origin = Origin { found_on: wanted.day, ..origin };
-            return Ok(Some(Fetched { wanted, body, origin }));
+            let origin = Origin { found_on: due.day, ..origin };
+            return Ok(Some(Fetched { due, body, origin }));
         }
         Err(FetchError::Failed(failure, error)) => match parked(&table.endpoint, failure) {
-            Some(reason) => conclude(table, wanted, Some(reason)).await,
+            Some(reason) => conclude(table, due, Some(reason)).await,
             None => refuse(export, table, failure, error).await,
         },
         Err(halted) => table.fail(None, halted).await,
@@ -188,20 +174,20 @@ async fn fetch(
 }
 
 /// What was requested, and what was decoded together.
-type DecodedBatch = (Vec<Wanted>, DecodedMany);
+type DecodedBatch = (Vec<DueParent>, DecodedMany);
 
 /// Replies that wait to be decoded together.
 #[derive(Default)]
 struct Batch {
-    wanted: Vec<Wanted>,
+    due: Vec<DueParent>,
     bodies: Vec<(Bytes, Origin)>,
     bytes: usize,
 }
 
 impl Batch {
-    fn push(&mut self, Fetched { wanted, body, origin }: Fetched) {
+    fn push(&mut self, Fetched { due, body, origin }: Fetched) {
         self.bytes += body.len();
-        self.wanted.push(wanted);
+        self.due.push(due);
         self.bodies.push((body, origin));
     }
 
@@ -213,25 +199,25 @@ impl Batch {
     /// before it is used.
     async fn decode(mut self, export: &Export, table: &TableRun<'_>) -> Result<DecodedBatch> {
         if let Some(decoded) = table.decode(self.bodies.clone()).await? {
-            return Ok((self.wanted, decoded));
+            return Ok((self.due, decoded));
         }
-        let (wanted, bodies) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.bodies));
-        for (wanted, (body, origin)) in wanted.into_iter().zip(bodies) {
+        let (due, bodies) = (std::mem::take(&mut self.due), std::mem::take(&mut self.bodies));
+        for (due, (body, origin)) in due.into_iter().zip(bodies) {
             if is_json(&body) {
-                self.push(Fetched { wanted, body, origin });
-            } else if let Some(fetched) = fetch(export, table, wanted, is_json).await? {
+                self.push(Fetched { due, body, origin });
+            } else if let Some(fetched) = fetch(export, table, due, is_json).await? {
                 self.push(fetched);
             }
         }
         let decoded = table.decode(self.bodies).await?;
         let broken = || Error::new(ErrorKind::Data, "replies that are JSON are not when together");
-        Ok((self.wanted, decoded.ok_or_else(broken)?))
+        Ok((self.due, decoded.ok_or_else(broken)?))
     }
 }
 
 /// Records the outcome of a request.
-async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
-    let Wanted { id: key, hash, day, before, .. } = wanted;
+async fn conclude(table: &TableRun<'_>, due: DueParent, reason: Option<&str>) {
+    let DueParent { key, hash, day, before, .. } = due;
     let export = table.export();
     if let Some(reason) = reason.filter(|_| !export.settings.ids.is_empty()) {
         by_id::report_missing(table, &key, reason).await;
@@ -249,7 +235,7 @@ async fn conclude(table: &TableRun<'_>, wanted: Wanted, reason: Option<&str>) {
 fn parked(endpoint: &Endpoint, failure: Failure) -> Option<&'static str> {
     match failure {
         _ if means_absent(endpoint, failure) => None,
-        Failure::NotFound => Some("not found (404)"),
+        Failure::NotFound => Some(queue::NOT_FOUND),
         Failure::Refused(_) => Some("refused (400)"),
         Failure::TooLarge => Some(queue::TOO_LARGE),
         _ => None,
