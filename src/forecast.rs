@@ -229,12 +229,12 @@ fn looked_up(
 fn pending(children: &Children<'_>, now: i64) -> Result<(u64, u64)> {
     let mut due = (0, 0);
     for partition in children.open(now) {
-        for link in children.links(partition)? {
-            let is_due = queue::due(link.attempt(), link.parent.hash, now) == Due::Now;
-            if !is_due || !children.selects(&link) {
+        for pair in children.pairs(partition)? {
+            let is_due = queue::due(pair.attempt(), pair.parent.hash, now) == Due::Now;
+            if !is_due || !children.selects(&pair) {
                 continue;
             }
-            match children.purpose(&link) {
+            match children.purpose(&pair) {
                 Purpose::Nightly => due.0 += 1,
                 Purpose::Backfill => due.1 += 1,
             }

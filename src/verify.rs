@@ -177,13 +177,13 @@ fn unread(lake: &Lake, endpoint: &Endpoint) -> Result<Option<Finding>> {
     let children = Children { parents: &parents, own: &own, rule: parent, latest: None };
     let mut unread = 0;
     for partition in parents.indexed() {
-        let links = children.links(partition)?;
-        let selected = links.iter().filter(|link| children.selects(link));
-        let is_unread = selected.filter(|link| {
-            let has_given_up = link
+        let pairs = children.pairs(partition)?;
+        let selected = pairs.iter().filter(|pair| children.selects(pair));
+        let is_unread = selected.filter(|pair| {
+            let has_given_up = pair
                 .attempt()
                 .is_some_and(|attempt| attempt.reason.is_some() && !queue::is_missing(attempt));
-            !link.own.as_ref().is_some_and(|own| own.in_lake) && !has_given_up
+            !pair.own.as_ref().is_some_and(|own| own.in_lake) && !has_given_up
         });
         unread += is_unread.count();
     }

@@ -184,11 +184,11 @@ async fn ask(
     let schema = Schema { columns: parents.columns.clone(), ..parent.schema() };
     let wrong = |message| Error::new(ErrorKind::Config, message);
     let fields = endpoint.parent_fields_in(&schema).map_err(wrong)?;
-    let (id, named) = first_parent(&parents, rule, &fields).ok_or_else(|| {
+    let (id, values) = first_parent(&parents, rule, &fields).ok_or_else(|| {
         let message = format!("a sample of `{}` has no id at {}", rule.endpoint, rule.id);
         Error::new(ErrorKind::Data, message).with_hint("pass an id: --id ID")
     })?;
-    let parent = ParentRef { key: &id, id: &id, named: &named };
+    let parent = ParentRef { key: &id, id: &id, values: &values };
     if let Some(field) = parent.lacks(&names) {
         let message = format!("no record in a sample of `{}` has a `{field}`", rule.endpoint);
         return Err(Error::new(ErrorKind::Data, message).into());

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::path::{values_at, whole};
 use super::{RecordDecoder, instant, json, rows};
-use crate::endpoint::{Named, Parent, ParentField};
+use crate::endpoint::{Parent, ParentField, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 
 impl RecordDecoder {
@@ -27,12 +27,12 @@ impl RecordDecoder {
         batch: &RecordBatch,
         rule: &Parent,
         fields: &[ParentField],
-    ) -> Result<Vec<(String, Named)>> {
+    ) -> Result<Vec<(String, ParentValues)>> {
         let text = Arc::new(rows::to_json(batch, &self.shape.schema, &mut self.reader)?);
         let grandparents = self.grandparents(batch);
         let (rule, fields, list) = (rule.clone(), fields.to_vec(), Arc::clone(&text));
         let parent_ids = self.reader.read(text.as_bytes(), move |tape, root| {
-            let values: Vec<Value> = match rule.id.query() {
+            let parsed: Vec<Value> = match rule.id.query() {
                 Some(_) => serde_json::from_str(&list).unwrap_or_default(),
                 None => Vec::new(),
             };
@@ -43,15 +43,15 @@ impl RecordDecoder {
                 }
                 let grandparent =
                     grandparents.as_ref().map(|(name, ids)| (name, ids[row].as_deref()));
-                let named: Named = fields
+                let values: ParentValues = fields
                     .iter()
                     .map(|field| match grandparent {
                         Some((name, id)) if field.name == *name => id.map(Into::into),
                         _ => field_of(tape, record, field),
                     })
                     .collect();
-                let ids = values_at(tape, record, &rule.id, values.get(row)).into_iter();
-                parent_ids.extend(ids.filter(|id| !id.is_empty()).map(|id| (id, named.clone())));
+                let ids = values_at(tape, record, &rule.id, parsed.get(row)).into_iter();
+                parent_ids.extend(ids.filter(|id| !id.is_empty()).map(|id| (id, values.clone())));
             }
             parent_ids
         });

@@ -29,7 +29,7 @@ pub use self::name::{check_name, plain_name};
 pub use self::one_or_many::OneOrMany;
 pub use self::overrides::Overrides;
 pub use self::paging::{Cursor, NextLink, PageNumber, Paging, SkipLimit};
-pub use self::parent_ref::{Named, ParentField, ParentRef, is_same_id};
+pub use self::parent_ref::{ParentField, ParentRef, ParentValues, is_same_id};
 pub use self::path::{RecordPath, Step};
 pub use self::rules::{ColumnRules, Rule, RuleNode};
 pub use self::template::{Piece, Template, Values};

@@ -10,7 +10,7 @@ use crate::schema::{Column, ColumnType, Schema};
 
 /// The values of a parent's record that a request names besides the id, in the order of
 /// [`Endpoint::parent_fields`]; none where the record has no such value.
-pub type Named = Box<[Option<Box<str>>]>;
+pub type ParentValues = Box<[Option<Box<str>>]>;
 
 /// The parent of a request: its id, and the other fields of its record that the request names.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub struct ParentRef<'a> {
     /// The id.
     pub id: &'a str,
     /// The values of the endpoint's [`Endpoint::parent_fields`], in their order.
-    pub named: &'a [Option<Box<str>>],
+    pub values: &'a [Option<Box<str>>],
 }
 
 /// A field of a parent's record that is named in requests.
@@ -48,13 +48,13 @@ impl<'a> ParentRef<'a> {
     /// An id alone.
     #[must_use]
     pub fn of(id: &'a str) -> Self {
-        Self { key: id, id, named: &[] }
+        Self { key: id, id, values: &[] }
     }
 
     /// The first of the endpoint's fields for which its record has no value.
     #[must_use]
     pub fn lacks<'f>(&self, fields: &[&'f str]) -> Option<&'f str> {
-        let has = |at: usize| self.named.get(at).is_some_and(Option::is_some);
+        let has = |at: usize| self.values.get(at).is_some_and(Option::is_some);
         fields.iter().enumerate().find(|(at, _)| !has(*at)).map(|(_, field)| *field)
     }
 }
@@ -83,12 +83,12 @@ impl Parent {
     /// The key of a parent: its id, together with the other fields of its record that the requests
     /// name, unless the id is its whole key. The child table's parent column holds it.
     #[must_use]
-    pub fn key_of(&self, id: &str, named: &[Option<Box<str>>]) -> String {
-        if self.by_key || named.is_empty() {
+    pub fn key_of(&self, id: &str, values: &[Option<Box<str>>]) -> String {
+        if self.by_key || values.is_empty() {
             return id.to_owned();
         }
         // A slash within a part is escaped, so that no two parents have one key.
-        let others = named.iter().map(|value| value.as_deref().unwrap_or_default());
+        let others = values.iter().map(|value| value.as_deref().unwrap_or_default());
         let parts = std::iter::once(id).chain(others).map(escaped);
         parts.collect::<Vec<_>>().join("/")
     }
@@ -241,9 +241,9 @@ mod tests {
             other in ("[a/%25F]{1,4}", prop::collection::vec(prop::option::of("[a/%25F]{1,4}"), 2)),
         ) {
             let rule = child("/{parent.id}/{parent.owner.id}/{parent.at}").parent.unwrap();
-            let key = |(id, named): &(String, Vec<Option<String>>)| {
-                let named: Named = named.iter().map(|it| it.as_deref().map(Into::into)).collect();
-                rule.key_of(id, &named)
+            let key = |(id, values): &(String, Vec<Option<String>>)| {
+                let values: ParentValues = values.iter().map(|it| it.as_deref().map(Into::into)).collect();
+                rule.key_of(id, &values)
             };
             prop_assert_eq!(key(&one) == key(&other), one == other);
             prop_assert!(rule.ids_in(&key(&one)).any(|id| id == one.0));
@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_parent_says_which_field_it_lacks() {
-        let named = [Some("a".into()), None];
-        let parent = ParentRef { key: "x", id: "x", named: &named };
+        let values = [Some("a".into()), None];
+        let parent = ParentRef { key: "x", id: "x", values: &values };
         assert_eq!(parent.lacks(&["one"]), None);
         assert_eq!(parent.lacks(&["one", "two"]), Some("two"));
         assert_eq!(ParentRef::of("x").lacks(&["one"]), Some("one"));

@@ -51,7 +51,7 @@ impl Values<'_> {
     fn of_parent(&self, field: &str) -> &str {
         let Some(parent) = &self.parent else { return "" };
         match self.fields.iter().position(|it| *it == field) {
-            Some(at) => parent.named.get(at).and_then(Option::as_deref).unwrap_or_default(),
+            Some(at) => parent.values.get(at).and_then(Option::as_deref).unwrap_or_default(),
             None => parent.id,
         }
     }
@@ -171,7 +171,7 @@ mod tests {
             unit,
             format: &format,
             window: Some(("2024-03-01", "2024-03-02")),
-            parent: Some(ParentRef { key: "a/b", id: "a/b", named: &[Some("7".into()), None] }),
+            parent: Some(ParentRef { key: "a/b", id: "a/b", values: &[Some("7".into()), None] }),
             fields: &["owner.id", "team-x"],
         };
         Ok(Template::try_from(text.to_owned())?.fill(&values, str::to_owned))
@@ -207,13 +207,13 @@ mod tests {
         ) {
             let template = Template::try_from(format!("{before}{{parent.{name}}}{after}")).unwrap();
             prop_assert!(template.names_parent());
-            let named = [Some(value.as_str().into())];
+            let values = [Some(value.as_str().into())];
             let values = Values {
                 now: DateTime::UNIX_EPOCH,
                 unit: TimeUnit::Day,
                 format: &DateFormat::default(),
                 window: None,
-                parent: Some(ParentRef { key: "the id", id: "the id", named: &named }),
+                parent: Some(ParentRef { key: "the id", id: "the id", values: &values }),
                 fields: &[&name],
             };
             let filled = template.fill(&values, str::to_owned);

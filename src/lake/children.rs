@@ -29,7 +29,7 @@ pub struct Children<'s> {
 
 /// A parent, and what is known about its child.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct ParentAndChild {
     /// The parent's key.
     pub id: Box<str>,
     /// What the parents' table knows about it.
@@ -84,8 +84,8 @@ impl Children<'_> {
     /// # Errors
     /// `Corrupt` when a file of an index cannot be read.
     pub fn tally(&self, partition: Partition, now: i64) -> Result<(Queue, Option<Checked>)> {
-        let links = self.links(partition)?;
-        let selected = links.iter().filter(|link| self.selects(link));
+        let pairs = self.pairs(partition)?;
+        let selected = pairs.iter().filter(|pair| self.selects(pair));
         let (queue, due_at) = queue::tally(selected.map(|it| (it.attempt(), it.parent.hash)), now);
         let parents = self.stamp(partition);
         Ok((queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at })))
@@ -94,44 +94,44 @@ impl Children<'_> {
     /// What pays for requesting a child: the backfill's share if a backfill exported its parent and
     /// the child has never been requested.
     #[must_use]
-    pub fn purpose(&self, link: &Link) -> Purpose {
+    pub fn purpose(&self, pair: &ParentAndChild) -> Purpose {
         let from =
-            link.parent.day.and_then(date_of).map(|it| it.and_time(NaiveTime::MIN).and_utc());
+            pair.parent.day.and_then(date_of).map(|it| it.and_time(NaiveTime::MIN).and_utc());
         let backfill = &self.parents.manifest().backfill;
         let is_in_backfill = from.is_some_and(|from| {
             !backfill.common(Window::new(from, from + TimeDelta::days(1))).is_empty()
         });
-        let is_refetched = link.attempt().is_some_and(|it| it.parent == ParentVersion::Refetch);
-        let is_of_backfill = is_refetched || (is_in_backfill && link.own.is_none());
+        let is_refetched = pair.attempt().is_some_and(|it| it.parent == ParentVersion::Refetch);
+        let is_of_backfill = is_refetched || (is_in_backfill && pair.own.is_none());
         if is_of_backfill { Purpose::Backfill } else { Purpose::Nightly }
     }
 
     /// Whether the parent has a child at all.
     #[must_use]
-    pub fn selects(&self, link: &Link) -> bool {
-        self.rule.selects(&link.parent, &self.parents.manifest().selectors)
+    pub fn selects(&self, pair: &ParentAndChild) -> bool {
+        self.rule.selects(&pair.parent, &self.parents.manifest().selectors)
     }
 
     /// The parents of one partition, each with what is known about its child.
     ///
     /// # Errors
     /// `Corrupt` when a file of an index cannot be read.
-    pub fn links(&self, partition: Partition) -> Result<Vec<Link>> {
+    pub fn pairs(&self, partition: Partition) -> Result<Vec<ParentAndChild>> {
         let parents = self.parents.shard(partition)?;
         let wanted: Vec<_> = parents.iter().map(|(id, entry)| (&**id, entry.day)).collect();
         let mut known = self.own.find(&wanted)?;
-        let links = parents.iter().map(|(id, parent)| Link {
+        let pairs = parents.iter().map(|(id, parent)| ParentAndChild {
             id: id.clone(),
             parent: parent.clone(),
             own: known.remove(id).map(|known| known.1),
         });
-        let mut links: Vec<Link> = links.collect();
+        let mut pairs: Vec<ParentAndChild> = pairs.collect();
         if let Some(latest) = self.latest {
-            for own in links.iter_mut().filter_map(|link| link.own.as_mut()) {
+            for own in pairs.iter_mut().filter_map(|pair| pair.own.as_mut()) {
                 own.attempt.take_if(|attempt| !queue::is_believed(attempt, latest));
             }
         }
-        Ok(links)
+        Ok(pairs)
     }
 
     /// The state of the parents' partition that a comparison was made with.
@@ -143,7 +143,7 @@ impl Children<'_> {
     }
 }
 
-impl Link {
+impl ParentAndChild {
     /// How the last request for the child ended.
     #[must_use]
     pub fn attempt(&self) -> Option<&Attempt> {

@@ -16,7 +16,7 @@ mod recovery;
 mod store;
 mod table;
 
-pub use children::{Children, Link, with_parents};
+pub use children::{Children, ParentAndChild, with_parents};
 pub use commit::{Change, Committed};
 pub use erasure::list::{Cleared, clear_forgotten};
 pub use evolve::Wanted;

@@ -23,7 +23,7 @@ pub use self::draft::{columns as draft_columns, draft};
 pub use self::look::{Place, places};
 pub use self::pagination::recognise_paging;
 use crate::decode::{NotJson, Origin, RecordDecoder, lines_as_list, refused, repair};
-use crate::endpoint::{Catalogue, Endpoint, Named, Parent, ParentField, ParentRef};
+use crate::endpoint::{Catalogue, Endpoint, Parent, ParentField, ParentRef, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, Client, FetchError, Reply, Request, Unreadable, first_page, request};
 use crate::report::Noted;
@@ -163,7 +163,7 @@ pub fn first_parent(
     sample: &Sample,
     rule: &Parent,
     fields: &[ParentField],
-) -> Option<(String, Named)> {
+) -> Option<(String, ParentValues)> {
     let query = serde_json_path::JsonPath::parse(rule.id.as_str()).ok()?;
     let id = |record: &Value| {
         query.query(record).all().into_iter().find_map(|value| match value {
@@ -171,10 +171,10 @@ pub fn first_parent(
             other => text(other),
         })
     };
-    let named = |record: &Value| fields.iter().map(|field| value_of(record, field)).collect();
-    let parents = sample.records.iter().filter_map(|it| Some((id(it)?, named(it))));
-    let mut parents: Vec<(String, Named)> = parents.collect();
-    let whole = parents.iter().position(|(_, named)| named.iter().all(Option::is_some));
+    let values = |record: &Value| fields.iter().map(|field| value_of(record, field)).collect();
+    let parents = sample.records.iter().filter_map(|it| Some((id(it)?, values(it))));
+    let mut parents: Vec<(String, ParentValues)> = parents.collect();
+    let whole = parents.iter().position(|(_, values)| values.iter().all(Option::is_some));
     (!parents.is_empty()).then(|| parents.swap_remove(whole.unwrap_or(0)))
 }
 

@@ -18,7 +18,7 @@ use super::layout::Contents;
 use super::object::{self, RowOrder};
 use super::writer::ObjectWriter;
 use crate::decode::{Cleansed, Origin, RecordDecoder, Rows};
-use crate::endpoint::{Endpoint, Named, Parent, ParentField};
+use crate::endpoint::{Endpoint, Parent, ParentField, ParentValues};
 use crate::error::Result;
 use crate::lake::store::Object;
 use crate::partition::Partition;
@@ -456,22 +456,22 @@ pub(in crate::lake) fn read_parent_ids(
     rule: &Parent,
     fields: &[ParentField],
     decoder: &mut RecordDecoder,
-    mut take: impl FnMut(String, Named),
+    mut take: impl FnMut(String, ParentValues),
 ) -> Result<()> {
     let existing = Existing::open(object)?;
     let file = existing.metadata().file_metadata().schema_descr();
     let mask = match rule.id.root() {
         Some(root) => {
             let chosen_by = rule.when.keys().map(String::as_str);
-            let named = fields.iter().map(ParentField::root);
-            let wanted = chosen_by.chain(named).chain([root, EXTRA_JSON]);
+            let roots = fields.iter().map(ParentField::root);
+            let wanted = chosen_by.chain(roots).chain([root, EXTRA_JSON]);
             ProjectionMask::columns(file, wanted)
         }
         None => ProjectionMask::all(),
     };
     for batch in existing.batches_of(0..existing.metadata().num_row_groups(), mask) {
-        for (id, named) in decoder.parent_ids(&batch?, rule, fields)? {
-            take(id, named);
+        for (id, values) in decoder.parent_ids(&batch?, rule, fields)? {
+            take(id, values);
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{manifests, merge};
 use crate::commit_plan::{Entries, Known, Needs, Rules};
 use crate::decode::RecordDecoder;
-use crate::endpoint::{Named, Parent, ParentField};
+use crate::endpoint::{Parent, ParentField, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 use crate::lake::handle::Table;
@@ -234,12 +234,12 @@ impl Snapshot {
         rule: &Parent,
         fields: &[ParentField],
         day: i32,
-    ) -> Result<BTreeMap<String, (String, Named)>> {
+    ) -> Result<BTreeMap<String, (String, ParentValues)>> {
         let mut decoder = self.decoder()?;
         let mut keys = BTreeMap::new();
         for partition in self.partitions_of(day) {
-            self.parent_keys_in(partition, rule, fields, &mut decoder, |id, named| {
-                keys.insert(rule.key_of(&id, &named), (id, named));
+            self.parent_keys_in(partition, rule, fields, &mut decoder, |id, values| {
+                keys.insert(rule.key_of(&id, &values), (id, values));
             })?;
         }
         Ok(keys)
@@ -249,18 +249,18 @@ impl Snapshot {
     ///
     /// # Errors
     /// `Corrupt` when its object cannot be read.
-    pub fn named_in(
+    pub fn values_in(
         &self,
         partition: Partition,
         rule: &Parent,
         fields: &[ParentField],
         wanted: &HashSet<Box<str>>,
-    ) -> Result<HashMap<Box<str>, Named>> {
+    ) -> Result<HashMap<Box<str>, ParentValues>> {
         let mut found = HashMap::new();
         let mut decoder = self.decoder()?;
-        self.parent_keys_in(partition, rule, fields, &mut decoder, |key, named| {
+        self.parent_keys_in(partition, rule, fields, &mut decoder, |key, values| {
             if wanted.contains(key.as_str()) {
-                found.insert(key.into(), named);
+                found.insert(key.into(), values);
             }
         })?;
         Ok(found)
@@ -272,7 +272,7 @@ impl Snapshot {
         rule: &Parent,
         fields: &[ParentField],
         decoder: &mut RecordDecoder,
-        take: impl FnMut(String, Named),
+        take: impl FnMut(String, ParentValues),
     ) -> Result<()> {
         let Some(entry) = self.manifest.partitions.get(&partition.to_string()) else {
             return Ok(());

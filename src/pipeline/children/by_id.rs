@@ -11,7 +11,7 @@ use super::due::{self, DueParent, Parents};
 use super::look_up::look_up;
 use super::parents::{ParentKeys, parent_keys};
 use crate::decode::is_usable;
-use crate::endpoint::{Endpoint, Named, Parent};
+use crate::endpoint::{Endpoint, Parent, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
 use crate::pipeline::Export;
@@ -97,8 +97,8 @@ pub(super) async fn named_parents(
     day: i32,
 ) -> Result<Option<ParentKeys>> {
     let ids = &export.settings.ids;
-    let alone = |id: &String| (id.clone(), (id.clone(), Named::default()));
-    let mut keys: BTreeMap<String, (String, Named)> = ids.iter().map(alone).collect();
+    let alone = |id: &String| (id.clone(), (id.clone(), ParentValues::default()));
+    let mut keys: BTreeMap<String, (String, ParentValues)> = ids.iter().map(alone).collect();
     if !table.endpoint.parent_fields().is_empty() {
         let known = parent_keys(export, table, parent, day).await?;
         keys = known.map(|known| known.keys).unwrap_or_default();

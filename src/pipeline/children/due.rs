@@ -10,11 +10,11 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::by_id;
 use super::look_up::look_up;
-use super::parents::{are_there, fields_in, is_named, open, warn_unnamed};
+use super::parents::{are_there, fields_in, has_values, open, warn_without_values};
 use crate::commit_plan::{LookUp, Mark, Removal};
-use crate::endpoint::{Named, Parent, ParentRef};
+use crate::endpoint::{Parent, ParentRef, ParentValues};
 use crate::error::Result;
-use crate::lake::{Children, Link, Snapshot};
+use crate::lake::{Children, ParentAndChild, Snapshot};
 use crate::manifest::{Attempt, IndexEntry, ParentVersion, Purpose};
 use crate::partition::Partition;
 use crate::pipeline::table_run::TableRun;
@@ -30,7 +30,7 @@ pub(super) struct DueParent {
     pub(super) key: Box<str>,
     pub(super) id: Box<str>,
     /// The fields that requests need from its record.
-    pub(super) named: Named,
+    pub(super) values: ParentValues,
     /// The content hash of its record, if that affects the request; `None` also if the lake has no
     /// such parent.
     pub(super) hash: Option<u128>,
@@ -46,8 +46,8 @@ pub(super) struct DueParent {
 impl DueParent {
     /// A parent of which only the id is known.
     pub(super) fn of(id: Box<str>, purpose: Purpose) -> Self {
-        let (key, named) = (id.clone(), Named::default());
-        Self { key, id, named, hash: None, day: None, time: None, before: None, purpose }
+        let (key, values) = (id.clone(), ParentValues::default());
+        Self { key, id, values, hash: None, day: None, time: None, before: None, purpose }
     }
 
     /// The same, with the version of its record that the lake has.
@@ -57,7 +57,7 @@ impl DueParent {
 
     /// What its requests need.
     pub(super) fn parent(&self) -> ParentRef<'_> {
-        ParentRef { key: &self.key, id: &self.id, named: &self.named }
+        ParentRef { key: &self.key, id: &self.id, values: &self.values }
     }
 }
 
@@ -134,14 +134,14 @@ async fn refetch(parents: &Parents, table: &TableRun<'_>, window: Window) -> Res
                 let date = date_of(day).map(|date| date.and_time(NaiveTime::MIN).and_utc());
                 date.is_some_and(|date| window.contains(date))
             };
-            let links = children.links(partition)?;
-            let again = links
+            let pairs = children.pairs(partition)?;
+            let again = pairs
                 .into_iter()
-                .filter(|link| link.own.is_some() && link.parent.day.is_some_and(is_in_range));
+                .filter(|pair| pair.own.is_some() && pair.parent.day.is_some_and(is_in_range));
             let attempt = Attempt { parent: ParentVersion::Refetch, ..Attempt::default() };
-            look_ups.extend(again.map(|link| LookUp {
-                day: link.own.and_then(|own| own.day).or(link.parent.day),
-                key: link.id,
+            look_ups.extend(again.map(|pair| LookUp {
+                day: pair.own.and_then(|own| own.day).or(pair.parent.day),
+                key: pair.id,
                 attempt: attempt.clone(),
             }));
             checked.push((partition.to_string(), None));
@@ -177,11 +177,11 @@ async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> 
     let find = move |children: &Children<'_>| {
         let mut found = Comparison { open: children.open(now), ..Comparison::default() };
         for partition in found.open.clone() {
-            let links = children.links(partition)?;
-            found.marks.extend(links.iter().filter_map(followed_delete));
-            found.removals.extend(links.iter().filter_map(followed_removal));
-            found.presumed.extend(links.iter().filter_map(presumed_done));
-            let count = links.iter().filter(|link| is_due(children, link, now)).count();
+            let pairs = children.pairs(partition)?;
+            found.marks.extend(pairs.iter().filter_map(followed_delete));
+            found.removals.extend(pairs.iter().filter_map(followed_removal));
+            found.presumed.extend(pairs.iter().filter_map(presumed_done));
+            let count = pairs.iter().filter(|pair| is_due(children, pair, now)).count();
             found.due.extend((count > 0).then_some((partition, count as u64)));
         }
         Ok(found)
@@ -202,34 +202,34 @@ async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> 
 }
 
 /// Carries over a parent's delete mark, whether it was set or cleared.
-fn followed_delete(link: &Link) -> Option<Mark> {
-    let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.in_lake)?;
-    let deleted_at = link.parent.deleted_at;
+fn followed_delete(pair: &ParentAndChild) -> Option<Mark> {
+    let own = pair.own.as_ref().filter(|own| own.in_lake && pair.parent.in_lake)?;
+    let deleted_at = pair.parent.deleted_at;
     let differs = deleted_at.is_some() != own.deleted_at.is_some();
-    differs.then(|| Mark { key: link.id.clone(), day: own.day, deleted_at })
+    differs.then(|| Mark { key: pair.id.clone(), day: own.day, deleted_at })
 }
 
 /// Carries over a parent's removal.
-fn followed_removal(link: &Link) -> Option<Removal> {
-    let own = link.own.as_ref().filter(|own| own.in_lake && link.parent.is_removed())?;
-    Some(Removal { key: link.id.clone(), day: own.day, at: link.parent.deleted_at? })
+fn followed_removal(pair: &ParentAndChild) -> Option<Removal> {
+    let own = pair.own.as_ref().filter(|own| own.in_lake && pair.parent.is_removed())?;
+    Some(Removal { key: pair.id.clone(), day: own.day, at: pair.parent.deleted_at? })
 }
 
 /// If a killed run wrote a child without recording its look-up, the child belongs to the parent's
 /// current version if it was requested after that version.
-fn presumed_done(link: &Link) -> Option<LookUp> {
-    let own = link.own.as_ref()?;
+fn presumed_done(pair: &ParentAndChild) -> Option<LookUp> {
+    let own = pair.own.as_ref()?;
     let presumed = own.attempt.as_ref().filter(|it| it.parent == ParentVersion::Unknown)?;
-    let is_of_present = presumed.reason.is_none() && own.fetched_at >= link.parent.fetched_at;
-    let parent = ParentVersion::Content(link.parent.hash);
+    let is_of_present = presumed.reason.is_none() && own.fetched_at >= pair.parent.fetched_at;
+    let parent = ParentVersion::Content(pair.parent.hash);
     let attempt = Attempt { parent, ..Attempt::default() };
-    is_of_present.then(|| LookUp { key: link.id.clone(), day: own.day, attempt })
+    is_of_present.then(|| LookUp { key: pair.id.clone(), day: own.day, attempt })
 }
 
-fn is_due(children: &Children<'_>, link: &Link, now: i64) -> bool {
-    let is_done = presumed_done(link).is_some();
-    let due = queue::due(link.attempt(), link.parent.hash, now);
-    children.selects(link) && due == Due::Now && !is_done
+fn is_due(children: &Children<'_>, pair: &ParentAndChild, now: i64) -> bool {
+    let is_done = presumed_done(pair).is_some();
+    let due = queue::due(pair.attempt(), pair.parent.hash, now);
+    children.selects(pair) && due == Due::Now && !is_done
 }
 
 /// Everything that is due, read partition by partition as the requests proceed.
@@ -253,11 +253,11 @@ async fn due_in(
 ) -> Result<Vec<DueParent>> {
     let now = table.export().queue_now();
     let find = move |children: &Children<'_>| {
-        let links = children.links(partition)?;
-        let due = links.into_iter().filter(|link| is_due(children, link, now));
-        let due = due.map(|link| DueParent {
-            before: link.attempt().cloned(),
-            ..DueParent::of(link.id.clone(), children.purpose(&link)).at(&link.parent)
+        let pairs = children.pairs(partition)?;
+        let due = pairs.into_iter().filter(|pair| is_due(children, pair, now));
+        let due = due.map(|pair| DueParent {
+            before: pair.attempt().cloned(),
+            ..DueParent::of(pair.id.clone(), children.purpose(&pair)).at(&pair.parent)
         });
         Ok(due.collect::<Vec<_>>())
     };
@@ -281,15 +281,15 @@ pub(super) async fn name(
     }
     let fields = fields_in(table, &parents.rule, parents.snapshot.schema())?;
     let ids: HashSet<Box<str>> = due.iter().map(|due| due.id.clone()).collect();
-    let (shared, named) = (parents.clone(), fields.clone());
+    let (shared, wanted) = (parents.clone(), fields.clone());
     let mut found =
-        blocking(move || shared.snapshot.named_in(partition, &shared.rule, &named, &ids)).await?;
+        blocking(move || shared.snapshot.values_in(partition, &shared.rule, &wanted, &ids)).await?;
     are_there(table, &parents.rule, &fields, found.values()).await;
     for one in &mut *due {
-        one.named = found.remove(&one.id).unwrap_or_default();
+        one.values = found.remove(&one.id).unwrap_or_default();
     }
-    let lacking = due.iter().filter(|it| !is_named(table, &it.id, &it.named)).count();
-    warn_unnamed(table, lacking);
+    let lacking = due.iter().filter(|it| !has_values(table, &it.id, &it.values)).count();
+    warn_without_values(table, lacking);
     Ok(())
 }
 

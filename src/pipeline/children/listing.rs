@@ -10,9 +10,9 @@ use futures::StreamExt;
 
 use super::by_id;
 use super::due::DueParent;
-use super::parents::{ParentKeys, is_named, parent_keys, warn_unnamed};
+use super::parents::{ParentKeys, has_values, parent_keys, warn_without_values};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
-use crate::endpoint::{Named, Parent};
+use crate::endpoint::{Parent, ParentValues};
 use crate::error::Result;
 use crate::manifest::{IndexEntry, Purpose};
 use crate::pipeline::Export;
@@ -41,7 +41,7 @@ pub(in crate::pipeline) async fn read_all(
     let present: HashSet<Box<str>> = keys.keys().map(|key| key.as_str().into()).collect();
     let schedule = schedule(export, parent);
     let mut due = due(table, schedule, keys, day).await?;
-    leave_out_unnamed(table, &mut due).await;
+    leave_out_incomplete(table, &mut due).await;
     let is_asked = !due.is_empty();
     export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
     let reads = due.iter().map(|due| read_one(export, table, schedule, due, day));
@@ -75,12 +75,12 @@ fn schedule(export: &Export, parent: &Parent) -> ListSchedule {
 }
 
 /// Excludes parents whose records lack fields that the requests need.
-async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
+async fn leave_out_incomplete(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     let before = due.len();
-    due.retain(|parent| is_named(table, &parent.id, &parent.named));
+    due.retain(|parent| has_values(table, &parent.id, &parent.values));
     let count = before - due.len();
     if count > 0 {
-        warn_unnamed(table, count);
+        warn_without_values(table, count);
         let queue = Queue { parked: count as u64, ..Queue::default() };
         table.owner.tell(move |state| state.set_queue(queue)).await;
     }
@@ -90,7 +90,7 @@ async fn leave_out_unnamed(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
 async fn due(
     table: &TableRun<'_>,
     schedule: ListSchedule,
-    keys: BTreeMap<String, (String, Named)>,
+    keys: BTreeMap<String, (String, ParentValues)>,
     day: i32,
 ) -> Result<Vec<DueParent>> {
     let server_now = table.export().clock.server_now();
@@ -102,13 +102,13 @@ async fn due(
         let partition = |day| rules.partition(Some(day));
         rules.is_snapshot && day_of_answer.is_some_and(|it| partition(it) > partition(day))
     };
-    let due = keys.into_iter().filter_map(|(key, (id, named))| {
+    let due = keys.into_iter().filter_map(|(key, (id, values))| {
         let answer = answers.get(key.as_str());
         let before = answer.and_then(|entry| entry.attempt.clone());
         let is_due = schedule.is_due(before.as_ref(), is_elsewhere(answer));
         is_due.then(|| DueParent {
             key: key.into(),
-            named,
+            values,
             before,
             ..DueParent::of(id.into(), Purpose::default())
         })

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::by_id;
 use super::due::DueParent;
-use super::parents::is_named;
+use super::parents::has_values;
 use crate::commit_plan::LookUp;
 use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
 use crate::endpoint::Endpoint;
@@ -153,7 +153,7 @@ async fn fetch(
     passes: fn(&[u8]) -> bool,
 ) -> Result<Option<Fetched>> {
     let purpose = due.purpose;
-    if !is_named(table, &due.id, &due.named) {
+    if !has_values(table, &due.id, &due.values) {
         conclude(table, due, Some(queue::UNNAMED)).await;
         return Ok(None);
     }

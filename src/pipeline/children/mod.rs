@@ -5,10 +5,12 @@
 //! *listing* where each parent has a list: one request per parent, when the last answer is no
 //! longer valid.
 //!
-//! [`by_id`] requests the children of parents that the user specifies.
-//!
-//! [`due`] determines which parents of a look-up are due and [`look_up`] requests them; [`listing`]
-//! does both for lists; [`parents`] reads the parents' table for either.
+//! Both go the same way. [`parents`] opens the parents' table for the keys, and for the other values
+//! that requests need. What is due becomes a [`DueParent`](due::DueParent): [`due`] compares the two
+//! tables for look-ups, [`listing`] goes by the parents' last answers, and [`by_id`] takes the parents
+//! that the user specifies; when something is due is decided by [`crate::plan::queue`]. [`look_up`]
+//! and [`listing`] send the requests, and record the outcome for each parent, so that the next run
+//! goes on from there.
 
 pub(super) mod by_id;
 pub(super) mod due;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decode::is_usable;
-use crate::endpoint::{Endpoint, Named, Parent, ParentField, ParentRef};
+use crate::endpoint::{Endpoint, Parent, ParentField, ParentRef, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Snapshot, unique_name, with_parents};
 use crate::pipeline::table_run::TableRun;
@@ -52,7 +52,7 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
 pub(super) struct ParentKeys {
     /// Each parent's id, and the fields that requests need from its record, by what distinguishes
     /// the parents.
-    pub(super) keys: BTreeMap<String, (String, Named)>,
+    pub(super) keys: BTreeMap<String, (String, ParentValues)>,
     /// Whether the parents' table is complete: only then is a parent that is not among these gone.
     pub(super) is_whole: bool,
 }
@@ -76,10 +76,10 @@ pub(super) async fn parent_keys(
     let has_all = manifest.lost.values().all(|lost| lost.requested);
     let is_whole = has_all && goals.all(|goal| manifest.coverage.covers(*goal));
     let fields = fields_in(table, parent, parents.schema())?;
-    let (rule, named) = (parent.clone(), fields.clone());
-    let keys = blocking(move || parents.parent_keys(&rule, &named, day)).await?;
-    let named = keys.values().map(|(_, named)| named);
-    let are_there = are_there(table, parent, &fields, named).await;
+    let (rule, wanted) = (parent.clone(), fields.clone());
+    let keys = blocking(move || parents.parent_keys(&rule, &wanted, day)).await?;
+    let values = keys.values().map(|(_, values)| values);
+    let are_there = are_there(table, parent, &fields, values).await;
     Ok(are_there.then_some(ParentKeys { keys, is_whole }))
 }
 
@@ -104,10 +104,10 @@ pub(super) async fn are_there<'a>(
     table: &TableRun<'_>,
     parent: &Parent,
     fields: &[ParentField],
-    records: impl Iterator<Item = &'a Named> + Clone,
+    records: impl Iterator<Item = &'a ParentValues> + Clone,
 ) -> bool {
     let is_nowhere =
-        |at: usize| records.clone().all(|named| named.get(at).is_none_or(Option::is_none));
+        |at: usize| records.clone().all(|values| values.get(at).is_none_or(Option::is_none));
     let mut unknown = fields.iter().enumerate().filter(|(_, field)| !field.is_known);
     let nowhere = unknown.find(|(at, _)| is_nowhere(*at)).map(|(_, field)| &field.name);
     let Some(field) = nowhere.filter(|_| records.clone().next().is_some()) else { return true };
@@ -119,7 +119,7 @@ pub(super) async fn are_there<'a>(
 }
 
 /// Reports how many are not requested because no request can contain the required values.
-pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
+pub(super) fn warn_without_values(table: &TableRun<'_>, count: usize) {
     let Some(parent) = table.endpoint.parent.as_ref().filter(|_| count > 0) else { return };
     let fields = table.endpoint.parent_fields();
     let what: Vec<_> = fields.iter().map(|field| format!("{{parent.{field}}}")).collect();
@@ -132,7 +132,7 @@ pub(super) fn warn_unnamed(table: &TableRun<'_>, count: usize) {
 }
 
 /// Whether a request can contain an id, and its record has all fields that requests need.
-pub(super) fn is_named(table: &TableRun<'_>, id: &str, named: &Named) -> bool {
+pub(super) fn has_values(table: &TableRun<'_>, id: &str, values: &ParentValues) -> bool {
     is_usable(id)
-        && ParentRef { key: id, id, named }.lacks(&table.endpoint.parent_fields()).is_none()
+        && ParentRef { key: id, id, values }.lacks(&table.endpoint.parent_fields()).is_none()
 }
