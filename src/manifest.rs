@@ -124,12 +124,13 @@ pub struct Manifest {
     /// endpoints select their parents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selectors: Vec<String>,
-    /// For a child table read by listing: the file that records how each parent's list ended.
+    /// For a child table read by listing: the file that records which parents exist, and how the
+    /// list of each ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parents: Option<IndexFile>,
     /// When the last complete list of a day was requested, microseconds since 1970, by the day as
-    /// `YYYY-MM-DD`; for a snapshot table, that of a partition; for a table of ranges, that of a
-    /// range. Older replies are ignored. Kept for a week.
+    /// `YYYY-MM-DD`; for a snapshot table, that of a partition, or of all parents of a partition's
+    /// rows; for a table of ranges, that of a range. Older replies are ignored. Kept for a week.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listed: BTreeMap<String, i64>,
     /// The partitions whose objects are lost, by their value of `dt`, until their rows are back or
@@ -370,7 +371,17 @@ pub struct Attempt {
     pub next_try_at: i64,
 }
 
+/// How the names in [`Manifest::listed`] of lists of all parents begin.
+pub const PARENTS_OF: &str = "parents of ";
+
 impl Manifest {
+    /// Drops what is known about the parents, so that the lists of all of them are requested again.
+    pub fn drop_parents(&mut self) {
+        self.parents = None;
+        // Without the parents' answers, it is not known which of them the list had.
+        self.listed.retain(|scope, _| !scope.starts_with(PARENTS_OF));
+    }
+
     /// The partitions, by their value of `dt`, that differ in a later manifest, or that only one of
     /// the two has.
     pub fn changed_partitions<'m>(&'m self, later: &'m Self) -> impl Iterator<Item = &'m str> {

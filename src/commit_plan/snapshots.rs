@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CommitPlan, Entries, Known, PartitionRewrite, Rules, Scope, Statements, listed_at, note_listing,
+    CommitPlan, Entries, Known, PartitionRewrite, Rules, Scope, Statements, is_gone, listed_at,
+    note_listing, parents_listed_at,
 };
 use crate::manifest::{Granularity, IndexEntry, Manifest};
 use crate::partition::Partition;
@@ -56,6 +57,12 @@ pub(super) fn plan(
             if rules.partition(Some(day)) != partition {
                 continue;
             }
+            if let Scope::Parents(day) = listing.scope
+                && parents_listed_at(manifest, rules, day)
+                    .is_some_and(|it| rules.is_later(it, listing.requested_at))
+            {
+                continue;
+            }
             if let Scope::Day(_) = listing.scope
                 && !note_listing(&mut plan.next, rules, &name, listing.requested_at)
             {
@@ -91,6 +98,8 @@ struct Snapshot<'a> {
     partition: Partition,
     /// When a complete list of it was last requested.
     listed_at: Option<i64>,
+    /// When a complete list of the parents was last requested.
+    parents_listed_at: Option<i64>,
     /// Whether the lake already has it.
     is_there: bool,
     /// What is known about its rows, or about those that it is copied from.
@@ -132,6 +141,7 @@ impl<'a> Snapshot<'a> {
             rules,
             partition,
             listed_at,
+            parents_listed_at: parents_listed_at(manifest, rules, day),
             is_there,
             known: entries,
             changed: BTreeMap::new(),
@@ -168,7 +178,11 @@ impl<'a> Snapshot<'a> {
         let stated =
             old.map(IndexEntry::stated_at).into_iter().chain(self.listed_at).chain(answered_at);
         let is_late = |stated_at: i64| self.rules.is_later(stated_at, facts.fetched_at);
-        if stated.into_iter().any(is_late) || old.is_some_and(|old| self.rules.is_same(old, facts))
+        let is_gone =
+            || is_gone(self.parents_listed_at, self.rules, known, parent, facts.fetched_at);
+        if stated.into_iter().any(is_late)
+            || is_gone()
+            || old.is_some_and(|old| self.rules.is_same(old, facts))
         {
             return;
         }

@@ -411,6 +411,72 @@ proptest! {
         prop_assert_eq!(answer.day, Some(TODAY), "the newest snapshot's answer is remembered");
     }
 
+    /// P10: of "these parents, and no others" and the list of one parent, the one requested later
+    /// wins, in either order of committing. A parent that exists, but has never answered, keeps what
+    /// was read for it.
+    #[test]
+    fn of_all_parents_and_the_list_of_one_the_later_requested_wins(
+        known in prop::collection::btree_set(0u8..4, 0..4),
+        there in prop::collection::btree_set(0u8..4, 0..4),
+        read in prop::collection::btree_set(0u8..4, 0..4),
+        minutes in (10u16..20, 10u16..20),
+        parents_first in any::<bool>(),
+        monthly in any::<bool>(),
+    ) {
+        prop_assume!(minutes.0 != minutes.1);
+        let granularity = if monthly { Granularity::Month } else { Granularity::Day };
+        let with_parent =
+            Rules { is_child: true, has_parent_column: true, ..rules(true, granularity) };
+        let key = |parent: u8| format!("{parent}{}c", crate::row::KEY_SEPARATOR);
+        let answers = |parents: &BTreeSet<u8>, minute| {
+            let rows = parents.iter().map(|parent| RowFacts {
+                key: key(*parent).into(),
+                parent: Some(parent.to_string().into()),
+                ..row(0, u8::try_from(minute).unwrap(), TODAY, minute)
+            });
+            let listings = parents.iter().map(|parent| Listing {
+                scope: Scope::Parent { id: parent.to_string().into(), day: TODAY },
+                keys: HashSet::from([key(*parent).into()]),
+                requested_at: at(minute),
+            });
+            let answers = parents.iter().map(|parent| ParentAnswer {
+                id: parent.to_string().into(),
+                day: TODAY,
+                answered_at: at(minute),
+                attempt: Attempt { parent: ParentVersion::Content(1), ..Attempt::default() },
+            });
+            Statements {
+                rows: vec![rows.collect()],
+                listings: listings.collect(),
+                answers: answers.collect(),
+                ..Statements::default()
+            }
+        };
+        let mut table = Table::new(with_parent);
+        table.commit(answers(&known, 0));
+        let all = Statements {
+            listings: vec![listing(Scope::Parents(TODAY), &there, minutes.0)],
+            ..Statements::default()
+        };
+        let mut both = [all, answers(&read, minutes.1)];
+        if !parents_first {
+            both.reverse();
+        }
+        for statements in both {
+            table.commit(statements);
+            table.assert_index();
+        }
+        let is_later = |parent: &&u8| read.contains(*parent) && minutes.1 > minutes.0;
+        let exists = |parent: &&u8| there.contains(*parent) || is_later(parent);
+        let expected: BTreeSet<Box<str>> =
+            known.union(&read).filter(exists).map(|parent| key(*parent).into()).collect();
+        prop_assert_eq!(table.content(true).into_keys().collect::<BTreeSet<_>>(), expected);
+        for parent in read.iter().filter(|parent| !exists(parent)) {
+            let answer = table.parents.get(parent.to_string().as_str());
+            prop_assert!(answer.is_none_or(|it| it.attempt.is_none()), "{} is gone", parent);
+        }
+    }
+
     /// P10, P14: for children by parent, a parent's complete list replaces what that parent had,
     /// and no other parent's rows; children of a parent that is gone are removed.
     #[test]

@@ -125,7 +125,9 @@ pub(in crate::lake) fn repair(transaction: &mut Transaction<'_>) -> Result<Outco
     }
     next.checked.clear();
     // Without them, all parents are requested again.
-    next.parents = next.parents.filter(is_readable);
+    if !next.parents.as_ref().is_none_or(is_readable) {
+        next.drop_parents();
+    }
     let is_whole = |file: &IndexFile| keys::read_all(store, &file.object).is_ok();
     if !next.keys.iter().all(is_whole) {
         next.keys = all_keys(transaction, &snapshot.with(next.clone()))?;

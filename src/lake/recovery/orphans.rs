@@ -328,7 +328,7 @@ fn request_again(
 ) {
     let endpoint = transaction.snapshot().table().endpoint();
     for (partition, rows) in lacking {
-        next.parents = None;
+        next.drop_parents();
         match window_of(transaction, partition)
             .filter(|_| endpoint.window.is_some() && !endpoint.is_of_ranges())
         {
@@ -357,7 +357,7 @@ fn note_vanished(transaction: &mut Transaction<'_>, vanished: Vec<String>) -> Re
     let mut next = Manifest::clone(manifest);
     next.checked.clear();
     // The answers vouch for rows that may be among the lost ones.
-    next.parents = None;
+    next.drop_parents();
     for name in vanished {
         let entry = next.partitions.remove(&name);
         next.index.remove(&name);
