@@ -45,6 +45,22 @@ impl Progress {
         self.goal.push(window);
     }
 
+    /// Withdraws comparisons with the parents that missed what another run has committed since
+    /// `base`, the manifest that this change is based on. A comparison is complete only for the rows
+    /// that it saw: of this change's rows (if there are any), the other run saw none, and of the
+    /// other run's, this one saw none. Those partitions are compared again by the next run.
+    pub fn withdraw_comparisons(&mut self, base: &Manifest, newest: &Manifest, has_records: bool) {
+        if base.version == newest.version {
+            return;
+        }
+        self.checked.iter_mut().for_each(|(_, checked)| *checked = None);
+        if has_records {
+            let of_another = newest.checked.iter();
+            let of_another = of_another.filter(|(name, it)| base.checked.get(*name) != Some(it));
+            self.checked.extend(of_another.map(|(name, _)| (name.clone(), None)));
+        }
+    }
+
     /// The manifest with this progress. Values recorded with a wrong clock are corrected as well.
     #[must_use]
     pub(super) fn applied(&self, manifest: &Manifest, rules: &Rules) -> Manifest {

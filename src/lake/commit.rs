@@ -61,7 +61,9 @@ impl Table {
         change: &Change,
         now: DateTime<Utc>,
     ) -> Result<(Snapshot, Committed)> {
-        let commit = |transaction: &mut Transaction<'_>| commit_once(transaction, change.clone());
+        let commit = |transaction: &mut Transaction<'_>| {
+            commit_once(transaction, snapshot.manifest(), change.clone())
+        };
         let Transacted { snapshot, changed, .. } = self.transact(snapshot, now, commit)?;
         Ok((snapshot, Committed { changed }))
     }
@@ -149,7 +151,12 @@ pub(super) struct Transacted<T> {
     pub(super) changed: Vec<PartitionChange>,
 }
 
-fn commit_once(transaction: &mut Transaction<'_>, change: Change) -> Result<Outcome<()>> {
+/// Commits a change that is based on the manifest `base`.
+fn commit_once(
+    transaction: &mut Transaction<'_>,
+    base: &Manifest,
+    change: Change,
+) -> Result<Outcome<()>> {
     let known = transaction.snapshot().manifest();
     // A change without records needs no check for a newer manifest: it is refused if its own is not
     // the next one.
@@ -160,7 +167,9 @@ fn commit_once(transaction: &mut Transaction<'_>, change: Change) -> Result<Outc
     if let Some(schema) = &change.schema {
         transaction.grow(schema);
     }
-    let change = transaction.without_forgotten(change)?;
+    let mut change = transaction.without_forgotten(change)?;
+    let (newest, has_records) = (transaction.snapshot().manifest(), change.has_records());
+    change.progress.withdraw_comparisons(base, newest, has_records);
     let Change { rows, mut statements, progress, quarantined, .. } = change;
     let mut rows = transaction.widen_all(rows)?;
     statements.rows = rows.iter_mut().map(|rows| std::mem::take(&mut rows.facts)).collect();

@@ -7,6 +7,7 @@ use clari_lake::internals::commit_plan::Mark;
 use clari_lake::internals::decode::Origin;
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::lake::{self, Change, Snapshot, Store};
+use clari_lake::internals::manifest::Checked;
 
 use crate::support::Lake;
 
@@ -80,4 +81,36 @@ fn p10_an_older_delete_mark_does_not_delete_a_restored_call() {
     change.statements.marks = vec![Mark { key: "c1".into(), day, deleted_at: Some(gone_at) }];
     sleeper.commit(&change);
     assert!(!lake.rows("calls")[0].deleted);
+}
+
+/// P1, P10: a comparison of children with their parents is complete only for what it saw. Once
+/// another run has committed, in either order, the partition is compared again: a row could have
+/// come for a parent that has been removed in the meantime.
+#[test]
+fn p10_a_comparison_with_the_parents_does_not_vouch_for_another_runs_rows() {
+    let compared = || {
+        let checked = Checked { parents: "shard".into(), ..Checked::default() };
+        let mut change = Change::default();
+        change.progress.checked = vec![("2026-11-20".into(), Some(checked))];
+        change
+    };
+    let is_compared = |lake: &Lake| !lake.manifest("calls").unwrap().checked.is_empty();
+    for rows_first in [false, true] {
+        let lake = Lake::new();
+        let (mut one, mut other) = (Writer::new(&lake), Writer::new(&lake));
+        let rows = fetched(&one, "title", 20, 1);
+        if rows_first {
+            one.commit(&rows);
+            other.commit(&compared());
+        } else {
+            other.commit(&compared());
+            assert!(is_compared(&lake), "one writer's own comparison stays");
+            one.commit(&rows);
+        }
+        assert!(!is_compared(&lake), "rows first: {rows_first}");
+        let mut alone = Writer::new(&lake);
+        alone.commit(&compared());
+        alone.commit(&Change::default());
+        assert!(is_compared(&lake));
+    }
 }
