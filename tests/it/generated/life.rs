@@ -26,8 +26,8 @@ use super::observer::Observer;
 use super::oracle::{Oracle, Told, key_of, partition};
 use super::source::{Change, Item, Source};
 use super::wire::{Trouble, Wire, World};
-use crate::simulation::{Blow as Fate, number};
-use crate::support::{Bucket, Lake, Row, Run, rows_in};
+use crate::simulation::Blow as Fate;
+use crate::support::{Bucket, Lake, Row, Run, number, rows_in};
 
 /// How long nothing may settle before that counts as an outage.
 const OUTAGE: TimeDelta = TimeDelta::seconds(120);

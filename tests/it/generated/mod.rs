@@ -9,9 +9,8 @@
 //! What is known to go wrong is left out, but for what `CLARI_LAKE_SPACE` names; [`known`] has seeds
 //! that found faults.
 //!
-//! `CLARI_LAKE_SEED` is the first seed (1), `CLARI_LAKE_SEEDS` how many, `CLARI_LAKE_SECONDS` for
-//! how long new ones are begun (20). A seed that fails is named, and shrunk: what is printed last
-//! is the least schedule that still fails. `CLARI_LAKE_GO_ON` goes on after a failure,
+//! [`Seeds`] says which seeds are lived through. One that fails is named, and shrunk: what is printed
+//! last is the least schedule that still fails. `CLARI_LAKE_GO_ON` goes on after a failure,
 //! `CLARI_LAKE_SHRINKS` bounds the tries to shrink (80), `CLARI_LAKE_SPACE` names what is drawn
 //! although it is known to go wrong, such as `swapped_objects`.
 
@@ -25,29 +24,23 @@ mod source;
 mod wire;
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use self::draw::Life;
 use self::kind::Space;
-use crate::simulation::number;
+use crate::support::{Seeds, number};
+
+/// How many schedules a test run lives through.
+const USUALLY: u64 = 12;
 
 #[test]
 fn p1_p2_p3_p4_p5_p10_p12_the_lake_holds_the_last_statement_for_any_endpoints() {
-    let first = number("CLARI_LAKE_SEED").unwrap_or(1);
-    let seconds = number("CLARI_LAKE_SECONDS").unwrap_or(20);
-    let most = number("CLARI_LAKE_SEEDS").unwrap_or(u64::MAX - first);
     let space = Space::of(&std::env::var("CLARI_LAKE_SPACE").unwrap_or_default());
     let shrinks = number("CLARI_LAKE_SHRINKS").and_then(|it| u32::try_from(it).ok()).unwrap_or(80);
-    let begun = Instant::now();
     let mut failed = Vec::new();
-    for seed in first..first + most {
-        if begun.elapsed() > Duration::from_secs(seconds) {
-            println!("{} schedules from seed {first} on", seed - first);
-            break;
-        }
+    for seed in Seeds::usually(USUALLY) {
         if let Err(least) = try_seed(seed, space, shrinks) {
             let (reason, life) = *least;
             println!("seed {seed}: {reason}\n{life:#?}");

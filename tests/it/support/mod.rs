@@ -10,6 +10,7 @@ mod lake;
 mod plain;
 mod received;
 mod run;
+mod seeds;
 mod site;
 
 pub(crate) use bucket::{Bucket, Quirk};
@@ -21,6 +22,7 @@ pub(crate) use lake::{Lake, Row, rows_in};
 pub(crate) use plain::get;
 pub(crate) use received::received;
 pub(crate) use run::{Run, SALT};
+pub(crate) use seeds::{Seeds, number};
 pub(crate) use site::{
     Site, assert_calls, assert_same, assert_scorecards, assert_snapshot, at, now, small,
 };
