@@ -10,11 +10,13 @@
 //!    request decides, which must bring nothing new.
 //! 2. **The end.** `hasMore` false is believed, whatever a total says: the API ends its lists so,
 //!    and its totals may count records that it does not return (private calls). That is a remark.
-//!    Only a snapshot of which no record came at all is not believed ([`super::Scope`]).
+//!    Only where it would remove every row that the lake has of a list is it not believed
+//!    ([`super::Scope::empties`]).
 //! 3. **A total.** The list continues up to the total, and is complete there. If a total exactly
 //!    equals a full first page, it may be the count of that page, so it is confirmed. If the total
 //!    is larger, and a request from the last record on brings nothing, the list is not complete. A
-//!    `count` that is neither the requested number nor that of the page is such a total, too.
+//!    `count` may be the requested number, that of the page, or the total. Where it is neither of
+//!    the first two, it is a total, too: read as anything else, records could be missing.
 //! 4. **Silence.** After a full page, the list continues. A short one is confirmed by one more
 //!    request from the last record on if the list has more than one page, if the page has at least
 //!    half as many records as the largest page of this run (a cap would look like that), if the
@@ -28,6 +30,9 @@
 //! hides a whole page of records in the middle of its list be told from one whose list ends there.
 //! Nor can such a server's single record be told from the whole of a list that is said to be whole,
 //! or from the end of a list whose earlier pages had more, or whose rows move.
+//!
+//! Pages of one record show nothing about whether the list moves between them. A list that has only
+//! such pages is read twice, and is complete when both passes find the same records.
 
 use crate::page::Page;
 
@@ -54,7 +59,7 @@ pub(super) struct Evidence {
     /// What the replies say.
     pub(super) has_more: Option<bool>,
     pub(super) total: Option<u64>,
-    /// A number that is probably a total, from [`count_of`].
+    /// A number that is a total if nothing better is known, from [`Counts`].
     pub(super) count: Option<u64>,
     pub(super) hints_more: bool,
     pub(super) points_on: bool,
@@ -115,14 +120,31 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
     Verdict::Complete
 }
 
-/// The page's count, if it is probably a total. It may also be the requested number, which is
-/// `requested` unless that is 0; if nothing was requested, the count says nothing unless no record
-/// came at all.
-pub(super) fn count_of(page: &Page, requested: u32, read: u64) -> Option<u64> {
-    let is_total = |count: u64| {
-        if requested == 0 { read == 0 } else { count != u64::from(requested) }
-    };
-    page.count.filter(|count| is_total(*count))
+/// How many records the replies of a list have counted so far. Not every reply counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) total: Option<u64>,
+    /// The last `count` that can only be a total.
+    pub(super) count: Option<u64>,
+}
+
+impl Counts {
+    /// Adds the reply to a request for this many records; 0 if the server decided.
+    pub(super) fn note(&mut self, page: &Page, requested: u32) {
+        self.total = page.total.or(self.total);
+        self.count = count_of(page, requested).or(self.count);
+    }
+
+    /// How many there should be, if the replies say so.
+    pub(super) fn any(self) -> Option<u64> {
+        self.total.or(self.count)
+    }
+}
+
+/// The page's count, if it is a total: neither the requested number nor that of the page.
+pub(super) fn count_of(page: &Page, requested: u32) -> Option<u64> {
+    let harmless = [u64::from(requested), page.entries.len() as u64];
+    page.count.filter(|count| !harmless.contains(count))
 }
 
 /// The list was read to its end; records counted in its total beyond that are hidden.

@@ -289,6 +289,14 @@ impl<E: Display> Scope<E> {
         is_first
     }
 
+    /// Whether the requested page says that nothing follows, and that nothing is all there is,
+    /// although it counts records: then the lake's rows, if it has any, are not believed to be gone.
+    #[must_use]
+    pub fn empties(&self, page: &Page) -> bool {
+        let is_end = page.entries.is_empty() && page.has_more == Some(false);
+        !self.is_windowed && self.came == 0 && is_end && page.total.is_some_and(|it| it > 0)
+    }
+
     /// Continues without the requested page.
     pub fn miss(&mut self, miss: Miss, error: E) {
         let is_suspicion = self.suspected.is_some();
@@ -361,7 +369,7 @@ impl<E: Display> Scope<E> {
             largest: self.habits.largest,
             has_more: page.has_more,
             total: page.total,
-            count: count_of(page, 0, count as u64),
+            count: count_of(page, 0),
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -419,7 +427,7 @@ impl<E: Display> Scope<E> {
             return Step::Done;
         }
         let size = self.paginator.as_ref().map_or(0, |paginator| paginator.asked().size());
-        let counted = total.or(count_of(page, size, came).filter(|count| *count > came));
+        let counted = total.or(count_of(page, size).filter(|count| *count > came));
         let fewer = counted.map(|total| Stuck::Fewer { came, total });
         let says_more = says_more(page) || suspected.says_more || is_ignored || fewer.is_some();
         let more = suspected.more.filter(|_| says_more).or(fewer);
@@ -428,10 +436,13 @@ impl<E: Display> Scope<E> {
 
     /// How many records the reply to the present request counts.
     fn counted_by(&self, page: &Page) -> u64 {
+        if page.has_more == Some(false) {
+            return 0;
+        }
         let size = self.paginator.as_ref().map_or(0, |paginator| paginator.asked().size());
         // If the endpoint file says that replies are complete, only a plain total contradicts it.
         let is_believed = self.paging == Paging::None;
-        let count = || count_of(page, size, self.came).filter(|_| !is_believed);
+        let count = || count_of(page, size).filter(|_| !is_believed);
         page.total.or_else(count).unwrap_or_default()
     }
 
@@ -490,7 +501,7 @@ impl<E: Display> Scope<E> {
 
     /// Ends the window: it was read except for single records, or something ended it early.
     fn end_window(&mut self, cause: Option<Cause<E>>) {
-        // Nothing came of a list without a window, which would remove all that the lake has of it.
+        // Nothing came of a list without a window, whose replies do not say that it ends.
         let is_emptied = !self.is_windowed && self.came == 0 && self.counted > 0;
         let fewer = Cause::Stuck(Stuck::Fewer { came: 0, total: self.counted });
         match cause.or(Some(fewer).filter(|_| is_emptied)) {

@@ -177,24 +177,8 @@ async fn read_page(
             if scope.is_nothing(&answer.page) {
                 return Ok(());
             }
-            let is_one = scan.parent.is_some() && table.endpoint.returns_what_was_asked();
-            if answer.page.entries.is_empty() && is_one {
-                let message =
-                    "the reply holds no record, and does not say that there is none (404)";
-                scope.miss(Miss::Failed, broken(ErrorKind::Data, message));
-                return Ok(());
-            }
-            if answer.page.is_null && table.has_rows(scan, scope.window()).await? {
-                let message = "null came twice instead of a list of which the lake has rows";
-                scope.miss(Miss::Failed, broken(ErrorKind::Unavailable, message));
-                return Ok(());
-            }
-            let is_other = |key: &str| {
-                scan.parent.is_some_and(|parent| !table.endpoint.may_answer(parent.id, key))
-            };
-            if answer.rows.facts.iter().any(|facts| is_other(&facts.key)) {
-                let message = "the reply is a different record from the requested one";
-                scope.miss(Miss::Failed, broken(ErrorKind::Data, message));
+            if let Some(refused) = refused(table, scan, scope, &answer).await? {
+                scope.miss(Miss::Failed, refused);
                 return Ok(());
             }
             for facts in &answer.rows.facts {
@@ -221,6 +205,37 @@ async fn read_page(
         cover(table, scope.take_read()).await;
     }
     Ok(())
+}
+
+/// Why a reply is not taken for what was requested, if so: it may be another's, or an empty list
+/// that is none.
+async fn refused(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    scope: &paginate::Scope<Fault>,
+    answer: &Answer,
+) -> Result<Option<Fault>> {
+    let page = &answer.page;
+    if page.entries.is_empty() && scan.parent.is_some() && table.endpoint.returns_what_was_asked() {
+        let message = "the reply holds no record, and does not say that there is none (404)";
+        return Ok(Some(broken(ErrorKind::Data, message)));
+    }
+    let emptied = if page.is_null {
+        Some("null came twice instead of a list of which the lake has rows")
+    } else {
+        let message = "the reply counts records but has none, and the lake has rows";
+        scope.empties(page).then_some(message)
+    };
+    if let Some(message) = emptied
+        && table.has_rows(scan, scope.window()).await?
+    {
+        return Ok(Some(broken(ErrorKind::Unavailable, message)));
+    }
+    let is_other =
+        |key: &str| scan.parent.is_some_and(|parent| !table.endpoint.may_answer(parent.id, key));
+    let is_anothers = answer.rows.facts.iter().any(|facts| is_other(&facts.key));
+    let message = "the reply is a different record from the requested one";
+    Ok(is_anothers.then(|| broken(ErrorKind::Data, message)))
 }
 
 /// A reply that is not what was requested.

@@ -30,7 +30,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::rule::{Evidence, Verdict, count_of, judge};
+use super::rule::{Counts, Evidence, Verdict, judge};
 use super::unread::{Found, Place, Unread, second_of};
 use super::{Get, Order, Slice, Step, Stuck};
 use crate::calendar::TimeUnit;
@@ -51,6 +51,9 @@ const FEW_STEPS_BACK: u32 = 3;
 const MAX_IDLE_REPLIES: u32 = 64;
 /// The minimum limit on the total pages of a list with unstable order.
 const MOST_PAGES_OF_PASSES: u32 = 64;
+
+/// How many more passes are made through a list that has one record a page.
+const MOST_SINGLE_PASSES: u32 = 2;
 
 /// Reads one window, page by page.
 #[derive(Debug)]
@@ -97,8 +100,10 @@ pub(super) struct Skipping {
     places: HashMap<Box<str>, usize>,
     /// What the latest replies said about the list as a whole, and whether the last one said that
     /// it ends.
-    total: Option<u64>,
+    counts: Counts,
     says_end: bool,
+    /// Whether any reply said whether there is more.
+    is_told: bool,
     /// Whether a page was requested without a record to begin with.
     was_blind: bool,
     /// How many pages have been taken in.
@@ -185,8 +190,9 @@ impl Skipping {
             first_count: 0,
             most: 0,
             places: HashMap::new(),
-            total: None,
+            counts: Counts::default(),
             says_end: false,
+            is_told: false,
             was_blind: false,
             pages: 0,
             confirmations: 0,
@@ -269,10 +275,15 @@ impl Skipping {
         let is_after_gap = std::mem::take(&mut self.is_after_gap);
         let is_alone = asked.limit == 1 && self.steps_back == 0 && !self.tail.is_empty();
         let is_apart = self.is_apart && page.entries.iter().any(|it| !self.has_come(&it.key));
-        let is_unlinked = (is_alone || is_apart) && asked.skip > 0 && !is_after_gap;
+        // A second pass of single records is compared with the first.
+        let is_compared = self.most == 1 && self.pass.before > 0;
+        let is_unlinked = (is_alone || is_apart) && asked.skip > 0 && !is_after_gap && !is_compared;
         let unread = is_unlinked.then(|| self.unread.clone());
+        let pass = self.pass.before;
         let step = self.step_after(page, largest);
-        let goes_on = self.below.is_none() && matches!(step, Step::Get(_) | Step::Done);
+        let goes_on = self.pass.before == pass
+            && self.below.is_none()
+            && matches!(step, Step::Get(_) | Step::Done);
         let Some(unread) = unread.filter(|_| goes_on) else { return step };
         self.then = Some(Then { step, asked: self.asked, unread });
         self.asked = Slice { skip: asked.skip - 1, limit: 1, counts: false, ..asked };
@@ -294,13 +305,13 @@ impl Skipping {
         if !self.is_contiguous(page) {
             return self.step_back();
         }
-        self.steps_back = 0;
+        let is_after_step_back = std::mem::take(&mut self.steps_back) > 0;
         if self.reversing_did_not_help(page) {
             return Step::Stuck(Stuck::Unreachable);
         }
         // A page that is just the overlap gives a record to continue after.
         let is_overlap = !self.is_apart && page.entries.len() <= self.tail.len().max(1);
-        let evidence = self.evidence(page, largest);
+        let evidence = self.evidence(page, largest, is_after_step_back);
         if evidence.new == 0 && self.says_more(page) && self.restarts(page) {
             return Step::Stuck(Stuck::Repeats);
         }
@@ -328,16 +339,18 @@ impl Skipping {
             }
             // Nothing new, but there is more: there is no record to continue from.
             Verdict::More if page.entries.is_empty() => self.go_blind(),
-            Verdict::More if evidence.new == 0 && self.total.is_some() && !is_overlap => {
+            Verdict::More if evidence.new == 0 && self.counts.total.is_some() && !is_overlap => {
                 self.go_blind()
             }
             Verdict::More => self.go_on(end),
         }
     }
 
-    fn evidence(&mut self, page: &Page, largest: usize) -> Evidence {
-        self.total = page.total.or(self.total);
+    fn evidence(&mut self, page: &Page, largest: usize, is_after_step_back: bool) -> Evidence {
+        self.counts.note(page, self.asked.limit);
         self.says_end = page.has_more == Some(false);
+        self.is_told |= page.has_more.is_some() || page.pointer.is_some();
+        self.is_told |= self.counts.any().is_some();
         let keys: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
         let new = keys.iter().filter(|key| !self.has_come(key)).count();
         self.pass.twins += page.entries.len() - keys.len();
@@ -349,12 +362,15 @@ impl Skipping {
         let overlaps = self.asked.skip < self.position && !self.tail.is_empty();
         let is_shifted = !self.continues(page) && !self.is_in_place(page);
         self.pass.is_shifted |= overlaps && !page.entries.is_empty() && is_shifted;
-        // A page that was read again after a step back shows nothing about what follows.
-        let goes_further = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
         // Where rows change places, known ones can fill a page anywhere in the list. Only at its end
         // does a page bring no more than it overlaps by.
         let came_as_nothing = self.pages > 0 && self.seen.is_empty();
         let is_mere_overlap = page.entries.len() <= self.tail.len().max(1);
+        // A page that was read again after a step back shows nothing about what follows.
+        let is_at_end = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
+        let goes_further = page.entries.is_empty()
+            || self.end_of(page) > self.furthest
+            || (is_at_end && is_mere_overlap && !is_after_step_back);
         // A known record after the last one shows that rows change places.
         let is_other = page.entries.first().is_some_and(|it| Some(&it.key) != self.tail.last());
         let may_be_end =
@@ -369,8 +385,8 @@ impl Skipping {
             is_confirming: (!is_first || came_as_nothing) && goes_further && may_be_end,
             is_shifted: self.pass.is_shifted,
             has_more: page.has_more,
-            total: self.total,
-            count: count_of(page, self.asked.limit, self.end_of(page).into()),
+            total: self.counts.total,
+            count: self.counts.count,
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -408,7 +424,7 @@ impl Skipping {
 
     /// Whether a reply says that there is more than has come.
     fn says_more(&self, page: &Page) -> bool {
-        let counts_more = self.total.is_some_and(|total| total > self.seen.len() as u64);
+        let counts_more = self.counts.total.is_some_and(|total| total > self.seen.len() as u64);
         page.has_more != Some(false)
             && (page.has_more == Some(true) || page.pointer.is_some() || counts_more)
     }
@@ -422,7 +438,7 @@ impl Skipping {
 
     /// The list was read as often as it takes. It is complete unless the replies count more.
     fn end(&mut self, end: u32) -> Step {
-        let total = self.total.filter(|total| *total > self.count());
+        let total = self.counts.any().filter(|total| *total > self.count());
         // Where pages without records were passed over, an end does not explain what is missing.
         let is_explained = self.says_end && !self.was_blind;
         match total.filter(|_| !is_explained && !self.is_partial()) {
@@ -467,6 +483,10 @@ impl Skipping {
         if has_passed_over || self.below.is_some() {
             return true;
         }
+        if self.is_single(end) {
+            let is_same = self.pass.before > 0 && self.seen.len() == self.pass.known;
+            return is_same && self.pass.own.len() == end as usize;
+        }
         let keys = match &self.pass {
             Pass { before: 0, .. } => self.seen.len(),
             pass if pass.length == Some(end) => pass.keys.len(),
@@ -481,17 +501,25 @@ impl Skipping {
         is_whole || (keys >= end as usize && (!is_shuffled || is_stable))
     }
 
+    /// Whether each page had one record, so that none shows that the one before it is still in its
+    /// place. A list of which a single record came in silence looks like that, too.
+    fn is_single(&self, end: u32) -> bool {
+        self.most == 1 && self.pages > 1 && (end > 1 || self.is_told)
+    }
+
     /// Reads the list again, by instants; `None` when that would show nothing more.
     fn read_again(&mut self, end: u32) -> Option<Step> {
         let is_news = self.seen.len() > self.pass.known;
         // If a list only moves and keeps its order, it has been read to the end when nothing new
         // comes.
-        if self.pass.before > 0 && !self.pass.is_shuffled && !is_news {
+        if self.pass.before > 0 && !self.pass.is_shuffled && !is_news && !self.is_single(end) {
             return None;
         }
+        let is_single = self.is_single(end);
         let pass = std::mem::take(&mut self.pass);
         let pages = if pass.before == 0 { self.pages } else { pass.pages };
-        if self.pages >= MOST_PAGES_OF_PASSES.max(pages.saturating_mul(4)) {
+        let is_too_long = self.pages >= MOST_PAGES_OF_PASSES.max(pages.saturating_mul(4));
+        if is_too_long || (is_single && pass.before >= MOST_SINGLE_PASSES) {
             return Some(Step::Stuck(Stuck::Unstable));
         }
         self.pass = Pass {
@@ -547,7 +575,8 @@ impl Skipping {
             return true;
         }
         // If the record before an empty page is still there, the page is as empty as it looks.
-        let is_told = self.total.is_some() || page.has_more.is_some() || page.count.is_some();
+        let is_told =
+            self.counts.total.is_some() || page.has_more.is_some() || page.count.is_some();
         if first.is_none() && is_told && self.vain_steps_back >= ENOUGH_STEPS_BACK {
             return true;
         }
@@ -677,12 +706,13 @@ impl Skipping {
         self.position = position;
         let ties = u32::try_from(self.tail.len()).unwrap_or(u32::MAX).max(1);
         // Below a total, this request decides whether the list is complete.
-        let counts = self.total.is_some_and(|total| u64::from(position) < total)
+        let counts = self.counts.any().is_some_and(|total| u64::from(position) < total)
             && self.asked_more_than(position);
         let overlap = if self.limit > 1 { ties.min(self.limit - 1) } else { 0 };
         // If no more came than pages overlap by, the same request would bring the same.
         let came = position.saturating_sub(self.asked.skip);
-        self.is_apart = self.asked.limit > 1 && came > 0 && came <= overlap;
+        let is_capped = self.asked.limit > 1 && came > 0 && came <= overlap;
+        self.is_apart = is_capped || (self.most == 1 && overlap > 0);
         let overlap = if self.is_apart { 0 } else { overlap };
         let skip = position.saturating_sub(overlap);
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
