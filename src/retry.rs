@@ -171,6 +171,14 @@ impl Health {
         self.settled_at.is_some()
     }
 
+    /// Whether it is time to see if the server still answers a request that it has answered
+    /// before: several replies in a row seemed too large, or it took long to see that.
+    #[must_use]
+    pub fn needs_proof(&self, now: Duration, limit: Duration) -> bool {
+        let most = self.settled_at.map_or(MOST_TOO_LARGE, |_| MOST_TOO_LARGE_IN_LISTS);
+        self.too_large * 2 >= most || self.is_out(now, limit / 6)
+    }
+
     /// Whether requests have failed for long enough, with no answer settling one, that the run
     /// ends.
     #[must_use]
@@ -183,7 +191,8 @@ impl Health {
     /// in a row are an outage, and so is the very first.
     ///
     /// In a list, a page that cannot be sent is skipped, so more of them are given up before that
-    /// counts as an outage, even before anything was answered.
+    /// counts as an outage, even before anything was answered. An answer to any other request in
+    /// between shows that it is none.
     pub fn tries_on(&mut self, failure: Failure, is_page: bool, begun: Duration) -> bool {
         let most = match (is_page, self.settled_at) {
             (true, Some(_)) => MOST_TOO_LARGE_IN_LISTS,

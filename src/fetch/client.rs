@@ -239,6 +239,11 @@ impl Client {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Whether it is time to see if the server still answers what it has answered before.
+    pub fn needs_proof(&self) -> bool {
+        self.health().needs_proof(self.begun.elapsed(), self.outage)
+    }
+
     /// Whether any reply has been read. Until then, another server may be answering for the API.
     pub fn has_read(&self) -> bool {
         self.has_read.load(Ordering::Relaxed)

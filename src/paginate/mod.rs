@@ -22,8 +22,8 @@ use self::follow::Following;
 use self::numbers::Numbering;
 pub use self::scope::{Ask, Cause, Extent, Gap, Habits, Miss, Scope};
 use self::skip::Skipping;
-use self::unread::Found;
 pub use self::unread::Place;
+use self::unread::{Found, MOST_IN_A_ROW};
 use crate::calendar::TimeUnit;
 use crate::endpoint::Paging;
 use crate::page::{Page, Pointer, PointerKind};
@@ -143,6 +143,23 @@ impl Get {
         match self {
             Self::Slice(slice) => slice.limit,
             Self::Number(_, size) | Self::Cursor(_, size) | Self::Link(_, size) => *size,
+        }
+    }
+
+    /// One record that is further on, if the style of paging and its reach allow that: after as many
+    /// as are read individually in a row.
+    fn further(&self, paging: &Paging) -> Option<Self> {
+        match (self, paging) {
+            (Self::Slice(slice), Paging::SkipLimit(paging)) => {
+                let last = paging.reach.checked_sub(1)?;
+                let skip = slice.skip.checked_add(MOST_IN_A_ROW)?.min(last);
+                let further = Slice { skip, limit: 1, counts: false, ..*slice };
+                (skip > slice.skip).then_some(Self::Slice(further))
+            }
+            (Self::Number(number, size), Paging::PageNumber(_)) => {
+                Some(Self::Number(number.checked_add(MOST_IN_A_ROW)?, *size))
+            }
+            _ => None,
         }
     }
 

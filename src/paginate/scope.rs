@@ -184,6 +184,10 @@ pub struct Scope<E> {
     left: Vec<Window>,
     /// The error of the last single record that failed.
     error: String,
+    /// The last request that was answered.
+    answered: Option<(Window, Get)>,
+    /// A request that only shows whether the server still answers.
+    proof: Option<(Window, Get)>,
     has_ended: bool,
     extent: Extent<E>,
     /// What has been read since this was last taken.
@@ -212,6 +216,8 @@ impl<E: Display> Scope<E> {
             says_more: None,
             left: Vec::new(),
             error: String::new(),
+            answered: None,
+            proof: None,
             has_ended: false,
             extent: Extent {
                 read: Coverage::default(),
@@ -241,6 +247,10 @@ impl<E: Display> Scope<E> {
     /// The next request; `None` when the list has been read as far as possible.
     #[must_use]
     pub fn ask(&self) -> Option<Ask<'_>> {
+        if let Some((window, get)) = self.proof.clone().filter(|_| !self.has_ended) {
+            let window = self.is_windowed.then_some(window);
+            return Some(Ask { window, get: Some((get, &self.paging)) });
+        }
         let get = self.paginator.as_ref().map(|it| (it.asked(), &self.paging));
         (!self.has_ended).then_some(Ask { window: self.window(), get })
     }
@@ -251,8 +261,21 @@ impl<E: Display> Scope<E> {
         self.is_windowed.then_some(self.window)
     }
 
+    /// Requests next what was answered before, or a record further on: records in a row that cannot
+    /// be read look like an outage until another request is answered.
+    pub fn prove(&mut self) {
+        let asked = self.paginator.as_ref().map(Paginator::asked);
+        let further = asked.and_then(|get| get.further(&self.paging));
+        self.proof = self.answered.clone().or(further.map(|get| (self.window, get)));
+    }
+
     /// Takes in the requested page.
     pub fn take(&mut self, page: &Page) {
+        // That there is a reply is all that a proof shows.
+        if self.proof.take().is_some() {
+            return;
+        }
+        self.answered = self.paginator.as_ref().map(|it| (self.window, it.asked()));
         self.extent.is_unfiltered |= self.is_unfiltered(page);
         self.habits.largest = self.habits.largest.max(page.entries.len());
         (self.has_taken, self.has_total) = (true, self.has_total || page.total.is_some());
@@ -281,6 +304,9 @@ impl<E: Display> Scope<E> {
     /// lake has records of the window. Nothing counts as an empty list only when it comes twice, so
     /// the same page is requested again.
     pub fn is_nothing(&mut self, page: &Page) -> bool {
+        if self.proof.is_some() {
+            return false;
+        }
         let is_empty = page.entries.is_empty() && page.lacks_known && !self.has_taken;
         let is_nothing = page.is_null || is_empty;
         let is_first = is_nothing && !self.was_nothing;
@@ -299,6 +325,10 @@ impl<E: Display> Scope<E> {
 
     /// Continues without the requested page.
     pub fn miss(&mut self, miss: Miss, error: E) {
+        let was_proof = self.proof.take().is_some();
+        if was_proof && miss != Miss::Ended {
+            return;
+        }
         let is_suspicion = self.suspected.is_some();
         self.was_nothing = false;
         let is_beyond = self.paginator.as_ref().is_some_and(Paginator::is_beyond);

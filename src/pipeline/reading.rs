@@ -198,7 +198,11 @@ async fn read_page(
         }
         Err(error) => {
             let error = halt_if_denied(table, error);
-            scope.miss(miss_of(&error), Fault(error));
+            let miss = miss_of(&error);
+            scope.miss(miss, Fault(error));
+            if miss == Miss::TooLarge && table.export().client.needs_proof() {
+                scope.prove();
+            }
         }
     }
     if scan.covers {

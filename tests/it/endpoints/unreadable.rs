@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::internals::endpoint::Catalogue;
@@ -195,6 +196,26 @@ fn p1_page_numbers_continue_after_an_unreadable_record() {
     assert_eq!(spans, [gap(37), gap(100)], "{:?}", report.problems);
     assert!(trial.server.requests() < 75, "P7: {}", trial.server.requests());
     is_in_but_for(&trial, &text, &lost);
+}
+
+/// P1, P12: many records in a row that are too large are one gap, and no outage, as the server still
+/// answers everything else: neither in this run nor in the next.
+#[test]
+fn p1_p12_a_row_of_unreadable_records_is_one_gap_and_no_outage() {
+    let numbers = "style = 'page_number'\npage = 'page'\nsize = 'size'\npage_size = 20";
+    for (paging, first) in [(SORTED, 20), (SORTED, 0), (numbers, 20), (numbers, 0)] {
+        let ids: Vec<_> = (first..first + 15).map(|number| format!("r{number:03}")).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        let (trial, lost) = trial(minutes(80), &ids);
+        let text = listed(BY_FIELD, WINDOW, paging);
+        for night in 0..2 {
+            let run = trial.run("items", &text).at(trial.now + TimeDelta::days(night));
+            let report = run.with_outage(Duration::from_secs(2)).run();
+            let [problem] = incomplete(&report) else { panic!("{:?}", report.problems) };
+            assert!(problem.message.contains("cannot be read (502)"), "{}", problem.message);
+        }
+        is_in_but_for(&trial, &text, &lost);
+    }
 }
 
 /// P12: nothing leads past a page of a cursor, so the rest of the list is one gap.
