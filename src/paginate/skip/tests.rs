@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::super::{Cause, Gap, Miss, Scope};
 use super::*;
 use crate::endpoint::Paging;
+use crate::page::PageEntry;
 use crate::window::Coverage;
 
 /// A server's list of records, each with a time in seconds and a number.

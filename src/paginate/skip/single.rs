@@ -1,0 +1,82 @@
+//! Single records: those that cannot be read are passed over, and before one that was read alone, the
+//! record before it must still be a known one.
+
+use super::Skipping;
+use crate::page::Page;
+use crate::paginate::unread::{Place, Unread};
+use crate::paginate::{Slice, Step};
+
+/// A step that waits, with the page that it requests.
+#[derive(Debug)]
+pub(super) struct Then {
+    pub(super) step: Step,
+    pub(super) asked: Slice,
+    /// What could not be read before the single record: if rows have moved up, what is missing is
+    /// before it.
+    pub(super) unread: Unread,
+}
+
+impl Skipping {
+    /// Takes in the requested page, and returns the next step. `largest` is the number of records
+    /// in the largest page of the run.
+    pub(in crate::paginate) fn next(&mut self, page: &Page, largest: usize) -> Step {
+        if let Some(then) = self.then.take() {
+            return self.go_on_if_known(page, then);
+        }
+        let asked = self.asked;
+        let is_after_gap = std::mem::take(&mut self.is_after_gap);
+        let is_alone = asked.limit == 1 && self.steps_back == 0 && !self.tail.is_empty();
+        let is_apart = self.is_apart && page.entries.iter().any(|it| !self.has_come(&it.key));
+        // A second pass of single records is compared with the first.
+        let is_compared = self.most == 1 && self.pass.before > 0;
+        let is_unlinked = (is_alone || is_apart) && asked.skip > 0 && !is_after_gap && !is_compared;
+        let unread = is_unlinked.then(|| self.unread.clone());
+        let pass = self.pass.before;
+        let step = self.step_after(page, largest);
+        let goes_on = self.pass.before == pass
+            && self.below.is_none()
+            && matches!(step, Step::Get(_) | Step::Done);
+        let Some(unread) = unread.filter(|_| goes_on) else { return step };
+        self.then = Some(Then { step, asked: self.asked, unread });
+        self.asked = Slice { skip: asked.skip - 1, limit: 1, counts: false, ..asked };
+        Step::Get(self.asked())
+    }
+
+    /// The step that waited, if the record before a single one is still a known one.
+    fn go_on_if_known(&mut self, page: &Page, then: Then) -> Step {
+        let is_known = page.entries.first().is_none_or(|it| self.has_come(&it.key));
+        if !is_known {
+            self.unread = then.unread;
+            return self.step_back();
+        }
+        self.asked = then.asked;
+        then.step
+    }
+
+    /// The page after a single record that cannot be read; `None` when too many in a row cannot be
+    /// read.
+    pub(in crate::paginate) fn pass_over(&mut self) -> Option<Step> {
+        if let Some(then) = self.then.take() {
+            // The known record could be read, so this is another one.
+            self.unread = then.unread;
+            return Some(self.step_back());
+        }
+        if self.steps_back > 0 && self.asked.skip > 0 {
+            // It is not a known record, so those before it are checked.
+            return Some(self.step_back());
+        }
+        self.steps_back = 0;
+        self.is_after_gap = true;
+        self.pass.has_passed_over = true;
+        let goes_on = self.unread.miss(Place::record(self.asked.skip, self.asked.order));
+        goes_on.then(|| self.go_on(self.asked.skip + 1))
+    }
+
+    /// Records that nothing more can be read.
+    pub(in crate::paginate) fn give_up(&mut self) {
+        if let Some(then) = self.then.take() {
+            self.asked = then.asked;
+        }
+        self.unread.miss_the_rest(Place::record(self.asked.skip, self.asked.order));
+    }
+}
