@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::rule::Counts;
+use super::rule::Said;
 use super::unread::{Found, Place, Unread};
 use super::{Get, Step, Stuck};
 use crate::page::{Page, PointerKind};
@@ -36,7 +36,7 @@ pub(super) struct Following {
     followed: HashSet<Box<str>>,
     /// Where the next page's address is, as set by the endpoint or found in the first reply.
     kind: Option<PointerKind>,
-    counts: Counts,
+    said: Said,
     pub(super) confirmations: u32,
     pub(super) hidden: u64,
 }
@@ -63,7 +63,7 @@ impl Following {
             twins: 0,
             followed: HashSet::new(),
             kind,
-            counts: Counts::default(),
+            said: Said::default(),
             confirmations: 0,
             hidden: 0,
         }
@@ -117,7 +117,7 @@ impl Following {
         self.grow();
         self.idle_pages = if self.seen.len() > before { 0 } else { self.idle_pages + 1 };
         self.pages += 1;
-        self.counts.note(page, self.asked.size());
+        self.said.note(page, self.asked.size());
         let pointer = page.pointer.as_ref();
         let next = match self.kind {
             Some(kind) => pointer.filter(|it| it.kind == kind).map(|it| &it.value),
@@ -153,12 +153,12 @@ impl Following {
     fn end(&mut self, page: &Page) -> Step {
         if page.has_more == Some(false) || (page.has_more.is_none() && page.pointer.is_none()) {
             let came = (self.seen.len() + self.twins) as u64;
-            let total = self.counts.any().unwrap_or_default();
+            let total = self.said.any().unwrap_or_default();
             // An unreadable part is reported by itself.
             if total > came && page.has_more.is_none() && self.unread.is_empty() {
                 return Step::Stuck(Stuck::Fewer { came, total });
             }
-            self.hidden = self.counts.total.unwrap_or_default().saturating_sub(came);
+            self.hidden = self.said.total.unwrap_or_default().saturating_sub(came);
             return Step::Done;
         }
         let stuck = match &page.pointer {

@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 
-use super::rule::{Counts, Evidence, Verdict, judge};
+use super::rule::{Evidence, Said, Verdict, judge};
 use super::unread::{Found, Place, Unread};
 use super::{Get, Order, Step, Stuck};
 use crate::endpoint::PageNumber;
@@ -43,7 +43,7 @@ pub(super) struct Numbering {
     read: u64,
     /// How many pages had something new.
     distinct: u32,
-    counts: Counts,
+    said: Said,
     /// Whether the list moved while it was being read.
     moves: bool,
     /// Whether the last page had nothing new.
@@ -72,7 +72,7 @@ impl Numbering {
             last: HashSet::new(),
             read: 0,
             distinct: 0,
-            counts: Counts::default(),
+            said: Said::default(),
             moves: false,
             is_idle: false,
             same: 0,
@@ -113,8 +113,7 @@ impl Numbering {
 
     /// What the replies count that did not come.
     pub(super) fn fewer(&self) -> Option<Stuck> {
-        let total =
-            self.counts.any().filter(|total| *total > self.read && self.unread.is_empty())?;
+        let total = self.said.any().filter(|total| *total > self.read && self.unread.is_empty())?;
         Some(Stuck::Fewer { came: self.read, total })
     }
 
@@ -148,8 +147,8 @@ impl Numbering {
         let twins = if new > 0 { count - distinct.len() } else { 0 };
         let read = self.read + (new + twins) as u64;
         // If the total changes, the list has moved.
-        self.moves |= !is_first && page.total.is_some() && page.total != self.counts.total;
-        self.counts.note(page, self.asked().size());
+        self.moves |= !is_first && page.total.is_some() && page.total != self.said.total;
+        self.said.note(page, self.asked().size());
         let is_full = self.is_full(count);
         let verdict = judge(Evidence {
             came: count,
@@ -161,8 +160,8 @@ impl Numbering {
             is_confirming: self.pages > 0,
             is_shifted: false,
             has_more: page.has_more,
-            total: self.counts.total,
-            count: self.counts.count,
+            total: self.said.total,
+            count: self.said.count,
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -220,7 +219,7 @@ impl Numbering {
     /// for a number beyond the end; otherwise the server ignores the number.
     fn repeated(&mut self, verdict: Verdict, is_same: bool, says_more: bool) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
-        let is_last_again = self.distinct > 1 && self.counts.total.is_none() && !says_more;
+        let is_last_again = self.distinct > 1 && self.said.total.is_none() && !says_more;
         // A list that grows by whole pages while it is read repeats some, too. If it is by one page,
         // only the page after it shows which it is.
         self.is_idle = true;
@@ -244,7 +243,7 @@ impl Numbering {
         self.passes += 1;
         self.own.clear();
         (self.moves, self.read, self.distinct) = (false, 0, 0);
-        self.counts = Counts::default();
+        self.said = Said::default();
         (self.is_idle, self.same) = (false, 0);
         (self.pages, self.full, self.number) = (0, None, self.paging.first);
         (self.size, self.small) = (self.paging.page_size.max(1), None);

@@ -59,7 +59,7 @@ pub(super) struct Evidence {
     /// What the replies say.
     pub(super) has_more: Option<bool>,
     pub(super) total: Option<u64>,
-    /// A number that is a total if nothing better is known, from [`Counts`].
+    /// A number that is a total if nothing better is known, from [`Said`].
     pub(super) count: Option<u64>,
     pub(super) hints_more: bool,
     pub(super) points_on: bool,
@@ -120,19 +120,27 @@ pub(super) fn judge(evidence: Evidence) -> Verdict {
     Verdict::Complete
 }
 
-/// How many records the replies of a list have counted so far. Not every reply counts.
+/// What the replies have said about a list as a whole so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
+pub(super) struct Said {
+    /// Not every reply counts, so this is what the last one that did has said.
     pub(super) total: Option<u64>,
     /// The last `count` that can only be a total.
     pub(super) count: Option<u64>,
+    /// Whether the last reply said that the list ends.
+    pub(super) ends: bool,
+    /// Whether any reply said whether there is more.
+    pub(super) speaks: bool,
 }
 
-impl Counts {
+impl Said {
     /// Adds the reply to a request for this many records; 0 if the server decided.
     pub(super) fn note(&mut self, page: &Page, requested: u32) {
         self.total = page.total.or(self.total);
         self.count = count_of(page, requested).or(self.count);
+        self.ends = page.has_more == Some(false);
+        let points_on = page.pointer.is_some();
+        self.speaks |= page.has_more.is_some() || points_on || self.any().is_some();
     }
 
     /// How many there should be, if the replies say so.

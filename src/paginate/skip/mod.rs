@@ -32,10 +32,11 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
+use self::order::Times;
 use self::pass::Pass;
 use self::reach::Below;
 use self::single::Then;
-use super::rule::{Counts, Evidence, Verdict, judge};
+use super::rule::{Evidence, Said, Verdict, judge};
 use super::unread::{Found, Unread};
 use super::{Get, Order, Slice, Step, Stuck};
 use crate::calendar::TimeUnit;
@@ -53,7 +54,6 @@ const MAX_IDLE_REPLIES: u32 = 64;
 
 /// Reads one window, page by page.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct Skipping {
     window: Window,
     paging: SkipLimit,
@@ -72,17 +72,14 @@ pub(super) struct Skipping {
     /// The key of the first record, and those of the last two.
     first_key: Option<Box<str>>,
     last_keys: [Option<Box<str>>; 2],
-    last_time: Option<i64>,
-    in_order: bool,
+    times: Times,
     /// What could not be read in the present order.
     unread: Unread,
     /// How many pages in a row went further but had no new record.
     idle_pages: u32,
     /// How many replies in a row had none.
     idle_replies: u32,
-    /// How many steps back in a row were taken.
-    steps_back: u32,
-    /// How many were taken since the last new record. Only this ends the reading of a list whose
+    /// How many steps back were taken since the last new record. Only this ends the reading of a list whose
     /// pages never fit together, since pages that are read again do not count as idle.
     vain_steps_back: u32,
     smooth_pages: u32,
@@ -94,12 +91,7 @@ pub(super) struct Skipping {
     most: usize,
     /// The order in which keys first came.
     places: HashMap<Box<str>, usize>,
-    /// What the latest replies said about the list as a whole, and whether the last one said that
-    /// it ends.
-    counts: Counts,
-    says_end: bool,
-    /// Whether any reply said whether there is more.
-    is_told: bool,
+    said: Said,
     /// Whether a page was requested without a record to begin with.
     was_blind: bool,
     /// How many pages have been taken in.
@@ -111,10 +103,28 @@ pub(super) struct Skipping {
     pass: Pass,
     /// What follows once the record before a single one has turned out to be known.
     then: Option<Then>,
-    /// Whether the record before the requested one could not be read.
-    is_after_gap: bool,
-    /// Whether the requested page begins after the last record, though it is larger than one.
-    is_apart: bool,
+    /// Where the requested page begins.
+    begin: Begin,
+}
+
+/// Where the requested page begins, seen from the last record before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// With the last record, or the last instant; with any record if there is none yet.
+    Overlapping,
+    /// After the last record, though the page is larger than one.
+    Apart,
+    /// After a record that could not be read.
+    AfterGap,
+    /// Further back, after so many steps in a row.
+    Back(u32),
+}
+
+impl Begin {
+    /// How many steps back in a row led here.
+    fn steps_back(self) -> u32 {
+        if let Self::Back(steps) = self { steps } else { 0 }
+    }
 }
 
 impl Skipping {
@@ -134,29 +144,24 @@ impl Skipping {
             below: None,
             first_key: None,
             last_keys: [None, None],
-            last_time: None,
-            in_order: true,
+            times: Times::default(),
             unread: Unread::new(order),
             idle_pages: 0,
             idle_replies: 0,
-            steps_back: 0,
             vain_steps_back: 0,
             smooth_pages: 0,
             tail: Vec::new(),
             first_count: 0,
             most: 0,
             places: HashMap::new(),
-            counts: Counts::default(),
-            says_end: false,
-            is_told: false,
+            said: Said::default(),
             was_blind: false,
             pages: 0,
             confirmations: 0,
             hidden: 0,
             pass: Pass::default(),
             then: None,
-            is_after_gap: false,
-            is_apart: false,
+            begin: Begin::Overlapping,
         }
     }
 
@@ -174,7 +179,7 @@ impl Skipping {
         self.limit = (self.asked.limit / 2).max(1);
         self.smooth_pages = 0;
         self.asked.limit = self.limit;
-        if self.limit == 1 && self.steps_back == 0 {
+        if self.limit == 1 && self.begin.steps_back() == 0 {
             // The record that pages overlap by is already known.
             self.asked.skip = self.asked.skip.max(self.position);
         }
@@ -198,12 +203,15 @@ impl Skipping {
         if !self.is_contiguous(page) {
             return self.step_back();
         }
-        let is_after_step_back = std::mem::take(&mut self.steps_back) > 0;
+        let is_after_step_back = self.begin.steps_back() > 0;
+        if is_after_step_back {
+            self.begin = Begin::Overlapping;
+        }
         if self.reversing_did_not_help(page) {
             return Step::Stuck(Stuck::Unreachable);
         }
         // A page that is just the overlap gives a record to continue after.
-        let is_overlap = !self.is_apart && page.entries.len() <= self.tail.len().max(1);
+        let is_overlap = self.begin != Begin::Apart && page.entries.len() <= self.tail.len().max(1);
         let evidence = self.evidence(page, largest, is_after_step_back);
         if evidence.new == 0 && self.says_more(page) && self.restarts(page) {
             return Step::Stuck(Stuck::Repeats);
@@ -232,7 +240,7 @@ impl Skipping {
             }
             // Nothing new, but there is more: there is no record to continue from.
             Verdict::More if page.entries.is_empty() => self.go_blind(),
-            Verdict::More if evidence.new == 0 && self.counts.total.is_some() && !is_overlap => {
+            Verdict::More if evidence.new == 0 && self.said.total.is_some() && !is_overlap => {
                 self.go_blind()
             }
             Verdict::More => self.go_on(end),
@@ -240,10 +248,7 @@ impl Skipping {
     }
 
     fn evidence(&mut self, page: &Page, largest: usize, is_after_step_back: bool) -> Evidence {
-        self.counts.note(page, self.asked.limit);
-        self.says_end = page.has_more == Some(false);
-        self.is_told |= page.has_more.is_some() || page.pointer.is_some();
-        self.is_told |= self.counts.any().is_some();
+        self.said.note(page, self.asked.limit);
         let keys: HashSet<_> = page.entries.iter().map(|entry| &entry.key).collect();
         let new = keys.iter().filter(|key| !self.has_come(key)).count();
         self.pass.twins += page.entries.len() - keys.len();
@@ -266,8 +271,8 @@ impl Skipping {
             || (is_at_end && is_mere_overlap && !is_after_step_back);
         // A known record after the last one shows that rows change places.
         let is_other = page.entries.first().is_some_and(|it| Some(&it.key) != self.tail.last());
-        let may_be_end =
-            (!self.pass.is_shuffled || is_mere_overlap) && !(self.is_apart && is_other);
+        let may_be_end = (!self.pass.is_shuffled || is_mere_overlap)
+            && !(self.begin == Begin::Apart && is_other);
         Evidence {
             came: page.entries.len(),
             new,
@@ -278,8 +283,8 @@ impl Skipping {
             is_confirming: (!is_first || came_as_nothing) && goes_further && may_be_end,
             is_shifted: self.pass.is_shifted,
             has_more: page.has_more,
-            total: self.counts.total,
-            count: self.counts.count,
+            total: self.said.total,
+            count: self.said.count,
             hints_more: page.hints_more,
             points_on: page.pointer.is_some(),
             lacks_known: page.lacks_known,
@@ -288,7 +293,7 @@ impl Skipping {
 
     /// Whether a reply says that there is more than has come.
     fn says_more(&self, page: &Page) -> bool {
-        let counts_more = self.counts.total.is_some_and(|total| total > self.seen.len() as u64);
+        let counts_more = self.said.total.is_some_and(|total| total > self.seen.len() as u64);
         page.has_more != Some(false)
             && (page.has_more == Some(true) || page.pointer.is_some() || counts_more)
     }
@@ -300,7 +305,7 @@ impl Skipping {
         let stride = if stride == 0 { self.asked.limit } else { stride.min(self.asked.limit) };
         let end = self.asked.skip.saturating_add(stride);
         self.tail.clear();
-        (self.is_apart, self.was_blind) = (false, true);
+        (self.begin, self.was_blind) = (Begin::Overlapping, true);
         self.position = end;
         let limit = self.limit.min(self.paging.reach.saturating_sub(end));
         if limit == 0 {
@@ -322,57 +327,16 @@ impl Skipping {
     }
 
     fn step_back(&mut self) -> Step {
-        self.is_apart = false;
-        self.steps_back += 1;
+        let steps = self.begin.steps_back() + 1;
+        self.begin = Begin::Back(steps);
         self.vain_steps_back += 1;
         if self.vain_steps_back > MAX_STEPS_BACK {
             return Step::Stuck(Stuck::Restless);
         }
-        let by = self.limit.saturating_sub(1).max(1).saturating_mul(self.steps_back);
+        let by = self.limit.saturating_sub(1).max(1).saturating_mul(steps);
         self.asked.skip = self.asked.skip.saturating_sub(by);
         self.asked.limit = self.limit;
         Step::Get(self.asked())
-    }
-
-    /// Records the page's contents. Returns whether one of its records was reached from the other
-    /// end.
-    fn take_in(&mut self, page: &Page) -> bool {
-        let mut is_new = false;
-        let mut met = false;
-        let before = self.pass.before;
-        self.note_order(page);
-        for entry in &page.entries {
-            let is_before = entry.time.is_some_and(|it| it < self.window.from.timestamp_micros());
-            met |= is_before && self.below.is_some();
-            met |= self.below.as_mut().is_some_and(|below| below.is_met_by(entry));
-            if self.asked.order == Order::OldestFirst && entry.time < self.last_time {
-                self.in_order &= entry.time.is_none() || self.seen.contains(&entry.key);
-            }
-            self.last_time = self.last_time.max(entry.time);
-            let is_first = self.seen.insert(entry.key.clone());
-            self.unread.read(entry, is_first);
-            if is_first {
-                self.first_key.get_or_insert_with(|| entry.key.clone());
-                self.last_keys.rotate_left(1);
-                self.last_keys[1] = Some(entry.key.clone());
-            }
-            if before > 0 {
-                self.pass.keys.insert(entry.key.clone());
-                is_new |= self.pass.own.insert(entry.key.clone());
-            } else {
-                is_new |= is_first;
-            }
-        }
-        self.note_ties(page);
-        let end = self.end_of(page);
-        if is_new {
-            (self.idle_pages, self.idle_replies, self.vain_steps_back) = (0, 0, 0);
-        } else {
-            self.idle_pages += u32::from(end > self.furthest);
-            self.idle_replies += 1;
-        }
-        self.furthest = self.furthest.max(end);
-        met
     }
 
     fn grow(&mut self) {
@@ -391,14 +355,15 @@ impl Skipping {
         self.position = position;
         let ties = u32::try_from(self.tail.len()).unwrap_or(u32::MAX).max(1);
         // Below a total, this request decides whether the list is complete.
-        let counts = self.counts.any().is_some_and(|total| u64::from(position) < total)
+        let counts = self.said.any().is_some_and(|total| u64::from(position) < total)
             && self.asked_more_than(position);
         let overlap = if self.limit > 1 { ties.min(self.limit - 1) } else { 0 };
         // If no more came than pages overlap by, the same request would bring the same.
         let came = position.saturating_sub(self.asked.skip);
         let is_capped = self.asked.limit > 1 && came > 0 && came <= overlap;
-        self.is_apart = is_capped || (self.most == 1 && overlap > 0);
-        let overlap = if self.is_apart { 0 } else { overlap };
+        let is_apart = is_capped || (self.most == 1 && overlap > 0);
+        self.begin = if is_apart { Begin::Apart } else { Begin::Overlapping };
+        let overlap = if is_apart { 0 } else { overlap };
         let skip = position.saturating_sub(overlap);
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
         if limit > overlap {

@@ -1,34 +1,61 @@
 //! Order: whether a page continues the one before, and whether rows change places meanwhile.
 
-use super::Skipping;
-use crate::page::Page;
+use super::{Begin, Skipping};
+use crate::page::{Page, PageEntry};
 
 /// How many steps back that find no new record show that an empty page is empty.
 const ENOUGH_STEPS_BACK: u32 = 2;
 /// How many steps back in a row a list without times may take before its order counts as unstable.
 const FEW_STEPS_BACK: u32 = 3;
 
+/// The times of a list, oldest first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) last: Option<i64>,
+    /// Whether they came in order.
+    pub(super) in_order: bool,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { last: None, in_order: true }
+    }
+}
+
+impl Times {
+    /// Adds a record, which must not be older than the last one if it `continues` the list.
+    pub(super) fn note(&mut self, entry: &PageEntry, continues: bool) {
+        let is_older = entry.time.is_some() && entry.time < self.last;
+        self.in_order &= !(continues && is_older);
+        self.last = self.last.max(entry.time);
+    }
+
+    /// Whether a record must be before the last one.
+    pub(super) fn is_before_last(&self, entry: &PageEntry) -> bool {
+        self.in_order && entry.time.is_some() && entry.time < self.last
+    }
+}
+
 impl Skipping {
     /// Whether nothing can be missing between the previous pages and this one.
     pub(super) fn is_contiguous(&mut self, page: &Page) -> bool {
         let first = page.entries.first();
         let known = first.is_some_and(|entry| self.has_come(&entry.key));
-        let is_alone = self.asked.limit == 1 && self.steps_back == 0;
+        let is_alone = self.asked.limit == 1 && self.begin.steps_back() == 0;
         // After a page with nothing new, there is nothing to begin with.
-        let is_blind = self.tail.is_empty() || self.is_apart;
+        let is_blind = self.tail.is_empty() || self.begin == Begin::Apart;
         if self.asked.skip == 0 || is_alone || known || is_blind || self.continues(page) {
             return true;
         }
         // If the record before an empty page is still there, the page is as empty as it looks.
-        let is_told =
-            self.counts.total.is_some() || page.has_more.is_some() || page.count.is_some();
+        let is_told = self.said.total.is_some() || page.has_more.is_some() || page.count.is_some();
         if first.is_none() && is_told && self.vain_steps_back >= ENOUGH_STEPS_BACK {
             return true;
         }
         // A record of the same instant may only have changed places. That is determined at the end.
-        let is_tie = first.is_some_and(|it| it.time.is_some() && it.time == self.last_time);
-        let is_lost = first.is_some() && self.last_time.is_none();
-        let is_shuffled = is_tie || (is_lost && self.steps_back >= FEW_STEPS_BACK);
+        let is_tie = first.is_some_and(|it| it.time.is_some() && it.time == self.times.last);
+        let is_lost = first.is_some() && self.times.last.is_none();
+        let is_shuffled = is_tie || (is_lost && self.begin.steps_back() >= FEW_STEPS_BACK);
         self.pass.is_shuffled |= is_shuffled;
         is_shuffled
     }
@@ -82,7 +109,7 @@ impl Skipping {
         let ties = page.entries.iter().rev().take_while(|it| last.is_some() && it.time == last);
         let ties = u32::try_from(ties.count()).unwrap_or(u32::MAX).max(1);
         let is_whole = ties as usize >= page.entries.len() && ties > 1;
-        let ties = if self.pass.by_instant && !is_whole { ties } else { 1 };
+        let ties = if self.pass.before > 0 && !is_whole { ties } else { 1 };
         self.pass.is_dense |= is_whole || (last.is_none() && !page.entries.is_empty());
         if !page.entries.is_empty() {
             let tail = page.entries.len() - (ties as usize).min(page.entries.len());

@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 
-use super::Skipping;
-use crate::paginate::{Slice, Step, Stuck};
+use super::{Begin, Skipping};
+use crate::page::Page;
+use crate::paginate::{Order, Slice, Step, Stuck};
 
 /// The minimum limit on the total pages of a list with unstable order.
 const MOST_PAGES_OF_PASSES: u32 = 64;
@@ -15,9 +16,7 @@ const MOST_SINGLE_PASSES: u32 = 2;
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct Pass {
-    /// Whether pages begin where an instant begins.
-    pub(super) by_instant: bool,
-    /// How many passes came before.
+    /// How many passes came before. From the second on, pages begin where an instant begins.
     pub(super) before: u32,
     /// How many pages the first pass took.
     pub(super) pages: u32,
@@ -42,6 +41,44 @@ pub(super) struct Pass {
 }
 
 impl Skipping {
+    /// Records the page's contents. Returns whether one of its records was reached from the other
+    /// end.
+    pub(super) fn take_in(&mut self, page: &Page) -> bool {
+        let mut is_new = false;
+        let mut met = false;
+        let before = self.pass.before;
+        self.note_order(page);
+        for entry in &page.entries {
+            let is_before = entry.time.is_some_and(|it| it < self.window.from.timestamp_micros());
+            met |= is_before && self.below.is_some();
+            met |= self.below.as_mut().is_some_and(|below| below.is_met_by(entry));
+            let is_first = self.seen.insert(entry.key.clone());
+            self.times.note(entry, is_first && self.asked.order == Order::OldestFirst);
+            self.unread.read(entry, is_first);
+            if is_first {
+                self.first_key.get_or_insert_with(|| entry.key.clone());
+                self.last_keys.rotate_left(1);
+                self.last_keys[1] = Some(entry.key.clone());
+            }
+            if before > 0 {
+                self.pass.keys.insert(entry.key.clone());
+                is_new |= self.pass.own.insert(entry.key.clone());
+            } else {
+                is_new |= is_first;
+            }
+        }
+        self.note_ties(page);
+        let end = self.end_of(page);
+        if is_new {
+            (self.idle_pages, self.idle_replies, self.vain_steps_back) = (0, 0, 0);
+        } else {
+            self.idle_pages += u32::from(end > self.furthest);
+            self.idle_replies += 1;
+        }
+        self.furthest = self.furthest.max(end);
+        met
+    }
+
     /// Whether a key came earlier in this pass.
     pub(super) fn has_come(&self, key: &str) -> bool {
         if self.pass.before == 0 { self.seen.contains(key) } else { self.pass.own.contains(key) }
@@ -56,9 +93,9 @@ impl Skipping {
 
     /// The list was read as often as it takes. It is complete unless the replies count more.
     fn end(&mut self, end: u32) -> Step {
-        let total = self.counts.any().filter(|total| *total > self.count());
+        let total = self.said.any().filter(|total| *total > self.count());
         // Where pages without records were passed over, an end does not explain what is missing.
-        let is_explained = self.says_end && !self.was_blind;
+        let is_explained = self.said.ends && !self.was_blind;
         match total.filter(|_| !is_explained && !self.is_partial()) {
             Some(total) => self.fewer(end, total),
             None => Step::Done,
@@ -73,12 +110,12 @@ impl Skipping {
         }
         let counts = !self.paging.count.is_empty();
         // What comes after the last record shows whether the server caps its pages at one.
-        let skip = if self.is_apart { self.asked.skip } else { end };
+        let skip = if self.begin == Begin::Apart { self.asked.skip } else { end };
         let limit = self.limit.min(self.paging.reach.saturating_sub(skip));
         let is_another = skip > self.asked.skip || (counts && !self.asked.counts);
         if is_another && limit > 0 {
             self.asked = Slice { skip, limit, counts, ..self.asked };
-            self.is_apart = true;
+            self.begin = Begin::Apart;
             self.confirmations += 1;
             return Step::Get(self.asked());
         }
@@ -97,7 +134,7 @@ impl Skipping {
 
     /// Whether as many keys came as there are positions up to this one.
     pub(super) fn adds_up(&self, end: u32) -> bool {
-        let Pass { has_passed_over, is_shuffled, by_instant, .. } = self.pass;
+        let Pass { has_passed_over, is_shuffled, before, .. } = self.pass;
         if has_passed_over || self.below.is_some() {
             return true;
         }
@@ -112,7 +149,7 @@ impl Skipping {
         };
         let keys = keys + self.pass.twins;
         // If each instant came complete, nothing can be missing.
-        let is_whole = by_instant && !self.pass.is_dense && !self.pass.is_shifted;
+        let is_whole = before > 0 && !self.pass.is_dense && !self.pass.is_shifted;
         // In a shuffled list, some keys may have vanished, so their number proves nothing until a
         // whole pass has found no new one.
         let is_stable = self.pass.before > 0 && self.seen.len() == self.pass.known;
@@ -122,7 +159,7 @@ impl Skipping {
     /// Whether each page had one record, so that none shows that the one before it is still in its
     /// place. A list of which a single record came in silence looks like that, too.
     fn is_single(&self, end: u32) -> bool {
-        self.most == 1 && self.pages > 1 && (end > 1 || self.is_told)
+        self.most == 1 && self.pages > 1 && (end > 1 || self.said.speaks)
     }
 
     /// Reads the list again, by instants; `None` when that would show nothing more.
@@ -141,7 +178,6 @@ impl Skipping {
             return Some(Step::Stuck(Stuck::Unstable));
         }
         self.pass = Pass {
-            by_instant: true,
             before: pass.before + 1,
             pages,
             known: self.seen.len(),
@@ -152,8 +188,8 @@ impl Skipping {
             ..Pass::default()
         };
         (self.position, self.furthest, self.idle_pages) = (0, 0, 0);
-        (self.vain_steps_back, self.is_apart) = (0, false);
-        self.last_time = None;
+        (self.vain_steps_back, self.begin) = (0, Begin::Overlapping);
+        self.times.last = None;
         self.tail.clear();
         self.asked = Slice { skip: 0, limit: self.limit, counts: false, ..self.asked };
         Some(Step::Get(self.asked()))

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Skipping;
+use super::order::Times;
+use super::{Begin, Skipping};
 use crate::page::{Page, PageEntry};
 use crate::paginate::unread::{Unread, second_of};
 use crate::paginate::{Order, Slice, Step, Stuck};
@@ -17,9 +18,7 @@ pub(super) struct Below {
     pub(super) keys: HashSet<Box<str>>,
     pub(super) first_key: Option<Box<str>>,
     pub(super) last_keys: [Option<Box<str>>; 2],
-    pub(super) last_time: Option<i64>,
-    /// Whether its times came in order.
-    pub(super) in_order: bool,
+    pub(super) times: Times,
     pub(super) unread: Unread,
     /// Whether a known record other than the last one was reached.
     pub(super) has_met: bool,
@@ -32,7 +31,7 @@ impl Below {
     pub(super) fn begins_with(&self, entry: &PageEntry) -> bool {
         let is_same = self.first_key.as_ref() == Some(&entry.key);
         let is_single = self.first_key == self.last_keys[1];
-        let is_older = self.in_order && entry.time.is_some() && entry.time < self.last_time;
+        let is_older = self.times.is_before_last(entry);
         (is_same && !is_single) || is_older
     }
 
@@ -42,7 +41,7 @@ impl Below {
     /// then the one before it.
     pub(super) fn is_met_by(&mut self, entry: &PageEntry) -> bool {
         let [before_last, last] = &self.last_keys;
-        let is_earlier = self.in_order && entry.time.is_some() && entry.time < self.last_time;
+        let is_earlier = self.times.is_before_last(entry);
         let is_mirrored = self.has_met_last && before_last.as_ref() == Some(&entry.key);
         self.has_met_last = !self.has_met && last.as_ref() == Some(&entry.key);
         self.has_met |= self.keys.contains(&entry.key) && !self.has_met_last;
@@ -58,20 +57,21 @@ impl Skipping {
             return step;
         }
         let Window { from, to } = self.window;
-        if self.in_order && self.last_time >= Some(to.timestamp_micros()) {
+        if self.times.in_order && self.times.last >= Some(to.timestamp_micros()) {
             // Everything after it is outside the window: a server may include the window's edge.
             return Step::Done;
         }
         let Some(second) = self.unit.next(from).filter(|second| *second < to) else {
             return self.turn_round();
         };
-        let last = self.last_time.filter(|_| self.in_order).and_then(second_of);
+        let last = self.times.last.filter(|_| self.times.in_order).and_then(second_of);
         let last = last.map(|last| self.unit.floor(last));
         if let Some(last) = last.filter(|last| from < *last && *last < to) {
             return Step::Split(vec![Window::new(last, to)]);
         }
         // The order is not by time, or one unit fills the reach: halve the window, down to a unit.
-        let middle = if self.in_order && last.is_some() { second } else { self.middle(second) };
+        let middle =
+            if self.times.in_order && last.is_some() { second } else { self.middle(second) };
         Step::Split(vec![Window::new(from, middle), Window::new(middle, to)])
     }
 
@@ -95,13 +95,12 @@ impl Skipping {
             keys: std::mem::take(&mut self.seen),
             first_key: self.first_key.take(),
             last_keys: std::mem::take(&mut self.last_keys),
-            last_time: self.last_time,
-            in_order: self.in_order,
+            times: self.times,
             unread,
             has_met: false,
             has_met_last: false,
         });
-        (self.idle_pages, self.idle_replies, self.is_apart) = (0, 0, false);
+        (self.idle_pages, self.idle_replies, self.begin) = (0, 0, Begin::Overlapping);
         self.position = 0;
         self.tail.clear();
         self.furthest = 0;

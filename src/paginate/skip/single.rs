@@ -1,7 +1,7 @@
 //! Single records: those that cannot be read are passed over, and before one that was read alone, the
 //! record before it must still be a known one.
 
-use super::Skipping;
+use super::{Begin, Skipping};
 use crate::page::Page;
 use crate::paginate::unread::{Place, Unread};
 use crate::paginate::{Slice, Step};
@@ -24,12 +24,17 @@ impl Skipping {
             return self.go_on_if_known(page, then);
         }
         let asked = self.asked;
-        let is_after_gap = std::mem::take(&mut self.is_after_gap);
-        let is_alone = asked.limit == 1 && self.steps_back == 0 && !self.tail.is_empty();
-        let is_apart = self.is_apart && page.entries.iter().any(|it| !self.has_come(&it.key));
+        let begin = self.begin;
+        if begin == Begin::AfterGap {
+            self.begin = Begin::Overlapping;
+        }
+        let is_alone = asked.limit == 1 && begin.steps_back() == 0 && !self.tail.is_empty();
+        let is_apart =
+            begin == Begin::Apart && page.entries.iter().any(|it| !self.has_come(&it.key));
         // A second pass of single records is compared with the first.
         let is_compared = self.most == 1 && self.pass.before > 0;
-        let is_unlinked = (is_alone || is_apart) && asked.skip > 0 && !is_after_gap && !is_compared;
+        let is_unlinked =
+            (is_alone || is_apart) && asked.skip > 0 && begin != Begin::AfterGap && !is_compared;
         let unread = is_unlinked.then(|| self.unread.clone());
         let pass = self.pass.before;
         let step = self.step_after(page, largest);
@@ -61,15 +66,17 @@ impl Skipping {
             self.unread = then.unread;
             return Some(self.step_back());
         }
-        if self.steps_back > 0 && self.asked.skip > 0 {
+        if self.begin.steps_back() > 0 && self.asked.skip > 0 {
             // It is not a known record, so those before it are checked.
             return Some(self.step_back());
         }
-        self.steps_back = 0;
-        self.is_after_gap = true;
         self.pass.has_passed_over = true;
         let goes_on = self.unread.miss(Place::record(self.asked.skip, self.asked.order));
-        goes_on.then(|| self.go_on(self.asked.skip + 1))
+        goes_on.then(|| {
+            let step = self.go_on(self.asked.skip + 1);
+            self.begin = Begin::AfterGap;
+            step
+        })
     }
 
     /// Records that nothing more can be read.
