@@ -2,9 +2,9 @@
 //!
 //! Pages overlap by one record, unless only that record would come, as from a server that caps its
 //! pages at one: then the next page begins after it, and the record before that page is requested
-//! once more. If a page does not begin with a known record, rows before it have
-//! vanished and the ones after them moved up, so the paginator steps back until it reaches a known
-//! record. Records that came twice are later removed by key.
+//! once more. If a page does not begin with a known record, rows before it have vanished and the ones
+//! after them moved up, so the paginator steps back until it reaches a known record. Records that
+//! came twice are later removed by key.
 //!
 //! `skip + limit` never exceeds the endpoint's reach. A larger window is read oldest first up to
 //! that limit; the rest, from the time of the last record on, becomes a window of its own. A window
@@ -21,7 +21,8 @@
 //! A single record that the server fails to send is skipped. Pages do not overlap until pages of
 //! more than one record are requested again, because an overlap would include it. A page of one
 //! record shows nothing about what comes before it, so the record before it is requested once more:
-//! if it is not a known one, rows have moved up in the meantime.
+//! if it is not a known one, rows have moved up in the meantime. A list of which every page has one
+//! record is also read a second time, and both passes must find the same.
 
 mod order;
 mod pass;
