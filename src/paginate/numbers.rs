@@ -219,7 +219,8 @@ impl Numbering {
     /// for a number beyond the end; otherwise the server ignores the number.
     fn repeated(&mut self, verdict: Verdict, is_same: bool, says_more: bool) -> Step {
         let is_beyond_end = matches!(verdict, Verdict::Complete | Verdict::Hidden(_));
-        let is_last_again = self.distinct > 1 && self.said.total.is_none() && !says_more;
+        let is_told = self.said.total.is_some() || self.fewer().is_some() || says_more;
+        let is_last_again = self.distinct > 1 && !is_told;
         // A list that grows by whole pages while it is read repeats some, too. If it is by one page,
         // only the page after it shows which it is.
         self.is_idle = true;
