@@ -95,6 +95,8 @@ pub(super) struct Skipping {
     said: Said,
     /// Whether a page was requested without a record to begin with.
     was_blind: bool,
+    /// Whether the page after the furthest one has records, but did not begin with a known one.
+    has_mismatched: bool,
     /// How many pages have been taken in.
     pages: u32,
     /// How many requests were made only to confirm that nothing follows.
@@ -157,6 +159,7 @@ impl Skipping {
             places: HashMap::new(),
             said: Said::default(),
             was_blind: false,
+            has_mismatched: false,
             pages: 0,
             confirmations: 0,
             hidden: 0,
@@ -202,7 +205,7 @@ impl Skipping {
 
     fn step_after(&mut self, page: &Page, largest: usize) -> Step {
         if !self.is_contiguous(page) {
-            return self.step_back();
+            return self.step_back(!page.entries.is_empty());
         }
         let is_after_step_back = self.begin.steps_back() > 0;
         if is_after_step_back {
@@ -265,10 +268,11 @@ impl Skipping {
         // does a page bring no more than it overlaps by.
         let came_as_nothing = self.pages > 0 && self.seen.is_empty();
         let is_mere_overlap = page.entries.len() <= self.tail.len().max(1);
-        // A page that was read again after a step back shows nothing about what follows.
+        // A page that was read again shows nothing about what follows if something did follow.
         let is_at_end = page.entries.len() <= 1 || self.end_of(page) >= self.furthest;
         let goes_further = page.entries.is_empty()
             || self.end_of(page) > self.furthest
+            || (is_at_end && !self.has_mismatched)
             || (is_at_end && is_mere_overlap && !is_after_step_back);
         // A known record after the last one shows that rows change places.
         let is_other = page.entries.first().is_some_and(|it| Some(&it.key) != self.tail.last());
@@ -327,7 +331,9 @@ impl Skipping {
         position < self.asked.skip.saturating_add(self.asked.limit)
     }
 
-    fn step_back(&mut self) -> Step {
+    /// Requests an earlier page. `has_mismatched` says whether anything came that does not fit.
+    fn step_back(&mut self, has_mismatched: bool) -> Step {
+        self.has_mismatched = has_mismatched;
         let steps = self.begin.steps_back() + 1;
         self.begin = Begin::Back(steps);
         self.vain_steps_back += 1;

@@ -75,6 +75,7 @@ impl Skipping {
             self.idle_pages += u32::from(end > self.furthest);
             self.idle_replies += 1;
         }
+        self.has_mismatched &= end <= self.furthest;
         self.furthest = self.furthest.max(end);
         met
     }
@@ -138,7 +139,7 @@ impl Skipping {
         if has_passed_over || self.below.is_some() {
             return true;
         }
-        if self.is_single(end) {
+        if self.is_single() {
             let is_same = self.pass.before > 0 && self.seen.len() == self.pass.known;
             return is_same && self.pass.own.len() == end as usize;
         }
@@ -158,8 +159,8 @@ impl Skipping {
 
     /// Whether each page had one record, so that none shows that the one before it is still in its
     /// place. A list of which a single record came in silence looks like that, too.
-    fn is_single(&self, end: u32) -> bool {
-        self.most == 1 && self.pages > 1 && (end > 1 || self.said.speaks)
+    fn is_single(&self) -> bool {
+        self.most == 1 && self.pages > 1 && (self.seen.len() > 1 || self.said.speaks)
     }
 
     /// Reads the list again, by instants; `None` when that would show nothing more.
@@ -167,10 +168,10 @@ impl Skipping {
         let is_news = self.seen.len() > self.pass.known;
         // If a list only moves and keeps its order, it has been read to the end when nothing new
         // comes.
-        if self.pass.before > 0 && !self.pass.is_shuffled && !is_news && !self.is_single(end) {
+        if self.pass.before > 0 && !self.pass.is_shuffled && !is_news && !self.is_single() {
             return None;
         }
-        let is_single = self.is_single(end);
+        let is_single = self.is_single();
         let pass = std::mem::take(&mut self.pass);
         let pages = if pass.before == 0 { self.pages } else { pass.pages };
         let is_too_long = self.pages >= MOST_PAGES_OF_PASSES.max(pages.saturating_mul(4));

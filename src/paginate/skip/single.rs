@@ -52,7 +52,7 @@ impl Skipping {
         let is_known = page.entries.first().is_none_or(|it| self.has_come(&it.key));
         if !is_known {
             self.unread = then.unread;
-            return self.step_back();
+            return self.step_back(true);
         }
         self.asked = then.asked;
         then.step
@@ -64,11 +64,11 @@ impl Skipping {
         if let Some(then) = self.then.take() {
             // The known record could be read, so this is another one.
             self.unread = then.unread;
-            return Some(self.step_back());
+            return Some(self.step_back(true));
         }
         if self.begin.steps_back() > 0 && self.asked.skip > 0 {
             // It is not a known record, so those before it are checked.
-            return Some(self.step_back());
+            return Some(self.step_back(true));
         }
         self.pass.has_passed_over = true;
         let goes_on = self.unread.miss(Place::record(self.asked.skip, self.asked.order));
