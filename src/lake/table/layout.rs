@@ -6,17 +6,17 @@
 //! column. So a column of few values has no dictionary, a column of few bytes is not compressed, and
 //! statistics that no engine uses are not written.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Fields};
-use parquet::basic::{Compression, ZstdLevel};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
 use super::freeze::FROZEN;
 use crate::endpoint::Endpoint;
-use crate::error::Result;
-use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema};
+use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema, fingerprint};
 
 /// The maximum encoded size of a row group: small enough to read one transcript without the rest.
 pub(in crate::lake) const ROW_GROUP_BYTES: usize = 16 << 20;
@@ -41,10 +41,8 @@ const LONG_TEXT: [&str; 7] =
 /// How much of such text is compressed at once: the more, the better the compression.
 const TEXT_PAGE_BYTES: usize = 4 << 20;
 
-/// So few bytes are not compressed. Most chunks of this size grow when they are compressed, and a
-/// compressor costs more CPU than they do: the Parquet library creates a compressor and a
-/// decompressor for each chunk, and to create one is slow on virtual machines.
-const TOO_FEW_TO_COMPRESS: usize = 256;
+/// So few bytes of values need no dictionary, however many nulls are between them.
+const TOO_FEW_BYTES_FOR_A_DICTIONARY: usize = 256;
 /// About as many bytes of a chunk are the header of its page.
 const PAGE_HEADER_BYTES: usize = 40;
 /// So few values hardly repeat, and a dictionary costs an additional page.
@@ -147,38 +145,49 @@ fn leaf_bytes(array: &ArrayRef) -> usize {
     }
 }
 
+/// The schema of an object's columns, in the forms in which it is needed for each object.
+pub(in crate::lake) struct FileSchema {
+    pub(in crate::lake) table: Arc<Schema>,
+    pub(in crate::lake) arrow: SchemaRef,
+    pub(in crate::lake) fingerprint: String,
+}
+
+impl FileSchema {
+    pub(in crate::lake) fn of(table: &Arc<Schema>) -> Self {
+        let arrow = table.arrow();
+        let fingerprint = fingerprint(&arrow);
+        Self { table: Arc::clone(table), arrow, fingerprint }
+    }
+}
+
 /// The writer's properties for an object with these rows, with a frozen or still growing schema.
 pub(in crate::lake) fn properties(
     endpoint: &Endpoint,
-    schema: &Schema,
+    schema: &FileSchema,
     run: &str,
     is_frozen: bool,
     contents: &Contents,
-) -> Result<WriterProperties> {
+) -> WriterProperties {
     let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
-    let columns = columns(schema.arrow().fields());
+    let columns = columns(schema.arrow.fields());
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(CREATED_BY.to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_sorting_columns(Some(sorting_columns(endpoint, schema, &columns)))
+        .set_sorting_columns(Some(sorting_columns(endpoint, &schema.table, &columns)))
         .set_key_value_metadata(Some(vec![
             said("version", env!("CARGO_PKG_VERSION").to_owned()),
             said("endpoint", endpoint.name.clone()),
-            said("schema", schema.fingerprint()),
+            said("schema", schema.fingerprint.clone()),
             said("run", run.to_owned()),
             KeyValue::new(FROZEN.to_owned(), is_frozen.to_string()),
         ]));
     for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
         let leaf = contents.leaf(at);
         let has_up_to = |values| leaf.is_some_and(|leaf| leaf.values <= values);
-        let is_small = leaf.is_some_and(|leaf| leaf.plain_bytes() <= TOO_FEW_TO_COMPRESS);
-        if is_small {
-            let plain = Compression::UNCOMPRESSED;
-            properties = properties.set_column_compression(path.clone(), plain);
-        }
+        let is_small =
+            leaf.is_some_and(|leaf| leaf.plain_bytes() <= TOO_FEW_BYTES_FOR_A_DICTIONARY);
         let repeats = !matches!(kind, Kind::LongText | Kind::Measure | Kind::Boolean);
         if !repeats || is_small || has_up_to(TOO_FEW_FOR_A_DICTIONARY) {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
@@ -198,7 +207,7 @@ pub(in crate::lake) fn properties(
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_bloom_filter_enabled(path, endpoint.time_field().is_some());
     }
-    Ok(properties.build())
+    properties.build()
 }
 
 /// A column of the file: a leaf of the schema.
@@ -275,13 +284,12 @@ fn sorting_columns(endpoint: &Endpoint, schema: &Schema, columns: &[Column]) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
-    use parquet::arrow::ArrowWriter;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::Compression;
     use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+    use super::super::writer::ObjectWriter;
     use super::*;
     use crate::decode::{Origin, RecordDecoder};
     use crate::endpoint::Catalogue;
@@ -305,13 +313,13 @@ mod tests {
     }
 
     fn write(batch: &RecordBatch, contents: &Contents) -> ParquetMetaData {
-        let schema = endpoint().schema();
-        let properties = properties(&endpoint(), &schema, "run", true, contents).unwrap();
-        let mut writer =
-            ArrowWriter::try_new(Vec::new(), schema.arrow(), Some(properties)).unwrap();
-        writer.write(batch).unwrap();
-        let bytes = Bytes::from(writer.into_inner().unwrap());
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        let schema = FileSchema::of(&Arc::new(endpoint().schema()));
+        let properties = properties(&endpoint(), &schema, "run", true, contents);
+        let mut bytes = Vec::new();
+        let mut writer = ObjectWriter::new(&mut bytes, &schema.arrow, properties, None).unwrap();
+        writer.write(batch, 0).unwrap();
+        writer.close().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
         let metadata = ParquetMetaData::clone(reader.metadata());
         let read: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
         let read = arrow::compute::concat_batches(&batch.schema(), &read).unwrap();
@@ -326,6 +334,10 @@ mod tests {
 
     fn is_compressed(metadata: &ParquetMetaData, path: &str) -> bool {
         column(metadata, path).compression() != Compression::UNCOMPRESSED
+    }
+
+    fn has_dictionary(metadata: &ParquetMetaData, path: &str) -> bool {
+        column(metadata, path).dictionary_page_offset().is_some()
     }
 
     const ORGANIZER: &str = "users.list.element.isOrganizer";
@@ -359,7 +371,7 @@ mod tests {
         let metadata = write(&batch, &contents);
         assert!(is_compressed(&metadata, "time") && is_compressed(&metadata, ORGANIZER));
         assert!(!is_compressed(&metadata, "disposition"), "there is nothing to compress");
-        assert!(column(&metadata, USER).dictionary_page_offset().is_some());
+        assert!(has_dictionary(&metadata, USER));
     }
 
     /// P1: what is known about rows only affects how they are stored; all of them are there, even
@@ -371,7 +383,7 @@ mod tests {
             contents.add(at, Leaf { values: 0, bytes: 0 });
         }
         let metadata = write(&batch, &contents);
-        assert!(!is_compressed(&metadata, USER));
+        assert!(is_compressed(&metadata, USER) && !has_dictionary(&metadata, USER));
     }
 
     #[test]
@@ -385,9 +397,9 @@ mod tests {
             contents.add_batch(batch, batch.num_rows());
             write(batch, &contents)
         };
-        assert!(!is_compressed(&again(&rows(10), true), "disposition"));
+        assert!(!has_dictionary(&again(&rows(10), true), "disposition"));
         // Rows with an older schema may have values for a column that it did not have.
-        assert!(is_compressed(&again(&rows(10), false), "disposition"));
+        assert!(has_dictionary(&again(&rows(10), false), "disposition"));
         let index = batch.schema().index_of("disposition").unwrap();
         let mut columns = rows(1).columns().to_vec();
         columns[index] = Arc::new(arrow::array::StringArray::from(vec!["answered ".repeat(50)]));

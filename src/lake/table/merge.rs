@@ -59,14 +59,17 @@ pub(in crate::lake) struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     /// Decides which parts of the object are copied and which are encoded.
-    pub(in crate::lake) fn plan(mut self, existing: Option<Existing>) -> Result<Planned<'a>> {
+    pub(in crate::lake) fn plan(
+        mut self,
+        existing: Option<Existing>,
+        schema: &SchemaRef,
+    ) -> Result<Planned<'a>> {
         let new = NewRows::of(std::mem::take(&mut self.selections));
         self.removed.extend(new.order.iter().map(|row| Box::from(row.key.as_str())));
-        let schema = self.decoder.schema().arrow();
         let is_current =
             existing.as_ref().is_some_and(|it| it.schema().fields() == schema.fields());
         let steps = match &existing {
-            Some(existing) if self.keeps_rows(&schema) && existing.can_be_copied(&schema) => {
+            Some(existing) if self.keeps_rows(schema) && existing.can_be_copied(schema) => {
                 self.steps(existing, &new)?
             }
             Some(existing) => {
@@ -211,9 +214,8 @@ impl Planned<'_> {
         places: &[Place],
         writer: &mut ObjectWriter<W>,
     ) -> Result<()> {
-        let none = RecordBatch::new_empty(SchemaRef::clone(writer.schema()));
-        let sources: Vec<_> =
-            std::iter::once(old.unwrap_or(&none)).chain(&self.new.batches).collect();
+        let none = old.is_none().then(|| RecordBatch::new_empty(SchemaRef::clone(writer.schema())));
+        let sources: Vec<_> = old.or(none.as_ref()).into_iter().chain(&self.new.batches).collect();
         let row_bytes: Vec<usize> = sources.iter().map(|batch| row_bytes(batch)).collect();
         let rows: Vec<_> = places.iter().map(|place| (place.batch, place.row)).collect();
         let (mut begun, mut bytes) = (0, 0);
@@ -481,7 +483,7 @@ pub(in crate::lake) fn read_parent_ids(
 mod tests {
     use bytes::Bytes;
 
-    use super::super::layout;
+    use super::super::layout::{self, FileSchema};
     use super::*;
     use crate::decode::Origin;
     use crate::endpoint::Catalogue;
@@ -504,11 +506,12 @@ mod tests {
             );
             let body = br#"{"users": [{"id": "u1"}, {"id": "u2"}]}"#;
             let decoded = decoder.decode(body, &Origin::default()).unwrap();
+            let schema = FileSchema::of(&schema);
             let properties =
-                layout::properties(&endpoint, &schema, "run", true, &Contents::default()).unwrap();
+                layout::properties(&endpoint, &schema, "run", true, &Contents::default());
             let mut bytes = Vec::new();
             let mut writer =
-                ObjectWriter::new(&mut bytes, &schema.arrow(), properties, None).unwrap();
+                ObjectWriter::new(&mut bytes, &schema.arrow, properties, None).unwrap();
             writer.write(&decoded.rows.to_table().unwrap(), 0).unwrap();
             writer.close().unwrap();
             let object = Object::of_bytes(Bytes::from(bytes));
@@ -525,7 +528,7 @@ mod tests {
             };
             let expected =
                 if is_monthly { Step::Encode { groups: 0..1, new: 0..0 } } else { Step::Copy(0) };
-            assert_eq!(merge.plan(Some(existing)).unwrap().steps, [expected]);
+            assert_eq!(merge.plan(Some(existing), &schema.arrow).unwrap().steps, [expected]);
         }
     }
 }

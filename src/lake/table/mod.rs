@@ -17,6 +17,7 @@ pub(in crate::lake) mod layout;
 pub(in crate::lake) mod manifests;
 pub(in crate::lake) mod merge;
 pub(in crate::lake) mod object;
+mod pages;
 mod rows;
 pub(in crate::lake) mod snapshot;
 pub(in crate::lake) mod transaction;

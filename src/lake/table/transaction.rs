@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::existing::Existing;
+use super::layout::FileSchema;
 use super::merge::{Merge, Selection};
 use super::snapshot::Snapshot;
 use super::writer::ObjectWriter;
@@ -464,11 +465,11 @@ impl Writing<'_> {
         let failed = AtomicBool::new(false);
         let (queue, failed) = (&queue, &failed);
         let work = move |mut decoder: RecordDecoder| {
-            let mut done = Vec::new();
+            let (mut done, mut schema) = (Vec::new(), None);
             while !failed.load(Ordering::Relaxed) {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((partition, work)) = next else { break };
-                let written = self.write(partition, work, &mut decoder);
+                let written = self.write(partition, work, &mut decoder, &mut schema);
                 done.push(written.inspect_err(|_| failed.store(true, Ordering::Relaxed))?);
             }
             Ok(done)
@@ -489,6 +490,7 @@ impl Writing<'_> {
         partition: Partition,
         work: PartitionWork,
         decoder: &mut RecordDecoder,
+        schema: &mut Option<FileSchema>,
     ) -> Result<Done> {
         let Self { store, endpoint, is_frozen, .. } = self;
         let name = partition.to_string();
@@ -504,7 +506,10 @@ impl Writing<'_> {
             }
             (own, _) => (own, None),
         };
-        let schema = Arc::clone(decoder.schema());
+        let schema = match schema.take() {
+            Some(known) if known.table == *decoder.schema() => schema.insert(known),
+            _ => schema.insert(FileSchema::of(decoder.schema())),
+        };
         let existing = existing.map(Existing::open_with_pages).transpose()?;
         // If it is copied from another partition's object, nothing is being replaced.
         let before = existing.as_ref().filter(|_| version.is_some());
@@ -512,17 +517,17 @@ impl Writing<'_> {
         let is_monthly = self.granularity == Granularity::Month;
         let merge =
             Merge { endpoint, decoder, partition, day, is_monthly, selections, removed, marked };
-        let planned = merge.plan(existing)?;
+        let planned = merge.plan(existing, &schema.arrow)?;
         let contents = planned.contents();
-        let properties = layout::properties(endpoint, &schema, self.run, is_frozen, &contents)?;
+        let properties = layout::properties(endpoint, schema, self.run, is_frozen, &contents);
         let mut staged = store.stage()?;
         let mut writer =
-            ObjectWriter::new(&mut staged, &schema.arrow(), properties, before.as_deref())?;
+            ObjectWriter::new(&mut staged, &schema.arrow, properties, before.as_deref())?;
         let rows = planned.write(&mut writer)?;
         writer.close()?;
         let replaced = store.replace(staged, &path, version.as_ref())?;
         let Written { bytes, etag, sha256 } = replaced.ok_or_else(|| lost_race(&path))?;
-        let schema = schema.fingerprint();
+        let schema = schema.fingerprint.clone();
         let entry = PartitionEntry { object: path, rows, bytes, etag, sha256, schema };
         Ok((entry, PartitionChange { partition, inserted, updated, deleted }))
     }

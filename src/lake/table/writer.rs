@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufReader, Read, Write};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -27,6 +28,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::layout::{DAYS_DECODED_BYTES, ROW_GROUP_BYTES, ROW_GROUP_DECODED_BYTES, ROW_GROUP_ROWS};
+use super::pages::Pages;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::store::Object;
 
@@ -41,6 +43,8 @@ pub(in crate::lake) struct ObjectWriter<W: Write + Send> {
     columns: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     group: Option<OpenGroup>,
+    /// What is encoded of the row group.
+    pages: Pages,
     /// Where the previous version has pages.
     taken: HashSet<u64>,
 }
@@ -54,13 +58,15 @@ struct OpenGroup {
 
 impl OpenGroup {
     /// Its approximate encoded size.
-    fn bytes(&self) -> usize {
-        self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    fn bytes(&self, pages: &Pages) -> usize {
+        let columns = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes);
+        columns.sum::<usize>().saturating_sub(pages.saved())
     }
 }
 
 impl<W: Write + Send> ObjectWriter<W> {
-    /// Creates a writer for an object that replaces another one, if any.
+    /// Creates a writer for an object that replaces another one, if any. The properties leave
+    /// compression to the writer.
     pub(in crate::lake) fn new(
         sink: W,
         schema: &SchemaRef,
@@ -69,12 +75,15 @@ impl<W: Write + Send> ObjectWriter<W> {
     ) -> Result<Self> {
         // Parquet's own types are sufficient; Arrow's schema beside them would be a third of the
         // footer.
-        let options =
-            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let pages = Pages::new()?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_skip_arrow_metadata(true)
+            .with_page_store_factory(Arc::new(pages.clone()));
         let writer = ArrowWriter::try_new_with_options(sink, SchemaRef::clone(schema), options)?;
         let (file, columns) = writer.into_serialized_writer()?;
         let taken = before.map(page_starts).unwrap_or_default();
-        Ok(Self { file, columns, schema: SchemaRef::clone(schema), group: None, taken })
+        Ok(Self { file, columns, schema: SchemaRef::clone(schema), group: None, pages, taken })
     }
 
     /// The schema of the rows.
@@ -94,7 +103,7 @@ impl<W: Write + Send> ObjectWriter<W> {
             if self.group.as_ref().is_some_and(|group| {
                 group.rows + rows > ROW_GROUP_ROWS
                     || group.decoded_bytes + bytes > ROW_GROUP_DECODED_BYTES
-                    || group.bytes() + bytes > ROW_GROUP_BYTES
+                    || group.bytes(&self.pages) + bytes > ROW_GROUP_BYTES
             }) {
                 self.end_group()?;
             }
@@ -136,14 +145,16 @@ impl<W: Write + Send> ObjectWriter<W> {
         let Some(group) = self.group.take() else { return Ok(()) };
         let chunks = group.columns.into_iter().map(ArrowColumnWriter::close);
         let chunks: Vec<ArrowColumnChunk> = chunks.collect::<Result<_, _>>()?;
+        let chunks = self.pages.end(chunks.iter().map(ArrowColumnChunk::close))?;
         let pages = chunks.iter().map(|chunk| {
-            let close = chunk.close();
+            let close = &chunk.close;
             (length(close.metadata.compressed_size()), close.offset_index.as_ref())
         });
         self.pad(&starts(pages))?;
         let mut writer = self.file.next_row_group()?;
         for chunk in chunks {
-            chunk.append_to_row_group(&mut writer)?;
+            let (bytes, close) = chunk.into_bytes();
+            writer.append_column(&bytes, close)?;
         }
         writer.close()?;
         Ok(())
@@ -295,8 +306,6 @@ impl ChunkReader for Source<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Int64Array, ListBuilder, StringArray, StringBuilder};
     use arrow::compute::concat_batches;
     use arrow::datatypes::{DataType, Field, Schema};
@@ -305,25 +314,24 @@ mod tests {
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
         RowSelector,
     };
-    use parquet::basic::{Compression, ZstdLevel};
     use parquet::file::metadata::PageIndexPolicy;
     use proptest::prelude::*;
 
-    use super::super::layout::{self, Contents};
+    use super::super::layout::{self, Contents, FileSchema};
     use super::*;
     use crate::endpoint::Catalogue;
 
     #[test]
     fn an_object_says_its_columns_without_arrows_own_schema() {
         for endpoint in Catalogue::built_in().unwrap().endpoints() {
-            let schema = endpoint.schema();
+            let schema = FileSchema::of(&Arc::new(endpoint.schema()));
             let contents = Contents::default();
-            let properties = layout::properties(endpoint, &schema, "run", true, &contents).unwrap();
+            let properties = layout::properties(endpoint, &schema, "run", true, &contents);
             let mut bytes = Vec::new();
-            let writer = ObjectWriter::new(&mut bytes, &schema.arrow(), properties, None).unwrap();
+            let writer = ObjectWriter::new(&mut bytes, &schema.arrow, properties, None).unwrap();
             writer.close().unwrap();
             let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
-            assert_eq!(reader.schema().fields(), schema.arrow().fields(), "{}", endpoint.name);
+            assert_eq!(reader.schema().fields(), schema.arrow.fields(), "{}", endpoint.name);
         }
     }
 
@@ -362,8 +370,6 @@ mod tests {
 
     fn properties() -> WriterProperties {
         WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap()))
-            .set_column_compression("nothing".into(), Compression::UNCOMPRESSED)
             .set_column_dictionary_enabled("id".into(), false)
             .set_column_bloom_filter_enabled("id".into(), true)
             // Several pages, as in objects with many rows.
