@@ -7,7 +7,7 @@
 //! arrow-json's own decoders are used only at the root: they silently change values (1.5 into an
 //! integer, text into numbers, unknown fields dropped).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -24,6 +24,11 @@ use crate::schema::{Column, ColumnType, element_field, fields_of};
 
 /// The position of an absent value: the tape's first element is always null.
 pub(super) const ABSENT: u32 = 0;
+
+/// Up to this many columns, a name is compared with each.
+const FEW: usize = 16;
+/// With more, it is compared with this many first.
+const NEAR: usize = 3;
 
 /// The names of the column that holds a person's address.
 pub(super) const ADDRESSES: [&str; 2] = ["email", "userEmail"];
@@ -50,9 +55,10 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
     /// The positions of each row's members, column by column.
     fn positions(&mut self, columns: &[Column], rows: &[u32]) -> Vec<u32> {
         let mut positions = vec![ABSENT; columns.len() * rows.len()];
+        let names = Names::of(columns);
         for (row, at) in rows.iter().enumerate() {
             if let TapeElement::StartObject(end) = self.tape.get(*at) {
-                self.place(columns, &mut positions, rows.len(), row, (*at, end));
+                self.place(&names, &mut positions, rows.len(), row, (*at, end));
             }
         }
         positions
@@ -98,7 +104,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
     /// Records the positions of one object's members.
     fn place(
         &mut self,
-        columns: &[Column],
+        names: &Names<'_>,
         positions: &mut [u32],
         rows: usize,
         row: usize,
@@ -107,9 +113,7 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         // Records usually list their members in the schema's order.
         let mut expected = 0;
         for (name, member) in json::members(self.tape, at, end) {
-            let is_it = |at: &usize| columns[*at].name == name;
-            let found = (expected..columns.len()).chain(0..expected).find(is_it);
-            match found {
+            match names.find(name, expected) {
                 Some(found) => {
                     let position = &mut positions[found * rows + row];
                     self.duplicates += u64::from(*position != ABSENT);
@@ -241,6 +245,31 @@ impl<'a, 't> ColumnBuilder<'a, 't> {
         if !fits && !matches!(self.tape.get(at), TapeElement::Null) {
             self.misfits.push(at);
         }
+    }
+}
+
+/// The names of columns.
+struct Names<'c> {
+    columns: &'c [Column],
+    /// Where each of many is.
+    places: HashMap<&'c str, usize>,
+}
+
+impl<'c> Names<'c> {
+    fn of(columns: &'c [Column]) -> Self {
+        let names = columns.iter().enumerate().map(|(at, column)| (column.name.as_str(), at));
+        let is_many = columns.len() > FEW;
+        Self { columns, places: names.filter(|_| is_many).collect() }
+    }
+
+    /// The column of this name, which is likely the expected one or one soon after it.
+    fn find(&self, name: &str, expected: usize) -> Option<usize> {
+        let is_it = |at: &usize| self.columns[*at].name == name;
+        if self.places.is_empty() {
+            return (expected..self.columns.len()).chain(0..expected).find(is_it);
+        }
+        let mut near = expected..self.columns.len().min(expected + NEAR);
+        near.find(is_it).or_else(|| self.places.get(name).copied())
     }
 }
 

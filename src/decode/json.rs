@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use arrow::json::reader::{Tape, TapeElement};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::number::is_number;
 
@@ -66,9 +67,10 @@ pub(super) fn distinct_members<'t>(tape: &'t Tape<'_>, at: u32, end: u32) -> Vec
         }
         return all;
     }
-    // Almost no object names a member twice, so that is checked first.
-    let mut seen = HashSet::with_capacity(all.len());
-    if all.iter().all(|(name, _)| seen.insert(*name)) {
+    // Almost no object names a member twice, so that is checked first, by their hashes.
+    let mut hashes: Vec<u64> = all.iter().map(|(name, _)| xxh3_64(name.as_bytes())).collect();
+    hashes.sort_unstable();
+    if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
         return all;
     }
     let last: HashMap<&str, u32> = all.iter().copied().collect();
