@@ -210,8 +210,8 @@ fn plan_parents(
                 plan.parents.insert(id.clone(), None);
             }
         }
-        // A parent that has not answered yet exists all the same, so what an earlier request
-        // found of it still counts.
+        // A parent exists even if it has not answered yet, so what an earlier request found of it
+        // still counts.
         for id in listing.keys.iter().filter(|id| !known.parents.contains_key(*id)) {
             let entry = IndexEntry { day: Some(day), ..IndexEntry::default() };
             plan.parents.entry(id.clone()).or_insert(Some(entry));

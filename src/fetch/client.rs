@@ -185,7 +185,8 @@ impl Client {
         let next = Arc::new(Throttle::new(allowance));
         let before = std::mem::replace(&mut *self.lock_throttle(), next);
         for purpose in before.take_back().await? {
-            let ready = self.throttle().ready(purpose).await;
+            let throttle = self.throttle();
+            let ready = self.unless_ended(throttle.ready(purpose)).await?;
             ready.map_err(|refusal| Error::from(self.refused(purpose, refusal)))?;
         }
         Ok(())

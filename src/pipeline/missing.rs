@@ -70,6 +70,8 @@ struct ListedRanges {
     listed: Coverage,
     /// No list covers records that begin from this time on.
     unlisted_from: DateTime<Utc>,
+    /// Records from this time on have not begun.
+    begins_from: DateTime<Utc>,
     deletes: Deletes,
     /// Whether everything is listed again.
     full: bool,
@@ -105,8 +107,10 @@ async fn find(export: &Export, table: &TableRun<'_>) -> Result<(ListedRanges, Ve
         let listed = std::mem::take(&mut state.listed);
         let covered = state.snapshot.manifest().as_of(clock_now).coverage.end();
         let unlisted_from = covered.map_or(now, |end| end.max(now));
+        // What has begun stays, even if it begins after an earlier reference time.
+        let begins_from = unlisted_from.max(clock_now);
         let seen = state.take_seen();
-        let ranges = ListedRanges { listed, unlisted_from, deletes, full, begun_at };
+        let ranges = ListedRanges { listed, unlisted_from, begins_from, deletes, full, begun_at };
         let mut missing = Vec::new();
         let days = match state.snapshot.manifest().granularity {
             Granularity::Day => 1,
@@ -175,7 +179,7 @@ impl ListedRanges {
             }
             Found::Gone => statements.marks.push(Mark { key, day, deleted_at: Some(now) }),
             // It has not begun yet according to its new time, and returns when it has.
-            Found::There(Some(time)) if *time >= self.unlisted_from => {
+            Found::There(Some(time)) if *time >= self.begins_from => {
                 statements.removals.push(removal(key, day));
             }
             Found::There(_) => {
@@ -274,6 +278,7 @@ mod tests {
         let ranges = ListedRanges {
             listed,
             unlisted_from: to,
+            begins_from: to,
             deletes: Deletes::Drop,
             full: false,
             begun_at: to.timestamp_micros(),

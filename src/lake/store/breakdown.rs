@@ -11,8 +11,8 @@ pub struct Breakdown {
 }
 
 impl Breakdown {
-    /// The store fails at write number `write` (the first is 0): before the write happens, or, if
-    /// it `lands`, afterwards, so that the reply is lost.
+    /// The store fails at write number `write` (the first is 0): before the write happens, so that
+    /// its staged file is left behind, or, if it `lands`, afterwards, so that the reply is lost.
     #[must_use]
     pub fn at(write: u64, lands: bool) -> Self {
         Self { writes_left: AtomicU64::new(write), lands }

@@ -180,6 +180,11 @@ impl Local {
         self.stage_as("")
     }
 
+    /// Leaves a staged file behind, as a process does that is killed before it puts one in place.
+    pub(super) fn leave_staged(&self) -> Result<()> {
+        self.stage_as(LOOSE).map(drop)
+    }
+
     /// Creates a file with a name that no other process uses: processes in two containers may have
     /// the same process id, and a killed one leaves its files behind.
     fn stage_as(&self, kind: &str) -> Result<Staged> {

@@ -555,6 +555,9 @@ impl Store {
             .with_source(io::Error::other("rehearsed breakdown"))
         };
         if !happens {
+            if let Kind::Local(local) = &self.kind {
+                local.leave_staged()?;
+            }
             return Err(broken());
         }
         let written = write()?;

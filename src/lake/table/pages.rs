@@ -2,7 +2,7 @@
 //!
 //! The Parquet library can compress pages itself, but it creates a compressor and a decompressor
 //! for each column chunk, which costs more than to compress a small one, and it keeps each
-//! compressed page in a buffer of the page's full size. So it is told not to compress; here, one
+//! compressed page in a buffer of the page's full size. So its own compression is off. Here, one
 //! compressor serves all columns of an object, and a chunk is compressed only if that makes it
 //! smaller.
 
