@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use fastrand::Rng;
 use proptest::prelude::*;
 
-use super::kind::{Format, Kind, Paging, Space, catalogue};
+use super::kind::{Kind, Space, catalogue};
 use super::source::Change;
 
 /// Everything that one schedule consists of.
@@ -96,6 +97,36 @@ pub(super) struct Bad {
     pub(super) options: Options,
 }
 
+impl Bad {
+    /// A run that nothing befalls.
+    fn calm() -> Self {
+        let options = Options {
+            full: false,
+            lookback: None,
+            to: None,
+            evolve: false,
+            subset: 0,
+            concurrency: 4,
+            quota: None,
+            max_time: None,
+            flags: Flags::default(),
+        };
+        Self {
+            after: 0,
+            share: 0.0,
+            slow: false,
+            outage: None,
+            refused: None,
+            absent: false,
+            unreadable: None,
+            blow: Blow::None,
+            breakdown: None,
+            skew: 0,
+            options,
+        }
+    }
+}
+
 /// What befalls a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Blow {
@@ -120,6 +151,8 @@ pub(super) struct Options {
     pub(super) subset: u16,
     pub(super) concurrency: usize,
     pub(super) quota: Option<u64>,
+    /// Seconds after which it ends.
+    pub(super) max_time: Option<u32>,
     pub(super) flags: Flags,
 }
 
@@ -189,6 +222,7 @@ fn options() -> impl Strategy<Value = Options> {
             subset,
             concurrency,
             quota,
+            max_time: None,
             flags,
         },
     )
@@ -320,6 +354,9 @@ pub(super) fn life(space: Space) -> impl Strategy<Value = Life> {
             life.lean();
             life.lean_towards(Lean::of(life.luck));
             life.lean_towards_known(space);
+            if !space.is_plain {
+                life.add();
+            }
             life.keep_within(space);
             life
         },
@@ -374,12 +411,8 @@ impl Life {
     /// that find nothing for minutes, and a record that cannot be read among more than requests
     /// reach.
     fn meet_once(&mut self) {
-        let is_split = |kind: &Kind| {
-            let has_time = kind.window.is_some_and(|it| it.format != Format::Day);
-            has_time && kind.built_in.is_none() && matches!(kind.paging, Paging::SkipLimit { .. })
-        };
-        let (look_up, split) =
-            (self.kinds.iter().position(Kind::is_look_up), self.kinds.iter().position(is_split));
+        let look_up = self.kinds.iter().position(Kind::is_look_up);
+        let split = self.kinds.iter().position(Kind::is_split);
         let night = &mut self.nights[0];
         let Some(first) = night.attacks.first_mut() else { return };
         let run = &mut first.run;
@@ -426,6 +459,50 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// Adds what was not drawn yet when the seeds in `known` were found, by luck of its own, so
+    /// that they find the same as then.
+    fn add(&mut self) {
+        let mut rng = Rng::with_seed(self.luck ^ 0x5eed);
+        for attack in self.nights.iter_mut().flat_map(|night| &mut night.attacks) {
+            for bad in std::iter::once(&mut attack.run).chain(&mut attack.beside) {
+                if rng.u8(..8) == 0 {
+                    bad.options.max_time = Some(1 << rng.u32(..8));
+                }
+            }
+        }
+        let killed = match rng.u8(..8) {
+            // While it writes its first files, in a folder where the next one has the same number.
+            0 => Bad { breakdown: Some((rng.u64(..3), false)), ..Bad::calm() },
+            // Before it knows that its clock is wrong.
+            1 => {
+                let skew = [3_600, 86_400, 259_200][rng.usize(..3)];
+                Bad { skew, blow: Blow::Killed(1 << rng.u32(..7)), ..Bad::calm() }
+            }
+            // With slots that it has not used.
+            2 => Bad { blow: Blow::Killed(rng.u64(200..1_200)), ..Bad::calm() },
+            3 => return self.split_around_a_record(&mut rng),
+            _ => return,
+        };
+        self.in_bucket = false;
+        self.rate = Some(1);
+        let night = &mut self.nights[0];
+        night.before_sunday = None;
+        // The next one begins at once.
+        let attack = |run| Attack { run, beside: None, together: false, pause: 1 };
+        night.attacks = vec![attack(killed), attack(Bad::calm())];
+    }
+
+    /// A record that no reply can hold, in the middle of a list of which no request reaches the end.
+    fn split_around_a_record(&mut self, rng: &mut Rng) {
+        let Some(kind) = self.kinds.iter().position(Kind::is_split) else { return };
+        self.counts[kind] = self.counts[kind].max(200);
+        self.kinds[kind].crowd();
+        let night = &mut self.nights[0];
+        (night.full, night.lookback) = (false, 2);
+        let run = Bad { unreadable: Some((kind, rng.usize(..200))), ..Bad::calm() };
+        night.attacks = vec![Attack { run, beside: None, together: false, pause: 1 }];
     }
 
     /// Draws what is known to go wrong more often where it is asked for.

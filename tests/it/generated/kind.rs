@@ -160,6 +160,8 @@ pub(super) struct Space {
     pub(super) replaced_snapshots: bool,
     /// Two runs at once of which one reads what is in the lake already, and the other less (P10).
     pub(super) unchanged_readings: bool,
+    /// Nothing but what was drawn when the seeds in `known` were found.
+    pub(super) is_plain: bool,
 }
 
 impl Space {
@@ -171,6 +173,7 @@ impl Space {
                 "swapped_objects" => space.swapped_objects = true,
                 "replaced_snapshots" => space.replaced_snapshots = true,
                 "unchanged_readings" => space.unchanged_readings = true,
+                "plain" => space.is_plain = true,
                 other => panic!("there is nothing called {other}"),
             }
         }
@@ -212,13 +215,18 @@ impl Kind {
 
     /// Lets requests reach no further than they must, so that windows have to be split.
     pub(super) fn crowd(&mut self) {
-        let is_split = self.window.is_some_and(|it| it.format != Format::Day);
-        if let Paging::SkipLimit { size, reach } = &mut self.paging
-            && is_split
-            && self.built_in.is_none()
-        {
+        if !self.is_split() {
+            return;
+        }
+        if let Paging::SkipLimit { size, reach } = &mut self.paging {
             *reach = *size + 10;
         }
+    }
+
+    /// Whether its windows can be split where they hold more than requests reach.
+    pub(super) fn is_split(&self) -> bool {
+        let has_time = self.window.is_some_and(|it| it.format != Format::Day);
+        has_time && self.built_in.is_none() && matches!(self.paging, Paging::SkipLimit { .. })
     }
 
     /// Where a reply holds the records.

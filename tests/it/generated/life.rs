@@ -1,6 +1,6 @@
 //! Life: carries out a schedule, and checks the promises against the lake.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,13 +21,15 @@ use fastrand::Rng;
 use proptest::test_runner::TestCaseError;
 
 use super::draw::{Attack, Bad, Blow, Flags, Instead, Life, Night};
-use super::kind::{Dated, Kind, Reading};
+use super::end::End;
+use super::kind::Dated;
 use super::observer::Observer;
-use super::oracle::{Oracle, Told, key_of, partition};
-use super::source::{Change, Item, Source};
+use super::oracle::{Oracle, Told, key_of};
+use super::place::Place;
+use super::source::{Change, Source};
 use super::wire::{Trouble, Wire, World};
 use crate::simulation::Blow as Fate;
-use crate::support::{Bucket, Lake, Row, Run, number, rows_in};
+use crate::support::{Bucket, Lake, Run, number, rows_in};
 
 /// How long nothing may settle before that counts as an outage.
 const OUTAGE: TimeDelta = TimeDelta::seconds(120);
@@ -44,12 +46,6 @@ pub(super) fn live(life: &Life) -> Result<(), TestCaseError> {
         .build()
         .unwrap();
     runtime.block_on(async { Living::new(life).all().await }).map_err(TestCaseError::fail)
-}
-
-/// Where the lake is.
-enum Place {
-    Folder(Lake),
-    Bucket(Arc<Bucket>),
 }
 
 struct Living<'l> {
@@ -78,6 +74,8 @@ struct Living<'l> {
     versions: BTreeMap<String, Vec<Bytes>>,
 }
 
+type Time = DateTime<Utc>;
+
 /// What there is by endpoint and partition.
 type Counts = BTreeMap<usize, BTreeMap<String, Count>>;
 
@@ -100,8 +98,13 @@ impl<'l> Living<'l> {
         let own = kinds.iter().zip(&names).filter(|(it, _)| it.built_in.is_none());
         let files = own.map(|(it, name)| (name.clone(), it.file(name, &names))).collect();
         let source = Source::new(kinds, &names, &life.counts, begins, rng.fork());
-        let world =
-            World { source, oracle: Oracle::default(), sent: Vec::new(), settled: Vec::new() };
+        let world = World {
+            source,
+            oracle: Oracle::default(),
+            sent: Vec::new(),
+            settled: Vec::new(),
+            ended: BTreeMap::new(),
+        };
         let world = Arc::new(Mutex::new(world));
         let place = if life.in_bucket {
             Place::Bucket(Bucket::in_memory())
@@ -216,6 +219,7 @@ impl<'l> Living<'l> {
     async fn attack(&mut self, attack: &Attack) -> Result<(), String> {
         let beside = attack.beside.as_ref();
         let alone = beside.is_none();
+        let around = self.around_unreadable(attack);
         let first = self.bad_run(&attack.run, alone);
         let second = beside.map(|bad| {
             let after = if attack.together { attack.run.after } else { bad.after };
@@ -252,15 +256,64 @@ impl<'l> Living<'l> {
             [(_, Some(Ok(report)))] => Some(report.clone()),
             _ => None,
         };
+        if ended.iter().any(|(_, it)| it.is_none()) {
+            self.place.leave_locks();
+        }
         let was_whole = self.is_whole;
         self.is_whole = ended.iter().all(|(_, it)| matches!(it, Some(Ok(_))));
         for (run, ended) in ended {
             self.note(run, ended)?;
         }
+        if let Some((kind, keys)) = around {
+            self.check_around(kind, &keys)?;
+        }
         let before = self.counts.clone();
         self.check()?;
         match report.filter(|_| was_whole) {
             Some(report) => self.check_report(&before, &report),
+            None => Ok(()),
+        }
+    }
+
+    /// The records around one that no reply can hold, in a run that meets nothing else and is the
+    /// first, so that it lists them all: the endpoint, their keys and times.
+    fn around_unreadable(&self, attack: &Attack) -> Option<(usize, BTreeMap<String, Time>)> {
+        let (run, options) = (&attack.run, &attack.run.options);
+        let meets_more = run.share > 0.0 || run.outage.is_some() || run.skew != 0;
+        let ends = run.breakdown.is_some() || !matches!(run.blow, Blow::None);
+        let is_less = options.to.is_some() || options.subset != 0 || options.quota.is_some();
+        let is_first = self.world.lock().unwrap().oracle.runs.is_empty();
+        let is_short = options.max_time.is_some() || !is_first || attack.beside.is_some();
+        let (kind, which) =
+            run.unreadable.filter(|_| !meets_more && !ends && !is_less && !is_short)?;
+        let kind = kind % self.life.kinds.len();
+        if !self.life.kinds[kind].is_split() {
+            return None;
+        }
+        self.with_source(|source, now| {
+            let items = &source.items[kind];
+            let unreadable = items.keys().nth(which % items.len().max(1));
+            let around = items
+                .iter()
+                .filter(|(key, it)| Some(*key) != unreadable && it.at < now && !it.hidden);
+            Some((kind, around.map(|(key, it)| (key.clone(), it.at)).collect()))
+        })
+    }
+
+    /// P1: what is around a record that cannot be read was read, as far as it stayed where it was.
+    fn check_around(&self, kind: usize, keys: &BTreeMap<String, Time>) -> Result<(), String> {
+        let world = self.world.lock().unwrap();
+        let said = world.oracle.said.iter().filter(|said| said.kind == kind);
+        let read: BTreeSet<&String> =
+            said.flat_map(|said| said.records.iter().map(|(key, ..)| key)).collect();
+        let items = &world.source.items[kind];
+        let is_still =
+            |key: &String, at: Time| items.get(key).is_some_and(|it| it.at == at && !it.hidden);
+        match keys.iter().find(|(key, at)| !read.contains(key) && is_still(key, **at)) {
+            Some((key, at)) => {
+                let name = &world.source.names[kind];
+                Err(format!("P1: {name} {key} of {at} was not read, and could be"))
+            }
             None => Ok(()),
         }
     }
@@ -291,10 +344,8 @@ impl<'l> Living<'l> {
         Ok(())
     }
 
-    /// A run in bad conditions; its number, and how it came out.
-    fn bad_run(&mut self, bad: &Bad, alone: bool) -> impl Future<Output = (usize, Ended)> + use<> {
-        let skew = TimeDelta::seconds(bad.skew);
-        let here = Clock::running_from(self.server.now() + skew);
+    /// What goes wrong on the way during a run.
+    fn trouble(&self, bad: &Bad) -> Trouble {
         let unreadable = bad.unreadable.and_then(|(kind, which)| {
             let kind = kind % self.life.kinds.len();
             let keys = self
@@ -303,14 +354,22 @@ impl<'l> Living<'l> {
             Some((kind, key.clone()))
         });
         let seconds = |it: u32| Duration::from_secs(u64::from(it));
-        let trouble = Trouble {
+        Trouble {
             share: bad.share,
             slow: bad.slow,
             outage: bad.outage.map(|(from, length)| (seconds(from), seconds(length))),
             refused: bad.refused.map(|kind| kind % self.life.kinds.len()),
             absent: bad.absent,
             unreadable,
-        };
+        }
+    }
+
+    /// A run in bad conditions; its number, and how it came out.
+    fn bad_run(&mut self, bad: &Bad, alone: bool) -> impl Future<Output = (usize, Ended)> + use<> {
+        let skew = TimeDelta::seconds(bad.skew);
+        let here = Clock::running_from(self.server.now() + skew);
+        let seconds = |it: u32| Duration::from_secs(u64::from(it));
+        let trouble = self.trouble(bad);
         let after = Duration::from_millis(u64::from(bad.after));
         let now = here.now() + TimeDelta::from_std(after).unwrap();
         let to = bad.options.to.map(|minutes| now - TimeDelta::minutes(i64::from(minutes)));
@@ -322,8 +381,15 @@ impl<'l> Living<'l> {
             told.sleeps = matches!(bad.blow, Blow::Asleep(..));
             told.alone = alone && !told.sleeps;
             told.begun += TimeDelta::from_std(after).unwrap();
+            let stopped = match bad.blow {
+                Blow::Stopped(millis) => Some(Duration::from_millis(millis)),
+                _ => bad.options.max_time.map(seconds),
+            };
+            let begun = told.begun;
+            told.ends_by = stopped.map(|it| begun + TimeDelta::from_std(it).unwrap());
         }
-        if bad.skew != 0 || !alone || matches!(bad.blow, Blow::Stopped(_)) {
+        let may_end = matches!(bad.blow, Blow::Stopped(_)) || bad.options.max_time.is_some();
+        if bad.skew != 0 || !alone || may_end {
             self.world.lock().unwrap().oracle.runs[place].probes += 1;
         }
         let run = if to.is_none() { run.by_clock() } else { run };
@@ -341,6 +407,9 @@ impl<'l> Living<'l> {
         if let Some(quota) = bad.options.quota {
             run = run.with_quota(quota, 0.7);
         }
+        if let Some(time) = bad.options.max_time {
+            run = run.with_max_time(seconds(time));
+        }
         run = if bad.options.full { run.full() } else { run };
         run = if bad.options.evolve { run.evolving() } else { run };
         let fate = match bad.blow {
@@ -349,9 +418,12 @@ impl<'l> Living<'l> {
             Blow::Stopped(millis) => Fate::Stopped(Duration::from_millis(millis)),
             Blow::Asleep(polls, seconds) => Fate::Asleep(polls, Duration::from_secs(seconds)),
         };
+        let (server, world) = (self.server.clone(), Arc::clone(&self.world));
         async move {
             tokio::time::sleep(after).await;
-            (place, fate.befall(stop, run.perform()).await)
+            let ended = fate.befall(stop, run.perform()).await;
+            world.lock().unwrap().oracle.runs[place].ended_at = Some(server.now());
+            (place, ended)
         }
     }
 
@@ -385,6 +457,8 @@ impl<'l> Living<'l> {
             skewed,
             probes,
             sleeps: false,
+            ends_by: None,
+            ended_at: None,
             ended: false,
             complete: BTreeSet::new(),
         };
@@ -420,6 +494,9 @@ impl<'l> Living<'l> {
 
     /// Notes how a run came out, which must be one of the ways that a run may.
     fn note(&mut self, run: usize, ended: Ended) -> Result<(), String> {
+        if ended.is_some() {
+            self.check_end(run)?;
+        }
         let report = match ended {
             None => {
                 self.cut_off += 1;
@@ -465,6 +542,22 @@ impl<'l> Living<'l> {
         let complete = report.endpoints.iter().filter(|it| it.outcome == Outcome::Complete);
         let places = complete.filter_map(|it| names.iter().position(|name| *name == it.endpoint));
         told.complete = places.collect();
+        Ok(())
+    }
+
+    /// C15: every wait of a run that is to end is over; what is under way may still be answered.
+    fn check_end(&self, run: usize) -> Result<(), String> {
+        let world = self.world.lock().unwrap();
+        let told = &world.oracle.runs[run];
+        let Some((by, at)) = told.ends_by.zip(told.ended_at).filter(|_| !told.sleeps) else {
+            return Ok(());
+        };
+        let heard = world.ended.get(&run).copied().unwrap_or(by);
+        if at > by.max(heard) + TimeDelta::seconds(2) {
+            return Err(format!(
+                "P7: run {run} was to end at {by}, heard the last reply at {heard}, and ended at {at}"
+            ));
+        }
         Ok(())
     }
 
@@ -774,94 +867,6 @@ impl<'l> Living<'l> {
     }
 }
 
-/// A lake to read from.
-enum Readable<'p> {
-    Own(&'p Lake),
-    Copied(Lake),
-}
-
-impl Readable<'_> {
-    fn get(&self) -> &Lake {
-        match self {
-            Self::Own(lake) => lake,
-            Self::Copied(lake) => lake,
-        }
-    }
-}
-
-impl Place {
-    fn location(&self) -> String {
-        match self {
-            Self::Folder(lake) => lake.location(),
-            Self::Bucket(_) => "memory".to_owned(),
-        }
-    }
-
-    fn store(&self) -> Store {
-        match self {
-            Self::Folder(lake) => Store::open(&lake.location()).unwrap(),
-            Self::Bucket(bucket) => bucket.store(),
-        }
-    }
-
-    fn lake(&self) -> Readable<'_> {
-        match self {
-            Self::Folder(lake) => Readable::Own(lake),
-            Self::Bucket(bucket) => Readable::Copied(bucket.mirror()),
-        }
-    }
-
-    fn has_manifest(&self, table: &str) -> bool {
-        let folder = format!("_manifest/{table}/");
-        match self {
-            Self::Folder(lake) => lake.path().join(folder).exists(),
-            Self::Bucket(bucket) => bucket.versions().iter().any(|(it, _)| it.starts_with(&folder)),
-        }
-    }
-
-    /// What identifies the present version of each data object.
-    fn data(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Folder(lake) => {
-                let objects = lake.data().into_iter();
-                objects.map(|(path, it)| (path.display().to_string(), format!("{it:?}"))).collect()
-            }
-            Self::Bucket(bucket) => {
-                let mut versions = bucket.versions();
-                versions.retain(|(path, _)| !path.starts_with('_'));
-                versions
-            }
-        }
-    }
-
-    /// Takes an object away, or puts these bytes in its place.
-    fn damage(&self, path: &str, bytes: Option<Bytes>) {
-        match self {
-            Self::Folder(lake) => {
-                let path = lake.path().join(path);
-                std::fs::remove_file(&path).unwrap();
-                if let Some(bytes) = bytes {
-                    std::fs::write(path, bytes).unwrap();
-                }
-            }
-            Self::Bucket(bucket) => bucket.damage(path, bytes),
-        }
-    }
-
-    fn reader(&self) -> super::observer::Read {
-        match self {
-            Self::Folder(lake) => {
-                let folder = lake.path();
-                Box::new(move |path| std::fs::read(folder.join(path)).ok().map(Bytes::from))
-            }
-            Self::Bucket(bucket) => {
-                let bucket = bucket.again();
-                Box::new(move |path| bucket.read(path))
-            }
-        }
-    }
-}
-
 /// P6: a schema is frozen with a column for what all records have, declared or not.
 fn check_columns(manifest: &Manifest, name: &str) -> Result<(), String> {
     let has_mood = manifest.schema.columns.iter().any(|column| column.name == "mood");
@@ -869,125 +874,5 @@ fn check_columns(manifest: &Manifest, name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("P6: the schema of {name} is frozen without `mood`"))
-    }
-}
-
-/// The end of a night: a clean run has ended, and nothing has changed since.
-struct End {
-    now: DateTime<Utc>,
-    is_monthly: bool,
-    /// Whether private records were asked for too.
-    has_private: bool,
-    /// Whether rows may lack what people said, since some run left it out.
-    lacks_words: bool,
-    /// From when on everything was listed; `None` if everything was.
-    listed_since: Option<DateTime<Utc>>,
-}
-
-impl End {
-    /// Whether a table has all that the source has, as it is now.
-    fn check_table(&self, source: &Source, kind: usize, rows: &[Row]) -> Result<(), String> {
-        let (of, name) = (&source.kinds[kind], &source.names[kind]);
-        let today = partition(self.now, self.is_monthly);
-        let mut found: HashMap<String, &Row> = HashMap::new();
-        let is_now = |row: &&Row| !row.deleted && (!of.is_snapshot() || row.dt == today);
-        for row in rows.iter().filter(is_now) {
-            found.insert(key_of(of, row), row);
-        }
-        // Results of children are cached for days.
-        if of.parent.as_ref().is_some_and(|it| it.refresh.is_some()) {
-            return Ok(());
-        }
-        let expected = self.expected(source, kind, of);
-        for (key, record) in &expected {
-            let row = found.get(key).ok_or_else(|| {
-                let item = &source.items[kind][key];
-                format!(
-                    "P1: {name} lacks {key} at the end: {item:?}, silent since {}",
-                    source.silent_since
-                )
-            })?;
-            let mut record = record.clone();
-            if self.lacks_words && row.record.get(of.words().said).is_none() {
-                record.as_object_mut().unwrap().remove(of.words().said);
-            }
-            if row.record != record {
-                return Err(format!("P1: {name} {key} says {} and is {record}", row.record));
-            }
-        }
-        if of.is_snapshot() && of.parent.as_ref().is_none_or(|it| it.reading == Reading::List) {
-            let is_hidden = |row: &Row| {
-                let parent = of.parent.as_ref().zip(row.parent.as_ref());
-                parent.is_some_and(|(it, id)| source.veiled[it.parent].contains(id))
-            };
-            let is_known =
-                |key: &String| is_hidden(found[key]) || expected.iter().any(|(it, _)| it == key);
-            if let Some(key) = found.keys().find(|key| !is_known(key)) {
-                return Err(format!("{name} has {key} in dt={today}, which is not there"));
-            }
-        }
-        Ok(())
-    }
-
-    /// P11: what is gone from a complete list is removed or marked.
-    fn check_gone(&self, world: &World, kind: usize, rows: &[Row]) -> Result<(), String> {
-        let (source, of) = (&world.source, &world.source.kinds[kind]);
-        if !of.deletes || !source.loses_rows(kind) {
-            return Ok(());
-        }
-        let is_listed = |key: &String, row: &Row| match self.listed_since {
-            None => true,
-            Some(since) => {
-                let at = row.record[of.words().at].as_str().unwrap_or_default();
-                let is_young =
-                    at[1..].parse::<i64>().is_ok_and(|it| it >= since.timestamp_micros());
-                let is_quiet = !source.moved[kind].contains(key)
-                    && !source.veiled[kind].contains(key)
-                    && !world.oracle.was_checked(key);
-                is_young && is_quiet
-            }
-        };
-        let mut live = rows.iter().filter(|row| !row.deleted).map(|row| (key_of(of, row), row));
-        match live.find(|(key, row)| !source.items[kind].contains_key(key) && is_listed(key, row)) {
-            Some((key, row)) => {
-                let name = &source.names[kind];
-                Err(format!("P11: {name} has {key} in dt={}, which was deleted", row.dt))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The records that a clean run brings.
-    fn expected(
-        &self,
-        source: &Source,
-        kind: usize,
-        of: &Kind,
-    ) -> Vec<(String, serde_json::Value)> {
-        let has_begun = |of: &Kind, item: &Item| match of.dated {
-            Dated::Window => item.at < self.now,
-            Dated::Field => of.window.is_none() || item.at < self.now,
-            Dated::Run => true,
-        };
-        let is_listed =
-            |of: &Kind, item: &Item| has_begun(of, item) && (!item.hidden || self.has_private);
-        let is_there = |key: &String, item: &Item| match &of.parent {
-            None => is_listed(of, item),
-            Some(lineage) if lineage.reading == Reading::ByReference => {
-                let parents = source.items[lineage.parent].values();
-                let mut parents = parents.filter(|it| source.selects(kind, it));
-                parents.any(|it| is_listed(&source.kinds[lineage.parent], it) && it.refers_to(key))
-            }
-            Some(lineage) => {
-                let parent = item.of.as_ref().and_then(|id| source.items[lineage.parent].get(id));
-                parent.is_some_and(|it| {
-                    source.selects(kind, it) && is_listed(&source.kinds[lineage.parent], it)
-                })
-            }
-        };
-        let items = source.items[kind].iter().filter(|(key, item)| is_there(key, item));
-        items
-            .map(|(key, item)| (key.clone(), crate::support::normal(source.shown(kind, item))))
-            .collect()
     }
 }

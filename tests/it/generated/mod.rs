@@ -12,14 +12,18 @@
 //! [`Seeds`] says which seeds are lived through. One that fails is named, and shrunk: what is printed
 //! last is the least schedule that still fails. `CLARI_LAKE_GO_ON` goes on after a failure,
 //! `CLARI_LAKE_SHRINKS` bounds the tries to shrink (80), `CLARI_LAKE_SPACE` names what is drawn
-//! although it is known to go wrong, such as `swapped_objects`.
+//! although it is known to go wrong, such as `swapped_objects`, or `plain` for what was drawn when
+//! the seeds in [`known`] were found. `CLARI_LAKE_WATCH` prints each request, and what is said of
+//! that key; `CLARI_LAKE_VERBOSE` the problems of each run.
 
 mod draw;
+mod end;
 mod kind;
 mod known;
 mod life;
 mod observer;
 mod oracle;
+mod place;
 mod source;
 mod wire;
 

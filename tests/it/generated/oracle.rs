@@ -53,6 +53,10 @@ pub(super) struct Told {
     pub(super) probes: usize,
     /// Whether it sleeps while others go on.
     pub(super) sleeps: bool,
+    /// When it is to end, if it is to: it is asked to stop, or its time is over.
+    pub(super) ends_by: Option<DateTime<Utc>>,
+    /// When it ended, in whatever way.
+    pub(super) ended_at: Option<DateTime<Utc>>,
     /// Whether it came to an end, so that what it heard is in the lake.
     pub(super) ended: bool,
     /// The endpoints that it says are complete.
@@ -126,10 +130,31 @@ impl Oracle {
     pub(super) fn may_go(&self, kind: usize, source: &Source, key: &str) -> bool {
         let of = &source.kinds[kind];
         let is_replaced = of.dated == Dated::Run || of.day_key;
-        // What was put off is not there until it begins.
-        let is_off =
-            source.moved[kind].contains(key) || self.absent_at(kind, source, key).is_some();
+        // What was put off is not there until it begins, and a child goes with its parent.
+        let is_absent = |id: &str| self.absent_at(kind, source, id).is_some();
+        let is_off = source.moved[kind].contains(key)
+            || is_absent(key)
+            || self.parents_of(kind, source, key).into_iter().any(is_absent);
         (is_replaced && source.gone[kind].contains(key)) || (source.loses_rows(kind) && is_off)
+    }
+
+    /// The ids of the parents by whose records a child was read.
+    fn parents_of<'a>(&'a self, kind: usize, source: &Source, key: &'a str) -> Vec<&'a str> {
+        match &source.kinds[kind].parent {
+            Some(it) if it.reading == Reading::List => {
+                key.split_once('/').map(|(id, _)| id).into_iter().collect()
+            }
+            Some(it) if it.reading == Reading::ByReference => {
+                let lists = self.said.iter().filter(|said| said.kind == it.parent);
+                let records = lists.flat_map(|said| &said.records);
+                let refers = |content: &Value| {
+                    content["refs"].as_array().is_some_and(|refs| refs.iter().any(|it| it == key))
+                };
+                let parents = records.filter(|(.., content)| refers(content));
+                parents.map(|(id, ..)| id.as_str()).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Whether it was asked whether there is such a record, and there was.

@@ -1,6 +1,7 @@
 //! The way between a run and the source: it takes time, not everything arrives, and all that is
 //! said on it is noted.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) struct World {
     pub(super) sent: Vec<(DateTime<Utc>, usize)>,
     /// When each run last had an answer that settles a request.
     pub(super) settled: Vec<(DateTime<Utc>, usize)>,
+    /// When the last exchange of each run ended, however it did.
+    pub(super) ended: BTreeMap<usize, DateTime<Utc>>,
 }
 
 /// One run's way to the source.
@@ -80,6 +83,12 @@ impl Wire {
     }
 
     async fn exchange(self: Arc<Self>, get: Get) -> Result<Exchanged, Severed> {
+        let exchanged = self.exchange_once(get).await;
+        self.world.lock().unwrap().ended.insert(self.run, self.server.now());
+        exchanged
+    }
+
+    async fn exchange_once(&self, get: Get) -> Result<Exchanged, Severed> {
         let sent = self.server.now();
         self.world.lock().unwrap().sent.push((sent, self.run));
         self.latency().await;
@@ -87,6 +96,7 @@ impl Wire {
             return Err(Break::NoConnection.into());
         }
         let (status, body, said) = self.answer(&get, sent);
+        self.show(&get, status, said.as_ref());
         self.latency().await;
         let luck = self.rng.lock().unwrap().f64();
         let (status, body, said) = match luck / self.trouble.share.max(f64::MIN_POSITIVE) {
@@ -109,6 +119,15 @@ impl Wire {
         let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         reply.headers_mut().insert("date", date.parse().unwrap());
         Ok(reply)
+    }
+
+    /// Prints a request, and whether its answer speaks of the key that `CLARI_LAKE_WATCH` names.
+    fn show(&self, get: &Get, status: u16, said: Option<&Said>) {
+        let Ok(watched) = std::env::var("CLARI_LAKE_WATCH") else { return };
+        let records = said.map_or(&[][..], |said| &said.records);
+        let found = records.iter().find(|(key, ..)| *key == watched);
+        let (run, now, url) = (self.run, self.server.now().format("%dT%T%.3f"), &get.url);
+        println!("run {run} {now} {status} {url}: {} records, {found:?}", records.len());
     }
 
     /// What the server answers, and what that says.

@@ -29,11 +29,6 @@ impl Seeds {
         let ends = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         Self { first, next: first, count, ends }
     }
-
-    /// How many there are, if time allows.
-    pub(crate) fn most(&self) -> u64 {
-        self.count
-    }
 }
 
 impl Iterator for Seeds {
