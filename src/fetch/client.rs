@@ -102,6 +102,8 @@ pub struct Client {
     requests: AtomicU64,
     /// Whether a reply was read, so that the server is the API.
     has_read: AtomicBool,
+    /// Whether a request was begun.
+    has_asked: AtomicBool,
     tally: Tally,
     begun: Instant,
     health: Mutex<Health>,
@@ -158,6 +160,7 @@ impl Client {
             halt: Stop::default(),
             requests: AtomicU64::new(0),
             has_read: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
             tally: Tally::default(),
             begun: Instant::now(),
             health: Mutex::default(),
@@ -250,6 +253,11 @@ impl Client {
         self.has_read.load(Ordering::Relaxed)
     }
 
+    /// Whether there were requests, but none could be sent or was answered.
+    pub fn is_unanswered(&self) -> bool {
+        self.has_asked.load(Ordering::Relaxed) && !self.has_read()
+    }
+
     /// The outcomes of an endpoint's requests so far.
     pub fn answers(&self, endpoint: &str) -> Answers {
         self.tally.of(endpoint)
@@ -279,6 +287,7 @@ impl Client {
         attempts: &mut u64,
         mut read: impl FnMut(Reply) -> F,
     ) -> Result<T, FetchError> {
+        self.has_asked.store(true, Ordering::Relaxed);
         let begun = Instant::now();
         let (mut too_large, mut no_list, mut waits) = (0, 0, 0);
         let get = self.get_of(request)?;

@@ -42,7 +42,6 @@ pub(in crate::pipeline) async fn read_all(
     let schedule = schedule(export, parent);
     let mut due = due(table, schedule, keys, day).await?;
     leave_out_incomplete(table, &mut due).await;
-    let is_asked = !due.is_empty();
     export.progress.update(&table.endpoint.name, |live| live.planned += due.len() as u64);
     let reads = due.iter().map(|due| read_one(export, table, schedule, due, day));
     let mut reads = futures::stream::iter(reads).buffer_unordered(export.concurrency);
@@ -50,9 +49,10 @@ pub(in crate::pipeline) async fn read_all(
         read?;
     }
     drop(reads);
-    // If no request was answered, the day is that of this machine's clock. If that is ahead, the copy
-    // of a snapshot would be the newest one for days. Where nothing is due, the day gets its copy.
-    if is_asked && export.settings.by_clock && !export.client.has_read() {
+    // If no request was answered, of this endpoint or another, the day is that of this machine's
+    // clock. If that is ahead, the copy of a snapshot would be the newest one for days. Where nothing
+    // is due at all, the day gets its copy.
+    if export.settings.by_clock && export.client.is_unanswered() {
         return Ok(false);
     }
     if is_whole && table.endpoint.is_snapshot() && !table.is_absent().await? {
