@@ -118,6 +118,11 @@ impl IndexCache {
         Ok(elsewhere)
     }
 
+    /// Removes a shard that is about to be replaced, so that its entries need not be copied.
+    pub(super) fn forget(&mut self, object: &str) {
+        self.shards.remove(object);
+    }
+
     /// Caches a shard, and evicts the least recently used ones.
     pub(super) fn keep(&mut self, object: String, entries: Arc<Entries>) {
         let mut total: usize = self.shards.values().map(|cached| cached.entries.len()).sum();

@@ -21,6 +21,8 @@ use crate::manifest::{Attempt, IndexEntry, ParentVersion};
 const SELECTOR: &str = "when.";
 /// With so few entries, only the keys are worth compressing.
 const FEW: usize = 1024;
+/// Room for more entries than this is made as they come: a damaged file may announce any number.
+const MOST_EXPECTED: usize = 1_000_000;
 
 /// Encodes the entries as a Parquet file; `selectors` names the fields to keep.
 pub(in crate::lake) fn write(entries: &Entries, selectors: &[String]) -> Result<Vec<u8>> {
@@ -33,6 +35,8 @@ pub(in crate::lake) fn write(entries: &Entries, selectors: &[String]) -> Result<
     let properties = WriterProperties::builder()
         .set_compression(others)
         .set_column_compression("key".into(), zstd)
+        // A hash cannot be compressed.
+        .set_column_compression("hash".into(), Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
@@ -49,8 +53,10 @@ pub(in crate::lake) fn read(
     selectors: &[String],
     entries: &mut Entries,
 ) -> Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?.build()?;
-    for batch in reader {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?;
+    let rows = reader.metadata().file_metadata().num_rows();
+    entries.reserve(usize::try_from(rows).unwrap_or_default().min(MOST_EXPECTED));
+    for batch in reader.build()? {
         from_batch(&batch?, selectors, entries)?;
     }
     Ok(())

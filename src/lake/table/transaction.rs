@@ -257,14 +257,17 @@ impl<'s> Transaction<'s> {
         }
         for (partition, delta) in std::mem::take(&mut plan.index) {
             let copied = plan.copied_shards.remove(&partition);
-            let known = match &copied {
-                Some(_) => None,
-                None => Some(self.snapshot.shard(partition)?),
-            };
-            let mut entries =
-                copied.unwrap_or_else(|| known.map(Arc::unwrap_or_clone).unwrap_or_default());
-            apply(&mut entries, delta);
             let name = partition.to_string();
+            let mut entries = if let Some(copied) = copied {
+                copied
+            } else {
+                let known = self.snapshot.shard(partition)?;
+                if let Some(file) = self.snapshot.manifest().index.get(&name) {
+                    self.snapshot.cache().forget(&file.object);
+                }
+                Arc::unwrap_or_clone(known)
+            };
+            apply(&mut entries, delta);
             if entries.is_empty() {
                 plan.next.index.remove(&name);
             } else {
