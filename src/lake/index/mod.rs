@@ -119,7 +119,7 @@ impl IndexCache {
     }
 
     /// Removes a shard that is about to be replaced, so that its entries need not be copied.
-    pub(super) fn forget(&mut self, object: &str) {
+    pub(super) fn evict(&mut self, object: &str) {
         self.shards.remove(object);
     }
 

@@ -263,7 +263,7 @@ impl<'s> Transaction<'s> {
             } else {
                 let known = self.snapshot.shard(partition)?;
                 if let Some(file) = self.snapshot.manifest().index.get(&name) {
-                    self.snapshot.cache().forget(&file.object);
+                    self.snapshot.cache().evict(&file.object);
                 }
                 Arc::unwrap_or_clone(known)
             };
