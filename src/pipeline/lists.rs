@@ -31,11 +31,15 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
     let manifest = table.owner.ask(|state| Arc::clone(state.snapshot.manifest())).await?;
-    let EndpointPlan { planned, mut goal, once_complete } =
+    let EndpointPlan { planned, goal, once_complete } =
         EndpointPlan::of(export, endpoint, &manifest, changed);
+    let has_goal = !goal.is_empty();
+    // Whatever is committed first carries the goal: if a run is killed, coverage without a goal
+    // would hide what it has not listed.
+    add_goal(export, table, goal).await;
     // An endpoint that may not exist gets no table until it has answered.
-    if !endpoint.experimental {
-        commit_goal(export, table, std::mem::take(&mut goal)).await?;
+    if has_goal && !endpoint.experimental {
+        table.commit(|_| {}).await?;
     }
     export.progress.update(&endpoint.name, |live| live.planned += planned.len() as u64);
     // Only the first task shows whether the endpoint exists.
@@ -44,8 +48,10 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
         run_task(export, table, first).await?;
     }
     if !table.is_absent().await? {
-        // It has answered, so its goal is committed before the rest is requested.
-        commit_goal(export, table, std::mem::take(&mut goal)).await?;
+        if has_goal && endpoint.experimental {
+            // It has answered, so its goal is committed before the rest is requested.
+            table.commit(|_| {}).await?;
+        }
         let (nightly, backfill): (Vec<_>, Vec<_>) =
             planned.partition(|planned| planned.purpose == Purpose::Nightly);
         let at_once = export.concurrency;
@@ -57,7 +63,6 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             }
         }
     }
-    add_goal(export, table, goal).await;
     super::missing::mark(export, table).await?;
     close(export, table, once_complete).await
 }
@@ -111,25 +116,19 @@ impl EndpointPlan {
     }
 }
 
-/// Commits the goal, if there is one: what the run intends to complete, and when it began.
-async fn commit_goal(export: &Export, table: &TableRun<'_>, goal: Vec<Window>) -> Result<()> {
-    if goal.is_empty() {
-        return Ok(());
-    }
-    let begun_at = export.settings.now;
-    add_goal(export, table, goal).await;
-    table.commit(move |change| change.progress.begun_at = Some(begun_at)).await
-}
-
 /// Adds the goal to the next commit.
 async fn add_goal(export: &Export, table: &TableRun<'_>, goal: Vec<Window>) {
-    let is_backfill = export.settings.backfill.is_some();
+    if goal.is_empty() {
+        return;
+    }
+    let (is_backfill, begun_at) = (export.settings.backfill.is_some(), export.settings.now);
     table
         .add(move |change| {
             if is_backfill {
                 change.progress.backfill.extend(&goal);
             }
             change.progress.goal.extend(goal);
+            change.progress.begun_at = Some(begun_at);
         })
         .await;
 }

@@ -200,7 +200,8 @@ impl State {
     /// Commits what has been buffered for some time, so that what is complete is not requested
     /// again, however the run ends.
     pub(super) fn checkpoint(&mut self, since: Duration) -> Result<()> {
-        if self.last_commit.elapsed() >= since { self.commit() } else { Ok(()) }
+        let is_due = !self.absent && self.last_commit.elapsed() >= since;
+        if is_due { self.commit() } else { Ok(()) }
     }
 
     /// Commits the buffer.
