@@ -137,7 +137,7 @@ impl Replay {
         let table = self.snapshot.table().clone();
         self.snapshot = table.commit(&self.snapshot, &change, Utc::now())?.0;
         let manifest = self.snapshot.manifest();
-        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
+        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.schema_frozen);
         Ok(())
     }
 

@@ -163,7 +163,7 @@ fn listed(
     let suited = exact.filter(|_| known.is_none()).and_then(|it| plan::suited(it, &windows));
     EndpointForecast {
         endpoint: endpoint.name.clone(),
-        requests: requests_for(Purpose::Nightly) + backfill,
+        requests: requests_for(Purpose::Incremental) + backfill,
         requests_for_backfill: backfill,
         bytes: bytes_of(manifest, records),
         is_guess: exact.is_none() && endpoint.time_field().is_some(),
@@ -235,7 +235,7 @@ fn pending(children: &Children<'_>, now: i64) -> Result<(u64, u64)> {
                 continue;
             }
             match children.purpose(&pair) {
-                Purpose::Nightly => due.0 += 1,
+                Purpose::Incremental => due.0 += 1,
                 Purpose::Backfill => due.1 += 1,
             }
         }

@@ -60,7 +60,8 @@ pub enum Granularity {
 pub enum Purpose {
     /// New and changed records: may spend the whole week's quota.
     #[default]
-    Nightly,
+    #[serde(rename = "nightly")]
+    Incremental,
     /// Years of history: limited to the backfills' share.
     Backfill,
 }
@@ -107,7 +108,8 @@ pub struct Manifest {
     pub schema: Schema,
     /// Whether the schema is frozen: the first export is complete, so that only `evolve` changes
     /// it.
-    pub settled: bool,
+    #[serde(rename = "settled")]
+    pub schema_frozen: bool,
     /// The base from which this manifest is written as a difference, if it need not be written
     /// whole.
     #[serde(skip)]
@@ -406,7 +408,7 @@ impl Manifest {
             goal: Coverage::default(),
             coverage: Coverage::default(),
             schema,
-            settled: false,
+            schema_frozen: false,
             base: None,
             partitions: BTreeMap::new(),
             index: BTreeMap::new(),

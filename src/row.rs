@@ -35,7 +35,7 @@ pub struct RowFacts {
     /// The fields by which child endpoints select their parents.
     pub selectors: Selectors,
     /// False while the field that completes the record is still empty.
-    pub settled: bool,
+    pub is_complete: bool,
     /// When this version was requested, microseconds since 1970.
     pub fetched_at: i64,
     /// When the record was found gone, microseconds since 1970.

@@ -165,7 +165,8 @@ fn gaps(endpoint: &Endpoint, manifest: &Manifest) -> Vec<Finding> {
 
 /// Records that could have been requested but are missing from the lake.
 fn unread(lake: &Lake, endpoint: &Endpoint) -> Result<Option<Finding>> {
-    let Some(parent) = endpoint.parent.as_ref().filter(|parent| parent.settled_by.is_some()) else {
+    let Some(parent) = endpoint.parent.as_ref().filter(|parent| parent.completed_by.is_some())
+    else {
         return Ok(None);
     };
     let parents = lake.table(&parent.endpoint)?.snapshot()?;

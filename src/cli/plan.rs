@@ -73,7 +73,7 @@ fn text(forecast: &Forecast, chosen: Granularity) -> String {
 
 fn summary(forecast: &Forecast) -> String {
     let about = if forecast.is_guess { "about " } else { "" };
-    let nightly = forecast.requests - forecast.requests_for_backfill;
+    let incremental = forecast.requests - forecast.requests_for_backfill;
     let seconds = i64::try_from(forecast.seconds).unwrap_or(i64::MAX);
     let mut text = format!(
         "{about}{}, {} at the rate; {} of {} are left this week\n",
@@ -90,7 +90,7 @@ fn summary(forecast: &Forecast) -> String {
             number(forecast.week_left_for_backfill),
         ));
     }
-    if nightly > forecast.week_left {
+    if incremental > forecast.week_left {
         text.push_str("this week's quota is too small: the rest follows next week\n");
     }
     let wait = (forecast.complete_at - forecast.now).num_seconds();

@@ -78,7 +78,7 @@ impl Progress {
         next.private &= self.includes_private || !is_listed;
         next.private |= self.lists_all_private;
         next.relisted_at = next.relisted_at.max(self.relisted_at);
-        next.settled |= self.freeze;
+        next.schema_frozen |= self.freeze;
         // A list without private records does not bring lost ones back: the next run that includes
         // them has to list everything.
         let has_all = self.includes_private || !next.has_private;

@@ -144,7 +144,7 @@ fn row(key: u8, hash: u8, day: i32, minute: u16) -> RowFacts {
         hash: u128::from(hash),
         day: Some(day),
         fetched_at: at(minute),
-        settled: true,
+        is_complete: true,
         ..RowFacts::default()
     }
 }

@@ -221,22 +221,22 @@ fn hostile_records_round_trip() {
     for (number, table) in TABLES.into_iter().enumerate() {
         for (convert, id) in [(true, "int64"), (false, "string")] {
             let endpoint = endpoint(table, convert, id);
-            let decoder = |settled| {
+            let decoder = |is_frozen| {
                 let schema = Arc::new(endpoint.schema());
-                RecordDecoder::new(Arc::clone(&endpoint), schema, settled, Arc::default())
+                RecordDecoder::new(Arc::clone(&endpoint), schema, is_frozen, Arc::default())
             };
-            let (mut settled, mut growing) = (decoder(true), decoder(false));
+            let (mut frozen, mut growing) = (decoder(true), decoder(false));
             for reply in 0..40 {
-                hold(&mut dice, (&mut settled, &mut growing), reply, number, id == "string");
+                hold(&mut dice, (&mut frozen, &mut growing), reply, number, id == "string");
             }
-            assert!(growing.schema().columns.len() > settled.schema().columns.len());
+            assert!(growing.schema().columns.len() > frozen.schema().columns.len());
         }
     }
 }
 
 fn hold(
     dice: &mut Dice,
-    (settled, growing): (&mut RecordDecoder, &mut RecordDecoder),
+    (frozen, growing): (&mut RecordDecoder, &mut RecordDecoder),
     reply: usize,
     table: usize,
     is_text: bool,
@@ -255,7 +255,7 @@ fn hold(
         found_on: Some(20_000),
         ..Origin::default()
     };
-    let first = settled.decode(body.as_bytes(), &origin).unwrap();
+    let first = frozen.decode(body.as_bytes(), &origin).unwrap();
     let grown = growing.decode(body.as_bytes(), &origin).unwrap();
     assert!(first.quarantined.is_empty() && first.surprises.same_key.is_none());
     assert_eq!(first.surprises.numbers_as_text.contains("id"), is_named);

@@ -78,7 +78,7 @@ pub(super) fn beside<'e>(
     root: u32,
     record: u32,
 ) -> Option<(&'e str, u32)> {
-    let name = endpoint.parent.as_ref()?.settled_by.as_deref().filter(|_| record != root)?;
+    let name = endpoint.parent.as_ref()?.completed_by.as_deref().filter(|_| record != root)?;
     let is_list = |at: &u32| matches!(tape.get(*at), TapeElement::StartList(_));
     let list = json::member(tape, root, name).filter(is_list)?;
     let is_absent = json::member(tape, record, name).is_none_or(|at| !is_list(&at));

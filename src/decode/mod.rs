@@ -193,18 +193,18 @@ pub struct RecordDecoder {
 }
 
 impl RecordDecoder {
-    /// A decoder into `schema`, which grows by inference unless it is `settled`; `selectors` names
+    /// A decoder into `schema`, which grows by inference unless it `is_frozen`; `selectors` names
     /// the fields by which child endpoints select their parents among these records.
     #[must_use]
     pub fn new(
         endpoint: Arc<Endpoint>,
         schema: Arc<Schema>,
-        settled: bool,
+        is_frozen: bool,
         selectors: Arc<[String]>,
     ) -> Self {
         let readings = Arc::new(Readings::of(&schema.columns, &endpoint.key));
         let forgotten = Arc::default();
-        let shape = RecordShape { endpoint, schema, settled, readings, selectors, forgotten };
+        let shape = RecordShape { endpoint, schema, is_frozen, readings, selectors, forgotten };
         Self { reader: TapeReader::default(), shape }
     }
 
@@ -221,11 +221,11 @@ impl RecordDecoder {
     }
 
     /// Adopts a schema that another writer has committed.
-    pub fn set_schema(&mut self, schema: Arc<Schema>, settled: bool) {
+    pub fn set_schema(&mut self, schema: Arc<Schema>, is_frozen: bool) {
         // Inference adds neither instants nor keys.
         self.shape.readings = Arc::new(Readings::of(&schema.columns, &self.shape.endpoint.key));
         self.shape.schema = schema;
-        self.shape.settled = settled;
+        self.shape.is_frozen = is_frozen;
     }
 
     /// Decodes one reply: a JSON value, or one JSON value per line.
@@ -276,11 +276,11 @@ impl RecordDecoder {
     /// Decodes a reply whose records are changed first, which takes a second parse: its metadata is
     /// added to them, or something is removed from them.
     fn decode_spliced(&mut self, body: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
-        let Spliced { text, settled, taken_out, page } = self.splice(body, origin)?;
+        let Spliced { text, complete, taken_out, page } = self.splice(body, origin)?;
         let (mut shape, origin) = (self.shape.clone(), origin.clone());
         let visit = move |tape: &Tape<'_>, root| {
             let records: Vec<u32> = json::items(tape, root).collect();
-            let decoded = shape.records(tape, &records, &|_| &origin, &settled, Some(&|_| 0));
+            let decoded = shape.records(tape, &records, &|_| &origin, &complete, Some(&|_| 0));
             (shape, decoded)
         };
         let read = self.reader.read(text.as_bytes(), visit);
@@ -329,7 +329,7 @@ impl RecordDecoder {
     ) -> Result<Option<DecodedMany>, Undecodable> {
         let mut texts = Vec::with_capacity(bodies.len());
         let mut lone_surrogates = 0;
-        let mut settled = Vec::new();
+        let mut complete = Vec::new();
         for (body, origin) in bodies {
             let body = without_bom(body);
             let (body, count) = surrogates::replace_lone(body);
@@ -341,7 +341,7 @@ impl RecordDecoder {
             match self.splice(&body, origin) {
                 Ok(spliced) => {
                     texts.push(spliced.text.into_bytes().into());
-                    settled.extend(spliced.settled);
+                    complete.extend(spliced.complete);
                 }
                 Err(Undecodable::NoRecords(_) | Undecodable::IsError(_)) => {
                     texts.push(b"[]".into());
@@ -352,7 +352,7 @@ impl RecordDecoder {
         let origins: Vec<Origin> = bodies.iter().map(|(_, origin)| origin.clone()).collect();
         let mut shape = self.shape.clone();
         let visit = move |tape: &Tape<'_>, root| {
-            let decoded = shape.replies(tape, root, &origins, is_plain, &settled);
+            let decoded = shape.replies(tape, root, &origins, is_plain, &complete);
             (shape, decoded)
         };
         let begin = [b"[".as_slice()].into_iter().chain(std::iter::repeat(b",".as_slice()));

@@ -38,7 +38,7 @@ pub(super) struct RecordShape {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) schema: Arc<Schema>,
     /// Whether the schema is frozen.
-    pub(super) settled: bool,
+    pub(super) is_frozen: bool,
     /// What the columns' values count as.
     pub(super) readings: Arc<Readings>,
     /// The fields kept as [`RowFacts::selectors`].
@@ -53,7 +53,7 @@ pub(super) struct Spliced {
     /// A JSON list.
     pub(super) text: String,
     /// For each record, whether it was complete as it came, whatever was removed from it.
-    pub(super) settled: Vec<bool>,
+    pub(super) complete: Vec<bool>,
     /// For each record that came, in order, what paging needs to know if it was removed whole.
     pub(super) taken_out: Vec<Option<PageEntry>>,
     /// What the reply says besides its records.
@@ -99,13 +99,13 @@ impl RecordShape {
         records.retain(|_| is_left.next() == Some(true));
         let forgetting = self.forgetting();
         let text = metadata::splice(tape, root, &records, &forgetting, selections)?;
-        let is_settled = |at: &u32| {
+        let is_complete = |at: &u32| {
             let beside = metadata::beside(&self.endpoint, tape, root, *at);
             let is_full = |(_, list)| json::items(tape, list).next().is_some();
-            self.is_settled(tape, *at) || beside.is_some_and(is_full)
+            self.is_complete(tape, *at) || beside.is_some_and(is_full)
         };
-        let settled = records.iter().map(is_settled).collect();
-        Ok(Spliced { text, settled, taken_out, page })
+        let complete = records.iter().map(is_complete).collect();
+        Ok(Spliced { text, complete, taken_out, page })
     }
 
     pub(super) fn forgetting(&self) -> Forgetting<'_> {
@@ -208,7 +208,7 @@ impl RecordShape {
         root: u32,
         origins: &[Origin],
         is_plain: bool,
-        settled: &[bool],
+        complete: &[bool],
     ) -> Result<Option<DecodedMany>, Undecodable> {
         if is_plain && self.forgetting().may_mention(tape, root, None) {
             return Ok(None);
@@ -237,7 +237,7 @@ impl RecordShape {
         }
         let origin = |row: usize| &origins[owners[row]];
         let reply_of = |row: usize| owners[row];
-        let mut decoded = self.records(tape, &records, &origin, settled, Some(&reply_of))?;
+        let mut decoded = self.records(tape, &records, &origin, complete, Some(&reply_of))?;
         decoded.rows.forgotten = self.forgotten.version;
         Ok(Some(DecodedMany { decoded, counts }))
     }
@@ -259,14 +259,14 @@ impl RecordShape {
         records.all().iter().chain(metadata).chain(paging)
     }
 
-    /// Decodes records; `settled` says which are complete when the records no longer say so
+    /// Decodes records; `complete` says which are complete when the records no longer say so
     /// themselves. `reply_of` says which reply each belongs to; rows of the lake belong to none.
     pub(super) fn records<'o>(
         &mut self,
         tape: &Tape<'_>,
         records: &[u32],
         origin: &dyn Fn(usize) -> &'o Origin,
-        settled: &[bool],
+        complete: &[bool],
         reply_of: Option<&dyn Fn(usize) -> usize>,
     ) -> Result<Decoded> {
         let mut kept = Vec::with_capacity(records.len());
@@ -278,7 +278,8 @@ impl RecordShape {
         for (row, at) in records.iter().enumerate() {
             match self.facts(tape, *at, origin(row)) {
                 Ok(mut facts_of) => {
-                    facts_of.settled = settled.get(row).copied().unwrap_or(facts_of.settled);
+                    facts_of.is_complete =
+                        complete.get(row).copied().unwrap_or(facts_of.is_complete);
                     entries.push(PageEntry { key: facts_of.key.clone(), time: facts_of.time });
                     if facts_of.time.is_none() && reply_of.is_some() {
                         self.note_undated(tape, *at, &mut surprises.undated);
@@ -335,7 +336,7 @@ impl RecordShape {
         let endpoint = Arc::clone(&self.endpoint);
         let (mut arrays, mut builder) = self.arrays(tape, &endpoint.key, records)?;
         let has_misfits = !builder.misfits.is_empty();
-        if !self.settled && has_misfits && self.widen(tape, records, &builder.misfits) {
+        if !self.is_frozen && has_misfits && self.widen(tape, records, &builder.misfits) {
             (arrays, builder) = self.arrays(tape, &endpoint.key, records)?;
         }
         surprises.duplicate_members += builder.duplicates;
@@ -412,7 +413,7 @@ impl RecordShape {
             modified,
             found_on: origin.found_on,
             selectors: self.selectors.iter().map(selector).collect(),
-            settled: self.is_settled(tape, at) || self.is_settled_unseen(),
+            is_complete: self.is_complete(tape, at) || self.is_complete_unseen(),
             fetched_at: origin.fetched_at,
             deleted_at: None,
         })
@@ -429,18 +430,18 @@ impl RecordShape {
         fit::timestamp(tape, at, written, true).value()
     }
 
-    fn is_settled(&self, tape: &Tape<'_>, at: u32) -> bool {
-        let settled_by = self.endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
-        settled_by.is_none_or(|field| {
+    fn is_complete(&self, tape: &Tape<'_>, at: u32) -> bool {
+        let completed_by = self.endpoint.parent.as_ref().and_then(|it| it.completed_by.as_deref());
+        completed_by.is_none_or(|field| {
             json::member(tape, at, field).is_some_and(|it| json::items(tape, it).next().is_some())
         })
     }
 
     /// Whether the field that completes a record never reaches the table, so that its rows count as
     /// complete.
-    fn is_settled_unseen(&self) -> bool {
-        let settled_by = self.endpoint.parent.as_ref().and_then(|it| it.settled_by.as_deref());
-        settled_by.is_some_and(|field| {
+    fn is_complete_unseen(&self) -> bool {
+        let completed_by = self.endpoint.parent.as_ref().and_then(|it| it.completed_by.as_deref());
+        completed_by.is_some_and(|field| {
             let has_column = self.schema.columns.iter().any(|column| column.name == field);
             !has_column || self.endpoint.rules.drops(field)
         })

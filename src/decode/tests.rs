@@ -44,10 +44,10 @@ fn endpoint() -> Arc<Endpoint> {
     Arc::new(Endpoint::from_toml("xs", text).unwrap())
 }
 
-fn decoder(settled: bool) -> RecordDecoder {
+fn decoder(is_frozen: bool) -> RecordDecoder {
     let endpoint = endpoint();
     let schema = Arc::new(endpoint.schema());
-    RecordDecoder::new(endpoint, schema, settled, Arc::default())
+    RecordDecoder::new(endpoint, schema, is_frozen, Arc::default())
 }
 
 fn decode(decoder: &mut RecordDecoder, records: &Value) -> Decoded {
@@ -216,9 +216,9 @@ fn a_schema_grows_until_it_is_frozen_and_never_by_untyped_values() {
         .collect();
     assert_eq!(grown, ["x: double", "list: list<struct<p: int64, q: string>>"]);
     assert!(growing.schema().columns[4].column_type.to_string().contains("age: int64"));
-    let mut settled = decoder(true);
-    decode(&mut settled, &records);
-    assert_eq!(settled.schema().columns.len(), 6);
+    let mut frozen = decoder(true);
+    decode(&mut frozen, &records);
+    assert_eq!(frozen.schema().columns.len(), 6);
 }
 
 #[test]
@@ -309,16 +309,16 @@ proptest! {
         }).collect();
         let expected: Vec<Value> = records.iter().map(without_nulls).collect();
         let mut growing = decoder(false);
-        let settled = decode(&mut decoder(true), &Value::from(records.clone()));
+        let frozen = decode(&mut decoder(true), &Value::from(records.clone()));
         let grown = decode(&mut growing, &Value::from(records));
-        let table = settled.rows.to_table().unwrap();
+        let table = frozen.rows.to_table().unwrap();
         let again = growing.decode_rows(&table, vec![Origin::default(); expected.len()]).unwrap();
-        for rows in [&settled.rows, &grown.rows, &again] {
+        for rows in [&frozen.rows, &grown.rows, &again] {
             let back: Vec<Value> = read_back(rows).iter().map(without_nulls).collect();
             prop_assert_eq!(&back, &expected);
         }
         let hashes = |rows: &Rows| rows.facts.iter().map(|it| it.hash).collect::<Vec<_>>();
-        prop_assert_eq!(hashes(&settled.rows), hashes(&again));
+        prop_assert_eq!(hashes(&frozen.rows), hashes(&again));
         // A value next to a misfit may get its column only the second time.
         if grown.rows.schema == again.schema {
             let extra = |rows: &Rows| rows.batch.column_by_name(EXTRA_JSON).unwrap().to_data();

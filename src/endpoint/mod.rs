@@ -158,8 +158,8 @@ pub struct Parent {
     #[serde(default)]
     pub refresh: Option<Span>,
     /// A list field of the reply that may still be empty for a while after the parent is ready.
-    #[serde(default)]
-    pub settled_by: Option<String>,
+    #[serde(default, alias = "settled_by")]
+    pub completed_by: Option<String>,
     /// The key field, if a record repeats the id by which it was requested: then any other record
     /// is refused.
     #[serde(default)]

@@ -105,7 +105,7 @@ impl Allowance for Rate {
 /// Spaces requests out, each in a slot of its purpose.
 pub(super) struct Throttle {
     allowance: Arc<dyn Allowance>,
-    nightly: Lane,
+    incremental: Lane,
     backfill: Lane,
     /// When the last request actually left: a process that was held up must not catch up in a
     /// burst.
@@ -197,9 +197,9 @@ impl Drop for Place<'_> {
 
 impl Throttle {
     pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
-        let (nightly, backfill) = (Lane::default(), Lane::default());
+        let (incremental, backfill) = (Lane::default(), Lane::default());
         let closed_until = std::sync::Mutex::default();
-        Self { allowance, nightly, backfill, pace: Mutex::default(), closed_until }
+        Self { allowance, incremental, backfill, pace: Mutex::default(), closed_until }
     }
 
     /// Sends nothing before this instant.
@@ -286,7 +286,7 @@ impl Throttle {
 
     /// Gives back what was paid and not sent.
     pub(super) async fn give_back(&self) -> Result<(), Error> {
-        for purpose in [Purpose::Nightly, Purpose::Backfill] {
+        for purpose in [Purpose::Incremental, Purpose::Backfill] {
             let lane = self.lane(purpose);
             let mut slots = lane.slots.lock().await;
             let mut unsent = std::mem::take(&mut *lane.unsent());
@@ -314,7 +314,7 @@ impl Throttle {
     /// returns the purpose of each request that was sent.
     pub(super) async fn take_back(&self) -> Result<Vec<Purpose>, Error> {
         let mut purposes = Vec::new();
-        for purpose in [Purpose::Nightly, Purpose::Backfill] {
+        for purpose in [Purpose::Incremental, Purpose::Backfill] {
             let lane = self.lane(purpose);
             for (week, requests) in std::mem::take(&mut *lane.sent()).iter() {
                 lane.unsent().add(week, requests);
@@ -327,7 +327,7 @@ impl Throttle {
 
     fn lane(&self, purpose: Purpose) -> &Lane {
         match purpose {
-            Purpose::Nightly => &self.nightly,
+            Purpose::Incremental => &self.incremental,
             Purpose::Backfill => &self.backfill,
         }
     }
@@ -404,7 +404,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let mut sent = Vec::new();
         for _ in 0..1_000 {
-            throttle.ready(Purpose::Nightly).await.unwrap();
+            throttle.ready(Purpose::Incremental).await.unwrap();
             sent.push(begun.elapsed());
         }
         for window in sent.windows(11) {
@@ -440,7 +440,7 @@ mod tests {
             if round % 70 == 0 {
                 tokio::time::sleep(Duration::from_secs(9)).await;
             }
-            throttle.ready(Purpose::Nightly).await.unwrap();
+            throttle.ready(Purpose::Incremental).await.unwrap();
             sent.push(tokio::time::Instant::now());
         }
         for window in sent.windows(11) {
@@ -454,7 +454,7 @@ mod tests {
         let throttle = Arc::new(throttle(50.0));
         let sent = Arc::new(std::sync::Mutex::new(Vec::new()));
         let one = |throttle: Arc<Throttle>, sent: Arc<std::sync::Mutex<Vec<Instant>>>| async move {
-            throttle.ready(Purpose::Nightly).await.unwrap();
+            throttle.ready(Purpose::Incremental).await.unwrap();
             sent.lock().unwrap().push(Instant::now());
         };
         let waiting: Vec<_> =
@@ -506,7 +506,7 @@ mod tests {
         let weeks = Arc::new(Weeks::default());
         let throttle = Throttle::new(Arc::clone(&weeks) as Arc<dyn Allowance>);
         for _ in 0..3 {
-            throttle.ready(Purpose::Nightly).await.unwrap();
+            throttle.ready(Purpose::Incremental).await.unwrap();
         }
         throttle.give_back().await.unwrap();
         let returned = weeks.returned.lock().unwrap();

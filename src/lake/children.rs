@@ -103,7 +103,7 @@ impl Children<'_> {
         });
         let is_refetched = pair.attempt().is_some_and(|it| it.parent == ParentVersion::Refetch);
         let is_of_backfill = is_refetched || (is_in_backfill && pair.own.is_none());
-        if is_of_backfill { Purpose::Backfill } else { Purpose::Nightly }
+        if is_of_backfill { Purpose::Backfill } else { Purpose::Incremental }
     }
 
     /// Whether the parent has a child at all.

@@ -160,7 +160,7 @@ fn commit_once(
     let known = transaction.snapshot().manifest();
     // A change without records needs no check for a newer manifest: it is refused if its own is not
     // the next one.
-    let is_of_time = known.version > 0 && known.settled && !change.has_records();
+    let is_of_time = known.version > 0 && known.schema_frozen && !change.has_records();
     if !is_of_time || !transaction.snapshot().table().store().creates_once() {
         transaction.refresh()?;
     }
@@ -196,7 +196,7 @@ fn commit_once(
         let version = transaction.decoder.forgotten().version;
         plan.next.clearance = Clearance { known: version, cleared: version };
     }
-    if plan.next.settled && !manifest.settled {
+    if plan.next.schema_frozen && !manifest.schema_frozen {
         let current = transaction.decoder.schema().fingerprint();
         let rewritten: Vec<_> = plan.rewrites.keys().copied().collect();
         for partition in to_freeze(&manifest, &current, &rewritten) {

@@ -74,7 +74,7 @@ impl Snapshot {
     fn outdated_partitions(&self) -> impl Iterator<Item = (Partition, u64)> {
         let manifest = self.manifest();
         let current = manifest.schema.fingerprint();
-        let entries = manifest.partitions.iter().filter(|_| manifest.settled);
+        let entries = manifest.partitions.iter().filter(|_| manifest.schema_frozen);
         let outdated = entries.filter(move |(_, entry)| entry.schema != current);
         outdated.filter_map(|(name, entry)| Some((name.parse().ok()?, entry.bytes)))
     }
@@ -92,7 +92,7 @@ impl Snapshot {
 
     /// The contents of all rows' `extra_json`, where they decide what to add.
     fn gather(&self, wanted: &Wanted) -> Result<Gathered> {
-        if wanted.is_empty() && self.manifest().settled {
+        if wanted.is_empty() && self.manifest().schema_frozen {
             self.gathered()
         } else {
             Ok(Gathered::default())
@@ -125,7 +125,7 @@ impl Table {
         wanted: &Wanted,
         now: DateTime<Utc>,
     ) -> Result<(Snapshot, Vec<Difference>)> {
-        if !snapshot.manifest().settled {
+        if !snapshot.manifest().schema_frozen {
             return Ok((snapshot.clone(), Vec::new()));
         }
         let gathered = snapshot.gather(wanted)?;

@@ -339,8 +339,9 @@ mod tests {
             granted
         };
         let granted: Vec<u32> = std::thread::scope(|scope| {
-            let claims = [Purpose::Backfill, Purpose::Backfill, Purpose::Nightly, Purpose::Nightly]
-                .map(|purpose| scope.spawn(move || spend(purpose)));
+            let claims =
+                [Purpose::Backfill, Purpose::Backfill, Purpose::Incremental, Purpose::Incremental]
+                    .map(|purpose| scope.spawn(move || spend(purpose)));
             claims.map(|it| it.join().unwrap()).to_vec()
         });
         assert_eq!(granted.iter().sum::<u32>(), 1_003);
@@ -348,7 +349,7 @@ mod tests {
         let ledger = Ledger::new(Arc::new(Store::open(location).unwrap()), "r");
         let mut unsent = Unsent::default();
         unsent.add(quota::week_of(now), 3);
-        let purpose = Purpose::Nightly;
+        let purpose = Purpose::Incremental;
         let given_back = GivenBack { purpose, unsent, free: None, ends: true };
         ledger.give_back(&limits, &given_back, now).unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 1_000);
@@ -363,7 +364,7 @@ mod tests {
         let (limits, now) = (Limits::default(), "2026-11-25T07:00:00Z".parse().unwrap());
         assert!(!ledger("night").is_backfilling(&limits, now).unwrap());
         ledger("history").claim(&limits, Purpose::Backfill, &Unsent::default(), now).unwrap();
-        ledger("night").claim(&limits, Purpose::Nightly, &Unsent::default(), now).unwrap();
+        ledger("night").claim(&limits, Purpose::Incremental, &Unsent::default(), now).unwrap();
         assert!(ledger("night").is_backfilling(&limits, now).unwrap());
         assert!(!ledger("history").is_backfilling(&limits, now).unwrap());
         assert!(!ledger("night").is_backfilling(&limits, now + TimeDelta::minutes(5)).unwrap());
@@ -381,10 +382,10 @@ mod tests {
         let store = Arc::new(Store::open(folder.path().to_str().unwrap()).unwrap());
         let ledger = Ledger::new(Arc::clone(&store), "r");
         let (limits, now) = (Limits::default(), "2026-11-25T07:00:00Z".parse().unwrap());
-        ledger.claim(&limits, Purpose::Nightly, &Unsent::default(), now).unwrap();
+        ledger.claim(&limits, Purpose::Incremental, &Unsent::default(), now).unwrap();
         store.create_loose(&path(quota::week_of(now), 2), b"{").unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 200);
-        ledger.claim(&limits, Purpose::Nightly, &Unsent::default(), now).unwrap();
+        ledger.claim(&limits, Purpose::Incremental, &Unsent::default(), now).unwrap();
         assert_eq!(ledger.last(&limits, now).unwrap().unwrap().spent, 300);
     }
 }

@@ -52,10 +52,12 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
             // It has answered, so its goal is committed before the rest is requested.
             table.commit(|_| {}).await?;
         }
-        let (nightly, backfill): (Vec<_>, Vec<_>) =
-            planned.partition(|planned| planned.purpose == Purpose::Nightly);
+        let (incremental, backfill): (Vec<_>, Vec<_>) =
+            planned.partition(|planned| planned.purpose == Purpose::Incremental);
         let at_once = export.concurrency;
-        for (planned, at_once) in [(nightly, at_once), (backfill, at_once.min(BACKFILL_WINDOWS))] {
+        for (planned, at_once) in
+            [(incremental, at_once), (backfill, at_once.min(BACKFILL_WINDOWS))]
+        {
             let tasks = planned.into_iter().map(|planned| run_task(export, table, planned));
             let mut running = futures::stream::iter(tasks).buffer_unordered(at_once);
             while let Some(done) = running.next().await {
@@ -108,7 +110,7 @@ impl EndpointPlan {
         let reaches_end = reaches_end && !is_backfill;
         let once_complete = OnceComplete {
             knows_changes: manifest.watermark.is_none() && !is_backfill,
-            lists_all: (is_full || !manifest.settled) && reaches_end,
+            lists_all: (is_full || !manifest.schema_frozen) && reaches_end,
             lists_all_private: is_full && private && reaches_end,
             lists_lost: reaches_end,
         };

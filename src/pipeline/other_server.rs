@@ -31,7 +31,7 @@ impl Export {
             }
         };
         self.checked.get_or_init(check).await;
-        self.client.closed(Purpose::Nightly).unwrap_or(error)
+        self.client.closed(Purpose::Incremental).unwrap_or(error)
     }
 
     /// Whether the error that ended a run must be fixed before another run: the credentials were

@@ -92,7 +92,7 @@ impl Allowance for Spending {
                     let whose = if of_share { "the backfill's" } else { "all" };
                     let error = spent(whose, limit, renewed_at, now);
                     Err(match purpose {
-                        Purpose::Nightly => Refusal::Spent(error),
+                        Purpose::Incremental => Refusal::Spent(error),
                         Purpose::Backfill => Refusal::Deferred(error),
                     })
                 }

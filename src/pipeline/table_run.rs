@@ -48,7 +48,7 @@ pub(super) struct Found {
     /// One record with a usable key.
     pub(super) is_one: bool,
     /// One record, which is complete.
-    pub(super) is_settled: bool,
+    pub(super) is_complete: bool,
     /// A different record than the requested one.
     pub(super) is_other: bool,
 }
@@ -73,7 +73,7 @@ impl<'e> TableRun<'e> {
         let decoder = Arc::new(Mutex::new(snapshot.decoder()?));
         let manifest = snapshot.manifest();
         let opened = (Instant::now(), manifest.committed_at);
-        let was_frozen = manifest.settled;
+        let was_frozen = manifest.schema_frozen;
         let may_advise = AtomicBool::new(manifest.version == 0);
         let (shared, clock) = (Arc::clone(&decoder), export.clock.clone());
         let mut state = State::new(table, snapshot, shared, clock, export.include_private);
@@ -298,7 +298,7 @@ impl<'e> TableRun<'e> {
                 .partition(|(_, facts)| self.endpoint.may_answer(id, &facts.key));
             found.push(Found {
                 is_one: *count == 1 && right.len() == 1,
-                is_settled: right.first().is_some_and(|(_, facts)| facts.settled),
+                is_complete: right.first().is_some_and(|(_, facts)| facts.is_complete),
                 is_other: !other.is_empty(),
             });
             kept.extend(right.iter().map(|(row, _)| *row));

@@ -220,11 +220,11 @@ impl State {
     pub(super) fn conclude(&mut self, committed: Committed) -> Result<()> {
         self.last_commit = Instant::now();
         let manifest = self.snapshot.manifest();
-        let (schema, settled) = (Arc::new(manifest.schema.clone()), manifest.settled);
+        let (schema, is_frozen) = (Arc::new(manifest.schema.clone()), manifest.schema_frozen);
         let version = manifest.version;
         let forgotten = self.snapshot.forgotten()?;
         let mut decoder = lock(&self.decoder);
-        decoder.set_schema(schema, settled);
+        decoder.set_schema(schema, is_frozen);
         decoder.set_forgotten(forgotten);
         drop(decoder);
         let partitions = committed.changed.len();
@@ -323,7 +323,7 @@ impl State {
         self.report.records += page.entries.len() as u64;
         self.findings.note(&mut self.report, &rows, &mut quarantined, &surprises);
         self.pending.quarantined.extend(quarantined);
-        if self.snapshot.manifest().settled {
+        if self.snapshot.manifest().schema_frozen {
             self.findings.gather(&rows);
         }
         let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();

@@ -162,11 +162,11 @@ pub fn tasks(
     let Some(window) = &endpoint.window else { return unwindowed(endpoint, manifest, settings) };
     if endpoint.is_of_ranges() {
         let task = Task::Range(range(window, settings));
-        return vec![Planned { task, purpose: Purpose::Nightly }];
+        return vec![Planned { task, purpose: Purpose::Incremental }];
     }
     let granularity = manifest.map_or(Granularity::Day, |manifest| manifest.granularity);
-    let nightly: Coverage = nightly(endpoint, manifest, settings).into_iter().collect();
-    let left = left_of_backfills(manifest, &nightly, settings);
+    let incremental: Coverage = incremental(endpoint, manifest, settings).into_iter().collect();
+    let left = left_of_backfills(manifest, &incremental, settings);
     let lists = |windows: &[Window]| -> Vec<Task> {
         let newest_first = windows.iter().rev().copied();
         if endpoint.dated == Dated::Window {
@@ -181,11 +181,11 @@ pub fn tasks(
             newest_first.flat_map(pieces).map(Task::List).collect()
         }
     };
-    let nightly =
-        modified(endpoint, manifest, settings).into_iter().chain(lists(nightly.windows()));
-    let nightly = nightly.map(|task| Planned { task, purpose: Purpose::Nightly });
+    let incremental =
+        modified(endpoint, manifest, settings).into_iter().chain(lists(incremental.windows()));
+    let incremental = incremental.map(|task| Planned { task, purpose: Purpose::Incremental });
     let left = lists(left.windows()).into_iter();
-    nightly.chain(left.map(|task| Planned { task, purpose: Purpose::Backfill })).collect()
+    incremental.chain(left.map(|task| Planned { task, purpose: Purpose::Backfill })).collect()
 }
 
 /// The range that a run requests as a whole: that of `--from` and `--to`, or the last days.
@@ -215,7 +215,7 @@ fn unwindowed(
     let is_all = modified.is_none() || has_lost || lists_all(manifest, settings);
     let all = is_all.then_some(Task::All);
     let tasks = modified.into_iter().chain(all);
-    tasks.map(|task| Planned { task, purpose: Purpose::Nightly }).collect()
+    tasks.map(|task| Planned { task, purpose: Purpose::Incremental }).collect()
 }
 
 /// What the run will have covered when it is complete; committed before its first request.
@@ -232,7 +232,7 @@ pub fn goal(
     let manifest = believed.as_deref();
     match settings.backfill {
         Some(window) => non_empty(vec![Window::new(window.from, window.to.min(settings.now))]),
-        None => nightly(endpoint, manifest, settings),
+        None => incremental(endpoint, manifest, settings),
     }
 }
 
@@ -269,7 +269,7 @@ pub fn lists_all(manifest: Option<&Manifest>, settings: &RunSettings) -> bool {
     let is_due = |manifest: &Manifest| {
         let is_old = |last: DateTime<Utc>| settings.now - last >= MONTH;
         // An incomplete first export continues where it ended.
-        manifest.settled && manifest.relisted_at.is_none_or(is_old)
+        manifest.schema_frozen && manifest.relisted_at.is_none_or(is_old)
     };
     let is_monthly = settings.full_relist == FullRelist::Monthly;
     // Rows without a date may belong to any window.
@@ -323,14 +323,14 @@ pub fn add_days(
         let first = steps::day(window.from);
         if !is_listed(tasks, first) {
             let task = Task::Day { window, day: first };
-            tasks.push(Planned { task, purpose: Purpose::Nightly });
+            tasks.push(Planned { task, purpose: Purpose::Incremental });
         }
     }
 }
 
 /// The ranges that an export lists: the re-list, what is missing from older goals, and the
 /// requested range. A backfill leaves them to the next export.
-fn nightly(
+fn incremental(
     endpoint: &Endpoint,
     manifest: Option<&Manifest>,
     settings: &RunSettings,
@@ -365,7 +365,7 @@ fn nightly(
 /// What backfills were requested to read that is neither covered nor listed by this export.
 fn left_of_backfills(
     manifest: Option<&Manifest>,
-    nightly: &Coverage,
+    incremental: &Coverage,
     settings: &RunSettings,
 ) -> Coverage {
     let now = settings.now;
@@ -373,7 +373,7 @@ fn left_of_backfills(
     let Some(manifest) = manifest else { return asked.into_iter().collect() };
     let asked = asked.into_iter().flat_map(|window| manifest.coverage.gaps(window));
     let left = missing(manifest, now).into_iter().flat_map(|gap| manifest.backfill.common(gap));
-    left.chain(asked).flat_map(|window| nightly.gaps(window)).collect()
+    left.chain(asked).flat_map(|window| incremental.gaps(window)).collect()
 }
 
 /// The requested windows that have begun and are not covered.
@@ -393,7 +393,7 @@ fn snapshot(manifest: Option<&Manifest>, settings: &RunSettings) -> Vec<Planned>
         return Vec::new();
     }
     let task = Task::Snapshot { day: day_of(today) };
-    vec![Planned { task, purpose: Purpose::Nightly }]
+    vec![Planned { task, purpose: Purpose::Incremental }]
 }
 
 #[cfg(test)]
@@ -588,7 +588,7 @@ mod tests {
         let backfill = RunSettings { backfill: Some(range), ..settings(now) };
         let known = manifest(calls, &[("2026-10-01T00:00:00Z", now)]);
         let planned = tasks(calls, Some(&known), &backfill);
-        assert!(covered_by(&planned, Purpose::Nightly).is_empty());
+        assert!(covered_by(&planned, Purpose::Incremental).is_empty());
         let left = Window::new(range.from, at("2026-10-01T00:00:00Z"));
         assert_eq!(covered_by(&planned, Purpose::Backfill).windows(), [left]);
         let ends: Vec<_> =
@@ -602,7 +602,7 @@ mod tests {
         let left = Window::new(range.from, at("2026-05-01T00:00:00Z"));
         assert_eq!(covered_by(&planned, Purpose::Backfill).windows(), [left]);
         let relist = Window::new(at("2026-11-16T00:00:00Z"), at(now));
-        assert_eq!(covered_by(&planned, Purpose::Nightly).windows(), [relist]);
+        assert_eq!(covered_by(&planned, Purpose::Incremental).windows(), [relist]);
     }
 
     /// The windows of a range cover it exactly, whatever its edges, and split a day or month only

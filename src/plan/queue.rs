@@ -31,7 +31,7 @@ const PATIENCE: i64 = 14 * DAY;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Not at all: the lake has it for the parent's current version.
-    Settled,
+    Done,
     /// In this run.
     Now,
     /// In a later run.
@@ -46,7 +46,7 @@ pub fn due(before: Option<&Attempt>, parent_hash: u128, now: i64) -> Due {
     match before {
         Some(before) if before.parent == ParentVersion::Content(parent_hash) => {
             match &before.reason {
-                None => Due::Settled,
+                None => Due::Done,
                 Some(_) if is_given_up(before) => Due::Never,
                 Some(_) if before.next_try_at > now => Due::Later,
                 Some(_) => Due::Now,
@@ -160,7 +160,7 @@ pub fn tally<'a>(
     let mut due_at: Option<i64> = None;
     for (attempt, parent_hash) in records {
         match due(attempt, parent_hash, now) {
-            Due::Settled => queue.settled += 1,
+            Due::Done => queue.settled += 1,
             Due::Now => queue.pending += 1,
             Due::Never => queue.unavailable += 1,
             Due::Later => {
@@ -192,10 +192,10 @@ mod tests {
 
     /// Section 6.7: a complete record is requested again when its parent changes, and only then.
     #[test]
-    fn a_settled_look_up_is_not_repeated_until_its_parent_changes() {
-        let settled = attempt(None, 7, None, 0);
-        assert_eq!(due(Some(&settled), 7, i64::MAX), Due::Settled);
-        assert_eq!(due(Some(&settled), 8, 0), Due::Now);
+    fn a_done_look_up_is_not_repeated_until_its_parent_changes() {
+        let done = attempt(None, 7, None, 0);
+        assert_eq!(due(Some(&done), 7, i64::MAX), Due::Done);
+        assert_eq!(due(Some(&done), 8, 0), Due::Now);
         assert_eq!(due(None, 8, 0), Due::Now);
     }
 

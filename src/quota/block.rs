@@ -204,7 +204,7 @@ pub fn give_back(
 pub fn unknown(now: DateTime<Utc>) -> Block {
     Block {
         run: String::new(),
-        purpose: Purpose::Nightly,
+        purpose: Purpose::Incremental,
         requests: 0,
         from: now,
         to: now,

@@ -93,7 +93,7 @@ pub fn claim(newest: &Newest, limits: &Limits, claimant: &Claimant<'_>) -> Claim
         Purpose::Backfill if of_share => {
             (limits.backfill(), left.min(limits.backfill().saturating_sub(spent_on_backfill)))
         }
-        Purpose::Backfill | Purpose::Nightly => (limits.weekly, left),
+        Purpose::Backfill | Purpose::Incremental => (limits.weekly, left),
     };
     let left = u32::try_from(left).unwrap_or(u32::MAX);
     let paid_before = unsent.of(newest.week);
@@ -121,7 +121,7 @@ pub fn claim(newest: &Newest, limits: &Limits, claimant: &Claimant<'_>) -> Claim
         ends: false,
         backfill: match purpose {
             Purpose::Backfill => Some(RunningBackfill { run: run.to_owned(), to: slot.to }),
-            Purpose::Nightly => newest.backfill.clone(),
+            Purpose::Incremental => newest.backfill.clone(),
         },
         unknown,
     };

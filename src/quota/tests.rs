@@ -37,7 +37,7 @@ const NOON: &str = "2026-11-25T12:00:00Z";
 fn a_rate_of_none_has_slots_without_length() {
     let limits = Limits { rate: 0.0, ..Limits::default() };
     let (none, empty) = (Unsent::default(), Newest::of_nothing(week_of(at(NOON))));
-    let (block, slot) = block(claim(&empty, &limits, &claimant(Purpose::Nightly, &none, NOON)));
+    let (block, slot) = block(claim(&empty, &limits, &claimant(Purpose::Incremental, &none, NOON)));
     assert_eq!((block.from, block.to, slot.requests), (at(NOON), at(NOON), 100));
 }
 
@@ -49,7 +49,7 @@ fn a_backfill_waits_where_the_weeks_spend_is_unknown() {
     let lost = newest(unknown(at(NOON)));
     let asked = claim(&lost, &limits, &claimant(Purpose::Backfill, &none, NOON));
     assert_eq!(asked, Claim::Unknown { renewed_at: at("2026-11-29T00:00:00Z") });
-    let (night, _) = block(claim(&lost, &limits, &claimant(Purpose::Nightly, &none, NOON)));
+    let (night, _) = block(claim(&lost, &limits, &claimant(Purpose::Incremental, &none, NOON)));
     assert!(night.unknown, "it is no better known afterwards");
     let is_explicit = Limits { is_explicit: true, ..limits };
     let claimed = claim(&newest(night), &is_explicit, &claimant(Purpose::Backfill, &none, NOON));
@@ -68,16 +68,18 @@ fn a_slot_never_straddles_the_end_of_the_week() {
     unsent.add(old, 3);
     let edge = "2026-11-28T23:59:59Z";
     let of_old = Newest::of_nothing(old);
-    let (last, slot) = block(claim(&of_old, &limits, &claimant(Purpose::Nightly, &unsent, edge)));
+    let (last, slot) =
+        block(claim(&of_old, &limits, &claimant(Purpose::Incremental, &unsent, edge)));
     assert_eq!((slot.requests, slot.carried, last.requests), (9, 3, 6));
     assert!(slot.to <= begin_of(sunday));
     let full = newest(last.clone());
-    let next = claim(&full, &limits, &claimant(Purpose::Nightly, &unsent, edge));
+    let next = claim(&full, &limits, &claimant(Purpose::Incremental, &unsent, edge));
     assert_eq!(next, Claim::NextWeek(sunday));
     // A slot of an older version straddles the edge; it counts until it is over.
     let busy_until = Some(at("2026-11-29T00:00:05Z"));
     let of_next = Newest { busy_until, ..Newest::of_nothing(sunday) };
-    let (first, slot) = block(claim(&of_next, &limits, &claimant(Purpose::Nightly, &unsent, edge)));
+    let (first, slot) =
+        block(claim(&of_next, &limits, &claimant(Purpose::Incremental, &unsent, edge)));
     assert_eq!((first.from, first.spent), (at("2026-11-29T00:00:05Z"), 100));
     assert_eq!((slot.carried, slot.requests), (0, 100), "paid again by the new week");
     assert_eq!(slot.week_ends(), at("2026-12-06T00:00:00Z"));
@@ -91,7 +93,7 @@ fn a_running_backfill_is_recognized_across_the_end_of_the_week() {
     let at_work = RunningBackfill { run: "b".to_owned(), to: at("2026-11-29T00:00:00Z") };
     let backfill = Some(at_work.clone());
     let first = Newest { backfill: backfill.clone(), ..Newest::of_nothing(week_of(at(now))) };
-    let (block, _) = block(claim(&first, &limits, &claimant(Purpose::Nightly, &none, now)));
+    let (block, _) = block(claim(&first, &limits, &claimant(Purpose::Incremental, &none, now)));
     assert_eq!(block.backfill, backfill);
     for (now, is_so) in [
         ("2026-11-29T00:01:59Z", true),
@@ -228,7 +230,7 @@ impl World {
     }
 
     fn end(&mut self, run: usize) {
-        for purpose in [Purpose::Nightly, Purpose::Backfill] {
+        for purpose in [Purpose::Incremental, Purpose::Backfill] {
             let Some(mut lane) = self.lanes.remove(&(run, purpose)) else { continue };
             let rest = lane.slot.map_or(0, |slot| slot.requests - lane.used);
             let week = lane.slot.map(|slot| slot.week());
@@ -287,7 +289,7 @@ proptest! {
         for act in acts {
             match act {
                 Act::Claim(run, backfill) => {
-                    let purpose = if backfill { Purpose::Backfill } else { Purpose::Nightly };
+                    let purpose = if backfill { Purpose::Backfill } else { Purpose::Incremental };
                     let is_used = |lane: &Lane| {
                         lane.slot.is_none_or(|slot| lane.used == slot.requests)
                     };

@@ -27,7 +27,7 @@ pub enum Concern<'s> {
     /// Values for which `evolve` would add columns.
     Evolvable(&'s str, &'s [Difference]),
     /// A table's first export is incomplete, so its schema may still grow.
-    Unsettled(&'s str),
+    NotFrozen(&'s str),
 }
 
 impl Concern<'_> {
@@ -78,6 +78,6 @@ fn of_table(table: &TableStatus) -> Vec<Concern<'_>> {
     concerns.extend((gone > 0).then_some(Concern::Unavailable(name, gone)));
     let evolvable = &table.evolvable;
     concerns.extend((!evolvable.is_empty()).then_some(Concern::Evolvable(name, evolvable)));
-    concerns.extend((!table.settled).then_some(Concern::Unsettled(name)));
+    concerns.extend((!table.schema_frozen).then_some(Concern::NotFrozen(name)));
     concerns
 }

@@ -82,7 +82,8 @@ pub struct TableStatus {
     #[serde(skip)]
     pub is_by_hand: bool,
     /// Whether its schema is frozen.
-    pub settled: bool,
+    #[serde(rename = "settled")]
+    pub schema_frozen: bool,
     /// What `evolve` would add, according to the reports of the last runs.
     pub evolvable: Vec<Difference>,
     /// The number of its newest manifest.
@@ -179,7 +180,7 @@ fn table(
         age_seconds: fresh_to.map(|fresh_to| (now - fresh_to).num_seconds()),
         queue: queues.as_ref().map(sum),
         is_by_hand: endpoint.is_of_ranges(),
-        settled: manifest.settled,
+        schema_frozen: manifest.schema_frozen,
         evolvable: runs::evolvable(runs, &endpoint.name, &manifest.schema),
         version: manifest.version,
         committed_at: manifest.committed_at,
@@ -230,7 +231,7 @@ fn fresh_to(lake: &Lake, snapshot: &Snapshot) -> Result<Option<DateTime<Utc>>> {
     if endpoint.dated == Dated::Run {
         // A commit may hold a part of a snapshot. Manifests of older versions do not say when one
         // was last read completely, but only whether that ever happened.
-        let committed_at = manifest.settled.then_some(manifest.committed_at);
+        let committed_at = manifest.schema_frozen.then_some(manifest.committed_at);
         return Ok(manifest.relisted_at.or(committed_at));
     }
     let listed_to = manifest.coverage.end().or(manifest.relisted_at);

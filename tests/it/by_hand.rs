@@ -47,7 +47,10 @@ fn a_call_is_read_by_its_id_into_an_empty_lake() {
     let rows = site.lake.rows("call_details");
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].record["id"], json!(ids[0]));
-    assert!(!site.lake.manifest("call_details").unwrap().settled, "one call freezes no schema");
+    assert!(
+        !site.lake.manifest("call_details").unwrap().schema_frozen,
+        "one call freezes no schema"
+    );
     assert_sound(&site);
     let report = site.calls_and_details().complete();
     site.assert_calls(site.now);

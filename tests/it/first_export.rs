@@ -49,7 +49,7 @@ fn assert_frozen(lake: &Lake, table: &str, columns: &[&str], catalogue: &Catalog
         assert!(schema.field_with_name(name).is_ok(), "{table}.{name} is no column");
     }
     let manifest = lake.manifest(table).unwrap();
-    assert!(manifest.settled);
+    assert!(manifest.schema_frozen);
     assert_eq!(manifest.schema.arrow().fields(), schema.fields());
     let store = Arc::new(Store::open(&lake.location()).unwrap());
     assert_eq!(verify(&store, catalogue).unwrap().findings, []);
@@ -212,7 +212,7 @@ fn p6_a_complete_table_whose_manifests_are_lost_stays_frozen() {
         let store = Arc::new(Store::open(&site.lake.location()).unwrap());
         let built_in = Catalogue::built_in().unwrap();
         rebuild(&store, &built_in, Granularity::Day, site.now).unwrap();
-        assert!(site.lake.manifest("calls").unwrap().settled);
+        assert!(site.lake.manifest("calls").unwrap().schema_frozen);
         let mut call = site.workspace.call("c0-0").unwrap();
         call["id"] = json!("new");
         call["surprise"] = json!(1);

@@ -90,7 +90,7 @@ fn claim_ahead(lake: &Lake, now: DateTime<Utc>, ahead: TimeDelta) {
     let ledger = Ledger::new(store(lake), "20251120T120000Z-0000");
     for _ in 0..3 {
         let claimed =
-            ledger.claim(&Limits::default(), Purpose::Nightly, &Unsent::default(), now + ahead);
+            ledger.claim(&Limits::default(), Purpose::Incremental, &Unsent::default(), now + ahead);
         assert!(matches!(claimed.unwrap(), Claim::Block(..)));
     }
 }
@@ -129,7 +129,7 @@ async fn a_wait_for_a_slot_ends_with_the_runs_time_and_when_it_is_stopped() {
         // Another live run has reserved what a slow rate allows in several minutes.
         let slow = Limits { rate: 0.5, ..Limits::default() };
         let other = Ledger::new(store(&lake), "20251120T115900Z-0000");
-        other.claim(&slow, Purpose::Nightly, &Unsent::default(), now).unwrap();
+        other.claim(&slow, Purpose::Incremental, &Unsent::default(), now).unwrap();
         let stop = Stop::default();
         let run = Run::over(transport, lake.location(), &clock).only(&["users", "calls"]);
         let run = run.with_rate(0.5).with_stop(stop.clone());

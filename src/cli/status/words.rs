@@ -85,7 +85,7 @@ fn sentence(concern: &Concern<'_>, status: &Status, forecast: &Forecast, max_age
             format!("{table}: {count} had no content for 14 days, so {they} not requested any more")
         }
         Concern::Evolvable(table, differences) => evolvable(table, differences),
-        Concern::Unsettled(table) => {
+        Concern::NotFrozen(table) => {
             format!("{table}: the first export is not complete, so columns can still be added")
         }
     }
@@ -172,7 +172,7 @@ pub(super) fn remarks(table: &TableStatus) -> Vec<String> {
             remarks.extend((count > 0).then(|| format!("{} {what}", number(count))));
         }
     }
-    remarks.extend((!table.settled).then(|| "schema not frozen yet".to_owned()));
+    remarks.extend((!table.schema_frozen).then(|| "schema not frozen yet".to_owned()));
     remarks
 }
 

@@ -472,7 +472,7 @@ impl Transaction<'_> {
         let mut changed = cleansed.rows;
         for (facts, row) in changed.facts.iter_mut().zip(&cleansed.changed) {
             let before = &rows.facts[*row];
-            facts.settled = before.settled;
+            facts.is_complete = before.is_complete;
             facts.deleted_at = before.deleted_at;
         }
         Ok(vec![Rows { forgotten: version, ..rows.take(&stays)? }, changed])

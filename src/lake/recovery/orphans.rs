@@ -95,7 +95,7 @@ pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
     }
     let mut first = Manifest::clone(transaction.snapshot().manifest());
     let is_clearing = first.clearance.known != first.clearance.cleared;
-    if !first.settled {
+    if !first.schema_frozen {
         recover_schema(transaction, &mut first, &orphans)?;
     }
     if first.version == 0 && holds_months(transaction, &orphans)? {
@@ -274,9 +274,9 @@ impl Recovered {
 /// What is known about the request for a recovered row: that it was made, but not for which version
 /// of the parent.
 fn presumed_attempt(parent: Option<&Parent>, row: &RowFacts) -> Option<Attempt> {
-    parent.filter(|parent| parent.settled_by.is_some()).map(|_| Attempt {
+    parent.filter(|parent| parent.completed_by.is_some()).map(|_| Attempt {
         parent: ParentVersion::Unknown,
-        reason: (!row.settled).then(|| "not known to be complete".into()),
+        reason: (!row.is_complete).then(|| "not known to be complete".into()),
         ..Attempt::default()
     })
 }
@@ -293,7 +293,7 @@ fn recover_schema(
     let objects = orphans.values().map(read).collect::<Result<Vec<_>>>()?;
     if let Some((schema, is_frozen)) = freeze::recovered(manifest, &objects) {
         manifest.schema = schema;
-        manifest.settled = is_frozen;
+        manifest.schema_frozen = is_frozen;
     }
     Ok(())
 }

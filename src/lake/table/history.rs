@@ -70,7 +70,7 @@ impl History<'_> {
                 self.search(from, (half, &manifest));
                 self.search((half, &manifest), to);
             }
-            None if from.1.settled => self.changes.push(SchemaChange {
+            None if from.1.schema_frozen => self.changes.push(SchemaChange {
                 version: self.versions[to.0],
                 committed_at: to.1.committed_at,
                 differences: from.1.schema.differences(&to.1.schema),

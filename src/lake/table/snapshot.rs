@@ -117,7 +117,7 @@ impl Snapshot {
         let mut decoder = RecordDecoder::new(
             Arc::clone(self.table.endpoint()),
             Arc::new(manifest.schema.clone()),
-            manifest.settled,
+            manifest.schema_frozen,
             self.table.selectors(manifest).into(),
         );
         decoder.set_forgotten(self.forgotten()?);

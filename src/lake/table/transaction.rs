@@ -142,7 +142,7 @@ impl<'s> Transaction<'s> {
     /// Continues with this manifest of the same table, which may have another schema.
     pub(in crate::lake) fn continue_on(&mut self, snapshot: Snapshot) {
         let manifest = snapshot.manifest();
-        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
+        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.schema_frozen);
         self.snapshot = snapshot;
     }
 
@@ -155,7 +155,7 @@ impl<'s> Transaction<'s> {
 
     /// Merges the columns that a run has found into a schema that is not frozen.
     pub(in crate::lake) fn grow(&mut self, found: &Schema) {
-        if !self.snapshot.manifest().settled {
+        if !self.snapshot.manifest().schema_frozen {
             let grown = self.decoder.schema().union(found);
             self.decoder.set_schema(Arc::new(grown), false);
         }
@@ -187,7 +187,7 @@ impl<'s> Transaction<'s> {
 
     /// Commits a manifest with another schema; the objects are rewritten later.
     pub(in crate::lake) fn commit_schema(&mut self, next: Manifest) -> Result<Outcome<()>> {
-        self.decoder.set_schema(Arc::new(next.schema.clone()), next.settled);
+        self.decoder.set_schema(Arc::new(next.schema.clone()), next.schema_frozen);
         self.commit(CommitPlan::of(next), Vec::new())
     }
 
@@ -213,7 +213,7 @@ impl<'s> Transaction<'s> {
             self.write_manifest(Manifest { changed: Some(changed), ..next })?;
         }
         let manifest = self.snapshot.manifest();
-        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.settled);
+        self.decoder.set_schema(Arc::new(manifest.schema.clone()), manifest.schema_frozen);
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl<'s> Transaction<'s> {
                 store: table.store(),
                 endpoint: table.endpoint(),
                 run: table.run(),
-                is_frozen: next.settled,
+                is_frozen: next.schema_frozen,
                 granularity: next.granularity,
                 known: &next.partitions,
             };

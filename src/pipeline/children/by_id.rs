@@ -66,7 +66,7 @@ pub(super) async fn look_up_named(
         let due = ids.iter().map(|id| {
             let parent = known.get(id.as_str()).filter(|(_, entry)| entry.in_lake);
             let before = own.get(id.as_str()).and_then(|(_, entry)| entry.attempt.clone());
-            let due = DueParent::of(id.as_str().into(), Purpose::Nightly);
+            let due = DueParent::of(id.as_str().into(), Purpose::Incremental);
             let due = match parent {
                 Some((_, record)) => due.at(record),
                 None => due,

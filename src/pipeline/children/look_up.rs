@@ -116,7 +116,7 @@ async fn take_in_all(
             if found.is_other {
                 tracing::warn!(id = &*due.id, "{OTHER}");
             }
-            let reason = match (found.is_one, found.is_settled) {
+            let reason = match (found.is_one, found.is_complete) {
                 _ if found.is_other => Some(OTHER),
                 (true, true) => None,
                 (true, false) => Some(queue::EMPTY),

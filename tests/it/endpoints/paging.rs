@@ -129,7 +129,7 @@ fn is_stopped(
     assert!(!report.complete, "it must be said");
     assert!(trial.server.requests() <= most, "{} requests", trial.server.requests());
     let manifest = trial.lake.manifest("items");
-    assert!(manifest.is_none_or(|it| it.coverage.is_empty() && !it.settled));
+    assert!(manifest.is_none_or(|it| it.coverage.is_empty() && !it.schema_frozen));
     report
 }
 

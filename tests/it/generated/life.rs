@@ -589,7 +589,7 @@ impl<'l> Living<'l> {
             }
             world.oracle.check(kind, &world.source, &rows, self.life.is_monthly, self.is_whole)?;
             let manifest = lake.get().manifest(name);
-            if let Some(manifest) = manifest.filter(|it| it.settled)
+            if let Some(manifest) = manifest.filter(|it| it.schema_frozen)
                 && self.frozen.insert(kind)
                 && world.oracle.runs.last().is_some_and(|it| it.alone)
                 && !rows.is_empty()

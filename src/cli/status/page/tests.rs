@@ -34,7 +34,7 @@ fn table(name: &str, days: u64) -> TableStatus {
         age_seconds: Some(3 * 3_600),
         queue: None,
         is_by_hand: false,
-        settled: true,
+        schema_frozen: true,
         evolvable: Vec::new(),
         version: 3,
         committed_at: now(),
@@ -171,7 +171,7 @@ fn a_lake_in_which_nothing_was_ever_complete_has_a_page_too() {
     let mut bare = table("calls", 1);
     bare.coverage.clear();
     bare.held.clear();
-    (bare.fresh_to, bare.age_seconds, bare.settled) = (None, None, false);
+    (bare.fresh_to, bare.age_seconds, bare.schema_frozen) = (None, None, false);
     let mut status = status(vec![bare]);
     status.runs.clear();
     let page = page(&status, 0);
