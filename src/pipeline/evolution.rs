@@ -10,15 +10,14 @@ use crate::lake::Wanted;
 
 /// Rewrites the partitions that are still in an older schema, as far as the run gets.
 pub(super) async fn go_on(export: &Export, table: &TableRun<'_>) -> Result<()> {
-    let outdated = |state: &mut State| state.snapshot.outdated();
-    while !export.stop.is_requested() && table.owner.ask(outdated).await? > 0 {
+    while !export.stop.is_requested() && table.snapshot().outdated() > 0 {
         let now = export.clock.server_now();
         let rewrite = move |state: &mut State| {
             let (snapshot, committed) = state.table.rewrite_outdated(&state.snapshot, now)?;
             state.snapshot = snapshot;
             state.conclude(committed)
         };
-        table.owner.run(rewrite).await?;
+        table.owner.finish(rewrite).await?;
     }
     Ok(())
 }
@@ -34,17 +33,17 @@ pub(super) async fn conclude(export: &Export, table: &TableRun<'_>) -> Result<()
             state.note_evolved(evolved);
             Ok(())
         };
-        table.owner.run(evolve).await?;
+        table.owner.finish(evolve).await?;
         go_on(export, table).await?;
     }
-    let note = |state: &mut State| {
+    let was_frozen = table.was_frozen();
+    let note = move |state: &mut State| {
         state.note_evolvable();
-        state.has_evolved()
-    };
-    let has_evolved = table.owner.ask(note).await?;
-    if !table.was_frozen() || has_evolved {
+        if was_frozen && !state.has_evolved() {
+            return Ok(());
+        }
         // They hold values that were counted before the columns existed.
-        table.owner.run(State::count_misfits).await?;
-    }
-    Ok(())
+        state.count_misfits()
+    };
+    table.owner.finish(note).await
 }

@@ -30,7 +30,7 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 /// the days in `changed` are included.
 pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) -> Result<()> {
     let endpoint = &table.endpoint;
-    let manifest = table.owner.ask(|state| Arc::clone(state.snapshot.manifest())).await?;
+    let manifest = Arc::clone(table.snapshot().manifest());
     let EndpointPlan { planned, goal, once_complete } =
         EndpointPlan::of(export, endpoint, &manifest, changed);
     let has_goal = !goal.is_empty();
@@ -47,7 +47,7 @@ pub(super) async fn run(export: &Export, table: &TableRun<'_>, changed: &[i32]) 
     if let Some(first) = planned.next() {
         run_task(export, table, first).await?;
     }
-    if !table.is_absent().await? {
+    if !table.is_absent() {
         if has_goal && endpoint.experimental {
             // It has answered, so its goal is committed before the rest is requested.
             table.commit(|_| {}).await?;
@@ -140,14 +140,15 @@ async fn close(export: &Export, table: &TableRun<'_>, once_complete: OnceComplet
     let now = export.settings.now;
     // For explicitly specified parents, nothing is known about the rest.
     let lists_rest = export.settings.ids.is_empty();
+    let has_changes = table.observed.knows_changes();
+    if table.is_absent() {
+        return Ok(());
+    }
     let close = move |state: &mut State| {
-        if state.absent {
-            return Ok(());
-        }
         let OnceComplete { knows_changes, lists_all, lists_all_private, lists_lost } =
             once_complete;
         let complete = !state.has_failed() && lists_rest;
-        let is_known = state.changes_complete || (knows_changes && complete);
+        let is_known = has_changes || (knows_changes && complete);
         let watermark = state.watermark(now).filter(|_| is_known);
         let progress = &mut state.change().progress;
         progress.freeze = complete;
@@ -157,7 +158,7 @@ async fn close(export: &Export, table: &TableRun<'_>, once_complete: OnceComplet
         progress.watermark = watermark;
         state.commit()
     };
-    table.owner.run(close).await
+    table.owner.finish(close).await
 }
 
 async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Result<()> {
@@ -174,7 +175,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
         }
         Task::Modified { since, before } => {
             let complete = modified(table, since, before, purpose).await?;
-            table.owner.tell(move |state| state.changes_complete = complete).await;
+            table.observed.note_changes(complete);
         }
         Task::All => match &table.endpoint.parent {
             Some(parent) => {
@@ -190,8 +191,8 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
         Task::Range(window) => range(table, window, purpose).await?,
         Task::Snapshot { day } => snapshot(export, table, begun(export, day)).await?,
     }
-    if purpose == Purpose::Backfill {
-        table.owner.run(|state| state.checkpoint(CHECKPOINT)).await?;
+    if purpose == Purpose::Backfill && !table.is_absent() {
+        table.owner.store(|state| state.checkpoint(CHECKPOINT)).await?;
     }
     export.progress.update(&table.endpoint.name, |live| live.done += 1);
     Ok(())
@@ -245,7 +246,7 @@ async fn range(table: &TableRun<'_>, window: Window, purpose: Purpose) -> Result
     let scan = Scan { window: Some(window), day: Some(day), parent, purpose, ..Scan::default() };
     let mut listed = Listed::default();
     let outcome = read(table, &scan, Some(&mut listed)).await?;
-    if outcome.is_complete() && !table.is_absent().await? {
+    if outcome.is_complete() && !table.is_absent() {
         let listing = listed.complete(Scope::Parent { id: name.into(), day });
         table.add(|change| change.statements.listings.extend(listing)).await;
     }

@@ -8,14 +8,13 @@ use futures::StreamExt;
 
 use super::Export;
 use super::table_run::TableRun;
-use super::table_state::State;
-use crate::commit_plan::{LookUp, Mark, Removal, Statements};
+use crate::commit_plan::{Entries, LookUp, Mark, Removal, Statements};
 use crate::config::Deletes;
 use crate::decode::{Origin, RecordDecoder};
 use crate::endpoint::{Endpoint, ParentRef};
 use crate::error::Result;
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};
-use crate::lake::key_hash;
+use crate::lake::{Snapshot, key_hash};
 use crate::manifest::{Attempt, CLOCKS_APART, Granularity, IndexEntry, ParentVersion};
 use crate::partition::Partition;
 use crate::retry::Failure;
@@ -45,8 +44,8 @@ pub(super) async fn mark(export: &Export, table: &TableRun<'_>) -> Result<()> {
         endpoint.deletes && parent == Some(table.endpoint.name.as_str())
     };
     let Some(details) = export.catalogue.endpoints().iter().find(by_id) else { return Ok(()) };
-    let (ranges, missing) = find(export, table).await?;
-    let ranges = Arc::new(ranges);
+    let (ranges, Unlisted { missing, listed_again }) = find(export, table).await?;
+    table.add(move |change| change.statements.look_ups.extend(listed_again)).await;
     let check = Check::new(export, details);
     let checked = missing.into_iter().map(async |missing| {
         // A 404 describes the time of the request, not of the reply.
@@ -85,7 +84,7 @@ struct Missing {
     day: Option<i32>,
     hash: u128,
     /// How often it has been requested and found since it was last listed.
-    found: u32,
+    found_before: u32,
 }
 
 /// What the details of a missing record show.
@@ -98,46 +97,50 @@ enum Found {
     Unknown,
 }
 
-/// The records that are missing although their days were listed completely.
-async fn find(export: &Export, table: &TableRun<'_>) -> Result<(ListedRanges, Vec<Missing>)> {
-    let begun_at = export.queue_now();
+/// What a comparison with the lake finds.
+#[derive(Default)]
+struct Unlisted {
+    /// The records that are missing although their days were listed completely.
+    missing: Vec<Missing>,
+    /// Records that were listed are no longer marked as unlisted.
+    listed_again: Vec<LookUp>,
+}
+
+/// Compares the lists of this run with the lake.
+async fn find(export: &Export, table: &TableRun<'_>) -> Result<(Arc<ListedRanges>, Unlisted)> {
     let (now, full, deletes) = (export.settings.now, export.settings.full, export.settings.deletes);
     let clock_now = export.clock.server_now();
-    let find = move |state: &mut State| {
-        let listed = std::mem::take(&mut state.listed);
-        let covered = state.snapshot.manifest().as_of(clock_now).coverage.end();
-        let unlisted_from = covered.map_or(now, |end| end.max(now));
+    let (listed, seen) = table.observed.take_listed();
+    let covered = table.snapshot().manifest().as_of(clock_now).coverage.end();
+    let unlisted_from = covered.map_or(now, |end| end.max(now));
+    let ranges = Arc::new(ListedRanges {
+        listed,
+        unlisted_from,
         // What has begun stays, even if it begins after an earlier reference time.
-        let begins_from = unlisted_from.max(clock_now);
-        let seen = state.take_seen();
-        let ranges = ListedRanges { listed, unlisted_from, begins_from, deletes, full, begun_at };
-        let mut missing = Vec::new();
-        let days = match state.snapshot.manifest().granularity {
+        begins_from: unlisted_from.max(clock_now),
+        deletes,
+        full,
+        begun_at: export.queue_now(),
+    });
+    let known = Arc::clone(&ranges);
+    let find = move |snapshot: &Snapshot| {
+        let mut found = Unlisted::default();
+        let days = match snapshot.manifest().granularity {
             Granularity::Day => 1,
             Granularity::Month => 31,
         };
-        let may_hold = |partition: &Partition| ranges.may_hold(*partition, days);
-        for partition in state.snapshot.indexed().filter(may_hold).collect::<Vec<_>>() {
-            ranges.look_through(partition, state, &seen, &mut missing)?;
+        for partition in snapshot.indexed().filter(|it| known.may_hold(*it, days)) {
+            known.look_through(&*snapshot.shard(partition)?, &seen, &mut found);
         }
-        Ok((ranges, missing))
+        Ok(found)
     };
-    table.owner.run(find).await
+    Ok((ranges, table.read(find).await?))
 }
 
 impl ListedRanges {
-    /// Collects the missing records of one partition. Records that were listed are no longer marked
-    /// as unlisted.
-    fn look_through(
-        &self,
-        partition: Partition,
-        state: &mut State,
-        seen: &[i64],
-        missing: &mut Vec<Missing>,
-    ) -> Result<()> {
-        let mut listed_again = Vec::new();
-        let shard = state.read(|snapshot| snapshot.shard(partition))?;
-        for (id, entry) in shard.iter() {
+    /// Compares one partition with the lists.
+    fn look_through(&self, shard: &Entries, seen: &[i64], found: &mut Unlisted) {
+        for (id, entry) in shard {
             if !entry.in_lake || entry.deleted_at.is_some() {
                 continue;
             }
@@ -147,7 +150,7 @@ impl ListedRanges {
                 // The look-up is not marked as done, so the next run that misses the record
                 // requests it again.
                 let attempt = Attempt::default();
-                listed_again.extend(unlisted.map(|_| LookUp { key, day, attempt }));
+                found.listed_again.extend(unlisted.map(|_| LookUp { key, day, attempt }));
                 continue;
             }
             let is_answered = unlisted.is_some_and(|it| {
@@ -161,17 +164,15 @@ impl ListedRanges {
                     && holds_to > self.begun_at
             });
             if self.was_listed(entry) && !is_answered {
-                let found = unlisted.map_or(0, |it| it.failures);
-                missing.push(Missing { id: key, day, hash: entry.hash, found });
+                let found_before = unlisted.map_or(0, |it| it.failures);
+                found.missing.push(Missing { id: key, day, hash: entry.hash, found_before });
             }
         }
-        state.change().statements.look_ups.extend(listed_again);
-        Ok(())
     }
 
     /// What the answer means for the lake.
     fn conclude(&self, missing: Missing, found: &Found, now: i64, statements: &mut Statements) {
-        let Missing { id: key, day, hash, found: found_before } = missing;
+        let Missing { id: key, day, hash, found_before } = missing;
         let removal = |key, day| Removal { key, day, at: now };
         match found {
             Found::Gone if self.deletes == Deletes::Drop => {

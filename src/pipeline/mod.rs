@@ -12,6 +12,7 @@ mod findings;
 mod first;
 mod lists;
 mod missing;
+mod observed;
 mod opened;
 mod other_server;
 mod owner;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use tracing::{Instrument, Span};
 
 use super::table_run::{Answer, TableRun};
-use super::table_state::State;
+use super::table_state::Kept;
 use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Scope};
@@ -114,15 +114,13 @@ pub(super) async fn read(
     scan: &Scan<'_>,
     mut listed: Option<&mut Listed>,
 ) -> Result<Outcome> {
-    let mut scope =
-        scope_of(&table.endpoint, scan).with_habits(table.owner.ask(|state| state.habits).await?);
+    let mut scope = scope_of(&table.endpoint, scan).with_habits(table.observed.habits());
     let mut came = BTreeMap::new();
     while scope.ask().is_some() {
         let span = span(scope.window());
         let found = (listed.as_deref_mut(), &mut came);
         read_page(table, scan, &mut scope, found).instrument(span).await?;
-        let habits = scope.habits();
-        table.owner.tell(move |state| state.habits = state.habits.and(habits)).await;
+        table.observed.note_habits(scope.habits());
     }
     let mut outcome = Outcome {
         is_absent: false,
@@ -141,12 +139,12 @@ pub(super) async fn read(
         );
     }
     if extent.confirmations > 0 {
-        table.owner.tell(move |state| state.note_confirmations(extent.confirmations)).await;
+        table.owner.note(move |state| state.note_confirmations(extent.confirmations)).await;
     }
     for gap in extent.gaps {
         report(table, scan, gap, &mut outcome).await;
     }
-    if let Some(window) = same_records_in(table, scan, &came).await? {
+    if let Some(window) = same_records_in(table, scan, &came) {
         let message = "all windows contain the same records: the API seems to ignore the filter";
         let error = Error::new(ErrorKind::Unavailable, message);
         outcome.unreadable.push(Some(window));
@@ -174,27 +172,29 @@ async fn read_page(
                 let came = came.keys().copied().chain(keys()).collect();
                 answer.page.lacks_known = table.lacks_known(scan, scope.window(), came).await?;
             }
+            let none = Kept::Only(Vec::new());
             if scope.is_nothing(&answer.page) {
-                return Ok(());
+                return table.store(answer.batch(none)).await;
             }
             if let Some(refused) = refused(table, scan, scope, &answer).await? {
                 scope.miss(Miss::Failed, refused);
-                return Ok(());
+                return table.store(answer.batch(none)).await;
             }
             for facts in &answer.rows.facts {
                 let before = came.insert(key_hash(&facts.key), facts.hash);
                 if let Some(before) = before.filter(|before| *before != facts.hash) {
                     let (key, contents) = (facts.key.clone(), [before, facts.hash]);
-                    table.owner.tell(move |state| state.note_same_key(&key, contents)).await;
+                    table.owner.note(move |state| state.note_same_key(&key, contents)).await;
                 }
             }
             table.advise(scope.window(), answer.page.total);
             if let Some(listed) = listed {
                 listed.take(&answer.rows, answer.requested_at);
             }
-            let rows = begun(answer.rows, scope.window().map(|_| table.export().settings.now))?;
+            let kept = begun(&answer.rows, scope.window().map(|_| table.export().settings.now));
+            note_seen(table, &answer.rows, &kept);
             scope.take(&answer.page);
-            table.absorb(rows).await?;
+            table.store(answer.batch(kept)).await?;
         }
         Err(error) => {
             let error = halt_if_denied(table, error);
@@ -249,19 +249,12 @@ fn broken(kind: ErrorKind, message: &'static str) -> Fault {
 
 /// The window, if its records are dated by it and also occur in other windows. A single record may
 /// be found twice, and if the day is part of the key, each day has its own record.
-async fn same_records_in(
-    table: &TableRun<'_>,
-    scan: &Scan<'_>,
-    came: &Came,
-) -> Result<Option<Window>> {
+fn same_records_in(table: &TableRun<'_>, scan: &Scan<'_>, came: &Came) -> Option<Window> {
     let endpoint = &table.endpoint;
     let is_dated = endpoint.dated == Dated::Window && !endpoint.sums_up_days();
-    let Some(window) = scan.window.filter(|_| is_dated && came.len() > 1) else {
-        return Ok(None);
-    };
+    let window = scan.window.filter(|_| is_dated && came.len() > 1)?;
     let digest = came.keys().fold(0u64, |digest, key| digest.rotate_left(7) ^ key.cast_unsigned());
-    let is_like_others = move |state: &mut State| state.is_like_others(window, digest);
-    Ok(table.owner.ask(is_like_others).await?.then_some(window))
+    table.observed.is_like_others(window, digest).then_some(window)
 }
 
 /// The list's range, for the log.
@@ -403,7 +396,7 @@ async fn report_failure(
             outcome.is_absent = true;
         }
         FetchError::Failed(failure, _) if means_absent(&table.endpoint, failure) => {
-            table.owner.tell(|state| state.absent = true).await;
+            table.observed.note_absent();
         }
         error => table.fail(window, error).await,
     }
@@ -450,24 +443,35 @@ async fn cover(table: &TableRun<'_>, windows: Vec<Window>) {
     if windows.is_empty() {
         return;
     }
-    let cover = move |state: &mut State| {
-        for window in windows {
-            state.listed.add(window);
-            state.change().progress.coverage.push(window);
+    table.observed.note_listed(&windows);
+    table.add(move |change| change.progress.coverage.extend(windows)).await;
+}
+
+/// Remembers which records were listed, where the absence of others is followed up.
+fn note_seen(table: &TableRun<'_>, rows: &Rows, kept: &Kept) {
+    if !table.endpoint.deletes || table.endpoint.parent.is_some() {
+        return;
+    }
+    let hashes = rows.facts.iter().map(|facts| key_hash(&facts.key));
+    match kept {
+        Kept::All => table.observed.note_seen(hashes),
+        Kept::Only(places) => {
+            let mut places = places.iter().copied().peekable();
+            let kept = (0u32..).zip(hashes).filter(|(at, _)| places.next_if_eq(at).is_some());
+            table.observed.note_seen(kept.map(|(_, hash)| hash));
         }
-    };
-    table.owner.tell(cover).await;
+    }
 }
 
 /// The rows of calls that have begun by the run's reference time, if there is one: a call is exported
 /// once it has begun. Where a window is sent in whole days, a reply also has calls from after the
 /// window. They have begun, and the reply is the latest statement about them.
-fn begun(rows: Rows, now: Option<DateTime<Utc>>) -> Result<Rows> {
-    let Some(now) = now.map(|now| now.timestamp_micros()) else { return Ok(rows) };
+fn begun(rows: &Rows, now: Option<DateTime<Utc>>) -> Kept {
+    let Some(now) = now.map(|now| now.timestamp_micros()) else { return Kept::All };
     let has_begun = |time: Option<i64>| time.is_none_or(|time| time < now);
     if rows.facts.iter().all(|facts| has_begun(facts.time)) {
-        return Ok(rows);
+        return Kept::All;
     }
     let kept = (0u32..).zip(&rows.facts).filter(|(_, facts)| has_begun(facts.time));
-    rows.take(&kept.map(|(row, _)| row).collect::<Vec<_>>())
+    Kept::Only(kept.map(|(row, _)| row).collect())
 }

@@ -4,7 +4,6 @@ use super::Export;
 use super::children::listing;
 use super::reading::{Listed, Scan, read};
 use super::table_run::TableRun;
-use super::table_state::State;
 use crate::commit_plan::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::FetchError;
@@ -14,7 +13,7 @@ use crate::retry::Failure;
 /// A list that was read to its end replaces the existing rows; the others stay as they are.
 pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) -> Result<()> {
     if let Some(parent) = &table.endpoint.parent {
-        if listing::read_all(export, table, parent, day).await? && !table.is_absent().await? {
+        if listing::read_all(export, table, parent, day).await? && !table.is_absent() {
             table.commit(move |change| change.statements.snapshot = Some(day)).await?;
         }
         return Ok(());
@@ -23,8 +22,7 @@ pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) ->
     let scan = Scan { day: Some(day), ..Scan::default() };
     let outcome = read(table, &scan, Some(&mut listed)).await?;
     if outcome.more_was_refused {
-        let newest = move |state: &mut State| state.read(|snapshot| snapshot.newest_keys(day));
-        let known = table.owner.run(newest).await?;
+        let known = table.read(move |known| known.newest_keys(day)).await?;
         let lacking = listed.lacks(known.iter().map(|key| &**key));
         if lacking > 0 {
             let message = format!(

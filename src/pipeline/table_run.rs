@@ -6,24 +6,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::broken::{Broken, unreadable};
+use super::observed::Observed;
 use super::opened::OpenedRun;
 use super::owner::Owner;
 use super::reading::Scan;
-use super::table_state::{Concluded, SharedDecoder, State, lock};
+use super::table_state::{Batch, Concluded, Kept, SharedDecoder, State, lock};
 use super::{Export, Ran, blocking};
 use crate::clock::TOLERANCE;
-use crate::decode::{Decoded, DecodedMany, Origin, Rows, Undecodable, is_json};
+use crate::decode::{
+    Decoded, DecodedMany, Origin, Quarantined, Rows, Surprises, Undecodable, is_json,
+};
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
-use crate::lake::{Change, key_hash};
+use crate::lake::{Change, Snapshot, key_hash};
 use crate::page::Page;
 use crate::partition::Partition;
 use crate::plan;
 use crate::window::{Window, day_of};
+
+/// How many bytes of decoded rows may wait for the owner, besides those that it works on.
+const WAITING_BYTES: u32 = 8 << 20;
 
 /// One table during one run.
 pub(super) struct TableRun<'e> {
@@ -38,6 +45,10 @@ pub(super) struct TableRun<'e> {
     was_frozen: bool,
     /// Whether nothing has been said yet about the partition length of a table that is new.
     may_advise: AtomicBool,
+    /// What its lists have shown so far.
+    pub(super) observed: Observed,
+    /// How many more bytes of decoded rows may wait for the owner.
+    room: Arc<Semaphore>,
     /// The task that holds the table's state.
     pub(super) owner: Owner<State>,
 }
@@ -59,6 +70,18 @@ pub(super) struct Answer {
     pub(super) rows: Rows,
     /// When it was requested, microseconds since 1970.
     pub(super) requested_at: i64,
+    quarantined: Vec<Quarantined>,
+    surprises: Surprises,
+    date: Option<DateTime<Utc>>,
+}
+
+impl Answer {
+    /// What the owner of the table takes of it.
+    pub(super) fn batch(self, kept: Kept) -> Batch {
+        let Self { page, rows, quarantined, surprises, date, .. } = self;
+        let records = page.entries.len() as u64;
+        Batch { rows, kept, records, quarantined, surprises, date }
+    }
 }
 
 impl<'e> TableRun<'e> {
@@ -89,6 +112,8 @@ impl<'e> TableRun<'e> {
             opened,
             was_frozen,
             may_advise,
+            observed: Observed::default(),
+            room: Arc::new(Semaphore::new(WAITING_BYTES as usize)),
             owner,
         })
     }
@@ -102,11 +127,11 @@ impl<'e> TableRun<'e> {
         }
         let parent: Option<Box<str>> = scan.parent.map(|parent| parent.key.into());
         let today = plan::day(self.export.settings.now);
-        let has_rows = move |state: &mut State| {
-            if let Some(parent) = parent {
-                return state.read(|snapshot| snapshot.has_rows_of(&parent, today));
+        let has_rows = move |snapshot: &Snapshot| {
+            if let Some(parent) = &parent {
+                return snapshot.has_rows_of(parent, today);
             }
-            let manifest = state.snapshot.manifest();
+            let manifest = snapshot.manifest();
             let Some(window) = window else { return Ok(manifest.rows() > 0) };
             let granularity = manifest.granularity;
             let name = |at: DateTime<Utc>| {
@@ -115,7 +140,7 @@ impl<'e> TableRun<'e> {
             let mut found = manifest.partitions.range(name(window.from)..=name(window.to));
             Ok(found.any(|(_, entry)| entry.rows > 0))
         };
-        self.owner.run(has_rows).await
+        self.read(has_rows).await
     }
 
     /// Says which partition length suits a new table, once the API says how many records a window
@@ -143,12 +168,10 @@ impl<'e> TableRun<'e> {
         let Some(window) = window.filter(|_| is_dated && !self.endpoint.is_snapshot()) else {
             return Ok(false);
         };
-        let lacks = move |state: &mut State| {
-            state.read(|snapshot| {
-                snapshot.has_rows_besides(window, |key| came.contains(&key_hash(key)))
-            })
+        let lacks = move |snapshot: &Snapshot| {
+            snapshot.has_rows_besides(window, |key| came.contains(&key_hash(key)))
         };
-        self.owner.run(lacks).await
+        self.read(lacks).await
     }
 
     /// Whether the schema was frozen when the table was opened.
@@ -195,9 +218,8 @@ impl<'e> TableRun<'e> {
             live.pages += 1;
             live.records += records;
         });
-        let noted = self.owner.ask(move |state| state.note_page(decoded, date)).await;
-        let (page, rows) = noted.map_err(FetchError::Halted)?;
-        Ok(Answer { page, rows, requested_at })
+        let Decoded { rows, quarantined, page, surprises } = decoded;
+        Ok(Answer { page, rows, requested_at, quarantined, surprises, date })
     }
 
     /// When a reply was requested, by the server's clock. However late it is read, it describes
@@ -277,11 +299,10 @@ impl<'e> TableRun<'e> {
     /// whether it contained one record, and whether that was complete. If a reply is a different
     /// record than the requested one, it is not stored.
     pub(super) async fn take_in(&self, decoded: DecodedMany, ids: &[&str]) -> Result<Vec<Found>> {
-        let DecodedMany { decoded, counts } = decoded;
-        let (page, rows) = self.owner.ask(move |state| state.note(decoded)).await?;
-        self.export.progress.update(&self.endpoint.name, |live| {
-            live.records += page.entries.len() as u64;
-        });
+        let DecodedMany { decoded: Decoded { rows, quarantined, page, surprises }, counts } =
+            decoded;
+        let records = page.entries.len() as u64;
+        self.export.progress.update(&self.endpoint.name, |live| live.records += records);
         let mut facts = (0u32..).zip(&rows.facts).peekable();
         let mut entries = page.entries.iter();
         let mut kept = Vec::with_capacity(rows.len());
@@ -303,23 +324,47 @@ impl<'e> TableRun<'e> {
             });
             kept.extend(right.iter().map(|(row, _)| *row));
         }
-        let is_whole = kept.len() == rows.len();
-        let rows = if is_whole { rows } else { rows.take(&kept)? };
-        self.absorb(rows).await?;
+        let kept = if kept.len() == rows.len() { Kept::All } else { Kept::Only(kept) };
+        self.store(Batch { rows, kept, records, quarantined, surprises, date: None }).await?;
         Ok(found)
     }
 
-    /// Buffers rows, and commits the buffer when it is large or old.
-    pub(super) async fn absorb(&self, rows: Rows) -> Result<()> {
-        self.owner.run(move |state| state.absorb(rows)).await
+    /// Sends records to the owner, which commits them when it has many, or has had them for long.
+    /// Waits only while many others wait there.
+    pub(super) async fn store(&self, batch: Batch) -> Result<()> {
+        let size = u32::try_from(batch.rows.batch.get_array_memory_size());
+        let size = size.map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES));
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.room).acquire_many_owned(size).await.ok();
+        let take_in = move |state: &mut State| {
+            drop(place);
+            state.take_in(batch)
+        };
+        self.owner.store(take_in).await
+    }
+
+    /// The table as last committed in this run.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.owner.published()
+    }
+
+    /// Reads from the table as last committed, where that blocks no other task. An unreadable index
+    /// is repaired first.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnMut(&Snapshot) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (mut snapshot, now) = (self.snapshot(), self.export.clock.server_now());
+        let table = snapshot.table().clone();
+        blocking(move || table.read(&mut snapshot, now, read)).await
     }
 
     /// Adds to the contents of the next commit.
     pub(super) async fn add(&self, addition: impl FnOnce(&mut Change) + Send + 'static) {
-        self.owner.tell(move |state| addition(state.change())).await;
+        self.owner.note(move |state| addition(state.change())).await;
     }
 
-    /// Commits the buffer, and this addition.
+    /// Commits everything read so far, and this addition.
     pub(super) async fn commit(
         &self,
         addition: impl FnOnce(&mut Change) + Send + 'static,
@@ -328,12 +373,12 @@ impl<'e> TableRun<'e> {
             addition(state.change());
             state.commit()
         };
-        self.owner.run(commit).await
+        self.owner.finish(commit).await
     }
 
     /// Whether this workspace has no such endpoint.
-    pub(super) async fn is_absent(&self) -> Result<bool> {
-        self.owner.ask(|state| state.absent).await
+    pub(super) fn is_absent(&self) -> bool {
+        self.observed.is_absent()
     }
 
     /// Records that something is missing. An error that ended the run is reported once.
@@ -341,14 +386,17 @@ impl<'e> TableRun<'e> {
         if let FetchError::Failed(_, error) = &error {
             tracing::warn!("{}", error.with_causes());
         }
-        self.owner.tell(move |state| state.fail(window, error)).await;
+        self.owner.note(move |state| state.fail(window, error)).await;
     }
 
     /// Completes the table's part of the report.
     pub(super) async fn finish(self) -> Result<Ran> {
-        self.owner.run(State::leave).await?;
-        let concluded = self.owner.ask(State::concluded).await?;
-        let Concluded { mut report, changed, problems, halted, ended } = concluded;
+        let (mut state, is_absent) = (self.owner.end().await?, self.observed.is_absent());
+        let conclude = move || {
+            state.leave()?;
+            Ok(state.concluded(is_absent))
+        };
+        let Concluded { mut report, changed, problems, halted, ended } = blocking(conclude).await?;
         report.answers = self.export.client.answers(&self.endpoint.name);
         report.requests = self.requests.into_inner();
         let answered = self.answered.into_inner();

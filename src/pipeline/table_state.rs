@@ -1,7 +1,7 @@
 //! What a run knows about one table: its snapshot, what has been read but not yet committed, and
 //! the table's part of the report. One task owns it: the table's [`Owner`](super::owner::Owner).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,33 +10,29 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::findings::Findings;
+use super::owner::Owned;
 use crate::clock::Clock;
-use crate::decode::{Decoded, RecordDecoder, Rows};
+use crate::decode::{Quarantined, RecordDecoder, Rows, Surprises};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::fetch::FetchError;
-use crate::lake::{Change, Committed, Snapshot, Table, key_hash};
+use crate::lake::{Change, Committed, Snapshot, Table};
 use crate::manifest::LostPartition;
-use crate::page::Page;
-use crate::paginate::Habits;
 use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
 use crate::retry::Failure;
 use crate::schema::Difference;
-use crate::window::{Coverage, Window};
+use crate::window::Window;
 
 /// How much decoded data may wait in memory for its commit.
 const BUFFER_BYTES: usize = 24 << 20;
 /// How long decoded data may wait.
 const BUFFER_TIME: Duration = Duration::from_secs(30);
-/// How many windows that are not adjacent may have the same records.
-const MOST_ALIKE: usize = 2;
 
 /// A table's decoder. Replies are decoded beside each other and beside commits, so it is not part
 /// of the state.
 pub(super) type SharedDecoder = Arc<Mutex<RecordDecoder>>;
 
 /// What a run knows about one table.
-#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
 pub(super) struct State {
     pub(super) table: Table,
     endpoint: Arc<Endpoint>,
@@ -56,15 +52,6 @@ pub(super) struct State {
     /// The latest change seen, microseconds since 1970.
     latest_change: Option<i64>,
     server_date: Option<DateTime<Utc>>,
-    /// The windows that were listed completely in this run.
-    pub(super) listed: Coverage,
-    /// The hashes of the keys in this run's lists, in any order. A set of a million would take
-    /// three times the memory.
-    seen: Vec<i64>,
-    /// Whether this workspace has no such endpoint.
-    pub(super) absent: bool,
-    /// Whether the scan for changes is complete.
-    pub(super) changes_complete: bool,
     /// Whether something that the API has is missing.
     failed: bool,
     /// Whether something waits for the backfill's share of the quota.
@@ -74,10 +61,36 @@ pub(super) struct State {
     ended: Vec<String>,
     /// Oddities in the records.
     findings: Findings,
-    /// What the endpoint's lists have shown about its paging.
-    pub(super) habits: Habits,
-    /// The windows with the same records, by a digest of their keys.
-    alike: HashMap<u64, Vec<Window>>,
+}
+
+/// The records of one page, or of several replies, as a reader sends them to the owner.
+pub(super) struct Batch {
+    pub(super) rows: Rows,
+    /// Which of the rows are stored; the others only count as read.
+    pub(super) kept: Kept,
+    /// How many records came.
+    pub(super) records: u64,
+    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) surprises: Surprises,
+    /// The server's date, if it is the reply to a list.
+    pub(super) date: Option<DateTime<Utc>>,
+}
+
+/// Which rows of a batch are stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All of them.
+    All,
+    /// Those at these positions.
+    Only(Vec<u32>),
+}
+
+impl Owned for State {
+    type Published = Snapshot;
+
+    fn publish(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
 }
 
 /// The result of a table's run, but for what only its requests know.
@@ -117,17 +130,11 @@ impl State {
             problems: Vec::new(),
             latest_change: None,
             server_date: None,
-            listed: Coverage::default(),
-            seen: Vec::new(),
-            absent: false,
-            changes_complete: false,
             failed: false,
             deferred: false,
             halted: None,
             ended: Vec::new(),
             findings: Findings::default(),
-            habits: Habits::default(),
-            alike: HashMap::new(),
         }
     }
 
@@ -136,26 +143,6 @@ impl State {
         let lost = self.snapshot.manifest().lost.iter();
         let found_now = lost.filter(|(_, lost)| lost.found_at == opened_at);
         self.report.lost = found_now.map(|(dt, _)| dt.clone()).collect();
-    }
-
-    /// Whether a window has exactly the same records as several windows that are not adjacent to
-    /// it, so that the server seems to ignore the requested window. The digest is that of their
-    /// keys.
-    pub(super) fn is_like_others(&mut self, window: Window, digest: u64) -> bool {
-        let windows = self.alike.entry(digest).or_default();
-        let touches = |other: &Window| window.from <= other.to && other.from <= window.to;
-        // A record may be found twice at the edge between two windows.
-        if !windows.iter().any(touches) {
-            windows.push(window);
-        }
-        windows.len() > MOST_ALIKE
-    }
-
-    /// The hashes of the keys in this run's lists so far, sorted.
-    pub(super) fn take_seen(&mut self) -> Vec<i64> {
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.sort_unstable();
-        seen
     }
 
     /// Counts requests made only to confirm that nothing follows.
@@ -171,21 +158,26 @@ impl State {
         }
     }
 
-    /// Counts the contents of a page that the server dated.
-    pub(super) fn note_page(
-        &mut self,
-        decoded: Decoded,
-        date: Option<DateTime<Utc>>,
-    ) -> (Page, Rows) {
+    /// Counts the contents of a batch, and stores the rows that are kept.
+    pub(super) fn take_in(&mut self, batch: Batch) -> Result<()> {
+        let Batch { rows, kept, records, mut quarantined, surprises, date } = batch;
         self.server_date = self.server_date.max(date);
-        self.note(decoded)
+        self.report.records += records;
+        self.findings.note(&mut self.report, &rows, &mut quarantined, &surprises);
+        self.pending.quarantined.extend(quarantined);
+        if self.snapshot.manifest().schema_frozen {
+            self.findings.gather(&rows);
+        }
+        let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();
+        self.latest_change = self.latest_change.max(latest);
+        match kept {
+            Kept::All => self.absorb(rows),
+            Kept::Only(places) => self.absorb(rows.take(&places)?),
+        }
     }
 
     /// Buffers rows that the lake does not have yet, and commits the buffer when it is large or old.
-    pub(super) fn absorb(&mut self, rows: Rows) -> Result<()> {
-        if self.endpoint.deletes && self.endpoint.parent.is_none() {
-            self.seen.extend(rows.facts.iter().map(|facts| key_hash(&facts.key)));
-        }
+    fn absorb(&mut self, rows: Rows) -> Result<()> {
         let now = self.clock.server_now();
         let new = self.read(|snapshot| snapshot.changed_rows(&rows.facts, now))?;
         let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
@@ -200,7 +192,7 @@ impl State {
     /// Commits what has been buffered for some time, so that what is complete is not requested
     /// again, however the run ends.
     pub(super) fn checkpoint(&mut self, since: Duration) -> Result<()> {
-        let is_due = !self.absent && self.last_commit.elapsed() >= since;
+        let is_due = self.last_commit.elapsed() >= since;
         if is_due { self.commit() } else { Ok(()) }
     }
 
@@ -283,11 +275,11 @@ impl State {
         self.snapshot.sweep(self.clock.now())
     }
 
-    /// The result of the run.
-    pub(super) fn concluded(&mut self) -> Concluded {
+    /// The result of the run. `is_absent` is whether this workspace has no such endpoint.
+    pub(super) fn concluded(mut self, is_absent: bool) -> Concluded {
         let manifest = Arc::clone(self.snapshot.manifest());
         let name = &self.endpoint.name;
-        if self.absent && manifest.rows() > 0 {
+        if is_absent && manifest.rows() > 0 {
             let message =
                 "this workspace had the endpoint before, and now answers 403 or 404".to_owned();
             self.problems.push(Problem { endpoint: name.clone(), window: None, message });
@@ -298,37 +290,23 @@ impl State {
         }
         let same_key = self.findings.same_key_problem(name, &self.report.same_key);
         self.problems.extend(same_key);
-        let mut report = std::mem::take(&mut self.report);
+        let mut report = self.report;
         (report.rows, report.bytes) = (manifest.rows(), manifest.bytes());
         report.partitions = manifest.partitions.len() as u64;
         report.partition_by = manifest.granularity;
         (report.watermark, report.covered_to) = (manifest.watermark, manifest.coverage.end());
-        report.outcome = match (self.absent, self.problems.is_empty()) {
+        report.outcome = match (is_absent, self.problems.is_empty()) {
             (true, true) => Outcome::Absent,
             (_, true) => Outcome::Complete,
             (_, false) => Outcome::Incomplete,
         };
         Concluded {
             report,
-            changed: merge_changes(std::mem::take(&mut self.changed)),
-            problems: std::mem::take(&mut self.problems),
-            halted: self.halted.take(),
-            ended: std::mem::take(&mut self.ended),
+            changed: merge_changes(self.changed),
+            problems: self.problems,
+            halted: self.halted,
+            ended: self.ended,
         }
-    }
-
-    /// Counts the contents of a page.
-    pub(super) fn note(&mut self, decoded: Decoded) -> (Page, Rows) {
-        let Decoded { rows, mut quarantined, page, surprises } = decoded;
-        self.report.records += page.entries.len() as u64;
-        self.findings.note(&mut self.report, &rows, &mut quarantined, &surprises);
-        self.pending.quarantined.extend(quarantined);
-        if self.snapshot.manifest().schema_frozen {
-            self.findings.gather(&rows);
-        }
-        let latest = rows.facts.iter().filter_map(|facts| facts.modified).max();
-        self.latest_change = self.latest_change.max(latest);
-        (page, rows)
     }
 
     /// Counts the values in the lake that no column holds.

@@ -121,5 +121,5 @@ pub(super) async fn report_missing(table: &TableRun<'_>, id: &str, reason: &str)
         count => format!("id number {number} of {count}: {reason}"),
     };
     let problem = Problem { endpoint, window: None, message };
-    table.owner.tell(|state| state.push_problem(problem)).await;
+    table.owner.note(|state| state.push_problem(problem)).await;
 }

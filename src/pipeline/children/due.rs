@@ -95,13 +95,13 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
     let planned = comparison.due.iter().map(|due| due.1).sum::<u64>();
     export.progress.update(&table.endpoint.name, |live| live.planned += planned);
     look_up(export, table, all_due(&parents, table, &comparison.due)).await?;
-    let complete = !table.owner.ask(|state| state.has_failed()).await?;
-    table
-        .commit(move |change| {
-            change.progress.freeze = complete;
-            change.progress.requested_lost = complete;
-        })
-        .await?;
+    let close = |state: &mut State| {
+        let complete = !state.has_failed();
+        let progress = &mut state.change().progress;
+        (progress.freeze, progress.requested_lost) = (complete, complete);
+        state.commit()
+    };
+    table.owner.finish(close).await?;
     conclude_partitions(&parents, table, comparison.open).await
 }
 
@@ -112,15 +112,14 @@ pub(super) async fn read<T: Send + 'static>(
     read: impl Fn(&Children<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (parents, now) = (parents.clone(), table.export().clock.server_now());
-    let read = move |state: &mut State| {
+    let read = move |own: &Snapshot| {
         let parents_table = parents.snapshot.table().clone();
         let mut snapshot = Snapshot::clone(&parents.snapshot);
         // Either index may need to be repaired.
-        parents_table.read(&mut snapshot, now, |of_parents| {
-            state.read(|own| read(&parents.children(of_parents, own)))
-        })
+        parents_table
+            .read(&mut snapshot, now, |of_parents| read(&parents.children(of_parents, own)))
     };
-    table.owner.run(read).await
+    table.read(read).await
 }
 
 /// Records that the children of a range are to be requested again, so that any later run continues
@@ -321,7 +320,7 @@ async fn conclude_partitions(
     if let Some(closed) = closed.filter(|_| queue.pending > 0) {
         table.fail(None, closed).await;
     }
-    table.owner.tell(move |state| report(state, queue)).await;
+    table.owner.note(move |state| report(state, queue)).await;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use super::parents::{ParentKeys, has_values, parent_keys, warn_without_values};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
 use crate::endpoint::{Parent, ParentValues};
 use crate::error::Result;
+use crate::lake::Snapshot;
 use crate::manifest::{IndexEntry, Purpose};
 use crate::pipeline::Export;
 use crate::pipeline::reading::{Listed, Scan, read};
@@ -55,7 +56,7 @@ pub(in crate::pipeline) async fn read_all(
     if export.settings.by_clock && export.client.is_unanswered() {
         return Ok(false);
     }
-    if is_whole && table.endpoint.is_snapshot() && !table.is_absent().await? {
+    if is_whole && table.endpoint.is_snapshot() && !table.is_absent() {
         let listing = Listing { scope: Scope::Parents(day), keys: present, requested_at: asked_at };
         table.add(|change| change.statements.listings.push(listing)).await;
     }
@@ -82,7 +83,7 @@ async fn leave_out_incomplete(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
     if count > 0 {
         warn_without_values(table, count);
         let queue = Queue { parked: count as u64, ..Queue::default() };
-        table.owner.tell(move |state| state.set_queue(queue)).await;
+        table.owner.note(move |state| state.set_queue(queue)).await;
     }
 }
 
@@ -94,8 +95,8 @@ async fn due(
     day: i32,
 ) -> Result<Vec<DueParent>> {
     let server_now = table.export().clock.server_now();
-    let answers = table.owner.run(|state| state.read(crate::lake::Snapshot::parents)).await?;
-    let rules = table.owner.ask(move |state| state.snapshot.rules(server_now)).await?;
+    let answers = table.read(Snapshot::parents).await?;
+    let rules = table.snapshot().rules(server_now);
     // With `--to` in the past, an answer may be for a snapshot that this one is not copied from.
     let is_elsewhere = |answer: Option<&IndexEntry>| {
         let day_of_answer = answer.and_then(|answer| answer.day);
@@ -125,7 +126,7 @@ async fn read_one(
     day: i32,
 ) -> Result<()> {
     // If a parent's answer shows that this workspace has no such endpoint, no other is requested.
-    if table.is_absent().await? {
+    if table.is_absent() {
         return Ok(());
     }
     let mut listed = Listed::default();

@@ -29,9 +29,6 @@ const BATCH_REPLIES: usize = 256;
 /// ignore the query.
 const OTHER: &str = "the reply is a different record from the requested one";
 
-/// How many decoded batches may wait while others are committed.
-const DECODED: usize = 1;
-
 /// How many bytes of replies may wait to be decoded, besides those in flight. The API's largest
 /// reply is 6 MB, so at most one of those waits.
 const WAITING_BYTES: u32 = 8 << 20;
@@ -43,14 +40,9 @@ pub(super) async fn look_up(
     due: impl Stream<Item = Result<DueParent>>,
 ) -> Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let (decoded, to_take_in) = mpsc::channel(DECODED);
-    // All three run concurrently, so that decoding and committing never block a request. They are
-    // polled together: a lock granted to a future that is not polled would block the others.
-    futures::try_join!(
-        fetch_all(export, table, due, sender),
-        decode_all(export, table, receiver, decoded),
-        take_in_all(table, to_take_in)
-    )?;
+    // Both run concurrently, so that neither decoding nor committing ever blocks a request.
+    let fetched = fetch_all(export, table, due, sender);
+    futures::try_join!(fetched, decode_all(export, table, receiver))?;
     Ok(())
 }
 
@@ -77,12 +69,11 @@ async fn fetch_all(
     Ok(())
 }
 
-/// Decodes the replies, several at once.
+/// Decodes the replies, several at once, and stores their records.
 async fn decode_all(
     export: &Export,
     table: &TableRun<'_>,
     mut receiver: mpsc::UnboundedReceiver<Waiting>,
-    sender: mpsc::Sender<DecodedBatch>,
 ) -> Result<()> {
     let mut batch = Batch::default();
     while let Some((fetched, _place)) = receiver.recv().await {
@@ -90,40 +81,31 @@ async fn decode_all(
             batch.push(fetched);
         }
         if batch.is_full() {
-            let decoded = std::mem::take(&mut batch).decode(export, table).await?;
-            if sender.send(decoded).await.is_err() {
-                return Ok(());
-            }
+            take_in(table, std::mem::take(&mut batch).decode(export, table).await?).await?;
         }
         export.progress.update(&table.endpoint.name, |live| live.done += 1);
     }
-    if !batch.bodies.is_empty() {
-        // If the receiver is gone, it has failed, and its error ends the run.
-        let _ = sender.send(batch.decode(export, table).await?).await;
+    if batch.bodies.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    take_in(table, batch.decode(export, table).await?).await
 }
 
 /// Stores the decoded records, and only then records the look-ups' outcomes.
-async fn take_in_all(
-    table: &TableRun<'_>,
-    mut receiver: mpsc::Receiver<DecodedBatch>,
-) -> Result<()> {
-    while let Some((due, decoded)) = receiver.recv().await {
-        let ids: Vec<&str> = due.iter().map(|due| &*due.id).collect();
-        let found = table.take_in(decoded, &ids).await?;
-        for (due, found) in due.into_iter().zip(found) {
-            if found.is_other {
-                tracing::warn!(id = &*due.id, "{OTHER}");
-            }
-            let reason = match (found.is_one, found.is_complete) {
-                _ if found.is_other => Some(OTHER),
-                (true, true) => None,
-                (true, false) => Some(queue::EMPTY),
-                (false, _) => Some("the reply holds no usable record"),
-            };
-            conclude(table, due, reason).await;
+async fn take_in(table: &TableRun<'_>, (due, decoded): DecodedBatch) -> Result<()> {
+    let ids: Vec<&str> = due.iter().map(|due| &*due.id).collect();
+    let found = table.take_in(decoded, &ids).await?;
+    for (due, found) in due.into_iter().zip(found) {
+        if found.is_other {
+            tracing::warn!(id = &*due.id, "{OTHER}");
         }
+        let reason = match (found.is_one, found.is_complete) {
+            _ if found.is_other => Some(OTHER),
+            (true, true) => None,
+            (true, false) => Some(queue::EMPTY),
+            (false, _) => Some("the reply holds no usable record"),
+        };
+        conclude(table, due, reason).await;
     }
     Ok(())
 }

@@ -114,7 +114,7 @@ pub(super) async fn are_there<'a>(
     let message = format!("no record of {} has a field `{field}`", parent.endpoint);
     let endpoint = table.endpoint.name.clone();
     let problem = Problem { endpoint, window: None, message };
-    table.owner.tell(|state| state.push_problem(problem)).await;
+    table.owner.note(|state| state.push_problem(problem)).await;
     false
 }
 
