@@ -30,7 +30,7 @@ use crate::plan;
 use crate::window::{Window, day_of};
 
 /// How many bytes of decoded rows may wait for the owner, besides those that it works on.
-const WAITING_BYTES: u32 = 8 << 20;
+const WAITING_BYTES: u32 = 4 << 20;
 
 /// One table during one run.
 pub(super) struct TableRun<'e> {
