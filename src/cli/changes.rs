@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::Exit;
 use super::args::ChangesArgs;
+use super::exit::Exit;
 use super::output::{Printer, align_numbers, keep_names, number, table};
 use super::settings::{Flags, Settings};
 use crate::changes::{Changes, changes};

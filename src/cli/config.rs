@@ -5,8 +5,8 @@ use std::fmt::Display;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::Exit;
 use super::args::{ConfigArgs, ConfigCheckArgs, ConfigCommand, ConfigShowArgs};
+use super::exit::Exit;
 use super::output::{Printer, table};
 use super::settings::{Flags, Origin, Setting, Settings};
 use crate::manifest::Granularity;

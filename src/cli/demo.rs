@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::Result;
 use chrono::{DurationRound, TimeDelta};
 
-use super::Exit;
 use super::args::DemoArgs;
+use super::exit::Exit;
 use super::export::{conclude, perform};
 use super::output::{Printer, counted, number, size};
 use crate::clock;

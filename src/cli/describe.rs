@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::Exit;
 use super::args::{EndpointsArgs, SchemaArgs};
+use super::exit::Exit;
 use super::output::{Printer, table};
 use super::settings::{Flags, Settings};
 use crate::endpoint::{Dated, Endpoint};

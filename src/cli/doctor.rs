@@ -7,8 +7,8 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::Exit;
 use super::args::DoctorArgs;
+use super::exit::Exit;
 use super::output::Printer;
 use super::settings::{Flags, Settings};
 use crate::check::{Check, Verdict};

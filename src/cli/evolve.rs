@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::Exit;
 use super::args::EvolveArgs;
+use super::exit::Exit;
 use super::output::{Printer, counted};
 use super::settings::{Flags, Settings};
 use crate::clock::Clock;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Result;
 
-use super::Exit;
 use super::args::{BackfillArgs, ExportArgs, ResultArgs};
+use super::exit::Exit;
 use super::output::{Printer, number, summary, write_file};
 use super::progress::{Display, Pace};
 use super::settings::{Flags, Origin, Settings};

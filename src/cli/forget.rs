@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::Exit;
 use super::args::ForgetArgs;
+use super::exit::Exit;
 use super::output::{Printer, counted};
 use super::settings::{Flags, Settings, salt};
 use crate::clock::Clock;
@@ -77,20 +77,4 @@ fn tell(oblivion: &ForgetReport, dry_run: bool, printer: Printer) {
         (false, false) => "already forgotten; the remaining data is now removed",
         (false, true) => "already forgotten; nothing was left to remove",
     });
-}
-
-/// A call id or an address, without surrounding whitespace from pasting.
-pub(super) fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// The same, where only an e-mail address is allowed.
-pub(super) fn address(text: &str) -> Result<String, String> {
-    let text = name(text)?;
-    let is_address = text.split_once('@').is_some_and(|(name, host)| {
-        !name.is_empty() && host.contains(|it: char| it.is_alphanumeric()) && !host.contains('@')
-    });
-    let is_one = is_address && !text.contains(char::is_whitespace);
-    is_one.then_some(text).ok_or_else(|| "expected an email address".to_owned())
 }

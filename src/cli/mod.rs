@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "settings and credentials are read here")]
 
 mod args;
+mod bars;
 mod changes;
 mod config;
 mod demo;
@@ -15,6 +16,7 @@ mod docs;
 mod doctor;
 mod escape;
 mod evolve;
+mod exit;
 mod export;
 mod forget;
 mod logs;
@@ -35,47 +37,6 @@ use clap::Parser;
 
 use self::args::{Args, Command};
 use self::output::Printer;
-use crate::error::{Error, ErrorKind};
-
-/// The process's outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Everything is in the lake.
-    Complete,
-    /// Something is missing, and another run will fetch it.
-    Incomplete,
-    /// Something must be fixed first.
-    Fix,
-    /// A signal ended it; the signal's number.
-    Signal(u8),
-}
-
-impl Exit {
-    /// The outcome for an error.
-    fn of(error: &anyhow::Error) -> Self {
-        match error.downcast_ref::<Error>().map(Error::kind) {
-            Some(ErrorKind::Interrupted) => Self::Signal(2),
-            Some(kind) if kind.retryable() => Self::Incomplete,
-            _ => Self::Fix,
-        }
-    }
-
-    /// The process's exit code.
-    fn code(self) -> u8 {
-        match self {
-            Self::Complete => 0,
-            Self::Incomplete => 1,
-            Self::Fix => 2,
-            Self::Signal(number) => 128u8.saturating_add(number),
-        }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
-    }
-}
 
 /// Runs the command line and returns the process's exit code: 0 complete, 1 incomplete but safe,
 /// 2 fix something first, 130 or 143 interrupted and safe.

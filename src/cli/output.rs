@@ -9,9 +9,10 @@ use std::sync::OnceLock;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use terminal_size::{Width, terminal_size};
 
-use super::Exit;
 use super::args::{LogFormat, Verbosity};
+use super::bars::beside_bars;
 use super::escape::shown;
+use super::exit::Exit;
 use crate::error::{Error, ErrorKind};
 use crate::lake::unique_name;
 use crate::report::{EndpointReport, Outcome, Report};
@@ -104,7 +105,7 @@ impl Printer {
 
 /// Writes to stderr above the progress display. A reader that closed the pipe is not an error.
 pub(super) fn write_stderr(bytes: &[u8]) {
-    super::progress::beside_bars(|| {
+    beside_bars(|| {
         let _ = io::stderr().lock().write_all(bytes);
     });
 }

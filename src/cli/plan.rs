@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
-use super::Exit;
 use super::args::PlanArgs;
+use super::exit::Exit;
 use super::output::{Printer, align_numbers, counted, number, size, table};
 use super::settings::{Flags, Settings};
 use super::status::duration;

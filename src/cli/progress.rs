@@ -1,13 +1,14 @@
 //! Progress: a line for each endpoint on a terminal, a line per minute without one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::bars::BARS;
 use super::output::{Printer, counted, number};
 use crate::fetch::Client;
 use crate::report::{Live, Progress};
@@ -17,17 +18,6 @@ const TICK: Duration = Duration::from_millis(200);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The period over which the request rate is measured.
 const RATE_TIME: Duration = Duration::from_secs(20);
-
-/// The bars of this process, for other code that writes to stderr.
-static BARS: OnceLock<MultiProgress> = OnceLock::new();
-
-/// Writes to stderr above the bars, if there are any.
-pub(super) fn beside_bars(write: impl FnOnce()) {
-    match BARS.get() {
-        Some(bars) => bars.suspend(write),
-        None => write(),
-    }
-}
 
 /// The run's limits, to estimate the remaining time.
 #[derive(Debug, Clone, Copy)]

@@ -8,8 +8,8 @@ use comfy_table::Table;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
-use super::Exit;
 use super::args::SampleArgs;
+use super::exit::Exit;
 use super::export::{numeric_keys, odd_records};
 use super::output::{Printer, counted, size, table};
 use super::settings::{Flags, Settings};

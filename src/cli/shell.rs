@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Result;
 use clap::CommandFactory;
 
-use super::Exit;
 use super::args::{Args, CompletionsArgs, ManArgs};
+use super::exit::Exit;
 use super::output::Printer;
 use crate::error::{Error, ErrorKind};
 

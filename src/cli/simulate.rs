@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Exit;
 use super::args::SimulateArgs;
+use super::exit::Exit;
 use super::output::{Printer, number};
 use crate::clock;
 use crate::simulator::{BeyondCap, Faults, Options, Server, Settings, Workspace};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::Exit;
 use super::args::SqlArgs;
+use super::exit::Exit;
 use super::output::Printer;
 use super::settings::{Flags, Settings};
 use crate::endpoint::Catalogue;

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    CommitPlan, Known, Listing, LookUp, Mark, Removal, Rules, Scope, Statements, day_scope,
-    listed_at, note_listing,
-};
+use super::listed::{day_scope, listed_at, note_listing};
+use super::rules::Rules;
+use super::statements::{Listing, LookUp, Mark, Removal, Scope, Statements};
+use super::values::{CommitPlan, Known};
 use crate::manifest::{IndexEntry, Manifest};
 use crate::row::RowFacts;
 

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    CommitPlan, Entries, Known, PartitionRewrite, Rules, Scope, Statements, is_gone, listed_at,
-    note_listing, parents_listed_at,
-};
+use super::listed::{listed_at, note_listing};
+use super::parents::{is_gone, parents_listed_at};
+use super::rules::Rules;
+use super::statements::{Scope, Statements};
+use super::values::{CommitPlan, Entries, Known, PartitionRewrite};
 use crate::manifest::{Granularity, IndexEntry, Manifest};
 use crate::partition::Partition;
 use crate::row::RowFacts;

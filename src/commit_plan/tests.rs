@@ -1,13 +1,15 @@
 //! The laws of a commit plan, checked against a model of a few lines: a map from key to the most
 //! recently requested statement.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 
 use super::*;
 use crate::manifest::{Attempt, Granularity, ParentVersion, PartitionEntry};
+use crate::partition::Partition;
+use crate::row::RowFacts;
 use crate::schema::{AddedColumns, Schema};
 use crate::window::Window;
 

@@ -12,15 +12,14 @@ use arrow::datatypes::{DataType, Field};
 use arrow::json::reader::{Tape, TapeElement};
 
 use super::columns::{ABSENT, ColumnBuilder};
+use super::decoded::{Decoded, DecodedMany, Origin, Quarantined, SAME_KEY, Surprises, Undecodable};
 use super::envelope::{self, Envelope};
 use super::extra::ExtraWriter;
 use super::forget::Forgetting;
 use super::hash::{Content, Readings};
 use super::path::Selections;
-use super::{
-    Decoded, DecodedMany, Origin, Quarantined, Rows, SAME_KEY, Surprises, Undecodable, fit, hash,
-    infer, json, metadata, path,
-};
+use super::rows::Rows;
+use super::{fit, hash, infer, json, metadata, path};
 use crate::endpoint::{Endpoint, RecordPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;

@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 use super::rule::Said;
+use super::step::{Get, Step, Stuck};
 use super::unread::{Found, Place, Unread};
-use super::{Get, Step, Stuck};
 use crate::page::{Page, PointerKind};
 use crate::window::Window;
 

@@ -12,8 +12,8 @@
 use std::collections::HashSet;
 
 use super::rule::{Evidence, Said, Verdict, judge};
+use super::step::{Get, Order, Step, Stuck};
 use super::unread::{Found, Place, Unread};
-use super::{Get, Order, Step, Stuck};
 use crate::endpoint::PageNumber;
 use crate::page::Page;
 use crate::window::Window;

@@ -8,14 +8,12 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Order;
+use super::step::{MOST_IN_A_ROW, Order};
 use crate::page::PageEntry;
 use crate::window::Window;
 
 /// How many times must be in order before a list without a requested order counts as sorted.
 const EVIDENCE: u32 = 16;
-/// How many records in a row are tried individually; after that many, the rest is one gap.
-pub(super) const MOST_IN_A_ROW: u32 = 50;
 
 /// Where in a list something is missing. Positions count from 0, as `skip` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

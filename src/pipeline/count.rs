@@ -1,6 +1,6 @@
 //! Counting: how many records the API reports, before any are read.
 
-use super::{Export, run_name};
+use super::export::{Export, run_name};
 use crate::endpoint::{Endpoint, Paging, RecordPath, SkipLimit, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Reply, Unreadable, request};

@@ -2,7 +2,7 @@
 //! anything is requested. At the end, columns are added for what has accumulated in `extra_json`,
 //! or the run reports what they would be.
 
-use super::Export;
+use super::export::Export;
 use super::table_run::TableRun;
 use super::table_state::State;
 use crate::error::Result;

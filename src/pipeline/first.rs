@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 
+use super::blocking::blocking;
+use super::export::{Export, run_name};
 use super::lists::parts;
 use super::reading::{Scan, first_request};
 use super::spending::spending;
-use super::{Export, blocking, run_name};
 use crate::endpoint::Endpoint;
 use crate::error::{ErrorKind, Result};
 use crate::fetch::{FetchError, Request};

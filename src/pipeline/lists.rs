@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
-use super::Export;
 use super::children::listing;
+use super::export::Export;
 use super::reading::{Listed, Scan, read};
 use super::snapshots::snapshot;
 use super::table_run::TableRun;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use futures::StreamExt;
 
-use super::Export;
+use super::export::Export;
 use super::table_run::TableRun;
 use crate::commit_plan::{Entries, LookUp, Mark, Removal, Statements};
 use crate::config::Deletes;

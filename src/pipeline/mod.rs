@@ -4,10 +4,12 @@
 //! [`Report`]. This is the only module that joins the others; it makes none of their decisions, and
 //! knows nothing of flags or a terminal.
 
+mod blocking;
 mod broken;
 mod children;
 mod count;
 mod evolution;
+mod export;
 mod findings;
 mod first;
 mod lists;
@@ -26,77 +28,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tracing::Instrument;
 
-use self::children::{due, parents};
+pub(crate) use self::blocking::blocking;
+use self::children::{by_id, due, parents};
+pub use self::export::{Export, run_name};
 use self::opened::OpenedRun;
 pub use self::spending::pay_from_ledger;
-use self::table_run::TableRun;
-use crate::clock::Clock;
+use self::table_run::{Ran, TableRun};
 use crate::decode::NotJson;
-use crate::endpoint::{Catalogue, Dated, Endpoint, Paging};
+use crate::endpoint::{Dated, Endpoint, Paging};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{
-    BASE_URL, Client, FetchError, Reply, Request, Stop, Unreadable, first_page, request,
-};
-use crate::lake::{Lake, Store, clear_forgotten, unique_name};
+use crate::fetch::{BASE_URL, Client, FetchError, Reply, Request, Unreadable, first_page, request};
+use crate::lake::clear_forgotten;
 use crate::ledger::Ledger;
-use crate::manifest::{Granularity, Manifest};
+use crate::manifest::Granularity;
 use crate::partition::Partition;
-use crate::plan::RunSettings;
-use crate::quota::Limits;
-use crate::report::{EndpointReport, Outcome, Problem, Progress, Report, Week};
+use crate::report::{EndpointReport, Outcome, Problem, Report, Week};
 use crate::retry::Failure;
 use crate::window::day_of;
-
-/// What an export needs.
-#[derive(Debug, Clone)]
-pub struct Export {
-    /// The API client.
-    pub client: Arc<Client>,
-    /// The lake's store.
-    pub store: Arc<Store>,
-    /// All endpoints, whether chosen or not.
-    pub catalogue: Arc<Catalogue>,
-    /// What to request.
-    pub settings: RunSettings,
-    /// The limits of the weekly quota, enforced by the lake's ledger; without them, nothing is
-    /// counted.
-    pub limits: Option<Limits>,
-    /// How long the run may take.
-    pub max_time: Option<Duration>,
-    /// The partition length of new tables.
-    pub granularity: Granularity,
-    /// Whether private records are requested too.
-    pub include_private: bool,
-    /// How many windows or keys are in progress at once.
-    pub concurrency: usize,
-    /// Receives the live numbers.
-    pub progress: Arc<Progress>,
-    /// The request to stop.
-    pub stop: Stop,
-    /// The clock for fetch and commit times.
-    pub clock: Clock,
-    /// The command to show in the report.
-    pub command: String,
-    /// Whether the server was checked because its first replies are not the API's.
-    pub checked: Arc<tokio::sync::OnceCell<()>>,
-}
-
-/// The result of one endpoint.
-struct Ran {
-    report: EndpointReport,
-    changed: Vec<crate::report::Changed>,
-    problems: Vec<Problem>,
-    /// Whether the endpoint's path returned any answer.
-    answered: bool,
-    /// Why nothing more can be requested.
-    halted: Option<Error>,
-    /// The messages of those problems that ended the run, or its backfill.
-    ended: Vec<String>,
-}
 
 impl Export {
     /// Exports what changed since the last run, for these endpoints and for those parents of theirs
@@ -172,33 +123,12 @@ impl Export {
         Ok((self.report(run, ran)?, forgotten))
     }
 
-    /// The lake, as read and written by the run of this name.
-    fn lake(&self, run: &str) -> Lake {
-        Lake::new(&self.store, &self.catalogue, run).with_granularity(self.granularity)
-    }
-
-    /// The settings of the run for one endpoint.
-    fn settings_for(&self, endpoint: &Endpoint, manifest: Option<&Manifest>) -> RunSettings {
-        let mut settings = self.settings.clone();
-        // What was listed without private records must be listed again when they are requested.
-        let private = self.include_private && !endpoint.private.is_empty();
-        let is_listed = |it: &Manifest| !it.private && !it.coverage.is_empty();
-        settings.full |= private && manifest.is_some_and(is_listed);
-        settings
-    }
-
     /// From now on, every request is paid for from the lake's ledger.
     fn pay_from_ledger(&self, run: &str) {
         if let Some(limits) = self.limits {
             let ledger = Ledger::new(Arc::clone(&self.store), run);
             pay_from_ledger(&self.client, ledger, limits, self.clock.clone());
         }
-    }
-
-    /// The time that decides which records are due: the run's reference time, so that a run with a
-    /// past `--to` requests what was due then.
-    fn queue_now(&self) -> i64 {
-        self.settings.now.timestamp_micros()
     }
 
     /// Yields the history to a running backfill, so that nothing is requested twice.
@@ -298,7 +228,9 @@ impl Export {
         tracing::info!("begun");
         let table = TableRun::open(self, endpoint, run).await?;
         evolution::go_on(self, &table).await?;
-        if self.catalogue.looks_up(endpoint) {
+        if self.catalogue.looks_up(endpoint) && !self.settings.ids.is_empty() {
+            by_id::run(self, &table).await?;
+        } else if self.catalogue.looks_up(endpoint) {
             due::run(self, &table).await?;
         } else {
             lists::run(self, &table, changed).await?;
@@ -416,29 +348,9 @@ impl Export {
     }
 }
 
-/// Whether a failed request means that the endpoint does not exist.
-fn means_absent(endpoint: &Endpoint, failure: Failure) -> bool {
-    let none = matches!(failure, Failure::NoSuchPath | Failure::Forbidden | Failure::NotFound);
-    endpoint.experimental && none
-}
-
 /// Ends the run when its time is over: what is in progress is finished and committed.
 async fn end_after(client: Arc<Client>, time: Duration) {
     tokio::time::sleep(time).await;
     let message = format!("the maximum duration of the run ({} s) is over", time.as_secs());
     client.halt(Error::new(ErrorKind::Exhausted, message));
-}
-
-/// A unique name for a run that begins now.
-pub fn run_name(started_at: DateTime<Utc>) -> String {
-    unique_name(&started_at.format("%Y%m%dT%H%M%SZ").to_string())
-}
-
-/// Runs blocking work where it does not block other tasks.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "a task was aborted").with_source(error))
-    })
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::{Export, blocking};
+use super::blocking::blocking;
+use super::export::Export;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::lake::{Snapshot, Table, open_all};

@@ -6,7 +6,7 @@
 //! request that every workspace answers. If that fails too, the run ends: nothing else would be
 //! answered, and a 404 says nothing about a record.
 
-use super::Export;
+use super::export::Export;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::FetchError;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::blocking;
+use super::blocking::blocking;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many pieces of work may wait, so that readers do not run far ahead of the commits.

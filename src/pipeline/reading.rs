@@ -8,18 +8,20 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use tracing::{Instrument, Span};
 
+use super::export::{Export, means_absent};
 use super::table_run::{Answer, TableRun};
 use super::table_state::Kept;
-use super::{Export, means_absent};
 use crate::calendar::TimeUnit;
 use crate::commit_plan::{Listing, Scope};
 use crate::decode::{Origin, Rows};
 use crate::endpoint::{Dated, Endpoint, ParentRef, WindowParameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Request, request};
-use crate::lake::key_hash;
+use crate::lake::{Snapshot, key_hash};
 use crate::manifest::Purpose;
 use crate::paginate::{self, Ask, Cause, Gap, Miss, Place};
+use crate::partition::Partition;
+use crate::plan;
 use crate::retry::Failure;
 use crate::window::{Window, day_of};
 
@@ -170,7 +172,7 @@ async fn read_page(
             if scope.needs_known(&answer.page) {
                 let keys = || answer.rows.facts.iter().map(|facts| key_hash(&facts.key));
                 let came = came.keys().copied().chain(keys()).collect();
-                answer.page.lacks_known = table.lacks_known(scan, scope.window(), came).await?;
+                answer.page.lacks_known = lacks_known(table, scan, scope.window(), came).await?;
             }
             let none = Kept::Only(Vec::new());
             if scope.is_nothing(&answer.page) {
@@ -231,7 +233,7 @@ async fn refused(
         scope.empties(page).then_some(message)
     };
     if let Some(message) = emptied
-        && table.has_rows(scan, scope.window()).await?
+        && has_rows(table, scan, scope.window()).await?
     {
         return Ok(Some(broken(ErrorKind::Unavailable, message)));
     }
@@ -240,6 +242,49 @@ async fn refused(
     let is_anothers = answer.rows.facts.iter().any(|facts| is_other(&facts.key));
     let message = "the reply is a different record from the requested one";
     Ok(is_anothers.then(|| broken(ErrorKind::Data, message)))
+}
+
+/// Whether the lake has rows in the scope of a list: in its window's days, of its parent, or
+/// any.
+async fn has_rows(table: &TableRun<'_>, scan: &Scan<'_>, window: Option<Window>) -> Result<bool> {
+    // If nothing has changed, that says nothing about what exists.
+    if scan.modified_since.is_some() {
+        return Ok(false);
+    }
+    let parent: Option<Box<str>> = scan.parent.map(|parent| parent.key.into());
+    let today = plan::day(table.export().settings.now);
+    let has_rows = move |snapshot: &Snapshot| {
+        if let Some(parent) = &parent {
+            return snapshot.has_rows_of(parent, today);
+        }
+        let manifest = snapshot.manifest();
+        let Some(window) = window else { return Ok(manifest.rows() > 0) };
+        let granularity = manifest.granularity;
+        let name = |at: DateTime<Utc>| {
+            Partition::of(Some(day_of(at.date_naive())), granularity).to_string()
+        };
+        let mut found = manifest.partitions.range(name(window.from)..=name(window.to));
+        Ok(found.any(|(_, entry)| entry.rows > 0))
+    };
+    table.read(has_rows).await
+}
+
+/// Whether the lake has records in the window of a list that did not come: these, by the hashes
+/// of their keys, did.
+async fn lacks_known(
+    table: &TableRun<'_>,
+    scan: &Scan<'_>,
+    window: Option<Window>,
+    came: HashSet<i64>,
+) -> Result<bool> {
+    let is_dated = scan.modified_since.is_none() && scan.parent.is_none();
+    let Some(window) = window.filter(|_| is_dated && !table.endpoint.is_snapshot()) else {
+        return Ok(false);
+    };
+    let lacks = move |snapshot: &Snapshot| {
+        snapshot.has_rows_besides(window, |key| came.contains(&key_hash(key)))
+    };
+    table.read(lacks).await
 }
 
 /// A reply that is not what was requested.

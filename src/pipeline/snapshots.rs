@@ -1,7 +1,7 @@
 //! Snapshots: everything that exists as of a day, for every parent if there are parents.
 
-use super::Export;
 use super::children::listing;
+use super::export::Export;
 use super::reading::{Listed, Scan, read};
 use super::table_run::TableRun;
 use crate::commit_plan::Scope;

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::blocking;
+use super::blocking::blocking;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::{Allowance, Client, Refusal, Slot};

@@ -1,6 +1,5 @@
 //! One table during one run: its requests, and the way to its state.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,13 +8,13 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::blocking::blocking;
 use super::broken::{Broken, unreadable};
+use super::export::Export;
 use super::observed::Observed;
 use super::opened::OpenedRun;
 use super::owner::Owner;
-use super::reading::Scan;
 use super::table_state::{Batch, Concluded, Kept, SharedDecoder, State, lock};
-use super::{Export, Ran, blocking};
 use crate::clock::TOLERANCE;
 use crate::decode::{
     Decoded, DecodedMany, Origin, Quarantined, Rows, Surprises, Undecodable, is_json,
@@ -23,11 +22,11 @@ use crate::decode::{
 use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
-use crate::lake::{Change, Snapshot, key_hash};
+use crate::lake::{Change, Snapshot};
 use crate::page::Page;
-use crate::partition::Partition;
 use crate::plan;
-use crate::window::{Window, day_of};
+use crate::report::{Changed, EndpointReport, Problem};
+use crate::window::Window;
 
 /// How many bytes of decoded rows may wait for the owner, besides those that it works on.
 const WAITING_BYTES: u32 = 4 << 20;
@@ -51,6 +50,19 @@ pub(super) struct TableRun<'e> {
     room: Arc<Semaphore>,
     /// The task that holds the table's state.
     pub(super) owner: Owner<State>,
+}
+
+/// The result of one endpoint.
+pub(super) struct Ran {
+    pub(super) report: EndpointReport,
+    pub(super) changed: Vec<Changed>,
+    pub(super) problems: Vec<Problem>,
+    /// Whether the endpoint's path returned any answer.
+    pub(super) answered: bool,
+    /// Why nothing more can be requested.
+    pub(super) halted: Option<Error>,
+    /// The messages of those problems that ended the run, or its backfill.
+    pub(super) ended: Vec<String>,
 }
 
 /// The contents of a reply to a request by key.
@@ -118,31 +130,6 @@ impl<'e> TableRun<'e> {
         })
     }
 
-    /// Whether the lake has rows in the scope of a list: in its window's days, of its parent, or
-    /// any.
-    pub(super) async fn has_rows(&self, scan: &Scan<'_>, window: Option<Window>) -> Result<bool> {
-        // If nothing has changed, that says nothing about what exists.
-        if scan.modified_since.is_some() {
-            return Ok(false);
-        }
-        let parent: Option<Box<str>> = scan.parent.map(|parent| parent.key.into());
-        let today = plan::day(self.export.settings.now);
-        let has_rows = move |snapshot: &Snapshot| {
-            if let Some(parent) = &parent {
-                return snapshot.has_rows_of(parent, today);
-            }
-            let manifest = snapshot.manifest();
-            let Some(window) = window else { return Ok(manifest.rows() > 0) };
-            let granularity = manifest.granularity;
-            let name = |at: DateTime<Utc>| {
-                Partition::of(Some(day_of(at.date_naive())), granularity).to_string()
-            };
-            let mut found = manifest.partitions.range(name(window.from)..=name(window.to));
-            Ok(found.any(|(_, entry)| entry.rows > 0))
-        };
-        self.read(has_rows).await
-    }
-
     /// Says which partition length suits a new table, once the API says how many records a window
     /// has: before any row is written, while the user can still change it.
     pub(super) fn advise(&self, window: Option<Window>, total: Option<u64>) {
@@ -154,24 +141,6 @@ impl<'e> TableRun<'e> {
         {
             tracing::warn!(target: plan::ADVICE, "{advice}");
         }
-    }
-
-    /// Whether the lake has records in the window of a list that did not come: these, by the hashes
-    /// of their keys, did.
-    pub(super) async fn lacks_known(
-        &self,
-        scan: &Scan<'_>,
-        window: Option<Window>,
-        came: HashSet<i64>,
-    ) -> Result<bool> {
-        let is_dated = scan.modified_since.is_none() && scan.parent.is_none();
-        let Some(window) = window.filter(|_| is_dated && !self.endpoint.is_snapshot()) else {
-            return Ok(false);
-        };
-        let lacks = move |snapshot: &Snapshot| {
-            snapshot.has_rows_besides(window, |key| came.contains(&key_hash(key)))
-        };
-        self.read(lacks).await
     }
 
     /// Whether the schema was frozen when the table was opened.

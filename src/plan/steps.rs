@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 
-use super::Task;
+use super::task::Task;
 use crate::calendar::TimeUnit;
 use crate::manifest::Granularity;
 use crate::window::{Window, day_of};

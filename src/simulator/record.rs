@@ -2,14 +2,12 @@
 //! gives the same record: nothing is stored, so that two hundred thousand calls fit in memory.
 
 use super::catalogue::{Catalogue, Company, Contact, Seat};
+pub(super) use super::slot::Record;
 use super::slot::Slot;
 use super::text::{self, chance, generator, instant, one, round};
 use super::words;
 use fastrand::Rng;
-use serde_json::{Map, Value, json};
-
-/// A record of the API.
-pub(super) type Record = Map<String, Value>;
+use serde_json::{Value, json};
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 86_400_000;

@@ -1,9 +1,12 @@
 //! What the workspace stores about one call: the fields that filters and orders need, and the seed
 //! of its record. That is a few dozen bytes; the record itself is stored only if it was edited.
 
-use super::record::Record;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// A record of the API.
+pub(super) type Record = Map<String, Value>;
 
 /// Statuses of a call that was never held: its details are a permanent 404.
 const NEVER: [&str; 7] = [

@@ -1,11 +1,7 @@
 //! Everything in a workspace besides calls: users, topics, scorecards, CRM objects, and the rest,
 //! generated from the catalogue. How they are requested is defined elsewhere.
 
-use super::catalogue::Catalogue;
-use super::index::Index;
-use super::options::Options;
 use super::record::Record;
-use super::{crm, people};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -72,15 +68,6 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn generate(options: &Options, catalogue: &Catalogue, calls: &Index) -> Self {
-        let mut tables = Self::default();
-        people::fill(&mut tables, options, catalogue);
-        people::scorecards(&mut tables, options, catalogue, calls);
-        crm::fill(&mut tables, options, catalogue);
-        crm::playlists(&mut tables, options, catalogue, calls);
-        tables
-    }
-
     pub(super) fn fill(&mut self, table: Table, rows: impl Iterator<Item = (i64, Value)>) {
         let keyed = rows.map(|(time, value)| Row { key: table.key_of(&value), time, value });
         let mut keyed: Vec<Row> = keyed.collect();

@@ -11,6 +11,7 @@ use super::record::record;
 use super::slot::Slot;
 use super::tables::{Table, Tables};
 use super::text::generator;
+use super::{crm, people};
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use serde_json::Value;
@@ -40,13 +41,23 @@ impl State {
     }
 }
 
+/// Everything besides calls.
+fn tables(options: &Options, catalogue: &Catalogue, calls: &Index) -> Tables {
+    let mut tables = Tables::default();
+    people::fill(&mut tables, options, catalogue);
+    people::scorecards(&mut tables, options, catalogue, calls);
+    crm::fill(&mut tables, options, catalogue);
+    crm::playlists(&mut tables, options, catalogue, calls);
+    tables
+}
+
 impl Workspace {
     /// Generates a workspace; equal options produce equal ones.
     #[must_use]
     pub fn generate(options: &Options) -> Self {
         let catalogue = Catalogue::generate(options);
         let calls = Index::of(birth::slots(options));
-        let tables = Tables::generate(options, &catalogue, &calls);
+        let tables = tables(options, &catalogue, &calls);
         let state = State {
             now: options.now.timestamp_millis(),
             fate: generator(options.seed, 40),

@@ -9,7 +9,7 @@ mod runs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::endpoint::{Catalogue, Dated, Endpoint};
@@ -24,10 +24,7 @@ use crate::schema::{Difference, Schema};
 use crate::window::{Coverage, Window};
 
 pub use self::concerns::Concern;
-pub use self::runs::{Run, RunEndpoint, RunProblem, last_success};
-
-/// How many runs are listed.
-pub const RUNS: usize = 30;
+pub use self::runs::{RUNS, Run, RunEndpoint, RunProblem, last_success};
 
 /// What a lake holds, and how fresh it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,6 +39,20 @@ pub struct Status {
     pub week: Week,
     /// The last runs, newest first.
     pub runs: Vec<Run>,
+}
+
+impl Status {
+    /// The average number of requests a day by incremental runs in the last week, among the runs
+    /// listed.
+    #[must_use]
+    pub fn nightly_pace(&self) -> Option<u64> {
+        let week = TimeDelta::days(7);
+        let is_recent = |run: &&Run| run.is_nightly() && self.now - run.started_at < week;
+        let recent: Vec<&Run> = self.runs.iter().filter(is_recent).collect();
+        let first = recent.iter().map(|run| run.started_at).min()?;
+        let days = ((self.now - first).num_days() + 1).clamp(1, 7).unsigned_abs();
+        Some(recent.iter().map(|run| run.requests).sum::<u64>() / days)
+    }
 }
 
 /// What one table holds.

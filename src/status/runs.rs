@@ -3,14 +3,16 @@
 //! Reads runs, and the columns that `evolve` could add, from a store. Unreadable reports are
 //! skipped.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Status;
 use crate::error::Result;
 use crate::lake::Store;
 use crate::schema::{Difference, Schema};
 use crate::window::Window;
+
+/// How many runs are listed.
+pub const RUNS: usize = 30;
 
 /// One run, according to its report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,26 +86,12 @@ impl Run {
     }
 }
 
-impl Status {
-    /// The average number of requests a day by incremental runs in the last week, among the runs
-    /// listed.
-    #[must_use]
-    pub fn nightly_pace(&self) -> Option<u64> {
-        let week = TimeDelta::days(7);
-        let is_recent = |run: &&Run| run.is_nightly() && self.now - run.started_at < week;
-        let recent: Vec<&Run> = self.runs.iter().filter(is_recent).collect();
-        let first = recent.iter().map(|run| run.started_at).min()?;
-        let days = ((self.now - first).num_days() + 1).clamp(1, 7).unsigned_abs();
-        Some(recent.iter().map(|run| run.requests).sum::<u64>() / days)
-    }
-}
-
 /// When a run last exported everything it was meant to, according to the last reports.
 ///
 /// # Errors
 /// When the store fails.
 pub fn last_success(store: &Store) -> Result<Option<DateTime<Utc>>> {
-    let runs = newest(store, super::RUNS)?;
+    let runs = newest(store, RUNS)?;
     Ok(runs.iter().find(|run| run.complete && !run.by_id).map(|run| run.finished_at))
 }
 

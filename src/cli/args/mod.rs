@@ -431,10 +431,10 @@ pub(super) struct ForgetArgs {
     /// The lake [env: `CLARI_LAKE`]
     pub(super) lake: Option<String>,
     /// Remove this call's rows from every table, and never export it again (repeatable)
-    #[arg(long, value_name = "ID", value_parser = super::forget::name)]
+    #[arg(long, value_name = "ID", value_parser = values::subject)]
     pub(super) call: Vec<String>,
     /// Remove this person's own rows, and blank the person in all others (repeatable)
-    #[arg(long, value_name = "ADDRESS", value_parser = super::forget::address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     pub(super) email: Vec<String>,
     /// Show what would be removed, and write nothing
     #[arg(long)]

@@ -95,3 +95,19 @@ pub(super) fn engine(text: &str) -> Result<Engine, String> {
         _ => Err("expected duckdb, spark or athena".to_owned()),
     }
 }
+
+/// A call id or an address, without surrounding whitespace from pasting.
+pub(super) fn subject(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// The same, where only an e-mail address is allowed.
+pub(super) fn address(text: &str) -> Result<String, String> {
+    let text = subject(text)?;
+    let is_address = text.split_once('@').is_some_and(|(name, host)| {
+        !name.is_empty() && host.contains(|it: char| it.is_alphanumeric()) && !host.contains('@')
+    });
+    let is_one = is_address && !text.contains(char::is_whitespace);
+    is_one.then_some(text).ok_or_else(|| "expected an email address".to_owned())
+}

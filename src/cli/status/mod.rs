@@ -8,9 +8,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::json;
 
+pub(super) use self::words::duration;
 use self::words::{Words, minute, remarks, since};
-use super::Exit;
 use super::args::StatusArgs;
+use super::exit::Exit;
 use super::output::{Printer, align_numbers, counted, keep_names, number, size, table, write_file};
 use super::settings::{Flags, Settings};
 use crate::clock;
@@ -160,25 +161,4 @@ fn line(run: &Run) -> String {
         counted(run.requests, "request"),
         why.unwrap_or_default()
     )
-}
-
-/// A number of seconds in readable form.
-pub(super) fn duration(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{} s", seconds.max(0)),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_use_a_readable_unit() {
-        let said: Vec<String> = [-1, 5, 300, 10_000, 200_000].map(duration).to_vec();
-        assert_eq!(said, ["0 s", "5 s", "5 min", "2 h", "2 days"]);
-    }
 }

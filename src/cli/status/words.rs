@@ -5,7 +5,6 @@
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::super::output::{counted, number};
-use super::duration;
 use crate::forecast::Forecast;
 use crate::manifest::Granularity;
 use crate::schema::Difference;
@@ -180,6 +179,16 @@ pub(super) fn minute(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
+/// A number of seconds in readable form.
+pub(in crate::cli) fn duration(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{} s", seconds.max(0)),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +204,11 @@ mod tests {
         );
         let minutes = "2026-11-10 00:00 UTC to 2026-11-10 06:30 UTC";
         assert_eq!(said("2026-11-10T00:00:00Z", "2026-11-10T06:30:00Z"), minutes);
+    }
+
+    #[test]
+    fn durations_use_a_readable_unit() {
+        let said: Vec<String> = [-1, 5, 300, 10_000, 200_000].map(duration).to_vec();
+        assert_eq!(said, ["0 s", "5 s", "5 min", "2 h", "2 days"]);
     }
 }

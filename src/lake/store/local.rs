@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::listing::{Listed, STAGING};
 use super::object::{Object, Staged, Version, Written};
 use super::token::token;
-use super::{Listed, STAGING};
 use crate::error::{Error, ErrorKind, Result};
 
 const LOCK: &str = "_manifest/lock";

@@ -12,6 +12,7 @@ mod bridge;
 mod examine;
 mod failure;
 mod lease;
+mod listing;
 mod local;
 mod location;
 mod object;
@@ -33,6 +34,9 @@ use object_store::ObjectStore;
 use parquet::file::reader::Length;
 
 pub use self::breakdown::Breakdown;
+use self::listing::STAGING;
+pub(super) use self::listing::manifest_folder;
+pub(crate) use self::listing::{Listed, TableListing};
 use self::local::Local;
 use self::location::Place;
 pub(crate) use self::object::{Object, Staged, Version, Written};
@@ -50,18 +54,12 @@ const KEPT_BASES: usize = 16;
 /// How often an object is requested again if its bytes arrive cut short.
 const TRIES: u32 = 4;
 
-const STAGING: &str = "_staging";
 /// Folders that are not tables, beside the tables' manifests.
 const NO_TABLES: [&str; 3] = ["quota", "runs", "forgotten"];
 
 /// What operating systems and people leave in folders, besides hidden files.
 const OF_THE_SYSTEM: [&str; 5] =
     ["lost+found", "System Volume Information", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"];
-
-/// The folder of a table's manifests.
-pub(super) fn manifest_folder(table: &str) -> String {
-    format!("_manifest/{table}")
-}
 
 /// Whether a file or folder of this name is unrelated to the folder's purpose.
 pub(crate) fn is_of_the_system(name: &str) -> bool {
@@ -84,24 +82,6 @@ pub struct Store {
 enum Kind {
     Local(Local),
     Remote(Box<Remote>),
-}
-
-/// One object of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    /// Its path below the lake.
-    pub(crate) path: String,
-    /// Identifies this version of it.
-    pub(crate) etag: String,
-}
-
-/// What is in the folders of one table.
-#[derive(Debug, Default)]
-pub(crate) struct TableListing {
-    /// The names of its manifests, sorted.
-    pub(crate) manifests: Vec<String>,
-    /// Its objects, sorted by path.
-    pub(crate) objects: Vec<Listed>,
 }
 
 /// The right to write to the lake; dropping it releases it.

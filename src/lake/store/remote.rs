@@ -17,12 +17,12 @@ use super::blocks::Pool;
 use super::bridge::Bridge;
 use super::failure::{Action, failed};
 use super::lease::{LASTING, LEASE, Lease, Terms};
+use super::listing::{Listed, TableListing, manifest_folder};
 use super::location::{Bucket, Provider};
 use super::object::{Object, Staged, Version, Written};
 use super::probe::{self, Guarantees, Tags};
 use super::put::{self, Condition, ConditionStyle, Put};
 use super::token::unique_name;
-use super::{Listed, TableListing, manifest_folder};
 use crate::config::Conditional;
 use crate::error::{Error, ErrorKind, Result};
 

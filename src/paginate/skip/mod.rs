@@ -28,22 +28,18 @@ mod order;
 mod pass;
 mod reach;
 mod single;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use self::order::Times;
-use self::pass::Pass;
-use self::reach::Below;
-use self::single::Then;
-use super::rule::{Evidence, Said, Verdict, judge};
-use super::unread::{Found, Unread};
-use super::{Get, Order, Slice, Step, Stuck};
-use crate::calendar::TimeUnit;
-use crate::endpoint::SkipLimit;
+use self::state::Begin;
+pub(super) use self::state::Skipping;
+use super::rule::{Evidence, Verdict, judge};
+use super::step::{Get, Order, Slice, Step, Stuck};
+use super::unread::Found;
 use crate::page::Page;
-use crate::window::Window;
 
 /// How many pages in a row may have no new record.
 const MAX_IDLE_PAGES: u32 = 4;
@@ -53,122 +49,7 @@ const MAX_STEPS_BACK: u32 = 32;
 /// reading ends.
 const MAX_IDLE_REPLIES: u32 = 64;
 
-/// Reads one window, page by page.
-#[derive(Debug)]
-pub(super) struct Skipping {
-    window: Window,
-    paging: SkipLimit,
-    asked: Slice,
-    /// How many records come before the first one that has not been requested yet.
-    position: u32,
-    /// The highest position so far: after a step back, pages up to here have known records.
-    furthest: u32,
-    /// The shortest window that can be requested.
-    unit: TimeUnit,
-    limit: u32,
-    /// Keys seen in the present order.
-    seen: HashSet<Box<str>>,
-    /// What was read oldest first, once the order was reversed.
-    below: Option<Below>,
-    /// The key of the first record, and those of the last two.
-    first_key: Option<Box<str>>,
-    last_keys: [Option<Box<str>>; 2],
-    times: Times,
-    /// What could not be read in the present order.
-    unread: Unread,
-    /// How many pages in a row went further but had no new record.
-    idle_pages: u32,
-    /// How many replies in a row had none.
-    idle_replies: u32,
-    /// How many steps back were taken since the last new record. Only this ends the reading of a list whose
-    /// pages never fit together, since pages that are read again do not count as idle.
-    vain_steps_back: u32,
-    smooth_pages: u32,
-    /// The keys that the next page must begin with: the last one, or all of the last instant.
-    tail: Vec<Box<str>>,
-    /// How many records the first page has.
-    first_count: usize,
-    /// How many records the largest page has.
-    most: usize,
-    /// The order in which keys first came.
-    places: HashMap<Box<str>, usize>,
-    said: Said,
-    /// Whether a page was requested without a record to begin with.
-    was_blind: bool,
-    /// Whether the page after the furthest one has records, but did not begin with a known one.
-    has_mismatched: bool,
-    /// How many pages have been taken in.
-    pages: u32,
-    /// How many requests were made only to confirm that nothing follows.
-    pub(super) confirmations: u32,
-    /// How many records a total counts that the list ends without.
-    pub(super) hidden: u64,
-    pass: Pass,
-    /// What follows once the record before a single one has turned out to be known.
-    then: Option<Then>,
-    /// Where the requested page begins.
-    begin: Begin,
-}
-
-/// Where the requested page begins, seen from the last record before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Begin {
-    /// With the last record, or the last instant; with any record if there is none yet.
-    Overlapping,
-    /// After the last record, though the page is larger than one.
-    Apart,
-    /// After a record that could not be read.
-    AfterGap,
-    /// Further back, after so many steps in a row.
-    Back(u32),
-}
-
-impl Begin {
-    /// How many steps back in a row led here.
-    fn steps_back(self) -> u32 {
-        if let Self::Back(steps) = self { steps } else { 0 }
-    }
-}
-
 impl Skipping {
-    /// At the beginning of `window`, where no window shorter than a `unit` can be requested.
-    pub(super) fn new(window: Window, unit: TimeUnit, paging: &SkipLimit) -> Self {
-        let limit = paging.page_size.min(paging.reach).max(1);
-        let order = Some(Order::OldestFirst).filter(|_| !paging.oldest_first.is_empty());
-        Self {
-            window,
-            paging: paging.clone(),
-            asked: Slice { skip: 0, limit, order: Order::OldestFirst, counts: false },
-            position: 0,
-            furthest: 0,
-            unit,
-            limit,
-            seen: HashSet::new(),
-            below: None,
-            first_key: None,
-            last_keys: [None, None],
-            times: Times::default(),
-            unread: Unread::new(order),
-            idle_pages: 0,
-            idle_replies: 0,
-            vain_steps_back: 0,
-            smooth_pages: 0,
-            tail: Vec::new(),
-            first_count: 0,
-            most: 0,
-            places: HashMap::new(),
-            said: Said::default(),
-            was_blind: false,
-            has_mismatched: false,
-            pages: 0,
-            confirmations: 0,
-            hidden: 0,
-            pass: Pass::default(),
-            then: None,
-            begin: Begin::Overlapping,
-        }
-    }
-
     /// The last requested page; initially the first one.
     pub(super) fn asked(&self) -> Get {
         Get::Slice(self.asked)

@@ -1,40 +1,12 @@
 //! Order: whether a page continues the one before, and whether rows change places meanwhile.
 
-use super::{Begin, Skipping};
-use crate::page::{Page, PageEntry};
+use super::state::{Begin, Skipping};
+use crate::page::Page;
 
 /// How many steps back that find no new record show that an empty page is empty.
 const ENOUGH_STEPS_BACK: u32 = 2;
 /// How many steps back in a row a list without times may take before its order counts as unstable.
 const FEW_STEPS_BACK: u32 = 3;
-
-/// The times of a list, oldest first.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    pub(super) last: Option<i64>,
-    /// Whether they came in order.
-    pub(super) in_order: bool,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { last: None, in_order: true }
-    }
-}
-
-impl Times {
-    /// Adds a record, which must not be older than the last one if it `continues` the list.
-    pub(super) fn note(&mut self, entry: &PageEntry, continues: bool) {
-        let is_older = entry.time.is_some() && entry.time < self.last;
-        self.in_order &= !(continues && is_older);
-        self.last = self.last.max(entry.time);
-    }
-
-    /// Whether a record must be before the last one.
-    pub(super) fn is_before_last(&self, entry: &PageEntry) -> bool {
-        self.in_order && entry.time.is_some() && entry.time < self.last
-    }
-}
 
 impl Skipping {
     /// Whether nothing can be missing between the previous pages and this one.

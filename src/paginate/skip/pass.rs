@@ -1,44 +1,14 @@
 //! One pass through a list, what came in it, and whether that is all: as many keys as positions, or
 //! else the list is read again.
 
-use std::collections::HashSet;
-
-use super::{Begin, Skipping};
+use super::state::{Begin, Pass, Skipping};
 use crate::page::Page;
-use crate::paginate::{Order, Slice, Step, Stuck};
+use crate::paginate::step::{Order, Slice, Step, Stuck};
 
 /// The minimum limit on the total pages of a list with unstable order.
 const MOST_PAGES_OF_PASSES: u32 = 64;
 /// How many more passes are made through a list that has one record a page.
 const MOST_SINGLE_PASSES: u32 = 2;
-
-/// One pass through the list from its beginning; another one follows if it does not add up.
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is noted by itself")]
-pub(super) struct Pass {
-    /// How many passes came before. From the second on, pages begin where an instant begins.
-    pub(super) before: u32,
-    /// How many pages the first pass took.
-    pub(super) pages: u32,
-    /// How many keys were known when it began.
-    pub(super) known: usize,
-    /// The keys that came in this pass, unless it is the first.
-    pub(super) own: HashSet<Box<str>>,
-    /// The keys that came since the list had its present length.
-    pub(super) keys: HashSet<Box<str>>,
-    /// The length of the list according to the previous pass.
-    pub(super) length: Option<u32>,
-    /// How many records shared the key of another one on their page.
-    pub(super) twins: usize,
-    /// Whether a page began with a known record other than the last one.
-    pub(super) is_shifted: bool,
-    /// Whether rows with the same time changed places.
-    pub(super) is_shuffled: bool,
-    /// Whether a record was skipped, so that keys cannot be counted.
-    pub(super) has_passed_over: bool,
-    /// Whether the whole last page was one instant, so that the next could not begin with it.
-    pub(super) is_dense: bool,
-}
 
 impl Skipping {
     /// Records the page's contents. Returns whether one of its records was reached from the other

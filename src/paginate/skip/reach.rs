@@ -1,53 +1,13 @@
 //! Windows with more records than the reach: the rest becomes a window of its own, and one that
 //! cannot be split is read from both ends.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::order::Times;
-use super::{Begin, Skipping};
-use crate::page::{Page, PageEntry};
+use super::state::{Begin, Below, Skipping};
+use crate::page::Page;
+use crate::paginate::step::{Order, Slice, Step, Stuck};
 use crate::paginate::unread::{Unread, second_of};
-use crate::paginate::{Order, Slice, Step, Stuck};
 use crate::window::Window;
-
-/// What was read of a window oldest first, before the order was reversed.
-#[derive(Debug)]
-pub(super) struct Below {
-    pub(super) keys: HashSet<Box<str>>,
-    pub(super) first_key: Option<Box<str>>,
-    pub(super) last_keys: [Option<Box<str>>; 2],
-    pub(super) times: Times,
-    pub(super) unread: Unread,
-    /// Whether a known record other than the last one was reached.
-    pub(super) has_met: bool,
-    /// Whether the last record was reached first, and nothing has come since.
-    pub(super) has_met_last: bool,
-}
-
-impl Below {
-    /// Whether a list that begins with this record is not just the same list reversed.
-    pub(super) fn begins_with(&self, entry: &PageEntry) -> bool {
-        let is_same = self.first_key.as_ref() == Some(&entry.key);
-        let is_single = self.first_key == self.last_keys[1];
-        let is_older = self.times.is_before_last(entry);
-        (is_same && !is_single) || is_older
-    }
-
-    /// Whether reading newest first has reached the end of what was read oldest first. An earlier
-    /// time always proves that. A server may list records of one instant in the same order both
-    /// ways, so known records prove it only if they come in the reverse order: the very last first,
-    /// then the one before it.
-    pub(super) fn is_met_by(&mut self, entry: &PageEntry) -> bool {
-        let [before_last, last] = &self.last_keys;
-        let is_earlier = self.times.is_before_last(entry);
-        let is_mirrored = self.has_met_last && before_last.as_ref() == Some(&entry.key);
-        self.has_met_last = !self.has_met && last.as_ref() == Some(&entry.key);
-        self.has_met |= self.keys.contains(&entry.key) && !self.has_met_last;
-        is_earlier || is_mirrored
-    }
-}
 
 impl Skipping {
     pub(super) fn split(&mut self) -> Step {

@@ -1,20 +1,10 @@
 //! Single records: those that cannot be read are passed over, and before one that was read alone, the
 //! record before it must still be a known one.
 
-use super::{Begin, Skipping};
+use super::state::{Begin, Skipping, Then};
 use crate::page::Page;
-use crate::paginate::unread::{Place, Unread};
-use crate::paginate::{Slice, Step};
-
-/// A step that waits, with the page that it requests.
-#[derive(Debug)]
-pub(super) struct Then {
-    pub(super) step: Step,
-    pub(super) asked: Slice,
-    /// What could not be read before the single record: if rows have moved up, what is missing is
-    /// before it.
-    pub(super) unread: Unread,
-}
+use crate::paginate::step::{Slice, Step};
+use crate::paginate::unread::Place;
 
 impl Skipping {
     /// Takes in the requested page, and returns the next step. `largest` is the number of records

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 
 use super::super::{Cause, Gap, Miss, Scope};
 use super::*;
-use crate::endpoint::Paging;
+use crate::calendar::TimeUnit;
+use crate::endpoint::{Paging, SkipLimit};
 use crate::page::PageEntry;
-use crate::window::Coverage;
+use crate::window::{Coverage, Window};
 
 /// A server's list of records, each with a time in seconds and a number.
 #[derive(Debug, Clone)]

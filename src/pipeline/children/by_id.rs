@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 use std::slice;
 
-use super::due::{self, DueParent, Parents};
 use super::look_up::look_up;
-use super::parents::{ParentKeys, parent_keys};
+use super::parents::{
+    self, DueParent, ParentKeys, Parents, parent_keys, read_values, report_missing,
+};
 use crate::decode::is_usable;
 use crate::endpoint::{Endpoint, Parent, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Purpose;
-use crate::pipeline::Export;
+use crate::pipeline::export::Export;
 use crate::pipeline::table_run::TableRun;
-use crate::report::Problem;
 
 impl Export {
     /// Checks that the ids in the settings can be used to request these endpoints.
@@ -51,11 +51,8 @@ impl Export {
 }
 
 /// Looks up the children of the specified parents, one request each.
-pub(super) async fn look_up_named(
-    export: &Export,
-    table: &TableRun<'_>,
-    parents: &Parents,
-) -> Result<()> {
+pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
+    let Some(parents) = Parents::of(table).await? else { return Ok(()) };
     let mut ids = export.settings.ids.clone();
     ids.sort();
     ids.dedup();
@@ -75,12 +72,12 @@ pub(super) async fn look_up_named(
         });
         Ok(due.collect::<Vec<_>>())
     };
-    let found = due::read(parents, table, find).await?;
+    let found = parents::read(&parents, table, find).await?;
     export.progress.update(&table.endpoint.name, |live| live.planned += found.len() as u64);
     let mut due = Vec::new();
     for (mut one, partition) in found {
         if let Some(partition) = partition.filter(|_| names_more) {
-            due::name(parents, table, partition, slice::from_mut(&mut one)).await?;
+            read_values(&parents, table, partition, slice::from_mut(&mut one)).await?;
         }
         due.push(Ok(one));
     }
@@ -108,18 +105,4 @@ pub(super) async fn named_parents(
         }
     }
     Ok(Some(ParentKeys { keys, is_whole: false }))
-}
-
-/// Reports that the child of a specified parent does not exist. The id is not included, because
-/// reports are kept and a call may later have to be forgotten.
-pub(super) async fn report_missing(table: &TableRun<'_>, id: &str, reason: &str) {
-    let endpoint = table.endpoint.name.clone();
-    let ids = &table.export().settings.ids;
-    let number = ids.iter().position(|it| it == id).map_or(0, |at| at + 1);
-    let message = match ids.len() {
-        1 => format!("the id: {reason}"),
-        count => format!("id number {number} of {count}: {reason}"),
-    };
-    let problem = Problem { endpoint, window: None, message };
-    table.owner.note(|state| state.push_problem(problem)).await;
 }

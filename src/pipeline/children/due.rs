@@ -2,92 +2,26 @@
 //! are compared with the child table partition by partition, so that memory depends on the largest
 //! partition.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use chrono::NaiveTime;
 use futures::{Stream, StreamExt, TryStreamExt};
 
-use super::by_id;
 use super::look_up::look_up;
-use super::parents::{are_there, fields_in, has_values, open, warn_without_values};
+use super::parents::{DueParent, Parents, read, read_values};
 use crate::commit_plan::{LookUp, Mark, Removal};
-use crate::endpoint::{Parent, ParentRef, ParentValues};
 use crate::error::Result;
-use crate::lake::{Children, ParentAndChild, Snapshot};
-use crate::manifest::{Attempt, IndexEntry, ParentVersion, Purpose};
+use crate::lake::{Children, ParentAndChild};
+use crate::manifest::{Attempt, ParentVersion, Purpose};
 use crate::partition::Partition;
+use crate::pipeline::export::Export;
 use crate::pipeline::table_run::TableRun;
 use crate::pipeline::table_state::State;
-use crate::pipeline::{Export, blocking};
 use crate::plan::queue::{self, Due};
 use crate::report::Queue;
 use crate::window::{Window, date_of};
 
-/// A parent whose children are to be requested: its one record by look-up, or its list.
-pub(super) struct DueParent {
-    /// Distinguishes it from the others: [`Parent::key_of`]; for look-ups, its id.
-    pub(super) key: Box<str>,
-    pub(super) id: Box<str>,
-    /// The fields that requests need from its record.
-    pub(super) values: ParentValues,
-    /// The content hash of its record, if that affects the request; `None` also if the lake has no
-    /// such parent.
-    pub(super) hash: Option<u128>,
-    /// The day of its record, in days since 1970.
-    pub(super) day: Option<i32>,
-    /// The time of its record, microseconds since 1970.
-    pub(super) time: Option<i64>,
-    /// The outcome of the last request.
-    pub(super) before: Option<Attempt>,
-    pub(super) purpose: Purpose,
-}
-
-impl DueParent {
-    /// A parent of which only the id is known.
-    pub(super) fn of(id: Box<str>, purpose: Purpose) -> Self {
-        let (key, values) = (id.clone(), ParentValues::default());
-        Self { key, id, values, hash: None, day: None, time: None, before: None, purpose }
-    }
-
-    /// The same, with the version of its record that the lake has.
-    pub(super) fn at(self, record: &IndexEntry) -> Self {
-        Self { hash: Some(record.hash), day: record.day, time: record.time, ..self }
-    }
-
-    /// What its requests need.
-    pub(super) fn parent(&self) -> ParentRef<'_> {
-        ParentRef { key: &self.key, id: &self.id, values: &self.values }
-    }
-}
-
-/// The parents of a child table, as this run found them.
-#[derive(Clone)]
-pub(super) struct Parents {
-    snapshot: Arc<Snapshot>,
-    rule: Arc<Parent>,
-    /// Notes dated after this instant (microseconds since 1970) are not trusted.
-    latest: i64,
-}
-
-impl Parents {
-    /// The child table and the table of its parents.
-    fn children<'s>(&'s self, parents: &'s Snapshot, own: &'s Snapshot) -> Children<'s> {
-        Children { parents, own, rule: &self.rule, latest: Some(self.latest) }
-    }
-}
-
 /// Requests every child whose parent has changed since the child was last requested, newest first.
 pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> Result<()> {
-    let Some(rule) = &table.endpoint.parent else { return Ok(()) };
-    let parents = Parents {
-        snapshot: Arc::new(open(export, &rule.endpoint).await?),
-        rule: Arc::new(rule.clone()),
-        latest: export.clock.server_now().timestamp_micros(),
-    };
-    if !export.settings.ids.is_empty() {
-        return by_id::look_up_named(export, table, &parents).await;
-    }
+    let Some(parents) = Parents::of(table).await? else { return Ok(()) };
     if let Some(window) = export.settings.backfill.filter(|_| export.settings.refetch) {
         refetch(&parents, table, window).await?;
     }
@@ -103,23 +37,6 @@ pub(in crate::pipeline) async fn run(export: &Export, table: &TableRun<'_>) -> R
     };
     table.owner.finish(close).await?;
     conclude_partitions(&parents, table, comparison.open).await
-}
-
-/// Reads from both tables, on a thread where it blocks no other task.
-pub(super) async fn read<T: Send + 'static>(
-    parents: &Parents,
-    table: &TableRun<'_>,
-    read: impl Fn(&Children<'_>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (parents, now) = (parents.clone(), table.export().clock.server_now());
-    let read = move |own: &Snapshot| {
-        let parents_table = parents.snapshot.table().clone();
-        let mut snapshot = Snapshot::clone(&parents.snapshot);
-        // Either index may need to be repaired.
-        parents_table
-            .read(&mut snapshot, now, |of_parents| read(&parents.children(of_parents, own)))
-    };
-    table.read(read).await
 }
 
 /// Records that the children of a range are to be requested again, so that any later run continues
@@ -264,32 +181,8 @@ async fn due_in(
     due.retain(|due| table.export().client.is_open(due.purpose));
     // So a run that ends early has read the children that users are most likely to need.
     due.sort_unstable_by(|a, b| (b.day, b.time, &b.id).cmp(&(a.day, a.time, &a.id)));
-    name(parents, table, partition, &mut due).await?;
+    read_values(parents, table, partition, &mut due).await?;
     Ok(due)
-}
-
-/// Reads the fields of the parents' records that requests need, if there are any.
-pub(super) async fn name(
-    parents: &Parents,
-    table: &TableRun<'_>,
-    partition: Partition,
-    due: &mut [DueParent],
-) -> Result<()> {
-    if due.is_empty() || table.endpoint.parent_fields().is_empty() {
-        return Ok(());
-    }
-    let fields = fields_in(table, &parents.rule, parents.snapshot.schema())?;
-    let ids: HashSet<Box<str>> = due.iter().map(|due| due.id.clone()).collect();
-    let (shared, wanted) = (parents.clone(), fields.clone());
-    let mut found =
-        blocking(move || shared.snapshot.values_in(partition, &shared.rule, &wanted, &ids)).await?;
-    are_there(table, &parents.rule, &fields, found.values()).await;
-    for one in &mut *due {
-        one.values = found.remove(&one.id).unwrap_or_default();
-    }
-    let lacking = due.iter().filter(|it| !has_values(table, &it.id, &it.values)).count();
-    warn_without_values(table, lacking);
-    Ok(())
 }
 
 /// Reports how far the children have come, and records the partitions where nothing is left to do.

@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use super::by_id;
-use super::due::DueParent;
-use super::parents::{ParentKeys, has_values, parent_keys, warn_without_values};
+use super::parents::{
+    DueParent, ParentKeys, has_values, parent_keys, report_missing, warn_without_values,
+};
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
 use crate::endpoint::{Parent, ParentValues};
 use crate::error::Result;
 use crate::lake::Snapshot;
 use crate::manifest::{IndexEntry, Purpose};
-use crate::pipeline::Export;
+use crate::pipeline::export::Export;
 use crate::pipeline::reading::{Listed, Scan, read};
 use crate::pipeline::table_run::TableRun;
 use crate::plan::queue::{self, ListSchedule};
@@ -135,7 +136,7 @@ async fn read_one(
     let outcome = read(table, &scan, Some(&mut listed)).await?;
     let attempt = if outcome.is_absent {
         if !export.settings.ids.is_empty() {
-            by_id::report_missing(table, &due.id, queue::NOT_FOUND).await;
+            report_missing(table, &due.id, queue::NOT_FOUND).await;
         }
         Some(schedule.absent(due.before.as_ref()))
     } else {

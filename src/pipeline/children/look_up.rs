@@ -6,17 +6,15 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::by_id;
-use super::due::DueParent;
-use super::parents::has_values;
+use super::parents::{DueParent, has_values, report_missing};
 use crate::commit_plan::LookUp;
 use crate::decode::{DecodedMany, Origin, is_json, looks_whole};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, request};
 use crate::manifest::Attempt;
+use crate::pipeline::export::{Export, means_absent};
 use crate::pipeline::table_run::TableRun;
-use crate::pipeline::{Export, means_absent};
 use crate::plan::queue;
 use crate::retry::Failure;
 
@@ -202,7 +200,7 @@ async fn conclude(table: &TableRun<'_>, due: DueParent, reason: Option<&str>) {
     let DueParent { key, hash, day, before, .. } = due;
     let export = table.export();
     if let Some(reason) = reason.filter(|_| !export.settings.ids.is_empty()) {
-        by_id::report_missing(table, &key, reason).await;
+        report_missing(table, &key, reason).await;
     }
     let attempt = match hash {
         Some(hash) => queue::attempt(before.as_ref(), hash, reason, export.queue_now()),

@@ -6,11 +6,11 @@
 //! longer valid.
 //!
 //! Both go the same way. [`parents`] opens the parents' table for the keys, and for the other values
-//! that requests need. What is due becomes a [`DueParent`](due::DueParent): [`due`] compares the two
-//! tables for look-ups, [`listing`] goes by the parents' last answers, and [`by_id`] takes the parents
-//! that the user specifies; when something is due is decided by [`crate::plan::queue`]. [`look_up`]
-//! and [`listing`] send the requests, and record the outcome for each parent, so that the next run
-//! goes on from there.
+//! that requests need. What is due becomes a [`DueParent`](parents::DueParent): [`due`] compares the
+//! two tables for look-ups, [`listing`] goes by the parents' last answers, and [`by_id`] takes the
+//! parents that the user specifies; when something is due is decided by [`crate::plan::queue`].
+//! [`look_up`] and [`listing`] send the requests, and record the outcome for each parent, so that the
+//! next run goes on from there.
 
 pub(super) mod by_id;
 pub(super) mod due;

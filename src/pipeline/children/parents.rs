@@ -1,15 +1,18 @@
 //! Parents: reads another endpoint's table for the keys by which children are requested, and for
 //! other fields of the parents' records that the requests need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::decode::is_usable;
 use crate::endpoint::{Endpoint, Parent, ParentField, ParentRef, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Snapshot, unique_name, with_parents};
+use crate::lake::{Children, Snapshot, unique_name, with_parents};
+use crate::manifest::{Attempt, IndexEntry, Purpose};
+use crate::partition::Partition;
+use crate::pipeline::blocking::blocking;
+use crate::pipeline::export::Export;
 use crate::pipeline::table_run::TableRun;
-use crate::pipeline::{Export, blocking};
 use crate::report::Problem;
 use crate::schema::Schema;
 
@@ -46,6 +49,111 @@ pub(super) async fn open(export: &Export, name: &str) -> Result<Snapshot> {
     let table = export.lake(&unique_name("reader")).table(name)?;
     let now = export.clock.server_now();
     blocking(move || table.open(now)).await
+}
+
+/// A parent whose children are to be requested: its one record by look-up, or its list.
+pub(super) struct DueParent {
+    /// Distinguishes it from the others: [`Parent::key_of`]; for look-ups, its id.
+    pub(super) key: Box<str>,
+    pub(super) id: Box<str>,
+    /// The fields that requests need from its record.
+    pub(super) values: ParentValues,
+    /// The content hash of its record, if that affects the request; `None` also if the lake has no
+    /// such parent.
+    pub(super) hash: Option<u128>,
+    /// The day of its record, in days since 1970.
+    pub(super) day: Option<i32>,
+    /// The time of its record, microseconds since 1970.
+    pub(super) time: Option<i64>,
+    /// The outcome of the last request.
+    pub(super) before: Option<Attempt>,
+    pub(super) purpose: Purpose,
+}
+
+impl DueParent {
+    /// A parent of which only the id is known.
+    pub(super) fn of(id: Box<str>, purpose: Purpose) -> Self {
+        let (key, values) = (id.clone(), ParentValues::default());
+        Self { key, id, values, hash: None, day: None, time: None, before: None, purpose }
+    }
+
+    /// The same, with the version of its record that the lake has.
+    pub(super) fn at(self, record: &IndexEntry) -> Self {
+        Self { hash: Some(record.hash), day: record.day, time: record.time, ..self }
+    }
+
+    /// What its requests need.
+    pub(super) fn parent(&self) -> ParentRef<'_> {
+        ParentRef { key: &self.key, id: &self.id, values: &self.values }
+    }
+}
+
+/// The parents of a child table, as this run found them.
+#[derive(Clone)]
+pub(super) struct Parents {
+    snapshot: Arc<Snapshot>,
+    rule: Arc<Parent>,
+    /// Notes dated after this instant (microseconds since 1970) are not trusted.
+    latest: i64,
+}
+
+impl Parents {
+    /// The parents of a table, unless its endpoint has none.
+    pub(super) async fn of(table: &TableRun<'_>) -> Result<Option<Self>> {
+        let Some(rule) = &table.endpoint.parent else { return Ok(None) };
+        let export = table.export();
+        Ok(Some(Self {
+            snapshot: Arc::new(open(export, &rule.endpoint).await?),
+            rule: Arc::new(rule.clone()),
+            latest: export.clock.server_now().timestamp_micros(),
+        }))
+    }
+
+    /// The child table and the table of its parents.
+    fn children<'s>(&'s self, parents: &'s Snapshot, own: &'s Snapshot) -> Children<'s> {
+        Children { parents, own, rule: &self.rule, latest: Some(self.latest) }
+    }
+}
+
+/// Reads from both tables, on a thread where it blocks no other task.
+pub(super) async fn read<T: Send + 'static>(
+    parents: &Parents,
+    table: &TableRun<'_>,
+    read: impl Fn(&Children<'_>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (parents, now) = (parents.clone(), table.export().clock.server_now());
+    let read = move |own: &Snapshot| {
+        let parents_table = parents.snapshot.table().clone();
+        let mut snapshot = Snapshot::clone(&parents.snapshot);
+        // Either index may need to be repaired.
+        parents_table
+            .read(&mut snapshot, now, |of_parents| read(&parents.children(of_parents, own)))
+    };
+    table.read(read).await
+}
+
+/// Reads the fields of the parents' records that requests need, if there are any.
+pub(super) async fn read_values(
+    parents: &Parents,
+    table: &TableRun<'_>,
+    partition: Partition,
+    due: &mut [DueParent],
+) -> Result<()> {
+    if due.is_empty() || table.endpoint.parent_fields().is_empty() {
+        return Ok(());
+    }
+    let fields = fields_in(table, &parents.rule, parents.snapshot.schema())?;
+    let ids: HashSet<Box<str>> = due.iter().map(|due| due.id.clone()).collect();
+    let (shared, wanted) = (parents.clone(), fields.clone());
+    let mut found =
+        blocking(move || shared.snapshot.values_in(partition, &shared.rule, &wanted, &ids)).await?;
+    are_there(table, &parents.rule, &fields, found.values()).await;
+    for one in &mut *due {
+        one.values = found.remove(&one.id).unwrap_or_default();
+    }
+    let lacking = due.iter().filter(|it| !has_values(table, &it.id, &it.values)).count();
+    warn_without_values(table, lacking);
+    Ok(())
 }
 
 /// The parents whose lists are requested.
@@ -135,4 +243,18 @@ pub(super) fn warn_without_values(table: &TableRun<'_>, count: usize) {
 pub(super) fn has_values(table: &TableRun<'_>, id: &str, values: &ParentValues) -> bool {
     is_usable(id)
         && ParentRef { key: id, id, values }.lacks(&table.endpoint.parent_fields()).is_none()
+}
+
+/// Reports that the child of a specified parent does not exist. The id is not included, because
+/// reports are kept and a call may later have to be forgotten.
+pub(super) async fn report_missing(table: &TableRun<'_>, id: &str, reason: &str) {
+    let endpoint = table.endpoint.name.clone();
+    let ids = &table.export().settings.ids;
+    let number = ids.iter().position(|it| it == id).map_or(0, |at| at + 1);
+    let message = match ids.len() {
+        1 => format!("the id: {reason}"),
+        count => format!("id number {number} of {count}: {reason}"),
+    };
+    let problem = Problem { endpoint, window: None, message };
+    table.owner.note(|state| state.push_problem(problem)).await;
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
 
 use super::super::super::output::number;
-use super::Key;
+use super::charts::Key;
 use crate::manifest::{Granularity, Queue};
 use crate::status::{Run, TableStatus};
 use crate::window::Window;

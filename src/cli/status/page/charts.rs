@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use chrono::{Datelike, NaiveDate};
 
 use super::super::super::output::number;
-use super::Key;
 use crate::manifest::Queue;
 use crate::status::{Run, TableStatus};
 
@@ -20,6 +19,18 @@ const GROUND: u64 = 100;
 /// The maximum height of the runs' bars, and their baseline.
 const RUN_HEIGHT: u64 = 54;
 const RUN_GROUND: u64 = 60;
+
+/// The meaning of a shade or pattern.
+pub(super) struct Key {
+    pub(super) class: &'static str,
+    pub(super) meaning: String,
+}
+
+impl Key {
+    pub(super) fn new(class: &'static str, meaning: &str) -> Self {
+        Self { class, meaning: meaning.to_owned() }
+    }
+}
 
 /// The progress of a child table's records.
 pub(super) struct ChainChart {

@@ -15,8 +15,7 @@ use self::calendar::Calendar;
 use self::charts::{ChainChart, RunBar};
 use self::quota::QuotaChart;
 use super::super::output::{number, size};
-use super::duration;
-use super::words::{Words, covered, minute, remarks};
+use super::words::{Words, covered, duration, minute, remarks};
 use crate::forecast::Forecast;
 use crate::lake::SchemaChange;
 use crate::status::{RUNS, Run, Status, TableStatus};
@@ -44,18 +43,6 @@ struct Page {
     changes: Vec<ChangeRow>,
     evolvable: Vec<ChangeRow>,
     runs: Runs,
-}
-
-/// The meaning of a shade or pattern.
-struct Key {
-    class: &'static str,
-    meaning: String,
-}
-
-impl Key {
-    fn new(class: &'static str, meaning: &str) -> Self {
-        Self { class, meaning: meaning.to_owned() }
-    }
 }
 
 /// One of the figures at the top.

@@ -5,8 +5,7 @@
 
 use super::super::super::output::number;
 use super::super::words::minute;
-use super::Key;
-use super::charts::ratio;
+use super::charts::{Key, ratio};
 use crate::forecast::Forecast;
 use crate::status::Status;
 
