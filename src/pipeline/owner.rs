@@ -133,8 +133,8 @@ async fn serve<S: Owned>(
                 match blocking(move || work(&mut state).map(|()| state)).await {
                     Ok(stored) => state = stored,
                     Err(error) => {
+                        // Set before the channel closes, so that callers find it when it does.
                         *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                        // Only now do the senders learn that the task has ended.
                         return;
                     }
                 }
@@ -196,7 +196,7 @@ mod tests {
         owner.store(fail).await.unwrap();
         owner.note(|state| state.push(1)).await;
         assert_eq!(owner.finish(push(2)).await.unwrap_err().kind(), ErrorKind::Corrupt);
-        assert_eq!(owner.end().await.unwrap_err().kind(), ErrorKind::Internal, "told once");
+        assert_eq!(owner.end().await.unwrap_err().kind(), ErrorKind::Internal, "only once");
 
         let owner = Owner::start(Vec::new());
         assert_eq!(owner.finish(fail).await.unwrap_err().kind(), ErrorKind::Corrupt);
