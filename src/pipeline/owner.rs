@@ -1,7 +1,7 @@
 //! The owner of a table during a run: the one task that holds what the run has read and not yet
 //! committed, and the only one that commits.
 //!
-//! Readers do not share that state, and do not ask for it. They send the owner work through a
+//! Readers neither share that state nor request it. They send the owner work through a
 //! bounded channel, and it does one piece after the other, in the order in which they were sent.
 //! Work that reads or writes the lake runs on a thread where it may block; meanwhile requests are
 //! sent and answered. After each commit the owner publishes the new snapshot, and readers read from
