@@ -457,7 +457,7 @@ impl Client {
         self.check_purpose(purpose)?;
         let throttle = self.throttle();
         let ready = self.unless_ended(throttle.ready(purpose)).await?;
-        ready.map_err(|refusal| self.refused(purpose, refusal))?;
+        let pass = ready.map_err(|refusal| self.refused(purpose, refusal))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let asked_at = Instant::now();
         let sent = get.clone();
@@ -472,7 +472,15 @@ impl Client {
         let server_now =
             || self.clock.get().map_or_else(|| Clock::system().now(), Clock::server_now);
         let judged = |exchanged| judge(exchanged, asked_at, &sent.headers, server_now);
-        Ok(exchanged.map_err(|severed| failed(severed, &self.server)).and_then(judged))
+        let sent = exchanged.map_err(|severed| failed(severed, &self.server)).and_then(judged);
+        match &sent {
+            Err(Unanswered { wait: Some(wait), .. }) => {
+                throttle.close_until(Instant::now() + *wait);
+            }
+            Err(Unanswered { failure, .. }) if !failure.settles() => {}
+            _ => pass.open(),
+        }
+        Ok(sent)
     }
 
     /// Stops sending for backfills, for this reason.

@@ -8,6 +8,7 @@ mod address;
 mod client;
 mod envelope;
 mod exchange;
+mod gate;
 mod requests;
 mod stop;
 mod tally;

@@ -203,3 +203,70 @@ async fn the_words_of_an_error_are_shown_without_secrets() {
         assert!(error.message().ends_with(said), "{}", error.message());
     }
 }
+
+/// P7, design 6.3: when a wait that the server requested is over, one request goes first; the
+/// others follow when it is answered, at the agreed rate.
+#[tokio::test(start_paused = true)]
+async fn p7_after_a_wait_one_request_goes_first() {
+    for rate in [10.0, 0.0] {
+        let begun = Instant::now();
+        let sent = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let log = Arc::clone(&sent);
+        let transport = move |_: Get| {
+            let log = Arc::clone(&log);
+            async move {
+                let at = begun.elapsed();
+                let is_refused = at < Duration::from_secs(20);
+                log.lock().unwrap().push((at, is_refused));
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let reply = http::Response::builder().status(if is_refused { 429 } else { 200 });
+                let reply = if is_refused { reply.header("retry-after", "8") } else { reply };
+                Ok::<_, Severed>(reply.body(Bytes::from_static(b"{}")).unwrap())
+            }
+        };
+        let settings = ClientSettings { rate, ..settings() };
+        let client = Client::over(Arc::new(transport), &settings, Stop::default()).unwrap();
+        let client = Arc::new(client);
+        let ask = |client: Arc<Client>| async move { outcome(&client, &mut 0).await };
+        let asked: Vec<_> = (0..40).map(|_| tokio::spawn(ask(Arc::clone(&client)))).collect();
+        for one in asked {
+            one.await.unwrap().unwrap();
+        }
+        let sent = sent.lock().unwrap();
+        let refused = sent.iter().filter(|(_, is_refused)| *is_refused).count();
+        // The door was closed for two waits: each of them ended with one request.
+        assert_eq!(refused, settings.concurrency + 1, "{rate}: {sent:?}");
+        let mut answered = sent.iter().filter(|(_, is_refused)| !is_refused).map(|(at, _)| *at);
+        let (first, second) = (answered.next().unwrap(), answered.next().unwrap());
+        assert!(second >= first + Duration::from_secs(2), "{rate}: {sent:?}");
+    }
+}
+
+/// A request that goes first and fails, or is given up, lets the next one go first.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_goes_first_and_is_not_answered_holds_up_no_other() {
+    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let client = Arc::new(client(move |_: Get| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        async move {
+            match number {
+                0 => {
+                    let reply = http::Response::builder().status(503).header("retry-after", "8");
+                    Ok(reply.body(Bytes::new()).unwrap())
+                }
+                1 => std::future::pending().await,
+                2 => Err(Break::Torn.into()),
+                _ => Ok(http::Response::new(Bytes::from_static(b"{}"))),
+            }
+        }
+    }));
+    let ask = |client: Arc<Client>| async move { outcome(&client, &mut 0).await };
+    let first = tokio::spawn(ask(Arc::clone(&client)));
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let second = tokio::spawn(ask(Arc::clone(&client)));
+    let third = tokio::spawn(ask(Arc::clone(&client)));
+    first.abort();
+    second.await.unwrap().unwrap();
+    third.await.unwrap().unwrap();
+    assert_eq!(client.requests(), 5);
+}

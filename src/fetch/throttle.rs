@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::gate::{Gate, Pass};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::Purpose;
 use crate::quota::{FreePlaces, GivenBack, MOST_IN_BLOCK, Unsent, spacing};
@@ -110,8 +111,8 @@ pub(super) struct Throttle {
     /// When the last request actually left: a process that was held up must not catch up in a
     /// burst.
     pace: Mutex<Pace>,
-    /// Until when nothing may be sent, because the server requested a pause.
-    closed_until: std::sync::Mutex<Option<Instant>>,
+    /// Closed while the server requests a pause.
+    gate: Gate,
 }
 
 /// When requests left.
@@ -198,39 +199,29 @@ impl Drop for Place<'_> {
 impl Throttle {
     pub(super) fn new(allowance: Arc<dyn Allowance>) -> Self {
         let (incremental, backfill) = (Lane::default(), Lane::default());
-        let closed_until = std::sync::Mutex::default();
-        Self { allowance, incremental, backfill, pace: Mutex::default(), closed_until }
+        Self { allowance, incremental, backfill, pace: Mutex::default(), gate: Gate::default() }
     }
 
-    /// Sends nothing before this instant.
+    /// Sends nothing before this instant, and then one request before all others.
     pub(super) fn close_until(&self, until: Instant) {
-        let mut closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        *closed = Some(closed.map_or(until, |closed| closed.max(until)));
-    }
-
-    /// Until when nothing may be sent, if so.
-    fn closed(&self) -> Option<Instant> {
-        let closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.filter(|until| *until > Instant::now())
+        self.gate.close_until(until);
     }
 
     /// Waits until the next request may be sent. The wait may be canceled at any time: what it paid
     /// is eventually given back.
-    pub(super) async fn ready(&self, purpose: Purpose) -> Result<(), Refusal> {
+    pub(super) async fn ready(&self, purpose: Purpose) -> Result<Pass<'_>, Refusal> {
         loop {
-            while let Some(until) = self.closed() {
-                tokio::time::sleep_until(until).await;
-            }
+            let pass = self.gate.pass().await;
             let mut place = self.place(purpose).await?;
             if place.at > Instant::now() {
                 tokio::time::sleep_until(place.at).await;
             }
             // A request that is too late for its slot is sent in a later one, and so is one that
             // finds the gate closed meanwhile.
-            place.is_used = self.leave(&place.slot, place.at).await && self.closed().is_none();
+            place.is_used = self.leave(&place.slot, place.at).await && pass.is_valid();
             if place.is_used {
                 place.lane.sent().add(place.slot.week, 1);
-                return Ok(());
+                return Ok(pass);
             }
         }
     }
