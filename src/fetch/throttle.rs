@@ -40,6 +40,11 @@ impl Slot {
         self.from + self.spacing * self.requests
     }
 
+    /// Whether it begins where another ends; both instants were read from a clock.
+    fn follows(&self, before: &Self) -> bool {
+        self.from <= before.to() + Duration::from_millis(1)
+    }
+
     /// Whether a request is too late for the slot: it would crowd the next slot's first request, or
     /// count in the next week.
     fn is_over(&self, at: Instant) -> bool {
@@ -282,14 +287,20 @@ impl Throttle {
             let mut slots = lane.slots.lock().await;
             let mut unsent = std::mem::take(&mut *lane.unsent());
             let mut free = None;
-            if let Some(slot) = slots.slot.take() {
+            let slot = slots.slot.take();
+            if let Some(slot) = slot {
                 let places = slot.requests - std::mem::take(&mut slots.used);
                 unsent.add(slot.week, places);
                 free = Some(FreePlaces { week: slot.week, places });
             }
             if let Some(ahead) = join(&mut slots.ahead).await {
                 slots.claimed = true;
-                free = Some(FreePlaces { week: ahead.week, places: ahead.requests });
+                // What is left of the slot before is free too, unless others have the time between.
+                let adjoining = free.filter(|it| {
+                    it.week == ahead.week && slot.is_some_and(|slot| ahead.follows(&slot))
+                });
+                let before = adjoining.map_or(0, |it: FreePlaces| it.places);
+                free = Some(FreePlaces { week: ahead.week, places: before + ahead.requests });
                 unsent.remove(ahead.week, ahead.carried);
                 unsent.add(ahead.week, ahead.requests);
             }
@@ -504,6 +515,51 @@ mod tests {
         let [GivenBack { unsent, free, .. }] = returned.as_slice() else { panic!("{returned:?}") };
         assert_eq!((unsent.of(Weeks::week(0)), unsent.of(Weeks::week(1))), (1, 100));
         assert_eq!(*free, Some(FreePlaces { week: Weeks::week(1), places: 100 }));
+    }
+
+    /// Grants slots of four, each where the one before ends, or so much later.
+    #[derive(Default)]
+    struct InARow {
+        claims: std::sync::atomic::AtomicU32,
+        apart: Duration,
+        begun: Option<Instant>,
+        returned: std::sync::Mutex<Vec<GivenBack>>,
+    }
+
+    impl Allowance for InARow {
+        fn claim(&self, _: Purpose, _: Unsent) -> BoxFuture<'_, Result<Slot, Refusal>> {
+            let number = self.claims.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let spacing = Duration::from_secs(1);
+            let from = self.begun.unwrap() + (spacing * 4 + self.apart) * number;
+            let week = NaiveDate::default();
+            let slot = Slot { requests: 4, carried: 0, week, from, spacing, week_ends: None };
+            Box::pin(std::future::ready(Ok(slot)))
+        }
+
+        fn give_back(&self, returned: GivenBack) -> BoxFuture<'_, Result<(), Error>> {
+            self.returned.lock().unwrap().push(returned);
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    /// C15: a run that ends frees what is left of its slot and of the one claimed ahead, unless
+    /// another run has the time between them.
+    #[tokio::test(start_paused = true)]
+    async fn c15_the_rest_of_both_slots_is_free_when_a_run_ends() {
+        for (apart, freed) in [(0, 5), (3, 4)] {
+            let (apart, begun) = (Duration::from_secs(apart), Some(Instant::now()));
+            let slots = Arc::new(InARow { apart, begun, ..InARow::default() });
+            let throttle = Throttle::new(Arc::clone(&slots) as Arc<dyn Allowance>);
+            for _ in 0..3 {
+                throttle.ready(Purpose::Incremental).await.unwrap();
+            }
+            throttle.give_back().await.unwrap();
+            let returned = slots.returned.lock().unwrap();
+            let [GivenBack { unsent, free, .. }] = returned.as_slice() else { panic!() };
+            let week = NaiveDate::default();
+            assert_eq!(unsent.of(week), 5);
+            assert_eq!(*free, Some(FreePlaces { week, places: freed }));
+        }
     }
 
     /// P7: if the machine lags, each second also keeps room for delays that cannot be measured.

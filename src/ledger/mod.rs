@@ -263,7 +263,8 @@ impl Ledger {
             if read.slot_state == SlotState::Skipped {
                 let presumed = || quota::presumed(None, limits, at);
                 let block = block.clone().unwrap_or_else(presumed);
-                read.slot_state = quota::slot_state(&block, self.holder(&block.run), limits, now);
+                read.slot_state =
+                    quota::slot_state(&block, self.holder(block.holder()), limits, now);
             }
             match block {
                 Some(block) => read.last = read.last.or(Some(block)),

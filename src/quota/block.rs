@@ -96,6 +96,10 @@ impl Unsent {
 pub struct Block {
     /// The run that spends it.
     pub run: String,
+    /// The run whose slot ends where this block says, if that is not its own: a run that returns
+    /// requests repeats the end of the newest slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_of: Option<String>,
     /// The purpose.
     pub purpose: Purpose,
     /// How many requests it pays for; negative when requests are returned.
@@ -122,6 +126,14 @@ pub struct Block {
     pub unknown: bool,
 }
 
+impl Block {
+    /// The run that holds its slot.
+    #[must_use]
+    pub fn holder(&self) -> &str {
+        self.slot_of.as_deref().unwrap_or(&self.run)
+    }
+}
+
 /// A run that spends on a backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningBackfill {
@@ -131,7 +143,7 @@ pub struct RunningBackfill {
     pub to: DateTime<Utc>,
 }
 
-/// The places at the end of a run's newest slot, whose time becomes free once the run returns them.
+/// The places at the end of a run's newest slot, and of the one right before it, whose time becomes free once the run returns them.
 /// Places that have already passed are useless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreePlaces {
@@ -148,7 +160,7 @@ pub struct GivenBack {
     pub purpose: Purpose,
     /// How many, by the weeks that paid for them.
     pub unsent: Unsent,
-    /// Which of them are at the end of the newest slot.
+    /// Which of them are at the end of the run's slots.
     pub free: Option<FreePlaces>,
     /// Whether nothing more is sent for this purpose.
     pub ends: bool,
@@ -180,17 +192,21 @@ pub fn give_back(
 ) -> Block {
     let Returned { run, purpose, requests, places, ends } = *returned;
     let on_backfill = if purpose == Purpose::Backfill { u64::from(requests) } else { 0 };
-    let is_own = last.run == run && last.purpose == purpose;
+    // A block without a slot of its own repeats the end of one that may be another's.
+    let is_own = last.run == run && last.purpose == purpose && last.from < last.to;
     let places = if is_own { i32::try_from(places).unwrap_or(i32::MAX) } else { 0 };
-    let free = limits.spacing().checked_mul(places).unwrap_or(TimeDelta::MAX);
-    let end = last.to - free.min(last.to - last.from).max(TimeDelta::zero());
+    let free = limits.spacing().checked_mul(places).unwrap_or(TimeDelta::zero());
+    let end = last.to - free;
     Block {
         run: run.to_owned(),
+        slot_of: last.slot_of.clone().or_else(|| (last.run != run).then(|| last.run.clone())),
         purpose,
         requests: -i64::from(requests),
         from: end,
         to: end,
-        claimed_at: Some(now),
+        // It repeats the end of the slot before it, so it counts only if that does: that slot may
+        // have been claimed with a wrong clock.
+        claimed_at: Some(now).max(last.claimed_at),
         spent: last.spent.saturating_sub(u64::from(requests)),
         spent_on_backfill: last.spent_on_backfill.saturating_sub(on_backfill),
         ends,
@@ -204,6 +220,7 @@ pub fn give_back(
 pub fn unknown(now: DateTime<Utc>) -> Block {
     Block {
         run: String::new(),
+        slot_of: None,
         purpose: Purpose::Incremental,
         requests: 0,
         from: now,
@@ -225,6 +242,7 @@ pub fn presumed(before: Option<&Block>, limits: &Limits, now: DateTime<Utc>) -> 
     let requests = u64::from(MOST_IN_BLOCK);
     Block {
         run: String::new(),
+        slot_of: None,
         purpose: Purpose::Backfill,
         requests: i64::from(MOST_IN_BLOCK),
         from,

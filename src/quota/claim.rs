@@ -111,6 +111,7 @@ pub fn claim(newest: &Newest, limits: &Limits, claimant: &Claimant<'_>) -> Claim
     let on_backfill = if purpose == Purpose::Backfill { u64::from(paid) } else { 0 };
     let block = Block {
         run: run.to_owned(),
+        slot_of: None,
         purpose,
         requests: i64::from(paid),
         from,

@@ -136,6 +136,34 @@ fn a_slot_that_no_live_run_holds_starts_now() {
     }
 }
 
+/// C15: a block that returns requests repeats the end of the slot before it. No run waits for that
+/// where it would not wait for the slot: its holder was killed, or its clock was wrong.
+#[test]
+fn requests_that_are_returned_keep_no_slot_that_no_live_run_holds() {
+    let limits = Limits::default();
+    let returned =
+        Returned { run: "r", purpose: Purpose::Incremental, requests: 3, places: 0, ends: true };
+    let claimed = |at: DateTime<Utc>, run: &str| Block {
+        run: run.to_owned(),
+        from: at + TimeDelta::seconds(5),
+        to: at + TimeDelta::seconds(15),
+        claimed_at: Some(at),
+        ..presumed(None, &limits, at)
+    };
+    let killed = claimed(at(NOON), "killed");
+    let back = give_back(&killed, &limits, &returned, at(NOON));
+    assert_eq!((back.holder(), back.to), ("killed", killed.to));
+    assert_eq!(slot_state(&back, Holder::Killed, &limits, at(NOON)), SlotState::Skipped);
+    assert_eq!(slot_state(&back, Holder::MayLive, &limits, at(NOON)), SlotState::Until(killed.to));
+    let again = give_back(&back, &limits, &Returned { run: "s", ..returned }, at(NOON));
+    assert_eq!(again.holder(), "killed");
+    // Its own, by a clock that the first reply has corrected since.
+    let ahead = claimed(at(NOON) + TimeDelta::seconds(127), "r");
+    let back = give_back(&ahead, &limits, &returned, at(NOON));
+    assert_eq!(back.holder(), "r");
+    assert_eq!(slot_state(&back, Holder::MayLive, &limits, at(NOON)), SlotState::Skipped);
+}
+
 /// What one run holds for one purpose.
 #[derive(Debug, Clone, Default)]
 struct Lane {

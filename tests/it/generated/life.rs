@@ -13,7 +13,7 @@ use clari_lake::internals::error::{Error, ErrorKind};
 use clari_lake::internals::fetch::Stop;
 use clari_lake::internals::lake::{Observer as Hook, Store};
 use clari_lake::internals::ledger::Ledger;
-use clari_lake::internals::manifest::Manifest;
+use clari_lake::internals::manifest::{CLOCKS_APART, Manifest};
 use clari_lake::internals::quota::Limits;
 use clari_lake::internals::report::{Outcome, Report};
 use clari_lake::internals::verify::{accept_loss, verify};
@@ -33,6 +33,8 @@ use crate::support::{Bucket, Lake, Run, number, rows_in};
 
 /// How long nothing may settle before that counts as an outage.
 const OUTAGE: TimeDelta = TimeDelta::seconds(120);
+/// For how many seconds the slots of a run may last that was cut off.
+const LONGEST_HELD: i64 = 600;
 
 /// Lives through a schedule.
 pub(super) fn live(life: &Life) -> Result<(), TestCaseError> {
@@ -60,6 +62,8 @@ struct Living<'l> {
     observer: Arc<Mutex<Observer>>,
     /// The runs that were killed, or whose store failed.
     cut_off: usize,
+    /// Until when slots may be left that no run uses.
+    slots_may_be_held_until: Option<Time>,
     /// Whether the last runs came to an end, so that nothing is left to recover.
     is_whole: bool,
     /// How many rows each partition had when it was looked at last.
@@ -122,6 +126,7 @@ impl<'l> Living<'l> {
             world,
             observer: Arc::new(Mutex::new(observer)),
             cut_off: 0,
+            slots_may_be_held_until: None,
             is_whole: true,
             counts: Counts::new(),
             lost: Vec::new(),
@@ -497,13 +502,12 @@ impl<'l> Living<'l> {
         if ended.is_some() {
             self.check_end(run)?;
         }
+        if !matches!(ended, Some(Ok(_))) {
+            self.note_cut_off(&ended);
+        }
         let report = match ended {
-            None => {
-                self.cut_off += 1;
-                return Ok(());
-            }
+            None => return Ok(()),
             Some(Err(error)) => {
-                self.cut_off += 1;
                 let kinds = [ErrorKind::Unavailable, ErrorKind::Exhausted, ErrorKind::Interrupted];
                 let is_known = kinds.contains(&error.kind());
                 return if is_known { Ok(()) } else { Err(format!("run {run} failed: {error:?}")) };
@@ -531,8 +535,9 @@ impl<'l> Living<'l> {
             return Err(format!("run {run} ended as in an outage, and was answered at {heard:?}"));
         }
         let first = world.sent.iter().filter(|(_, it)| *it == run).map(|(at, _)| *at).min();
-        let waited = first.map_or(TimeDelta::zero(), |at| at - world.oracle.runs[run].begun);
-        if world.oracle.runs[run].alone && waited > self.longest_wait() {
+        let begun = world.oracle.runs[run].begun;
+        let waited = first.map_or(TimeDelta::zero(), |at| at - begun);
+        if world.oracle.runs[run].alone && waited > self.longest_wait(begun) {
             return Err(format!("P7: run {run} was alone, and sent nothing for {waited}"));
         }
         let names = world.source.names.clone();
@@ -561,11 +566,28 @@ impl<'l> Living<'l> {
         Ok(())
     }
 
-    /// How long a run may wait for the slots of others that have all ended, or were killed: in a
-    /// bucket no run can tell whether another was.
-    fn longest_wait(&self) -> TimeDelta {
-        let is_folder = matches!(self.place, Place::Folder(_));
-        TimeDelta::seconds(if is_folder { 30 } else { 600 })
+    /// C15: how long a run may wait for the slots of others that have all ended, or were killed: no
+    /// longer than the time between two requests.
+    fn longest_wait(&self, begun: Time) -> TimeDelta {
+        // What was cut off has not returned its slots, and no run can tell that it will not use them.
+        if self.slots_may_be_held_until.is_some_and(|until| begun < until) {
+            let is_folder = matches!(self.place, Place::Folder(_));
+            return TimeDelta::seconds(if is_folder { 30 } else { LONGEST_HELD });
+        }
+        let apart = self.life.rate.map_or(0, |rate| 2_200 / i64::from(rate));
+        // Clocks that are this far apart count as right.
+        let clocks_apart = if self.has_wrong_clocks() { CLOCKS_APART } else { TimeDelta::zero() };
+        TimeDelta::milliseconds(apart + 100) + clocks_apart
+    }
+
+    /// Notes that a run was cut off: in a bucket no run can tell whether another was killed, and
+    /// where the store failed, it looks as if the run had ended.
+    fn note_cut_off(&mut self, ended: &Ended) {
+        self.cut_off += 1;
+        if ended.is_some() || self.life.in_bucket {
+            let until = self.server.now() + TimeDelta::seconds(LONGEST_HELD);
+            self.slots_may_be_held_until = Some(until);
+        }
     }
 
     /// What must hold at any time.
