@@ -29,7 +29,7 @@ pub const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::days(30);
 /// How far apart, in microseconds, the instants of statements may be that were corrected by the
 /// server's `Date` header, which has a resolution of one second.
-const STATEMENTS_APART: i64 = 2_000_000;
+pub const STATEMENTS_APART: i64 = 2_000_000;
 
 /// Whether one statement about a record was requested later than another, as seen at `now`, all in
 /// microseconds since 1970. A statement that lies in the future was dated by a wrong clock, and

@@ -129,6 +129,12 @@ impl Clock {
         self.server_now().timestamp_micros().saturating_sub(micros(age))
     }
 
+    /// Whether any reply has shown the server's time.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.replies().offset.is_known()
+    }
+
     /// Takes in the `Date` of a reply that has just arrived, this long after its request was sent.
     /// Returns how far the clock is ahead, if that is detected now; from now on it is corrected.
     pub fn observe(&self, date: DateTime<Utc>, age: Duration) -> Option<TimeDelta> {

@@ -68,6 +68,12 @@ impl Offset {
         }
     }
 
+    /// Whether any reply was taken in.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.bounds.is_some()
+    }
+
     /// What to add to this machine's clock so that it is certainly not ahead of the server's, in
     /// microseconds: a run's reference time must not be in the future.
     #[must_use]

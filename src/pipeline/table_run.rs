@@ -23,6 +23,7 @@ use crate::endpoint::{Dated, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{FetchError, Reply, Request, Unreadable};
 use crate::lake::{Change, Snapshot};
+use crate::manifest::STATEMENTS_APART;
 use crate::page::Page;
 use crate::plan;
 use crate::report::{Changed, EndpointReport, Problem};
@@ -196,12 +197,18 @@ impl<'e> TableRun<'e> {
     ///
     /// A request that was sent after the table was opened is later than the manifest that the table
     /// was opened on. If another machine's clock disagrees, and may be right, the reply counts from
-    /// the manifest's time. The run's first request may have been sent before.
+    /// the manifest's time. Once a reply has shown the server's time, that clock can only be right
+    /// within the resolution of a `Date`: a run that got no reply commits by its own clock. The
+    /// run's first request may have been sent before.
     fn fetched_at(&self, reply: &Reply) -> i64 {
         let asked_at = self.export.clock.asked_at(reply.asked_at.elapsed());
         let (opened_at, committed_at) = self.opened;
         let known = committed_at.timestamp_micros();
-        let tolerance = TOLERANCE.num_microseconds().unwrap_or_default();
+        let tolerance = if self.export.clock.is_confirmed() {
+            STATEMENTS_APART
+        } else {
+            TOLERANCE.num_microseconds().unwrap_or_default()
+        };
         let is_earlier = known > asked_at && known - asked_at <= tolerance;
         if is_earlier && reply.asked_at >= opened_at { known } else { asked_at }
     }

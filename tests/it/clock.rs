@@ -200,6 +200,26 @@ fn a_run_without_a_reply_makes_no_snapshot_of_a_day_that_may_be_wrong() {
     }
 }
 
+/// P10: a run that gets no reply commits its goal by its own clock. The next run's rows are dated by
+/// the server's `Date` all the same: a row that is dated later than its request would win over
+/// newer content.
+#[test]
+fn p10_no_row_is_dated_later_than_its_request_because_of_another_machines_clock() {
+    let world = World::new(true);
+    world.run(TimeDelta::zero()).complete();
+    world.pass(TimeDelta::hours(2));
+    let committed_at = || world.lake.manifest("calls").unwrap().committed_at;
+    let before = committed_at();
+    let report = world.run(TimeDelta::seconds(30)).with_quota(0, 0.7).run();
+    assert_eq!(report.requests, 0);
+    assert!(committed_at() > before, "it has committed its goal");
+    world.change();
+    world.run(TimeDelta::zero()).complete();
+    let rows = ["calls", "call_details", "users"].map(|table| world.lake.rows(table));
+    let newest = rows.iter().flatten().map(|row| row.exported_at).max().unwrap();
+    assert!((newest - world.right.now()).abs() < TimeDelta::seconds(1), "{newest}");
+}
+
 /// The same in months, and on an object store.
 #[test]
 fn a_wrong_clock_is_corrected_in_month_lakes_and_on_an_object_store() {
