@@ -163,11 +163,11 @@ impl Oracle {
         checks.any(|said| said.records.iter().any(|(it, ..)| it == key))
     }
 
-    /// Whether this run was told of the parent that this id leads from.
+    /// Whether this run was told of the parent that this id leads from, in a reply that counts.
     pub(super) fn has_listed(&self, run: usize, source: &Source, kind: usize, id: &str) -> bool {
         let parent = source.kinds[kind].parent.as_ref().map(|it| it.parent);
-        let mut lists =
-            self.said.iter().filter(|said| said.run == run && Some(said.kind) == parent);
+        let said = self.said.iter().filter(|said| said.run == run);
+        let mut lists = said.skip(self.runs[run].probes).filter(|said| Some(said.kind) == parent);
         lists.any(|said| said.records.iter().any(|(key, ..)| key == id))
     }
 

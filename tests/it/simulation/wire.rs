@@ -47,7 +47,14 @@ impl Wire {
         if self.lives {
             self.api.workspace().advance(now);
         }
+        let url = get.url.clone();
         let (mut reply, fault) = self.api.answer(&received(get));
+        if let Ok(watched) = std::env::var("CLARI_LAKE_WATCH") {
+            let body = String::from_utf8_lossy(reply.body());
+            let has_it = if body.contains(&watched) { ", has it" } else { "" };
+            let (at, status) = (now.format("%dT%T%.3f"), reply.status().as_u16());
+            super::note(format!("      {at} {status} {url} {fault:?}{has_it}"));
+        }
         tokio::time::sleep(self.latency()).await;
         match fault {
             Some(Fault::Reset) => return Err(Break::Torn.into()),
