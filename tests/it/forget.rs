@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::internals::clock::Clock;
-use clari_lake::internals::commit_plan::ParentAnswer;
+use clari_lake::internals::commit_plan::{Listing, ParentAnswer, Scope};
 use clari_lake::internals::decode::Origin;
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::forget::{ForgetReport, Subjects, forget, preview};
@@ -435,7 +435,7 @@ const NOTES: &str = r#"
 "#;
 
 /// P15: children of calls by run, in the newest snapshot and in those before it; what a run under way
-/// has read for a forgotten call is not committed, nor that the call has answered.
+/// has read for a forgotten call is not committed, nor that the call exists or has answered.
 #[test]
 fn children_of_a_forgotten_call_are_in_no_snapshot() {
     let lake = Lake::new();
@@ -474,7 +474,12 @@ fn children_of_a_forgotten_call_are_in_no_snapshot() {
         notes.table().commit(&notes, &change(&notes, at, &[kept, gone]), at).unwrap();
     }
     let under_way = writer(now());
-    let read_before = change(&under_way, now(), &[kept, gone, late]);
+    let mut read_before = change(&under_way, now(), &[kept, gone, late]);
+    read_before.statements.listings.push(Listing {
+        scope: Scope::Parents(day_of(now().date_naive())),
+        keys: [kept, gone, late].map(Into::into).into(),
+        requested_at: now().timestamp_micros(),
+    });
     let calls = Subjects { calls: vec![gone.to_owned(), late.to_owned()], people: Vec::new() };
     let done = forget(&store(&lake), &catalogue, &calls, None, &Clock::system()).unwrap();
     assert_eq!(removed(&done, "notes"), (2, 0));

@@ -457,6 +457,12 @@ impl Transaction<'_> {
             Scope::Parent { id, .. } => !is_forgotten_parent(self, id),
             Scope::Day(_) | Scope::Parents(_) => true,
         });
+        // The list of all parents would bring a forgotten one back as one that has not answered yet.
+        for listing in &mut statements.listings {
+            if matches!(listing.scope, Scope::Parents(_)) {
+                listing.keys.retain(|id| !is_forgotten_parent(self, id));
+            }
+        }
         Ok(change)
     }
 
