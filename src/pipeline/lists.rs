@@ -8,7 +8,8 @@ use futures::StreamExt;
 
 use super::children::listing;
 use super::export::Export;
-use super::reading::{Listed, Scan, read};
+use super::reading::read;
+use super::scan::{Listed, Scan};
 use super::snapshots::snapshot;
 use super::table_run::TableRun;
 use super::table_state::State;

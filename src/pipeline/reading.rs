@@ -9,105 +9,24 @@ use chrono::{DateTime, Utc};
 use tracing::{Instrument, Span};
 
 use super::export::{Export, means_absent};
+use super::gaps::report;
+use super::scan::{Fault, Listed, Outcome, Scan};
 use super::table_run::{Answer, TableRun};
 use super::table_state::Kept;
 use crate::calendar::TimeUnit;
-use crate::commit_plan::{Listing, Scope};
 use crate::decode::{Origin, Rows};
-use crate::endpoint::{Dated, Endpoint, ParentRef, WindowParameters};
+use crate::endpoint::{Dated, Endpoint, WindowParameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{Asked, FetchError, Request, request};
 use crate::lake::{Snapshot, key_hash};
-use crate::manifest::Purpose;
-use crate::paginate::{self, Ask, Cause, Gap, Miss, Place};
+use crate::paginate::{self, Ask, Miss};
 use crate::partition::Partition;
 use crate::plan;
 use crate::retry::Failure;
 use crate::window::{Window, day_of};
 
-/// One list to read: of a window, of a parent, or everything.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Scan<'a> {
-    pub(super) window: Option<Window>,
-    pub(super) modified_since: Option<DateTime<Utc>>,
-    pub(super) day: Option<i32>,
-    pub(super) parent: Option<ParentRef<'a>>,
-    pub(super) purpose: Purpose,
-    /// Whether the part of the window that was read counts as covered.
-    pub(super) covers: bool,
-}
-
-/// How reading a list ended. What is missing is already in the report.
-#[must_use = "what was not read must not count as read"]
-pub(super) struct Outcome {
-    /// Whether the parent does not exist; nothing else is known then.
-    pub(super) is_absent: bool,
-    /// Whether a request failed that may succeed in the next run.
-    has_failed: bool,
-    /// What the API has but cannot deliver, each with the window that contains it.
-    unreadable: Vec<Option<Window>>,
-    /// Whether the list counts as complete although the request for more was refused.
-    pub(super) more_was_refused: bool,
-}
-
-impl Outcome {
-    /// Whether the whole list was read.
-    pub(super) fn is_complete(&self) -> bool {
-        !self.is_absent && !self.has_failed && self.unreadable.is_empty()
-    }
-
-    /// Whether the API has something that cannot be read.
-    pub(super) fn lacks_records(&self) -> bool {
-        !self.unreadable.is_empty()
-    }
-
-    /// The windows that contain everything missing; `None` when no window does.
-    pub(super) fn gaps(&self) -> Option<Vec<Window>> {
-        let begins = |window: &Window| window.from > DateTime::UNIX_EPOCH;
-        let gaps = self.unreadable.iter().map(|window| window.filter(begins)).collect();
-        if self.has_failed { None } else { gaps }
-    }
-}
-
-/// The keys in a list, and when it was requested.
-#[derive(Debug, Default)]
-pub(super) struct Listed {
-    keys: HashSet<Box<str>>,
-    /// When the first page was requested, microseconds since 1970.
-    requested_at: Option<i64>,
-}
-
-impl Listed {
-    fn take(&mut self, rows: &Rows, requested_at: i64) {
-        self.keys.extend(rows.facts.iter().map(|facts| facts.key.clone()));
-        self.requested_at =
-            self.requested_at.map_or(Some(requested_at), |it| Some(it.min(requested_at)));
-    }
-
-    /// How many of these keys are missing from the list.
-    pub(super) fn lacks<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
-        keys.filter(|key| !self.keys.contains(*key)).count()
-    }
-
-    /// What the list states about its scope if it was read to its end; `None` if no page came.
-    pub(super) fn complete(self, scope: Scope) -> Option<Listing> {
-        let Self { keys, requested_at } = self;
-        Some(Listing { scope, keys, requested_at: requested_at? })
-    }
-}
-
 /// The hashes of a list's keys, each with its record's content hash.
 type Came = BTreeMap<i64, u128>;
-
-/// A request that failed.
-struct Fault(FetchError);
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (FetchError::Failed(_, error) | FetchError::Halted(error)) = &self.0;
-        f.write_str(error.message())
-    }
-}
 
 /// Reads a list, page by page, with all the windows that it is split into. The keys of all rows are
 /// added to `listed`, if given.
@@ -124,14 +43,8 @@ pub(super) async fn read(
         read_page(table, scan, &mut scope, found).instrument(span).await?;
         table.observed.note_habits(scope.habits());
     }
-    let mut outcome = Outcome {
-        is_absent: false,
-        has_failed: false,
-        unreadable: Vec::new(),
-        more_was_refused: false,
-    };
     let extent = scope.into_extent();
-    outcome.more_was_refused = extent.more_was_refused;
+    let mut outcome = Outcome { more_was_refused: extent.more_was_refused, ..Outcome::default() };
     if extent.hidden > 0 {
         tracing::warn!(records = extent.hidden, "the API counts records that it does not return");
     }
@@ -382,105 +295,6 @@ fn miss_of(error: &FetchError) -> Miss {
         FetchError::Failed(Failure::Deferred, _) | FetchError::Halted(_) => Miss::Ended,
         FetchError::Failed(..) => Miss::Failed,
     }
-}
-
-/// Adds what is missing to the report and the outcome. What the API has but cannot deliver is no
-/// longer covered, so that the next run requests it again.
-async fn report(
-    table: &TableRun<'_>,
-    scan: &Scan<'_>,
-    Gap { window, cause }: Gap<Fault>,
-    outcome: &mut Outcome,
-) {
-    let error = match cause {
-        Cause::Failed(Fault(error)) => {
-            outcome.has_failed = true;
-            let error = match (scan.parent, error) {
-                // Each list that is missing is named by its parent (P12), but for what ends the whole
-                // run.
-                (Some(_), FetchError::Failed(failure, error))
-                    if !matches!(failure, Failure::Deferred | Failure::Page) =>
-                {
-                    let of = name_of(&table.endpoint.name, scan, None);
-                    FetchError::Failed(failure, error.within(&of))
-                }
-                (_, error) => error,
-            };
-            return report_failure(table, window, error, outcome).await;
-        }
-        Cause::Stuck(stuck) => {
-            let error = Error::new(ErrorKind::Unavailable, stuck.to_string());
-            match scan.parent {
-                Some(parent) => error.with_context(format!("the list of {}", parent.id)),
-                None => error,
-            }
-        }
-        Cause::Unreadable { place, of, error } => {
-            let list = name_of(&table.endpoint.name, scan, of);
-            let message = unreadable(place, &list, &error, window);
-            Error::new(ErrorKind::Unavailable, message)
-        }
-    };
-    outcome.unreadable.push(window);
-    if let Some(window) = window.filter(|_| scan.covers) {
-        table.add(move |change| change.progress.uncover(window)).await;
-    }
-    table.fail(window, FetchError::Failed(Failure::Broken, error)).await;
-}
-
-/// A failed request means that something is missing, that the parent does not exist, or that this
-/// workspace has no such endpoint.
-async fn report_failure(
-    table: &TableRun<'_>,
-    window: Option<Window>,
-    error: FetchError,
-    outcome: &mut Outcome,
-) {
-    match error {
-        FetchError::Failed(Failure::NotFound, _) if table.endpoint.parent.is_some() => {
-            outcome.is_absent = true;
-        }
-        FetchError::Failed(failure, _) if means_absent(&table.endpoint, failure) => {
-            table.observed.note_absent();
-        }
-        error => table.fail(window, error).await,
-    }
-}
-
-/// The name of a list in which something is missing.
-fn name_of(endpoint: &str, scan: &Scan<'_>, of: Option<Window>) -> String {
-    let list = match (of, scan.parent) {
-        (Some(window), _) => window.to_string(),
-        (None, Some(parent)) => format!("{endpoint} of {}", parent.id),
-        (None, None) => endpoint.to_owned(),
-    };
-    match scan.modified_since {
-        Some(since) => format!("{list} modified since {}", since.format("%FT%TZ")),
-        None => list,
-    }
-}
-
-/// Describes what cannot be read, between which times it is, and what happens to it.
-fn unreadable(place: Place, list: &str, error: &str, window: Option<Window>) -> String {
-    let why = error.strip_prefix("the API failed ").map(str::to_owned);
-    let why = why.unwrap_or_else(|| format!("({error})"));
-    let (is, what, them) = match place {
-        Place::Records { first, last, .. } if first == last => ("it is", "everything around", "it"),
-        Place::Records { .. } => ("they are", "everything around", "them"),
-        Place::Page(_) => ("it is", "everything around", "it"),
-        Place::From(_) | Place::FromPage(_) => ("it is", "everything before", "it"),
-    };
-    let between = match window {
-        Some(Window { from, to }) if from > DateTime::UNIX_EPOCH => {
-            format!(": {is} between {} and {};", from.format("%FT%TZ"), to.format("%FT%TZ"))
-        }
-        Some(Window { to, .. }) => format!(": {is} before {};", to.format("%FT%TZ")),
-        None => ":".to_owned(),
-    };
-    format!(
-        "{place} of {list} cannot be read {why}{between} {what} {them} was read; the next run \
-         requests {them} again"
-    )
 }
 
 /// Records that windows are complete.

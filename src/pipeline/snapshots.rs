@@ -2,7 +2,8 @@
 
 use super::children::listing;
 use super::export::Export;
-use super::reading::{Listed, Scan, read};
+use super::reading::read;
+use super::scan::{Listed, Scan};
 use super::table_run::TableRun;
 use crate::commit_plan::Scope;
 use crate::error::{Error, ErrorKind, Result};
