@@ -143,9 +143,9 @@ fn put(corpus: &Corpus, snapshot: &mut Snapshot) {
     let (mut change, mut bytes) = (Change::default(), 0);
     for batch in corpus.batches() {
         let rows = decoder.decode_many(batch).expect("it is JSON").decoded.rows;
-        snapshot.changed_rows(&rows.facts, now()).expect("memory answers");
+        let (_, looked_up) = snapshot.changed_rows(&rows.facts, now()).expect("memory answers");
         bytes += rows.batch.get_array_memory_size();
-        change.rows.push(rows);
+        change.add_rows(rows, looked_up);
         if bytes > BUFFER_BYTES {
             change.schema = Some(Arc::clone(decoder.schema()));
             commit(snapshot, &std::mem::take(&mut change));

@@ -122,10 +122,10 @@ impl Replay {
     fn decode(&mut self) -> Result<(), Box<dyn Error>> {
         let replies = std::mem::take(&mut self.replies);
         let rows = self.decoder.decode_many(&replies)?.decoded.rows;
-        let new = self.snapshot.changed_rows(&rows.facts, Utc::now())?;
+        let (new, looked_up) = self.snapshot.changed_rows(&rows.facts, Utc::now())?;
         let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
         self.bytes += rows.batch.get_array_memory_size();
-        self.change.rows.push(rows);
+        self.change.add_rows(rows, looked_up);
         if self.bytes >= BUFFER_BYTES { self.commit(false) } else { Ok(()) }
     }
 

@@ -1,7 +1,7 @@
 //! The commit plan: how a change affects a table, decided before anything is written.
 //!
 //! ```text
-//! needs(manifest, rules, statements)        -> which index entries the plan has to know
+//! needs(manifest, rules, statements, rows)  -> which index entries the plan has to know
 //! plan(manifest, rules, known, change)      -> partition rewrites, index delta, next manifest
 //! ```
 //!
@@ -21,13 +21,15 @@ mod values;
 
 pub use self::progress::Progress;
 pub use self::rules::Rules;
-pub use self::statements::{Listing, LookUp, Mark, ParentAnswer, Removal, Scope, Statements};
+pub use self::statements::{
+    Listing, LookUp, Mark, ParentAnswer, Removal, RowKeys, Scope, Statements,
+};
 pub use self::values::{CommitPlan, Entries, Known, Needs, PartitionRewrite, ShardDelta};
 use crate::manifest::Manifest;
 
 /// The part of the index that a plan for these statements needs to know.
 #[must_use]
-pub fn needs(manifest: &Manifest, rules: &Rules, statements: &Statements) -> Needs {
+pub fn needs(manifest: &Manifest, rules: &Rules, statements: &Statements, rows: RowKeys) -> Needs {
     let mut needs = Needs { parents: rules.is_child, ..Needs::default() };
     if rules.is_snapshot {
         for partition in snapshots::partitions(rules, statements).into_keys() {
@@ -35,7 +37,7 @@ pub fn needs(manifest: &Manifest, rules: &Rules, statements: &Statements) -> Nee
         }
         return needs;
     }
-    let keys = statements.keys();
+    let keys = statements.keys(rows);
     needs.keys = keys.map(|(key, day)| (key.into(), rules.partition(day))).collect();
     let days = statements.listings.iter().map(|listing| listing.scope.day());
     needs.shards = days.map(|day| rules.partition(Some(day))).collect();

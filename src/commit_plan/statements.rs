@@ -38,15 +38,25 @@ impl Statements {
             && self.answers.is_empty()
     }
 
-    /// The keys in the statements, each with the likely day of its row.
-    pub fn keys(&self) -> impl Iterator<Item = (&str, Option<i32>)> {
-        let rows = self.rows.iter().flatten();
+    /// The keys in the statements, each with the likely day of its row: all of them, or all but those
+    /// of the rows.
+    pub fn keys(&self, rows: RowKeys) -> impl Iterator<Item = (&str, Option<i32>)> {
+        let rows = self.rows.iter().filter(move |_| rows == RowKeys::Needed).flatten();
         let rows = rows.map(|facts| (&*facts.key, facts.day.or(facts.found_on)));
         let marks = self.marks.iter().map(|mark| (&*mark.key, mark.day));
         let removals = self.removals.iter().map(|removal| (&*removal.key, removal.day));
         let look_ups = self.look_ups.iter().map(|it| (&*it.key, it.day));
         rows.chain(marks).chain(removals).chain(look_ups)
     }
+}
+
+/// Whether a plan must be told what the index knows about the keys of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKeys {
+    /// It must.
+    Needed,
+    /// They were looked up in the same snapshot when they were read.
+    Known,
 }
 
 /// A list that was read to its end: what it does not contain does not exist.

@@ -55,7 +55,7 @@ impl Table {
 
     /// Commits statements; returns how many partitions were written.
     fn commit(&mut self, statements: Statements) -> usize {
-        let needs = needs(&self.manifest, &self.rules, &statements);
+        let needs = needs(&self.manifest, &self.rules, &statements, RowKeys::Needed);
         let known = self.known(&needs);
         let plan = plan(&self.manifest, &self.rules, &known, statements, &Progress::default());
         let written = plan.rewrites.len();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::handle::Table;
+use super::index::LookedUp;
 use super::recovery;
 use super::table::snapshot::Snapshot;
 use super::table::transaction::{Outcome, PartitionChange, Transaction};
-use crate::commit_plan::{self, CommitPlan, PartitionRewrite, Progress, Statements};
+use crate::commit_plan::{self, CommitPlan, PartitionRewrite, Progress, RowKeys, Statements};
 use crate::decode::{Quarantined, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{Clearance, Manifest};
@@ -33,9 +34,23 @@ pub struct Change {
     pub schema: Option<Arc<Schema>>,
     /// Records that cannot be rows.
     pub quarantined: Vec<Quarantined>,
+    /// What the index knows about the rows, if all of them were looked up.
+    pub looked_up: Option<LookedUp>,
 }
 
 impl Change {
+    /// Adds rows that were looked up. Once any rows were not, or were in another snapshot, the
+    /// commit looks all of them up.
+    pub fn add_rows(&mut self, rows: Rows, looked_up: Option<LookedUp>) {
+        let known = std::mem::take(&mut self.looked_up);
+        self.looked_up = match (known, looked_up) {
+            (None, looked_up) if self.rows.is_empty() => looked_up,
+            (Some(known), Some(more)) => known.and(more),
+            _ => None,
+        };
+        self.rows.push(rows);
+    }
+
     /// Whether it says anything about individual records.
     fn has_records(&self) -> bool {
         !self.rows.is_empty() || !self.statements.is_empty() || !self.quarantined.is_empty()
@@ -170,13 +185,19 @@ fn commit_once(
     let mut change = transaction.without_forgotten(change)?;
     let (newest, has_records) = (transaction.snapshot().manifest(), change.has_records());
     change.progress.withdraw_comparisons(base, newest, has_records);
-    let Change { rows, mut statements, progress, quarantined, .. } = change;
+    let Change { rows, mut statements, progress, quarantined, looked_up, .. } = change;
+    // What another run has committed since the rows were looked up decides which of them wins (P10).
+    let looked_up = looked_up.and_then(|it| it.in_snapshot(newest));
     let mut rows = transaction.widen_all(rows)?;
     statements.rows = rows.iter_mut().map(|rows| std::mem::take(&mut rows.facts)).collect();
     let rules = transaction.rules();
     let known = {
         let read = |snapshot: &Snapshot| {
-            snapshot.known(&commit_plan::needs(snapshot.manifest(), &rules, &statements))
+            let needs = |rows| commit_plan::needs(snapshot.manifest(), &rules, &statements, rows);
+            let Some(entries) = &looked_up else { return snapshot.known(&needs(RowKeys::Needed)) };
+            let mut known = snapshot.known(&needs(RowKeys::Known))?;
+            known.entries.extend(entries.clone());
+            Ok(known)
         };
         match read(transaction.snapshot()) {
             Err(error) if error.kind() == ErrorKind::Corrupt => {

@@ -21,7 +21,7 @@ pub use commit::{Change, Committed};
 pub use erasure::list::{Cleared, clear_forgotten};
 pub use evolve::Wanted;
 pub use handle::{Lake, Table};
-pub use index::Found;
+pub use index::{Found, LookedUp};
 pub use index::keys::key_hash;
 pub use open::open_all;
 pub use presence::{Presence, PresentLake};

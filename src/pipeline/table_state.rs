@@ -179,11 +179,11 @@ impl State {
     /// Buffers rows that the lake does not have yet, and commits the buffer when it is large or old.
     fn absorb(&mut self, rows: Rows) -> Result<()> {
         let now = self.clock.server_now();
-        let new = self.read(|snapshot| snapshot.changed_rows(&rows.facts, now))?;
+        let (new, looked_up) = self.read(|snapshot| snapshot.changed_rows(&rows.facts, now))?;
         let rows = if new.len() == rows.len() { rows } else { rows.take(&new)? };
         if !rows.is_empty() {
             self.pending_bytes += rows.batch.get_array_memory_size();
-            self.pending.rows.push(rows);
+            self.pending.add_rows(rows, looked_up);
         }
         let is_due = self.pending_bytes > BUFFER_BYTES || self.last_commit.elapsed() > BUFFER_TIME;
         if is_due { self.commit() } else { Ok(()) }

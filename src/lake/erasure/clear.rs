@@ -434,6 +434,8 @@ impl Transaction<'_> {
             return Ok(change);
         }
         if change.rows.iter().any(|rows| rows.forgotten < version) {
+            // They may not be the rows that were looked up.
+            change.looked_up = None;
             change.rows = self.widen_all(change.rows)?;
             let mut left = Vec::new();
             for rows in change.rows {

@@ -20,6 +20,34 @@ const KEPT: usize = 30_000;
 /// What is known about some keys, each with the partition whose shard has it.
 pub type Found = HashMap<Box<str>, (Partition, IndexEntry)>;
 
+/// What the index of one snapshot knows about rows, so that a commit on the same snapshot need not
+/// look them up again.
+#[derive(Debug, Clone)]
+pub struct LookedUp {
+    manifest: Arc<Manifest>,
+    entries: Found,
+}
+
+impl LookedUp {
+    /// The entries that the snapshot with this manifest has of rows that were all looked up.
+    #[must_use]
+    pub fn at(manifest: &Arc<Manifest>, entries: Found) -> Self {
+        Self { manifest: Arc::clone(manifest), entries }
+    }
+
+    /// Both together, if they are from the same snapshot.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Option<Self> {
+        self.entries.extend(other.entries);
+        Arc::ptr_eq(&self.manifest, &other.manifest).then_some(self)
+    }
+
+    /// The entries, if they are from the snapshot with this manifest.
+    pub(super) fn in_snapshot(self, manifest: &Arc<Manifest>) -> Option<Found> {
+        Arc::ptr_eq(&self.manifest, manifest).then_some(self.entries)
+    }
+}
+
 /// The index shards in memory, by file name. A shard never changes, so snapshots of several
 /// manifests share them.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use crate::endpoint::{Parent, ParentField, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
 use crate::lake::handle::Table;
-use crate::lake::index::{Found, IndexCache};
+use crate::lake::index::{Found, IndexCache, LookedUp};
 use crate::manifest::{IndexEntry, Manifest};
 use crate::partition::Partition;
 use crate::row::RowFacts;
@@ -200,26 +200,33 @@ impl Snapshot {
         Ok(Known { entries, shards, parents: Arc::unwrap_or_clone(parents) })
     }
 
-    /// The rows, by position, that may change something.
+    /// The rows, by position, that may change something, and what the index knows about them, if
+    /// that decided it.
     ///
     /// # Errors
     /// As for [`Self::shard`].
-    pub fn changed_rows(&self, facts: &[RowFacts], now: DateTime<Utc>) -> Result<Vec<u32>> {
+    pub fn changed_rows(
+        &self,
+        facts: &[RowFacts],
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<u32>, Option<LookedUp>)> {
         let rules = self.rules(now);
-        let mut places = 0u32..;
+        let places = 0u32..;
         if rules.is_snapshot {
             // The commit uses what its list held: in the meantime, another run may remove a row
             // that is unchanged here.
-            return Ok(places.take(facts.len()).collect());
+            return Ok((places.take(facts.len()).collect(), None));
         }
         let wanted: Vec<_> =
             facts.iter().map(|facts| (&*facts.key, facts.day.or(facts.found_on))).collect();
-        let known = self.find(&wanted)?;
+        let mut known = self.find(&wanted)?;
         let is_changed = |facts: &&RowFacts| {
             known.get(&facts.key).is_none_or(|(_, entry)| !rules.is_same(entry, facts))
         };
-        let places = places.by_ref().zip(facts).filter(|(_, facts)| is_changed(facts));
-        Ok(places.map(|(place, _)| place).collect())
+        let changed: Vec<_> = places.zip(facts).filter(|(_, facts)| is_changed(facts)).collect();
+        let entries = changed.iter().filter_map(|(_, facts)| known.remove_entry(&facts.key));
+        let looked_up = LookedUp::at(&self.manifest, entries.collect());
+        Ok((changed.into_iter().map(|(place, _)| place).collect(), Some(looked_up)))
     }
 
     /// The keys by which children are requested, from the records of the table; for a snapshot
