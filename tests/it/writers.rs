@@ -37,8 +37,12 @@ fn fetched(writer: &Writer, title: &str, day: u32, second: i64) -> Change {
     let body = format!(r#"{{"calls": [{{"id": "c1", "title": "{title}", "time": "{time}"}}]}}"#);
     let fetched_at = now().timestamp_micros() + second * 1_000_000;
     let origin = Origin { fetched_at, ..Origin::default() };
-    let decoded = writer.0.decoder().unwrap().decode(body.as_bytes(), &origin).unwrap();
-    Change { rows: vec![decoded.rows], ..Change::default() }
+    let rows = writer.0.decoder().unwrap().decode(body.as_bytes(), &origin).unwrap().rows;
+    // As a run does: looked up when it is read, and again only if another run has committed since.
+    let (_, looked_up) = writer.0.changed_rows(&rows.facts, now()).unwrap();
+    let mut change = Change::default();
+    change.add_rows(rows, looked_up);
+    change
 }
 
 #[track_caller]
