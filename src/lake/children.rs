@@ -78,17 +78,19 @@ impl Children<'_> {
         queue
     }
 
-    /// How far the children of one partition have come, and the note to keep if none of them is
-    /// due.
-    ///
-    /// # Errors
-    /// `Corrupt` when a file of an index cannot be read.
-    pub fn tally(&self, partition: Partition, now: i64) -> Result<(Queue, Option<Checked>)> {
-        let pairs = self.pairs(partition)?;
+    /// How far the children of one partition, these, have come, and the note to keep if none of them
+    /// is due.
+    #[must_use]
+    pub fn tally(
+        &self,
+        partition: Partition,
+        pairs: &[ParentAndChild],
+        now: i64,
+    ) -> (Queue, Option<Checked>) {
         let selected = pairs.iter().filter(|pair| self.selects(pair));
         let (queue, due_at) = queue::tally(selected.map(|it| (it.attempt(), it.parent.hash)), now);
         let parents = self.stamp(partition);
-        Ok((queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at })))
+        (queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at }))
     }
 
     /// What pays for requesting a child: the backfill's share if a backfill exported its parent and

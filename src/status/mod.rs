@@ -272,7 +272,8 @@ fn queues(
     let known = present.into_iter().filter_map(|dt| Some((checked.get(&dt)?.queue, dt)));
     let mut queues: BTreeMap<String, Queue> = known.map(|(queue, dt)| (dt, queue)).collect();
     for partition in open {
-        let (queue, _) = children.tally(partition, now.timestamp_micros())?;
+        let (queue, _) =
+            children.tally(partition, &children.pairs(partition)?, now.timestamp_micros());
         queues.insert(partition.to_string(), queue);
     }
     Ok(Some(queues))

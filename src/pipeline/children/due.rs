@@ -9,7 +9,7 @@ use super::look_up::look_up;
 use super::parents::{DueParent, Parents, read, read_values};
 use crate::commit_plan::{LookUp, Mark, Removal};
 use crate::error::Result;
-use crate::lake::{Children, ParentAndChild};
+use crate::lake::{Change, Children, ParentAndChild};
 use crate::manifest::{Attempt, ParentVersion, Purpose};
 use crate::partition::Partition;
 use crate::pipeline::export::Export;
@@ -80,22 +80,56 @@ struct Comparison {
     open: Vec<Partition>,
     /// The partitions with children to request, and how many; newest first.
     due: Vec<(Partition, u64)>,
-    marks: Vec<Mark>,
-    removals: Vec<Removal>,
+    followed: Followed,
+    /// The partitions with any of those. Another run may have compared them with newer parents: if
+    /// this run is killed, the next one compares them again.
+    reopened: Vec<Partition>,
     /// Children that a killed run wrote without recording their look-ups.
     presumed: Vec<LookUp>,
+}
+
+/// What the children carry over from their parents.
+#[derive(Default)]
+struct Followed {
+    marks: Vec<Mark>,
+    removals: Vec<Removal>,
+}
+
+impl Followed {
+    /// What the children of these parents have yet to carry over.
+    fn of(pairs: &[ParentAndChild], has_marks: bool) -> Self {
+        let marks = pairs.iter().filter(|_| has_marks).filter_map(followed_delete).collect();
+        Self { marks, removals: pairs.iter().filter_map(followed_removal).collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.removals.is_empty()
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.marks.extend(more.marks);
+        self.removals.extend(more.removals);
+    }
+
+    fn add_to(self, change: &mut Change) {
+        change.statements.marks.extend(self.marks);
+        change.statements.removals.extend(self.removals);
+    }
 }
 
 /// Compares what has changed, and records what needs no request: deletions are carried over from
 /// the parents, and look-ups of a killed run are marked as done.
 async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> {
-    let now = table.export().queue_now();
+    let (now, has_marks) = (table.export().queue_now(), table.endpoint.deletes);
     let find = move |children: &Children<'_>| {
         let mut found = Comparison { open: children.open(now), ..Comparison::default() };
         for partition in found.open.clone() {
             let pairs = children.pairs(partition)?;
-            found.marks.extend(pairs.iter().filter_map(followed_delete));
-            found.removals.extend(pairs.iter().filter_map(followed_removal));
+            let followed = Followed::of(&pairs, has_marks);
+            if !followed.is_empty() {
+                found.reopened.push(partition);
+            }
+            found.followed.extend(followed);
             found.presumed.extend(pairs.iter().filter_map(presumed_done));
             let count = pairs.iter().filter(|pair| is_due(children, pair, now)).count();
             found.due.extend((count > 0).then_some((partition, count as u64)));
@@ -103,11 +137,13 @@ async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> 
         Ok(found)
     };
     let mut found = read(parents, table, find).await?;
-    let (marks, removals) = (std::mem::take(&mut found.marks), std::mem::take(&mut found.removals));
+    let (followed, reopened) =
+        (std::mem::take(&mut found.followed), std::mem::take(&mut found.reopened));
     table
         .add(move |change| {
-            change.statements.marks.extend(marks);
-            change.statements.removals.extend(removals);
+            followed.add_to(change);
+            let reopened = reopened.iter().map(|partition| (partition.to_string(), None));
+            change.progress.checked.extend(reopened);
         })
         .await;
     let presumed = std::mem::take(&mut found.presumed);
@@ -191,23 +227,32 @@ async fn conclude_partitions(
     table: &TableRun<'_>,
     open: Vec<Partition>,
 ) -> Result<()> {
-    let now = table.export().queue_now();
+    let (now, has_marks) = (table.export().queue_now(), table.endpoint.deletes);
     let find = move |children: &Children<'_>| {
         let mut whole = children.closed(&open);
-        let mut changed = Vec::new();
+        let (mut changed, mut late) = (Vec::new(), Followed::default());
         for partition in &open {
-            let (queue, checked) = children.tally(*partition, now)?;
+            let pairs = children.pairs(*partition)?;
+            // What another run has committed meanwhile has not been compared yet.
+            let followed = Followed::of(&pairs, has_marks);
+            let (queue, checked) = children.tally(*partition, &pairs, now);
+            let checked = checked.filter(|_| followed.is_empty());
+            late.extend(followed);
             whole += queue;
             let name = partition.to_string();
             if children.own.manifest().checked.get(&name) != checked.as_ref() {
                 changed.push((name, checked));
             }
         }
-        Ok((whole, changed))
+        Ok((whole, changed, late))
     };
-    let (queue, checked) = read(parents, table, find).await?;
-    if !checked.is_empty() {
-        table.commit(|change| change.progress.checked = checked).await?;
+    let (queue, checked, late) = read(parents, table, find).await?;
+    if !checked.is_empty() || !late.is_empty() {
+        let conclude = |change: &mut Change| {
+            change.progress.checked = checked;
+            late.add_to(change);
+        };
+        table.commit(conclude).await?;
     }
     let closed = table.export().client.closed(Purpose::Backfill);
     if let Some(closed) = closed.filter(|_| queue.pending > 0) {

@@ -42,6 +42,14 @@ fn p1_a_call_that_moved_past_the_end_of_an_earlier_run_stays() {
     live(147);
 }
 
+/// Seeds that found a fault: a run compared details with their calls, and did so for rows that
+/// another run committed meanwhile neither then nor later, so details of a call that was deleted
+/// stayed, and those of one that had come back stayed away.
+#[test]
+fn p1_p11_details_follow_their_call_whichever_of_two_runs_commits_first() {
+    [2026, 2297, 2438].into_iter().for_each(live);
+}
+
 /// How many steps of a schedule that fails are printed.
 const LAST_STEPS: usize = 200;
 
