@@ -312,8 +312,12 @@ impl<'l> Living<'l> {
         let read: BTreeSet<&String> =
             said.flat_map(|said| said.records.iter().map(|(key, ..)| key)).collect();
         let items = &world.source.items[kind];
+        // What was deleted meanwhile, or private, may be there again.
+        let was_away = |key: &String| {
+            world.source.gone[kind].contains(key) || world.source.veiled[kind].contains(key)
+        };
         let is_still =
-            |key: &String, at: Time| items.get(key).is_some_and(|it| it.at == at && !it.hidden);
+            |key: &String, at: Time| items.get(key).is_some_and(|it| it.at == at) && !was_away(key);
         match keys.iter().find(|(key, at)| !read.contains(key) && is_still(key, **at)) {
             Some((key, at)) => {
                 let name = &world.source.names[kind];
@@ -542,7 +546,10 @@ impl<'l> Living<'l> {
         }
         let names = world.source.names.clone();
         let told = &mut world.oracle.runs[run];
-        told.now = report.now;
+        // Where the first reply was cut off, its plan is the wrong clock's, and what it found is of
+        // the server's day.
+        let is_ahead = report.now - begun > CLOCKS_APART;
+        told.now = if is_ahead { begun } else { report.now };
         told.ended = true;
         let complete = report.endpoints.iter().filter(|it| it.outcome == Outcome::Complete);
         let places = complete.filter_map(|it| names.iter().position(|name| *name == it.endpoint));
@@ -665,13 +672,28 @@ impl<'l> Living<'l> {
         let ends = world.lock().unwrap().oracle.has_answer_ending_in(&self.life.kinds, &between);
         let begins = self.with_source(|source, _| source.begins_in(report.now..again.now));
         let is_same = is_same_day && !ends && !begins;
-        if is_same && (!again.changed.is_empty() || self.place.data() != before) {
+        let is_changed = !again.changed.is_empty() || self.place.data() != before;
+        // What changed last is listed again, with the words that other runs brought or without.
+        let keeps_words = again.changed.iter().any(|it| self.has_words_of_some_runs(&it.endpoint));
+        if is_same && is_changed && !keeps_words {
             return Err(format!("P4: nothing is new, and this was written: {:?}", again.changed));
         }
         if !begins && !ends {
             self.check_kept(night)?;
         }
         self.accept_losses(&again)
+    }
+
+    /// Whether only some runs left out what people said, in a table of which changes are listed.
+    fn has_words_of_some_runs(&self, table: &str) -> bool {
+        let nights = self.life.nights.iter();
+        let attacks = nights.clone().flat_map(|it| &it.attacks);
+        let runs = attacks.flat_map(|it| std::iter::once(&it.run).chain(&it.beside));
+        let mut flags = runs.map(|it| it.options.flags).chain(nights.map(|it| it.flags));
+        let is_left_out = flags.clone().any(|it| it.no_transcripts);
+        let is_kept = flags.any(|it| !it.no_transcripts);
+        let of = self.names.iter().position(|it| it == table).map(|at| &self.life.kinds[at]);
+        is_left_out && is_kept && of.is_some_and(|it| it.verbatim && it.modified)
     }
 
     /// P12: what is lost is named until it is accepted, and not any more after that.
