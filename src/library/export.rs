@@ -222,6 +222,7 @@ impl Export {
             stop: self.stop.clone(),
             clock: self.clock.clone(),
             checked: Arc::default(),
+            today: Arc::default(),
             command: self.command.clone(),
         })
     }

@@ -1,6 +1,6 @@
 //! What an export needs, and what follows from that for every part of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use crate::endpoint::{Catalogue, Endpoint};
 use crate::fetch::{Client, Stop};
 use crate::lake::{Lake, Store, unique_name};
 use crate::manifest::{Granularity, Manifest};
-use crate::plan::RunSettings;
+use crate::plan::{self, RunSettings};
 use crate::quota::Limits;
 use crate::report::Progress;
 use crate::retry::Failure;
@@ -47,6 +47,8 @@ pub struct Export {
     pub command: String,
     /// Whether the server was checked because its first replies are not the API's.
     pub checked: Arc<tokio::sync::OnceCell<()>>,
+    /// Today by the server's clock, from the first reply that showed its time.
+    pub today: Arc<OnceLock<i32>>,
 }
 
 impl Export {
@@ -67,6 +69,18 @@ impl Export {
         let is_listed = |it: &Manifest| !it.private && !it.coverage.is_empty();
         settings.full |= private && manifest.is_some_and(is_listed);
         settings
+    }
+
+    /// The day, or today by the server's clock if that day has not begun: this machine's clock may
+    /// have been found to be ahead after the run was planned. Once a reply has shown the server's
+    /// time, it is the same throughout the run.
+    pub(super) fn begun(&self, day: i32) -> i32 {
+        if !self.settings.by_clock {
+            return day;
+        }
+        let today = plan::day(self.clock.server_now());
+        let is_known = self.clock.is_confirmed();
+        day.min(if is_known { *self.today.get_or_init(|| today) } else { today })
     }
 
     /// The time that decides which records are due: the run's reference time, so that a run with a

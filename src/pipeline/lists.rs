@@ -180,7 +180,7 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
         }
         Task::All => match &table.endpoint.parent {
             Some(parent) => {
-                let today = begun(export, plan::day(export.settings.now));
+                let today = export.begun(plan::day(export.settings.now));
                 listing::read_all(export, table, parent, today).await?;
             }
             None => {
@@ -190,19 +190,13 @@ async fn run_task(export: &Export, table: &TableRun<'_>, planned: Planned) -> Re
             }
         },
         Task::Range(window) => range(table, window, purpose).await?,
-        Task::Snapshot { day } => snapshot(export, table, begun(export, day)).await?,
+        Task::Snapshot { day } => snapshot(export, table, export.begun(day)).await?,
     }
     if purpose == Purpose::Backfill && !table.is_absent() {
         table.owner.store(|state| state.checkpoint(CHECKPOINT)).await?;
     }
     export.progress.update(&table.endpoint.name, |live| live.done += 1);
     Ok(())
-}
-
-/// The day, or today by the server's clock if that day has not begun: this machine's clock may have
-/// been found to be ahead after the run was planned.
-fn begun(export: &Export, day: i32) -> i32 {
-    if export.settings.by_clock { day.min(plan::day(export.clock.server_now())) } else { day }
 }
 
 /// Reads one day, replacing its previous contents.

@@ -22,6 +22,8 @@ pub(super) async fn snapshot(export: &Export, table: &TableRun<'_>, day: i32) ->
     let mut listed = Listed::default();
     let scan = Scan { day: Some(day), ..Scan::default() };
     let outcome = read(table, &scan, Some(&mut listed)).await?;
+    // Its own replies may have shown that the day has not begun.
+    let day = export.begun(day);
     if outcome.more_was_refused {
         let known = table.read(move |known| known.newest_keys(day)).await?;
         let lacking = listed.lacks(known.iter().map(|key| &**key));

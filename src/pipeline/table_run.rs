@@ -162,8 +162,11 @@ impl<'e> TableRun<'e> {
     ) -> Result<Answer, FetchError> {
         let mut attempts = 0;
         let broken = Arc::new(Mutex::new(Broken::default()));
+        let is_of_day = self.endpoint.is_snapshot() && self.endpoint.parent.is_none();
         let read = |reply: Reply| {
-            let origin = Origin { fetched_at: self.fetched_at(&reply), ..origin.clone() };
+            // The first reply of a run may show only now that the day has not begun.
+            let day = origin.day.map(|day| if is_of_day { self.export.begun(day) } else { day });
+            let origin = Origin { fetched_at: self.fetched_at(&reply), day, ..origin.clone() };
             let (decoder, broken) = (Arc::clone(&self.decoder), Arc::clone(&broken));
             let follows_header = self.endpoint.paging.next().is_none();
             let decode = move || {

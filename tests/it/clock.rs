@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clari_lake::internals::clock::Clock;
 use clari_lake::internals::endpoint::Catalogue;
-use clari_lake::internals::fetch::{Exchanged, Get, Severed, Transport};
+use clari_lake::internals::fetch::{Break, Exchanged, Get, Severed, Transport};
 use clari_lake::internals::lake::Store;
 use clari_lake::internals::report::Report;
 use clari_lake::internals::simulator::{Api, Settings, Table, Workspace};
@@ -198,6 +199,30 @@ fn a_run_without_a_reply_makes_no_snapshot_of_a_day_that_may_be_wrong() {
         assert!(!report.complete && report.requests == 0, "{:?}", report.problems);
         assert_eq!(days(), before, "{file:?}");
     }
+}
+
+/// A14: the first replies of a run may be cut off, so that it is planned by a wrong clock. What it
+/// lists is of the server's day all the same: a snapshot of a later day would be the newest for days.
+#[test]
+fn a14_a_run_whose_first_replies_are_cut_off_makes_no_snapshot_of_a_later_day() {
+    let mut world = World::new(true);
+    let (transport, sent) = (Arc::clone(&world.transport), Arc::new(AtomicU64::new(0)));
+    world.run(TimeDelta::zero()).only(&["users"]).complete();
+    world.pass(TimeDelta::hours(2));
+    world.transport = Arc::new(move |get: Get| {
+        let (transport, number) = (Arc::clone(&transport), sent.fetch_add(1, Ordering::Relaxed));
+        async move { if number < 2 { Err(Break::Torn.into()) } else { transport.get(get).await } }
+    });
+    world.change();
+    world.run(TimeDelta::days(3)).only(&["users"]).run();
+    assert_snapshot(
+        &world.workspace,
+        &world.lake,
+        ("users", Table::Users, "id"),
+        world.right.now(),
+    );
+    let days: BTreeSet<_> = world.lake.rows("users").into_iter().map(|row| row.dt).collect();
+    assert_eq!(days.len(), 1, "{days:?}");
 }
 
 /// P10: a run that gets no reply commits its goal by its own clock. The next run's rows are dated by
