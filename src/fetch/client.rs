@@ -15,8 +15,8 @@ use super::Stop;
 use super::address::{BASE_URL, headers, parse_base_url, same_host};
 use super::exchange::{
     FetchError, Reply, Request, Seen, Unanswered, Unreadable, date_of, failed, judge, outage,
-    repeats_secret,
 };
+use super::secrets::Secrets;
 use super::tally::{Tally, answer};
 use super::throttle::{Allowance, Rate, Refusal, Throttle};
 use super::transport::{Break, Get, Network, Transport};
@@ -365,18 +365,21 @@ impl Client {
         why: Unreadable,
         sent: &HeaderMap,
     ) -> Result<(Failure, Error), FetchError> {
+        let safe = |error: Error| {
+            if !Secrets::of(sent).are_in(&error.with_causes()) {
+                return error;
+            }
+            let message = "the reply is an error that repeats the credentials";
+            Error::new(error.kind(), message)
+        };
         let (failure, error) = match why {
             Unreadable::NotJson(why) => {
-                return Ok((Failure::Broken, Error::new(ErrorKind::Data, why)));
+                return Ok((Failure::Broken, safe(Error::new(ErrorKind::Data, why))));
             }
-            Unreadable::NoList(error) if repeats_secret(error.message(), sent) => {
-                let message = "the reply is an error that repeats the credentials";
-                return Ok((Failure::NoList, Error::new(ErrorKind::Data, message)));
-            }
-            Unreadable::NoList(error) => return Ok((Failure::NoList, error)),
-            Unreadable::Page(error) => return Ok((Failure::Page, self.page(&error))),
-            Unreadable::Garbled(error) => (Failure::Garbled, error),
-            Unreadable::Final(error) => (Failure::Broken, error),
+            Unreadable::NoList(error) => return Ok((Failure::NoList, safe(error))),
+            Unreadable::Page(error) => return Ok((Failure::Page, safe(self.page(&error)))),
+            Unreadable::Garbled(error) => (Failure::Garbled, safe(error)),
+            Unreadable::Final(error) => (Failure::Broken, safe(error)),
         };
         self.note_answer();
         Err(FetchError::Failed(failure, error))
@@ -532,6 +535,12 @@ impl Client {
 
     fn lock_throttle(&self) -> MutexGuard<'_, Arc<Throttle>> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a reply repeats a secret that was sent: then it must not be shown.
+    pub fn repeats_secret(&self, request: &Request, reply: &Reply) -> bool {
+        let body = String::from_utf8_lossy(&reply.body);
+        self.get_of(request).is_ok_and(|sent| Secrets::of(&sent.headers).are_in(&body))
     }
 
     /// The server's last reply, for display.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::address::shown;
 use super::envelope::{is_lines, next_link, retry_after, total};
+use super::secrets::Secrets;
 use super::transport::{Break, Exchanged, Get, Severed};
 use crate::decode::{NotJson, lines_as_list, refused};
 use crate::error::{Error, ErrorKind};
@@ -52,9 +53,6 @@ pub struct Reply {
     pub total: Option<u64>,
     /// When it was requested: later changes at the source may be missing from it.
     pub asked_at: Instant,
-    /// Whether the body repeats a secret that was sent, as some servers do when they are debugged:
-    /// then it must not be shown.
-    pub holds_secret: bool,
 }
 
 /// A server's last reply, whatever it was, for display.
@@ -79,7 +77,8 @@ impl Seen {
         let content_type = exchanged.and_then(|it| it.headers().get(CONTENT_TYPE));
         let body = exchanged.map(|it| &it.body()[..it.body().len().min(LOOKED_THROUGH)]);
         let body = String::from_utf8_lossy(body.unwrap_or_default());
-        let masked = |text: &str| without_secrets(text, sent);
+        let secrets = Secrets::of(&sent.headers);
+        let masked = |text: &str| secrets.masked(text);
         Self {
             url: masked(&shown(&sent.url)),
             status: exchanged.map(|it| it.status().as_u16()),
@@ -87,19 +86,6 @@ impl Seen {
             beginning: masked(&body).chars().take(BEGINNING).collect(),
         }
     }
-}
-
-/// A text without the secrets in the request's headers, which some servers repeat (P8).
-fn without_secrets(text: &str, sent: &Get) -> String {
-    let mut secrets: Vec<&str> = secrets_of(&sent.headers).collect();
-    // A secret may begin with another one.
-    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
-}
-
-fn secrets_of(sent: &HeaderMap) -> impl Iterator<Item = &str> {
-    let secrets = sent.values().filter(|value| value.is_sensitive());
-    secrets.filter_map(|value| value.to_str().ok()).filter(|it| !it.is_empty())
 }
 
 /// Why a caller could not read a reply.
@@ -172,7 +158,7 @@ pub(super) fn judge(
             300..=399 => redirected_to(exchanged.headers()),
             _ => words_of(exchanged.body()),
         };
-        let words = words.filter(|words| !repeats_secret(words, sent));
+        let words = words.filter(|words| !Secrets::of(sent).are_in(words));
         let words = words.map(|words| words.chars().take(MOST_WORDS).collect::<String>());
         let error = describe(failure, status, words.as_deref());
         let may_wait = matches!(status, 429 | 503) && failure != Failure::QuotaSpent;
@@ -189,9 +175,7 @@ pub(super) fn judge(
         let list = if is_empty { Some(b"[]".to_vec()) } else { lines_as_list(&body) };
         body = list.map_or(body, Bytes::from);
     }
-    let mut secrets = secrets_of(sent);
-    let holds_secret = secrets.any(|it| memchr::memmem::find(&body, it.as_bytes()).is_some());
-    Ok(Reply { body, date, next, total, asked_at, holds_secret })
+    Ok(Reply { body, date, next, total, asked_at })
 }
 
 /// The host that a redirect leads to; its path may hold what must not be shown.
@@ -226,11 +210,6 @@ fn words_of(body: &[u8]) -> Option<String> {
     // Messages are shown on one line.
     let said: String = said.chars().filter(|it| !it.is_control()).collect();
     (!said.trim().is_empty() && !said.contains("://")).then_some(said)
-}
-
-/// Whether a text repeats a secret that was sent, or most of one.
-pub(super) fn repeats_secret(text: &str, sent: &HeaderMap) -> bool {
-    secrets_of(sent).any(|secret| text.contains(&secret[..secret.len().min(12)]))
 }
 
 fn said(value: &serde_json::Value, depth: usize) -> Option<String> {

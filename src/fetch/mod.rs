@@ -10,6 +10,7 @@ mod envelope;
 mod exchange;
 mod gate;
 mod requests;
+mod secrets;
 mod stop;
 mod tally;
 #[cfg(test)]

@@ -193,6 +193,7 @@ async fn the_words_of_an_error_are_shown_without_secrets() {
     for (status, body, said) in [
         (400, r#"{"errors": [{"detail": "no such\r\nfield"}]}"#, ": no suchfield"),
         (403, r#"{"message": "the key `a key` is no longer valid"}"#, "(403)"),
+        (400, r#"{"message": "bad header: Basic YSBrZXk6YSBwYXNzd29yZA=="}"#, "(400)"),
         (400, r#"{"error": "see https://h/x?signature=1"}"#, "(400)"),
         (403, "Forbidden", ": Forbidden"),
     ] {

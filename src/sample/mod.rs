@@ -198,7 +198,7 @@ fn text(value: &Value) -> Option<String> {
 async fn read(client: &Client, request: &Request) -> Result<Read> {
     let begun = Instant::now();
     let read = |reply: &Reply| {
-        if reply.holds_secret {
+        if client.repeats_secret(request, reply) {
             let message = "the reply contains the credentials, so it is not shown";
             return Err(Unreadable::Final(Error::new(ErrorKind::Data, message)));
         }
