@@ -9,9 +9,9 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::endpoint::{Catalogue, Dated, Endpoint, Parent};
+use crate::endpoint::{Dated, Endpoint, Parent};
 use crate::error::Result;
-use crate::lake::{Children, Lake, Snapshot, Store};
+use crate::lake::{Children, Lake, Snapshot};
 use crate::ledger::Ledger;
 use crate::manifest::{Granularity, Manifest, Purpose};
 use crate::partition::Partition;
@@ -98,14 +98,12 @@ const READY: f64 = 1.0;
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read, or when the store fails.
 pub fn forecast(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
+    lake: &Lake,
     endpoints: &[&Endpoint],
     settings: &RunSettings,
     limits: &Limits,
     counted: &Counted,
 ) -> Result<Forecast> {
-    let lake = Lake::reader(store, catalogue).at_once();
     let mut forecasts: Vec<EndpointForecast> = Vec::new();
     for endpoint in endpoints {
         let snapshot = lake.table(&endpoint.name)?.snapshot()?;
@@ -119,7 +117,7 @@ pub fn forecast(
         };
         forecasts.push(forecast);
     }
-    let last = Ledger::new(Arc::clone(store), "").last(limits, settings.now)?;
+    let last = Ledger::new(Arc::clone(lake.store()), "").last(limits, settings.now)?;
     Ok(total(forecasts, settings.now, limits, last.as_ref()))
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::endpoint::{Catalogue, Endpoint};
+use crate::commit_plan::Progress;
+use crate::endpoint::{Catalogue, Dated, Endpoint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Children, Finding, Lake, Store, audit, clear_forgotten, unique_name};
+use crate::lake::{Change, Children, Finding, Lake, Store, audit, clear_forgotten, unique_name};
 use crate::ledger::Ledger;
 use crate::manifest::{Granularity, LostPartition, Manifest};
 use crate::plan::queue;
@@ -101,6 +102,32 @@ pub fn rebuild(
         lake.table(&endpoint.name)?.open(now)?;
     }
     clear_forgotten(&lake, now)?;
+    note_comparisons(&lake, now)
+}
+
+/// Compares the children with their parents, and notes the parents' partitions where nothing is
+/// left to request. Without this note, every `status` would compare them all, up to the next
+/// export.
+fn note_comparisons(lake: &Lake, now: DateTime<Utc>) -> Result<()> {
+    for endpoint in lake.catalogue().endpoints() {
+        let looked_up = endpoint.parent.as_ref().filter(|_| endpoint.dated != Dated::Run);
+        let Some(rule) = looked_up else { continue };
+        let table = lake.table(&endpoint.name)?;
+        let (own, parents) = (table.snapshot()?, lake.table(&rule.endpoint)?.snapshot()?);
+        if own.manifest().version == 0 {
+            continue;
+        }
+        let children = Children { parents: &parents, own: &own, rule, latest: None };
+        let at = now.timestamp_micros();
+        let mut progress = Progress::default();
+        for partition in children.open(at) {
+            let (_, checked) = children.tally(partition, at)?;
+            progress.checked.extend(checked.map(|it| (partition.to_string(), Some(it))));
+        }
+        if !progress.checked.is_empty() {
+            table.commit(&own, &Change { progress, ..Change::default() }, now)?;
+        }
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use crate::forecast::{Counted, Forecast, forecast, windows};
-use crate::lake::{Lake, Store, with_parents};
+use crate::lake::{Lake, with_parents};
 use crate::library::range;
 use crate::manifest::Granularity;
 use crate::plan::RunSettings;
@@ -27,8 +27,8 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let store = Arc::new(settings.place(&catalogue)?);
     let now = range::end(None, clock::now())?;
     let chosen = catalogue.select(&args.endpoints)?;
-    let endpoints =
-        with_parents(&Lake::reader(&store, &catalogue), &catalogue, &chosen, now.date_naive())?;
+    let lake = Lake::reader(&store, &catalogue).at_once();
+    let endpoints = with_parents(&lake, &catalogue, &chosen, now.date_naive())?;
     let to = range::end(args.to, now)?;
     range::check(args.from, to)?;
     let backfill = args.from.map(|from| Window::new(from, to));
@@ -36,10 +36,10 @@ pub(super) fn run(args: &PlanArgs, printer: Printer) -> Result<Exit> {
     let counted = if args.offline {
         Counted::new()
     } else {
-        count(&settings, &store, &endpoints, &run, printer)?
+        count(&settings, &lake, &endpoints, &run, printer)?
     };
     let limits = settings.limits();
-    let forecast = forecast(&store, &catalogue, &endpoints, &run, &limits, &counted)?;
+    let forecast = forecast(&lake, &endpoints, &run, &limits, &counted)?;
     if args.json {
         printer.data(&serde_json::to_string_pretty(&forecast)?);
     } else {
@@ -116,7 +116,7 @@ fn weeks(seconds: i64) -> f64 {
 /// Requests from the API how many records the windows hold, where one small request tells.
 fn count(
     settings: &Settings,
-    store: &Arc<Store>,
+    lake: &Lake,
     endpoints: &[&Endpoint],
     run: &RunSettings,
     printer: Printer,
@@ -124,14 +124,13 @@ fn count(
     let chosen: Vec<String> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     let mut export = settings.export(run.clone(), "plan", &chosen)?;
     // Without a lake there is no ledger to pay from, and a plan creates neither.
-    if store.is_empty()? {
+    if lake.store().is_empty()? {
         export.limits = None;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut counted = Counted::new();
-    let lake = Lake::reader(store, &export.catalogue).at_once();
     for endpoint in endpoints {
-        let windows = windows(&lake, endpoint, run)?;
+        let windows = windows(lake, endpoint, run)?;
         match runtime.block_on(export.count(endpoint, &windows)) {
             Ok(number) => counted.extend(number.map(|number| (endpoint.name.clone(), number))),
             Err(error) if error.kind() == ErrorKind::Denied => return Err(error.into()),

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use super::index::IndexCache;
 use super::store::{Store, manifest_folder};
+use super::table::manifests;
 use crate::endpoint::{Catalogue, Endpoint};
 use crate::error::Result;
 use crate::manifest::{Granularity, Manifest};
@@ -18,9 +21,18 @@ pub struct Lake {
     view: Option<Arc<View>>,
 }
 
-/// The names of the manifests of all tables, as they are found when the first table is read.
+/// A lake as it was when the first of its tables was read.
 #[derive(Debug, Default)]
-struct View(Mutex<Option<HashMap<String, Vec<String>>>>);
+struct View(Mutex<Viewed>);
+
+/// What has been read for a view.
+#[derive(Debug, Default)]
+struct Viewed {
+    /// The names of the manifests of all tables.
+    names: Option<HashMap<String, Vec<String>>>,
+    /// The tables that have been read.
+    tables: HashMap<String, TableState>,
+}
 
 impl Lake {
     /// The lake in a store, as read and written by the run of this name.
@@ -42,7 +54,8 @@ impl Lake {
     }
 
     /// The same lake as it is now: the manifests of all tables are found together when the first
-    /// table is read, since a list of a bucket may take seconds; later ones do not count.
+    /// table is read, since a list of a bucket may take seconds; later ones do not count. Each table
+    /// is read once, however often it is requested.
     #[must_use]
     pub fn at_once(self) -> Self {
         Self { view: Some(Arc::default()), ..self }
@@ -87,6 +100,16 @@ impl Lake {
     }
 }
 
+/// What is known of a table at one manifest.
+#[derive(Debug, Clone)]
+pub(super) struct TableState {
+    pub(super) manifest: Arc<Manifest>,
+    /// The index shards read so far, shared with the states before and after.
+    pub(super) index: Arc<Mutex<IndexCache>>,
+    /// When the manifest was last known to be the newest.
+    pub(super) read_at: Instant,
+}
+
 /// One table of a lake.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -97,17 +120,32 @@ pub struct Table {
 }
 
 impl Table {
-    /// The names of its manifests, sorted.
-    pub(super) fn manifest_names(&self) -> Result<Vec<String>> {
+    /// Its state at its newest manifest, or that of a new table.
+    pub(super) fn state(&self) -> Result<TableState> {
         let name = &self.endpoint.name;
         let Some(view) = &self.lake.view else {
-            return self.store().names(&manifest_folder(name));
+            return self.state_of(&self.store().names(&manifest_folder(name))?);
         };
         let mut view = view.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if view.is_none() {
-            *view = Some(self.lake.manifest_names()?);
+        let Viewed { names, tables } = &mut *view;
+        if let Some(known) = tables.get(name) {
+            return Ok(known.clone());
         }
-        Ok(view.as_ref().and_then(|tables| tables.get(name)).cloned().unwrap_or_default())
+        let names = match names {
+            Some(names) => names,
+            None => names.insert(self.lake.manifest_names()?),
+        };
+        let state = self.state_of(names.get(name).map_or(&[], Vec::as_slice))?;
+        tables.insert(name.clone(), state.clone());
+        Ok(state)
+    }
+
+    /// Its state at the newest of the manifests with these names, which were just listed.
+    pub(super) fn state_of(&self, names: &[String]) -> Result<TableState> {
+        let read_at = Instant::now();
+        let newest = manifests::newest_of(self.store(), &self.endpoint.name, names, 0)?;
+        let manifest = Arc::new(newest.unwrap_or_else(|| self.first_manifest()));
+        Ok(TableState { manifest, index: Arc::default(), read_at })
     }
 
     /// The endpoint whose records it holds.

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::endpoint::{Catalogue, Dated, Endpoint};
+use crate::endpoint::{Dated, Endpoint};
 use crate::error::Result;
-use crate::lake::{Children, Lake, Snapshot, Store};
+use crate::lake::{Children, Lake, Snapshot};
 use crate::ledger::Ledger;
 use crate::manifest::{CLOCKS_APART, Granularity, Manifest, Queue};
 use crate::partition::Partition;
@@ -137,17 +137,12 @@ impl Status {
 ///
 /// # Errors
 /// `Newer` or `Corrupt` when a manifest cannot be read, or when the store fails.
-pub fn status(
-    store: &Arc<Store>,
-    catalogue: &Catalogue,
-    limits: &Limits,
-    now: DateTime<Utc>,
-) -> Result<Status> {
-    let (present, lake) = (store.tables()?, Lake::reader(store, catalogue).at_once());
+pub fn status(lake: &Lake, limits: &Limits, now: DateTime<Utc>) -> Result<Status> {
+    let store = lake.store();
     let runs = runs::newest(store, RUNS)?;
     let mut tables = Vec::new();
-    for endpoint in catalogue.endpoints().iter().filter(|it| present.contains(&it.name)) {
-        tables.extend(table(&lake, endpoint, &runs, now)?);
+    for endpoint in lake.catalogue().endpoints() {
+        tables.extend(table(lake, endpoint, &runs, now)?);
     }
     Ok(Status {
         lake: store.location(),

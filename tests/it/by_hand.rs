@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use clari_lake::internals::changes::{Changes, Point, changes};
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::error::ErrorKind;
-use clari_lake::internals::lake::Store;
+use clari_lake::internals::lake::{Lake as Tables, Store};
 use clari_lake::internals::quota::Limits;
 use clari_lake::internals::report::Report;
 use clari_lake::internals::simulator::Table;
@@ -131,7 +131,7 @@ fn p12_a_run_by_id_makes_no_table_fresh() {
     let catalogue = Catalogue::built_in().unwrap();
     let fresh_to = || {
         let at = site.now + TimeDelta::days(2);
-        let found = status(&store, &catalogue, &Limits::default(), at).unwrap();
+        let found = status(&Tables::reader(&store, &catalogue), &Limits::default(), at).unwrap();
         let table = found.tables.iter().find(|it| it.endpoint == "playlist_calls");
         (table.unwrap().fresh_to, last_success(&store).unwrap())
     };
@@ -149,7 +149,7 @@ fn p12_a_run_by_id_makes_no_table_fresh() {
     let run = Run::new(site.server.base_url(), lake.location(), site.now);
     run.only(&["playlist_calls"]).by_id(&[lists[0]["id"].as_str().unwrap()]).complete();
     let store = Arc::new(Store::open(&lake.location()).unwrap());
-    let found = status(&store, &catalogue, &Limits::default(), site.now).unwrap();
+    let found = status(&Tables::reader(&store, &catalogue), &Limits::default(), site.now).unwrap();
     assert!(found.tables.iter().all(|it| it.fresh_to.is_none()), "{:?}", found.tables);
 }
 

@@ -11,9 +11,15 @@ use clari_lake::internals::doctor;
 use clari_lake::internals::endpoint::Catalogue;
 use clari_lake::internals::error::ErrorKind;
 use clari_lake::internals::fetch::{Client, ClientSettings, Stop};
+use clari_lake::internals::forecast::{Counted, forecast};
+use clari_lake::internals::lake::Lake;
+use clari_lake::internals::manifest::Granularity;
+use clari_lake::internals::plan::RunSettings;
+use clari_lake::internals::quota::Limits;
 use clari_lake::internals::secret::Credentials;
 use clari_lake::internals::simulator::{Options, Settings};
-use clari_lake::internals::verify::verify;
+use clari_lake::internals::status::status;
+use clari_lake::internals::verify::{rebuild, verify};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
@@ -266,6 +272,42 @@ fn an_idle_night_on_three_tables_of_a_thousand_dates_is_few_requests() {
     assert_eq!(report.changed.iter().filter(|it| it.endpoint != "user_stats").count(), 0);
     let requests = idle.requests();
     assert!(requests.len() <= 62, "{} requests: {requests:#?}", requests.len());
+}
+
+/// `status` reads manifests, and of the index only the days on which something is left to request,
+/// each file once; also after `verify --rebuild`, when nothing is known of the look-ups that found
+/// nothing.
+#[test]
+fn a_status_is_few_requests_also_after_a_rebuild() {
+    let (site, bucket) = exported();
+    let catalogue = Catalogue::built_in().unwrap();
+    let requests = || {
+        let asked = bucket.again();
+        let lake = Lake::reader(&Arc::new(asked.store()), &catalogue).at_once();
+        let found = status(&lake, &Limits::default(), site.now).unwrap();
+        let endpoints = ["calls", "call_details"].map(|it| catalogue.find(it).unwrap());
+        let (run, limits) = (RunSettings::new(site.now), Limits::default());
+        forecast(&lake, &endpoints, &run, &limits, &Counted::new()).unwrap();
+        let queues = found.tables.into_iter().flat_map(|it| it.queues.into_values());
+        let open = queues.filter(|queue| queue.pending > 0).count();
+        let (index, others): (Vec<_>, Vec<_>) =
+            asked.requests().into_iter().partition(|it| it.contains("/index/"));
+        assert!(others.len() <= 12, "{others:#?}");
+        (index, open)
+    };
+    assert_eq!(requests(), (Vec::new(), 0));
+    for (name, _) in bucket.versions().iter().filter(|(name, _)| name.starts_with('_')) {
+        bucket.damage(name, None);
+    }
+    let store = Arc::new(bucket.again().store());
+    rebuild(&store, &catalogue, Granularity::Day, site.now).unwrap();
+    let (mut index, open) = requests();
+    let days = bucket.versions().iter().filter(|(name, _)| name.starts_with("calls/")).count();
+    assert!(open < days, "{open} of {days}");
+    index.sort_unstable();
+    assert!(index.is_sorted_by(|a, b| a < b), "twice: {index:#?}");
+    // The shards of both tables, and the key map.
+    assert!(index.len() <= 2 * open + 1, "{index:#?} for {open}");
 }
 
 /// P1, P2: a write whose reply is lost and which the client repeats, and an object that comes cut

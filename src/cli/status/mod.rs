@@ -17,7 +17,7 @@ use super::settings::{Flags, Settings};
 use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::forecast::{Counted, Forecast, forecast};
-use crate::lake::{Store, schema_changes};
+use crate::lake::{Lake, Store, schema_changes};
 use crate::status::{Run, Status, status};
 
 /// A table older than a day and a half has missed a nightly run.
@@ -30,11 +30,12 @@ pub(super) fn run(args: &StatusArgs, printer: Printer) -> Result<Exit> {
     let settings = Settings::load(&args.files, &flags)?;
     let (catalogue, limits, now) = (settings.catalogue()?, settings.limits(), clock::now());
     let store = settings.present_lake(&catalogue)?;
-    let status = status(&store, &catalogue, &limits, now)?;
+    let lake = Lake::reader(&store, &catalogue).at_once();
+    let status = status(&lake, &limits, now)?;
     let known = |endpoint: &&Endpoint| status.tables.iter().any(|it| it.endpoint == endpoint.name);
     let present: Vec<_> = catalogue.endpoints().iter().filter(known).collect();
     let next = settings.run(now);
-    let forecast = forecast(&store, &catalogue, &present, &next, &limits, &Counted::new())?;
+    let forecast = forecast(&lake, &present, &next, &limits, &Counted::new())?;
     let max_age = args.max_age.map_or(MAX_AGE, |max_age| max_age.delta().num_seconds());
     let words = Words::of(&status, &forecast, max_age);
     if let Some(file) = &args.html {

@@ -260,8 +260,14 @@ impl Store {
         let mut names = self.names("_manifest/runs")?;
         names.retain(|name| name != "latest.json");
         let newest = names.iter().rev().take(most);
-        let texts = newest.map(|name| self.read(&format!("_manifest/runs/{name}")));
-        Ok(texts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let paths: Vec<String> = newest.map(|name| format!("_manifest/runs/{name}")).collect();
+        let texts = match &self.kind {
+            Kind::Local(local) => {
+                paths.iter().map(|path| local.read(path)).collect::<Result<Vec<_>>>()?
+            }
+            Kind::Remote(remote) => remote.read_all(&paths)?,
+        };
+        Ok(texts.into_iter().flatten().collect())
     }
 
     /// Whether old versions of objects are kept after they are replaced, as far as writes have

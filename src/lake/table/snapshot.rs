@@ -12,7 +12,7 @@ use crate::decode::RecordDecoder;
 use crate::endpoint::{Parent, ParentField, ParentValues};
 use crate::error::{Error, ErrorKind, Result};
 use crate::forgotten::Forgotten;
-use crate::lake::handle::Table;
+use crate::lake::handle::{Table, TableState};
 use crate::lake::index::{Found, IndexCache, LookedUp};
 use crate::manifest::{IndexEntry, Manifest};
 use crate::partition::Partition;
@@ -41,7 +41,7 @@ impl Table {
     /// # Errors
     /// `Newer` when the lake is from a newer version, `Corrupt` when a manifest cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.snapshot_of(&self.manifest_names()?)
+        Ok(Snapshot::of(self, self.state()?))
     }
 
     /// The table at the newest of the manifests with these names, which were just listed.
@@ -49,14 +49,16 @@ impl Table {
     /// # Errors
     /// As for [`Table::snapshot`].
     pub(in crate::lake) fn snapshot_of(&self, names: &[String]) -> Result<Snapshot> {
-        let read_at = Instant::now();
-        let newest = manifests::newest_of(self.store(), &self.endpoint().name, names, 0)?;
-        let manifest = Arc::new(newest.unwrap_or_else(|| self.first_manifest()));
-        Ok(Snapshot { table: self.clone(), manifest, index: Arc::default(), read_at })
+        Ok(Snapshot::of(self, self.state_of(names)?))
     }
 }
 
 impl Snapshot {
+    fn of(table: &Table, state: TableState) -> Self {
+        let TableState { manifest, index, read_at } = state;
+        Self { table: table.clone(), manifest, index, read_at }
+    }
+
     /// The table.
     #[must_use]
     pub fn table(&self) -> &Table {
