@@ -19,16 +19,22 @@ use crate::manifest::{Attempt, IndexEntry, ParentVersion};
 
 /// The column name of a selector is this prefix followed by the field.
 const SELECTOR: &str = "when.";
+/// The columns that have a value for each entry.
+const ALWAYS: [&str; 4] = ["key", "in_lake", "hash", "fetched_at"];
 /// With so few entries, only the keys are worth compressing.
 const FEW: usize = 1024;
 /// Room for more entries than this is made as they come: a damaged file may announce any number.
 const MOST_EXPECTED: usize = 1_000_000;
 
+/// How many entries are encoded at once: each is read once for each column, and so few stay in the
+/// processor's cache meanwhile.
+const BATCH_ENTRIES: usize = 2048;
+
 /// Encodes the entries as a Parquet file; `selectors` names the fields to keep.
 pub(in crate::lake) fn write(entries: &Entries, selectors: &[String]) -> Result<Vec<u8>> {
     let mut entries: Vec<_> = entries.iter().map(|(key, entry)| (&**key, entry)).collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
-    let batch = to_batch(&entries, selectors)?;
+    let schema = to_batch(&[], selectors)?.schema();
     let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
     // A small shard is read whole, and except for its keys it is hardly worth compressing.
     let others = if entries.len() > FEW { zstd } else { Compression::UNCOMPRESSED };
@@ -41,8 +47,10 @@ pub(in crate::lake) fn write(entries: &Entries, selectors: &[String]) -> Result<
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
         .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
+    for entries in entries.chunks(BATCH_ENTRIES) {
+        writer.write(&to_batch(entries, selectors)?)?;
+    }
     Ok(writer.into_inner()?)
 }
 
@@ -116,7 +124,11 @@ fn to_batch(entries: &[(&str, &IndexEntry)], selectors: &[String]) -> Result<Rec
         ("next_try_at", attempt(|it| it.next_try_at)),
     ];
     columns.extend(fixed.into_iter().map(|(name, column)| (name.to_owned(), column)));
-    Ok(RecordBatch::try_from_iter(columns)?)
+    let columns = columns.into_iter().map(|(name, column)| {
+        let is_optional = !ALWAYS.contains(&name.as_str());
+        (name, column, is_optional)
+    });
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 
 fn from_batch(batch: &RecordBatch, selectors: &[String], entries: &mut Entries) -> Result<()> {
