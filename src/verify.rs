@@ -121,7 +121,7 @@ fn note_comparisons(lake: &Lake, now: DateTime<Utc>) -> Result<()> {
         let at = now.timestamp_micros();
         let mut progress = Progress::default();
         for partition in children.open(at) {
-            let (_, checked) = children.tally(partition, at)?;
+            let (_, checked) = children.tally(partition, &children.pairs(partition)?, at);
             progress.checked.extend(checked.map(|it| (partition.to_string(), Some(it))));
         }
         if !progress.checked.is_empty() {

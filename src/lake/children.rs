@@ -6,6 +6,7 @@ use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use super::handle::Lake;
 use super::index::keys::key_hash;
 use super::table::snapshot::Snapshot;
+use crate::commit_plan::{Mark, Removal};
 use crate::endpoint::{Catalogue, Endpoint, Parent};
 use crate::error::Result;
 use crate::manifest::{Attempt, Checked, IndexEntry, ParentVersion, Purpose, Queue};
@@ -78,8 +79,28 @@ impl Children<'_> {
         queue
     }
 
-    /// How far the children of one partition, these, have come, and the note to keep if none of them
-    /// is due.
+    /// The delete marks that these children have yet to carry over from their parents, whether they
+    /// were set or cleared.
+    pub fn marks<'p>(&self, pairs: &'p [ParentAndChild]) -> impl Iterator<Item = Mark> + 'p {
+        let has_marks = self.own.table().endpoint().deletes;
+        pairs.iter().filter(move |_| has_marks).filter_map(|pair| {
+            let own = pair.own.as_ref().filter(|own| own.in_lake && pair.parent.in_lake)?;
+            let deleted_at = pair.parent.deleted_at;
+            let differs = deleted_at.is_some() != own.deleted_at.is_some();
+            differs.then(|| Mark { key: pair.id.clone(), day: own.day, deleted_at })
+        })
+    }
+
+    /// The removals that these children have yet to carry over.
+    pub fn removals<'p>(&self, pairs: &'p [ParentAndChild]) -> impl Iterator<Item = Removal> + 'p {
+        pairs.iter().filter_map(|pair| {
+            let own = pair.own.as_ref().filter(|own| own.in_lake && pair.parent.is_removed())?;
+            Some(Removal { key: pair.id.clone(), day: own.day, at: pair.parent.deleted_at? })
+        })
+    }
+
+    /// How far the children of one partition, these, have come, and the note to keep if nothing is
+    /// left to do: none of them is due, or differs from its parent.
     #[must_use]
     pub fn tally(
         &self,
@@ -90,7 +111,10 @@ impl Children<'_> {
         let selected = pairs.iter().filter(|pair| self.selects(pair));
         let (queue, due_at) = queue::tally(selected.map(|it| (it.attempt(), it.parent.hash)), now);
         let parents = self.stamp(partition);
-        (queue, (queue.pending == 0).then_some(Checked { parents, queue, due_at }))
+        let is_done = queue.pending == 0
+            && self.marks(pairs).next().is_none()
+            && self.removals(pairs).next().is_none();
+        (queue, is_done.then_some(Checked { parents, queue, due_at }))
     }
 
     /// What pays for requesting a child: the backfill's share if a backfill exported its parent and

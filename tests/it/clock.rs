@@ -202,7 +202,7 @@ fn a_run_without_a_reply_makes_no_snapshot_of_a_day_that_may_be_wrong() {
 }
 
 /// A14: the first replies of a run may be cut off, so that it is planned by a wrong clock. What it
-/// lists is of the server's day all the same: a snapshot of a later day would be the newest for days.
+/// lists is of the server's day anyway: a snapshot of a later day would be the newest for days.
 #[test]
 fn a14_a_run_whose_first_replies_are_cut_off_makes_no_snapshot_of_a_later_day() {
     let mut world = World::new(true);
@@ -226,7 +226,7 @@ fn a14_a_run_whose_first_replies_are_cut_off_makes_no_snapshot_of_a_later_day() 
 }
 
 /// P10: a run that gets no reply commits its goal by its own clock. The next run's rows are dated by
-/// the server's `Date` all the same: a row that is dated later than its request would win over
+/// the server's `Date` anyway: a row that is dated later than its request would win over
 /// newer content.
 #[test]
 fn p10_no_row_is_dated_later_than_its_request_because_of_another_machines_clock() {

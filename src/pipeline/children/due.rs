@@ -97,9 +97,11 @@ struct Followed {
 
 impl Followed {
     /// What the children of these parents have yet to carry over.
-    fn of(pairs: &[ParentAndChild], has_marks: bool) -> Self {
-        let marks = pairs.iter().filter(|_| has_marks).filter_map(followed_delete).collect();
-        Self { marks, removals: pairs.iter().filter_map(followed_removal).collect() }
+    fn of(children: &Children<'_>, pairs: &[ParentAndChild]) -> Self {
+        Self {
+            marks: children.marks(pairs).collect(),
+            removals: children.removals(pairs).collect(),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -120,12 +122,12 @@ impl Followed {
 /// Compares what has changed, and records what needs no request: deletions are carried over from
 /// the parents, and look-ups of a killed run are marked as done.
 async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> {
-    let (now, has_marks) = (table.export().queue_now(), table.endpoint.deletes);
+    let now = table.export().queue_now();
     let find = move |children: &Children<'_>| {
         let mut found = Comparison { open: children.open(now), ..Comparison::default() };
         for partition in found.open.clone() {
             let pairs = children.pairs(partition)?;
-            let followed = Followed::of(&pairs, has_marks);
+            let followed = Followed::of(children, &pairs);
             if !followed.is_empty() {
                 found.reopened.push(partition);
             }
@@ -151,20 +153,6 @@ async fn compare(parents: &Parents, table: &TableRun<'_>) -> Result<Comparison> 
         table.commit(|change| change.statements.look_ups.extend(presumed)).await?;
     }
     Ok(found)
-}
-
-/// Carries over a parent's delete mark, whether it was set or cleared.
-fn followed_delete(pair: &ParentAndChild) -> Option<Mark> {
-    let own = pair.own.as_ref().filter(|own| own.in_lake && pair.parent.in_lake)?;
-    let deleted_at = pair.parent.deleted_at;
-    let differs = deleted_at.is_some() != own.deleted_at.is_some();
-    differs.then(|| Mark { key: pair.id.clone(), day: own.day, deleted_at })
-}
-
-/// Carries over a parent's removal.
-fn followed_removal(pair: &ParentAndChild) -> Option<Removal> {
-    let own = pair.own.as_ref().filter(|own| own.in_lake && pair.parent.is_removed())?;
-    Some(Removal { key: pair.id.clone(), day: own.day, at: pair.parent.deleted_at? })
 }
 
 /// If a killed run wrote a child without recording its look-up, the child belongs to the parent's
@@ -227,17 +215,16 @@ async fn conclude_partitions(
     table: &TableRun<'_>,
     open: Vec<Partition>,
 ) -> Result<()> {
-    let (now, has_marks) = (table.export().queue_now(), table.endpoint.deletes);
+    let now = table.export().queue_now();
     let find = move |children: &Children<'_>| {
         let mut whole = children.closed(&open);
         let (mut changed, mut late) = (Vec::new(), Followed::default());
         for partition in &open {
             let pairs = children.pairs(*partition)?;
             // What another run has committed meanwhile has not been compared yet.
-            let followed = Followed::of(&pairs, has_marks);
-            let (queue, checked) = children.tally(*partition, &pairs, now);
-            let checked = checked.filter(|_| followed.is_empty());
+            let followed = Followed::of(children, &pairs);
             late.extend(followed);
+            let (queue, checked) = children.tally(*partition, &pairs, now);
             whole += queue;
             let name = partition.to_string();
             if children.own.manifest().checked.get(&name) != checked.as_ref() {
