@@ -511,4 +511,19 @@ mod tests {
         assert_eq!(catalogue.find("alpha").unwrap().key, ["id"]);
         assert_eq!(catalogue.find("beta").unwrap().paging.page_size(), Some(7));
     }
+
+    /// An old file that changes a built-in endpoint means the same setting by its old name.
+    #[test]
+    fn the_old_name_of_a_setting_is_read() {
+        let changed = |setting: &str| {
+            let text =
+                format!("parent = {{ endpoint = 'calls', id = '$.id', {setting} = 'summary' }}");
+            let files = vec![("call_details".to_owned(), text)];
+            let catalogue = Catalogue::built_in().unwrap().with_files(files).unwrap();
+            catalogue.find("call_details").unwrap().parent.clone().unwrap().completed_by
+        };
+        let named = Some("summary".to_owned());
+        assert_eq!(changed("settled_by"), named);
+        assert_eq!(changed("completed_by"), named);
+    }
 }
