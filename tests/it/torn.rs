@@ -64,6 +64,21 @@ fn p2_a_lake_by_month_is_rebuilt_by_month() {
     assert_eq!(site.lake.objects("calls").len(), 2, "{:?}", site.lake.objects("calls"));
 }
 
+/// P2: a snapshot made on the first of a month looks like that of a day; its footer says otherwise.
+#[test]
+fn p2_a_month_that_has_only_its_first_day_is_rebuilt_by_month() {
+    let site = Site::new(&small());
+    let first = "2025-12-01T05:00:00Z".parse().unwrap();
+    site.export().only(&["users"]).by_month().at(first).complete();
+    fs::remove_dir_all(site.lake.path().join("_manifest")).unwrap();
+    let store = Arc::new(Store::open(&site.lake.location()).unwrap());
+    rebuild(&store, &Catalogue::built_in().unwrap(), Granularity::Day, clock::now()).unwrap();
+    assert_eq!(site.lake.manifest("users").unwrap().granularity, Granularity::Month);
+    site.export().only(&["users"]).at(first + TimeDelta::days(1)).complete();
+    assert_eq!(site.lake.objects("users").len(), 1, "one snapshot a month");
+    assert_eq!(verification(&site.lake).findings, []);
+}
+
 /// P7: what was spent before the ledger was lost is unknown. History waits for the next
 /// week or for an explicit quota; exports continue.
 #[test]

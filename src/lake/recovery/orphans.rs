@@ -98,8 +98,8 @@ pub(super) fn recover(transaction: &mut Transaction<'_>) -> Result<Outcome<()>> 
     if !first.schema_frozen {
         recover_schema(transaction, &mut first, &orphans)?;
     }
-    if first.version == 0 && holds_months(transaction, &orphans)? {
-        first.granularity = Granularity::Month;
+    if first.version == 0 {
+        first.granularity = granularity(transaction, &orphans)?.unwrap_or(first.granularity);
     }
     let snapshot = transaction.snapshot().with(first);
     transaction.continue_on(snapshot);
@@ -298,24 +298,28 @@ fn recover_schema(
     Ok(())
 }
 
-/// Whether objects without a manifest hold a month each: all are dated by the first of a month, and
-/// some row has another day.
-fn holds_months(transaction: &Transaction<'_>, orphans: &Orphans) -> Result<bool> {
+/// How much time objects without a manifest hold each, if they show it: their footers say so, or, in
+/// those of older versions, all are dated by the first of a month and some row has another day.
+fn granularity(transaction: &Transaction<'_>, orphans: &Orphans) -> Result<Option<Granularity>> {
     let is_first = |partition: &Partition| partition.date().is_none_or(|date| date.day() == 1);
     if !orphans.keys().all(is_first) {
-        return Ok(false);
+        return Ok(Some(Granularity::Day));
     }
-    let mut decoder: RecordDecoder = transaction.decoder.another();
-    let store = transaction.snapshot().table().store();
-    for (partition, listed) in orphans {
-        let object = store.existing(&listed.path)?;
-        let facts = merge::read_facts(object, *partition, &mut decoder)?;
-        let day = partition.date().map(day_of);
-        if facts.iter().any(|row| day.is_some() && row.day != day) {
-            return Ok(true);
+    let object = |listed: &Listed| transaction.snapshot().table().store().existing(&listed.path);
+    for listed in orphans.values() {
+        if let Some(said) = merge::granularity_of(object(listed)?)? {
+            return Ok(Some(said));
         }
     }
-    Ok(false)
+    let mut decoder: RecordDecoder = transaction.decoder.another();
+    for (partition, listed) in orphans {
+        let facts = merge::read_facts(object(listed)?, *partition, &mut decoder)?;
+        let day = partition.date().map(day_of);
+        if facts.iter().any(|row| day.is_some() && row.day != day) {
+            return Ok(Some(Granularity::Month));
+        }
+    }
+    Ok(None)
 }
 
 /// Lists again what partitions lack, since nothing shows whether a killed run removed it or someone

@@ -9,11 +9,15 @@
 use arrow::datatypes::SchemaRef;
 use parquet::file::metadata::KeyValue;
 
-use crate::manifest::Manifest;
+use crate::manifest::{Granularity, Manifest};
 use crate::schema::Schema;
 
 /// The metadata key in an object's footer.
 pub(in crate::lake) const FROZEN: &str = "clari-lake.frozen";
+
+/// The metadata key of the table's partition length: a month that begins with its only row looks
+/// like a day.
+pub(in crate::lake) const PARTITION_BY: &str = "clari-lake.partition_by";
 
 /// What an object records about the table's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,25 @@ impl Growth {
             Some("false") => Self::Growing,
             _ => Self::Unsaid,
         }
+    }
+}
+
+/// The partition length that the metadata of an object's footer records; objects of older versions
+/// record none.
+pub(in crate::lake) fn granularity_said(metadata: Option<&Vec<KeyValue>>) -> Option<Granularity> {
+    let said = metadata.into_iter().flatten().find(|it| it.key == PARTITION_BY)?;
+    match said.value.as_deref() {
+        Some("day") => Some(Granularity::Day),
+        Some("month") => Some(Granularity::Month),
+        _ => None,
+    }
+}
+
+/// A partition length, as a footer records it.
+pub(in crate::lake) fn granularity_name(granularity: Granularity) -> &'static str {
+    match granularity {
+        Granularity::Day => "day",
+        Granularity::Month => "month",
     }
 }
 
@@ -64,7 +87,6 @@ pub(in crate::lake) fn recovered(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Granularity;
     use crate::schema::{AddedColumns, Column, ColumnType};
 
     fn schema(names: &[&str]) -> Schema {

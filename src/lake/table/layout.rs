@@ -14,8 +14,9 @@ use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::freeze::FROZEN;
+use super::freeze::{FROZEN, PARTITION_BY, granularity_name};
 use crate::endpoint::Endpoint;
+use crate::manifest::Granularity;
 use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema, fingerprint};
 
 /// The maximum encoded size of a row group: small enough to read one transcript without the rest.
@@ -160,12 +161,23 @@ impl FileSchema {
     }
 }
 
-/// The writer's properties for an object with these rows, with a frozen or still growing schema.
+/// What an object's footer records about its table, besides the schema: a lake that loses its
+/// manifests has nothing else.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::lake) struct Footer<'a> {
+    /// The run that writes the object.
+    pub(in crate::lake) run: &'a str,
+    /// Whether the table's schema is frozen, or still grows.
+    pub(in crate::lake) is_frozen: bool,
+    /// How much time a partition of the table holds.
+    pub(in crate::lake) granularity: Granularity,
+}
+
+/// The writer's properties for an object with these rows.
 pub(in crate::lake) fn properties(
     endpoint: &Endpoint,
     schema: &FileSchema,
-    run: &str,
-    is_frozen: bool,
+    footer: Footer<'_>,
     contents: &Contents,
 ) -> WriterProperties {
     let said = |key: &str, value: String| KeyValue::new(format!("clari-lake.{key}"), value);
@@ -180,8 +192,9 @@ pub(in crate::lake) fn properties(
             said("version", env!("CARGO_PKG_VERSION").to_owned()),
             said("endpoint", endpoint.name.clone()),
             said("schema", schema.fingerprint.clone()),
-            said("run", run.to_owned()),
-            KeyValue::new(FROZEN.to_owned(), is_frozen.to_string()),
+            said("run", footer.run.to_owned()),
+            KeyValue::new(FROZEN.to_owned(), footer.is_frozen.to_string()),
+            KeyValue::new(PARTITION_BY.to_owned(), granularity_name(footer.granularity).to_owned()),
         ]));
     for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
         let leaf = contents.leaf(at);
@@ -314,7 +327,8 @@ mod tests {
 
     fn write(batch: &RecordBatch, contents: &Contents) -> ParquetMetaData {
         let schema = FileSchema::of(&Arc::new(endpoint().schema()));
-        let properties = properties(&endpoint(), &schema, "run", true, contents);
+        let footer = Footer { run: "run", is_frozen: true, granularity: Granularity::Day };
+        let properties = properties(&endpoint(), &schema, footer, contents);
         let mut bytes = Vec::new();
         let mut writer = ObjectWriter::new(&mut bytes, &schema.arrow, properties, None).unwrap();
         writer.write(batch, 0).unwrap();

@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 
 use super::existing::{BATCH_BYTES, Existing};
-use super::freeze::Growth;
+use super::freeze::{Growth, granularity_said};
 use super::groups::{self, Group, Step};
 use super::layout::Contents;
 use super::object::{self, RowOrder};
@@ -21,6 +21,7 @@ use crate::decode::{Cleansed, Origin, RecordDecoder, Rows};
 use crate::endpoint::{Endpoint, Parent, ParentField, ParentValues};
 use crate::error::Result;
 use crate::lake::store::Object;
+use crate::manifest::Granularity;
 use crate::partition::Partition;
 use crate::row::RowFacts;
 use crate::schema::{DAY, DELETED_AT, EXPORTED_AT, EXTRA_JSON};
@@ -451,6 +452,12 @@ pub(in crate::lake) fn file_schema(object: Object) -> Result<(SchemaRef, Growth)
     Ok((SchemaRef::clone(existing.schema()), growth))
 }
 
+/// The partition length of the table that an object was written for, if it records that.
+pub(in crate::lake) fn granularity_of(object: Object) -> Result<Option<Granularity>> {
+    let existing = Existing::open(object)?;
+    Ok(granularity_said(existing.metadata().file_metadata().key_value_metadata()))
+}
+
 /// The parent keys in an object's records, by which children are requested, each with the fields
 /// that requests take from its record.
 pub(in crate::lake) fn read_parent_ids(
@@ -483,7 +490,7 @@ pub(in crate::lake) fn read_parent_ids(
 mod tests {
     use bytes::Bytes;
 
-    use super::super::layout::{self, FileSchema};
+    use super::super::layout::{self, FileSchema, Footer};
     use super::*;
     use crate::decode::Origin;
     use crate::endpoint::Catalogue;
@@ -507,8 +514,8 @@ mod tests {
             let body = br#"{"users": [{"id": "u1"}, {"id": "u2"}]}"#;
             let decoded = decoder.decode(body, &Origin::default()).unwrap();
             let schema = FileSchema::of(&schema);
-            let properties =
-                layout::properties(&endpoint, &schema, "run", true, &Contents::default());
+            let footer = Footer { run: "run", is_frozen: true, granularity: Granularity::Day };
+            let properties = layout::properties(&endpoint, &schema, footer, &Contents::default());
             let mut bytes = Vec::new();
             let mut writer =
                 ObjectWriter::new(&mut bytes, &schema.arrow, properties, None).unwrap();

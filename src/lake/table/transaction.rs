@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 
 use super::existing::Existing;
-use super::layout::FileSchema;
+use super::layout::{FileSchema, Footer};
 use super::merge::{Merge, Selection};
 use super::snapshot::Snapshot;
 use super::writer::ObjectWriter;
@@ -522,7 +522,8 @@ impl Writing<'_> {
             Merge { endpoint, decoder, partition, day, is_monthly, selections, removed, marked };
         let planned = merge.plan(existing, &schema.arrow)?;
         let contents = planned.contents();
-        let properties = layout::properties(endpoint, schema, self.run, is_frozen, &contents);
+        let footer = Footer { run: self.run, is_frozen, granularity: self.granularity };
+        let properties = layout::properties(endpoint, schema, footer, &contents);
         let mut staged = store.stage()?;
         let mut writer =
             ObjectWriter::new(&mut staged, &schema.arrow, properties, before.as_deref())?;

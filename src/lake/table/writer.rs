@@ -319,16 +319,18 @@ mod tests {
     use parquet::file::metadata::PageIndexPolicy;
     use proptest::prelude::*;
 
-    use super::super::layout::{self, Contents, FileSchema};
+    use super::super::layout::{self, Contents, FileSchema, Footer};
     use super::*;
     use crate::endpoint::Catalogue;
+    use crate::manifest::Granularity;
 
     #[test]
     fn an_object_says_its_columns_without_arrows_own_schema() {
         for endpoint in Catalogue::built_in().unwrap().endpoints() {
             let schema = FileSchema::of(&Arc::new(endpoint.schema()));
+            let footer = Footer { run: "run", is_frozen: true, granularity: Granularity::Day };
             let contents = Contents::default();
-            let properties = layout::properties(endpoint, &schema, "run", true, &contents);
+            let properties = layout::properties(endpoint, &schema, footer, &contents);
             let mut bytes = Vec::new();
             let writer = ObjectWriter::new(&mut bytes, &schema.arrow, properties, None).unwrap();
             writer.close().unwrap();
