@@ -239,8 +239,15 @@ impl Oracle {
     /// The whole lists of a table; none where a list says nothing of what it lacks.
     fn lists(&self, kind: usize, of: &Kind, is_monthly: bool) -> Lists<'_> {
         let mut lists = Lists::new();
-        for said in self.said.iter().filter(|said| said.kind == kind) {
+        let mut heard: HashMap<usize, usize> = HashMap::new();
+        let mut only_probed = BTreeSet::new();
+        for said in &self.said {
             let run = &self.runs[said.run];
+            let heard = heard.entry(said.run).or_default();
+            *heard += 1;
+            if said.kind != kind {
+                continue;
+            }
             let Some(scope) = said.scope.as_deref() else { continue };
             // With an object goes what was known to be absent from it: until all is listed again, the
             // snapshot before it is used.
@@ -248,10 +255,18 @@ impl Oracle {
                 continue;
             }
             let day = list_day(of, run, is_monthly);
-            let list = lists.entry((day, scope, said.run)).or_insert((said.sent, BTreeSet::new()));
+            let place = (day, scope, said.run);
+            // A page that may only have been a probe makes no list.
+            if *heard > run.probes {
+                only_probed.remove(&place);
+            } else if !lists.contains_key(&place) {
+                only_probed.insert(place.clone());
+            }
+            let list = lists.entry(place).or_insert((said.sent, BTreeSet::new()));
             list.0 = list.0.min(said.sent);
             list.1.extend(said.records.iter().map(|(key, ..)| key.as_str()));
         }
+        lists.retain(|place, _| !only_probed.contains(place));
         lists
     }
 
