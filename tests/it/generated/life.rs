@@ -255,8 +255,12 @@ impl<'l> Living<'l> {
             ended = both => ended,
             never = go_on => never,
         };
-        // A killed run's last commit may still be under way: its thread outlives it here.
-        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        // A killed run's last commit may still be under way, or the claim of its next slot, which
+        // is a task of its own: here they outlive it.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        }
         let report = match ended.as_slice() {
             [(_, Some(Ok(report)))] => Some(report.clone()),
             _ => None,
