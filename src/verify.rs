@@ -120,8 +120,8 @@ fn note_comparisons(lake: &Lake, now: DateTime<Utc>) -> Result<()> {
         let children = Children { parents: &parents, own: &own, rule, latest: None };
         let at = now.timestamp_micros();
         let mut progress = Progress::default();
-        for partition in children.open(at) {
-            let (_, checked) = children.tally(partition, &children.pairs(partition)?, at);
+        for tally in children.tallies(&children.open(at), at) {
+            let (partition, _, checked) = tally?;
             progress.checked.extend(checked.map(|it| (partition.to_string(), Some(it))));
         }
         if !progress.checked.is_empty() {

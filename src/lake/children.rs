@@ -14,6 +14,9 @@ use crate::partition::Partition;
 use crate::plan::queue;
 use crate::window::{Window, date_of, day_of};
 
+/// Of how many partitions the indexes are read beside each other.
+const AT_ONCE: usize = 32;
+
 /// A child table and the table of its parents, each at one manifest.
 #[derive(Debug)]
 pub struct Children<'s> {
@@ -115,6 +118,25 @@ impl Children<'_> {
             && self.marks(pairs).next().is_none()
             && self.removals(pairs).next().is_none();
         (queue, is_done.then_some(Checked { parents, queue, due_at }))
+    }
+
+    /// The same for several partitions, whose indexes are read beside each other.
+    ///
+    /// # Errors
+    /// `Corrupt` when a file of an index cannot be read.
+    pub fn tallies<'p>(
+        &self,
+        partitions: &'p [Partition],
+        now: i64,
+    ) -> impl Iterator<Item = Result<(&'p Partition, Queue, Option<Checked>)>> {
+        partitions.chunks(AT_ONCE).flat_map(move |some| {
+            self.parents.read_ahead(some);
+            self.own.read_ahead(some);
+            some.iter().map(move |partition| {
+                let (queue, checked) = self.tally(*partition, &self.pairs(*partition)?, now);
+                Ok((partition, queue, checked))
+            })
+        })
     }
 
     /// What pays for requesting a child: the backfill's share if a backfill exported its parent and

@@ -266,9 +266,8 @@ fn queues(
     let checked = &own.manifest().checked;
     let known = present.into_iter().filter_map(|dt| Some((checked.get(&dt)?.queue, dt)));
     let mut queues: BTreeMap<String, Queue> = known.map(|(queue, dt)| (dt, queue)).collect();
-    for partition in open {
-        let (queue, _) =
-            children.tally(partition, &children.pairs(partition)?, now.timestamp_micros());
+    for tally in children.tallies(&open, now.timestamp_micros()) {
+        let (partition, queue, _) = tally?;
         queues.insert(partition.to_string(), queue);
     }
     Ok(Some(queues))

@@ -83,6 +83,29 @@ impl IndexCache {
         Ok(entries)
     }
 
+    /// Reads the shards of these partitions beside each other, since a bucket takes long to answer.
+    /// No more are read than fit in the cache, and none that cannot be read, which is an error for
+    /// the caller that needs it.
+    pub(super) fn read_ahead(&mut self, store: &Store, manifest: &Manifest, of: &[Partition]) {
+        let files = of.iter().filter_map(|it| manifest.index.get(&it.to_string()));
+        let mut room = KEPT as u64 / 2;
+        let fits = |file: &&IndexFile| {
+            let left = room.checked_sub(file.entries);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let missing = files.filter(|file| !self.shards.contains_key(&file.object));
+        let paths: Vec<String> = missing.take_while(fits).map(|file| file.object.clone()).collect();
+        let Ok(read) = store.read_all(&paths) else { return };
+        for (path, bytes) in paths.into_iter().zip(read) {
+            let mut entries = Entries::new();
+            let read = bytes.map(|it| shard::read(it, &manifest.selectors, &mut entries));
+            if read.is_some_and(|read| read.is_ok()) {
+                self.keep(path, Arc::new(entries));
+            }
+        }
+    }
+
     /// What is known about one partition's keys; empty if the manifest names no shard.
     pub(super) fn partition(
         &mut self,

@@ -261,13 +261,7 @@ impl Store {
         names.retain(|name| name != "latest.json");
         let newest = names.iter().rev().take(most);
         let paths: Vec<String> = newest.map(|name| format!("_manifest/runs/{name}")).collect();
-        let texts = match &self.kind {
-            Kind::Local(local) => {
-                paths.iter().map(|path| local.read(path)).collect::<Result<Vec<_>>>()?
-            }
-            Kind::Remote(remote) => remote.read_all(&paths)?,
-        };
-        Ok(texts.into_iter().flatten().collect())
+        Ok(self.read_all(&paths)?.into_iter().flatten().collect())
     }
 
     /// Whether old versions of objects are kept after they are replaced, as far as writes have
@@ -397,6 +391,14 @@ impl Store {
         match &self.kind {
             Kind::Local(local) => local.read(path),
             Kind::Remote(remote) => Ok(remote.read(path)?.map(|(bytes, _)| bytes.into())),
+        }
+    }
+
+    /// The contents of several small objects, read beside each other.
+    pub(crate) fn read_all(&self, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        match &self.kind {
+            Kind::Local(local) => paths.iter().map(|path| local.read(path)).collect(),
+            Kind::Remote(remote) => remote.read_all(paths),
         }
     }
 

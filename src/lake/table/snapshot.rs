@@ -167,6 +167,11 @@ impl Snapshot {
         }
     }
 
+    /// Reads the index of some partitions beside each other.
+    pub(in crate::lake) fn read_ahead(&self, partitions: &[Partition]) {
+        self.cache().read_ahead(self.table.store(), &self.manifest, partitions);
+    }
+
     /// What is known about these keys, each given with the likely day of its row.
     ///
     /// # Errors
