@@ -355,7 +355,7 @@ fn key_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>,
 }
 
 /// How much of a key is shown.
-const MOST_SHOWN: usize = 40;
+pub(crate) const MOST_SHOWN: usize = 40;
 
 fn yes() -> bool {
     true

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::fetch::FetchError;
 use crate::lake::{Change, Committed, Snapshot, Table};
 use crate::manifest::LostPartition;
-use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue};
+use crate::report::{Changed, EndpointReport, Outcome, Problem, Queue, Queued};
 use crate::retry::Failure;
 use crate::schema::Difference;
 use crate::window::Window;
@@ -362,8 +362,10 @@ impl State {
         self.failed
     }
 
-    pub(super) fn set_queue(&mut self, queue: Queue) {
+    /// The progress of look-ups, and the first of those that are not done.
+    pub(super) fn set_queue(&mut self, queue: Queue, queued: Vec<Queued>) {
         self.report.queue = Some(queue);
+        self.report.queued = queued;
     }
 
     /// Reports that an HTML page came; if several came, once.

@@ -70,6 +70,7 @@ impl Report {
             clear(&mut endpoint.undated.example);
             clear(&mut endpoint.same_key.example);
             endpoint.too_wide.iter_mut().for_each(clear);
+            endpoint.queued.iter_mut().for_each(|queued| clear(&mut queued.id));
             let differences = endpoint.evolved.iter_mut().chain(&mut endpoint.evolvable);
             differences.for_each(|difference| clear(&mut difference.path));
             let named = endpoint.misfits.keys().filter(|path| without(path).is_some());
@@ -192,6 +193,33 @@ pub struct EndpointReport {
     /// The progress of records that are looked up one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// The first of the records that are pending or parked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queued: Vec<Queued>,
+}
+
+/// A record that is looked up by its key and is not complete in the lake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Queued {
+    /// The key that is looked up.
+    pub id: String,
+    /// When it is requested again.
+    pub state: QueueState,
+    /// Why the last request was not enough; none if there was no request, or no reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// When a record that is not complete is requested again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum QueueState {
+    /// In the next run.
+    Pending,
+    /// Later.
+    Parked,
 }
 
 /// Records with an irregularity: how many, and an example.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use clari_lake::internals::clock::Clock;
 use clari_lake::internals::fetch::Get;
-use clari_lake::internals::report::Outcome;
+use clari_lake::internals::report::{Outcome, Report};
 use clari_lake::internals::simulator::{Api, Fault, Faults, Options, Server, Settings};
 use serde_json::json;
 
@@ -37,6 +37,35 @@ fn a_missing_reply_is_requested_again() {
     site.assert_list_is(&site.workspace.calls_before(site.now, false));
 }
 
+/// P12: the ids that a run names as missing, oldest first; the message names them too.
+fn named(report: &Report) -> Vec<String> {
+    let missing = report.endpoints[1].queued.iter().filter(|it| it.reason.is_some());
+    let ids: Vec<String> = missing.map(|it| it.id.clone()).rev().collect();
+    for id in &ids {
+        assert!(report.problems.iter().any(|it| it.message.contains(id)), "{:?}", report.problems);
+    }
+    ids
+}
+
+/// Section 6.7, P12: details that the API does not have are missing, each by its id, for two weeks.
+/// Then they are unavailable, and runs are complete without them.
+#[test]
+fn details_that_are_never_found_are_missing_for_two_weeks() {
+    let site = Site::exported();
+    let call = site.a_call(3, 2);
+    assert!(site.workspace.edit_silently(&call, "title", json!("another")));
+    site.server.fail_next("/call-details", Fault::DetailsMissing, 1_000);
+    let night = |days| site.calls_and_details().at(site.now + TimeDelta::days(days)).run();
+    for days in 0..=14 {
+        let report = night(days);
+        assert!(!report.complete, "{days}");
+        assert_eq!(named(&report), [call.as_str()], "{days}");
+    }
+    let after = (15..20).map(night).find(|it| it.complete).unwrap();
+    let queue = after.endpoints[1].queue.unwrap();
+    assert_eq!((queue.parked, queue.unavailable), (0, 1), "{:?}", after.problems);
+}
+
 /// Section 6.7: 404 where there should be details is put off, not hammered, and asked again when
 /// the call changes.
 #[test]
@@ -47,10 +76,12 @@ fn details_not_available_yet_are_parked_until_the_call_changes() {
     let report = run().run();
     assert!(!report.complete, "three are missing");
     assert_eq!(report.endpoints[1].queue.unwrap().parked, 3);
+    let named = named(&report);
     site.server.clear();
     let again = run().run();
     assert_eq!(site.server.count("/call-details"), 0, "they are not due yet");
     assert!(!again.complete, "and still missing");
+    assert_eq!(self::named(&again), named, "also in the partitions that this run has not compared");
     // The three newest were asked first.
     let known: Vec<_> = site.lake.rows("call_details").into_iter().map(|it| it.record).collect();
     let is_missing = |id: &String| !known.iter().any(|record| record["id"] == id.as_str());
@@ -59,7 +90,7 @@ fn details_not_available_yet_are_parked_until_the_call_changes() {
     };
     let missing: Vec<_> =
         site.ids(31, 0).into_iter().filter(|id| ready(id) && is_missing(id)).collect();
-    assert_eq!(missing.len(), 3);
+    assert_eq!(missing, named);
     for id in &missing {
         assert!(site.workspace.set_status(id, "PROCESSED", site.now));
     }

@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::look_up::look_up;
 use super::parents::{DueParent, Parents, read, read_values};
+use super::queued;
 use crate::commit_plan::{LookUp, Mark, Removal};
 use crate::error::Result;
 use crate::lake::{Change, Children, ParentAndChild};
@@ -16,7 +17,7 @@ use crate::pipeline::export::Export;
 use crate::pipeline::table_run::TableRun;
 use crate::pipeline::table_state::State;
 use crate::plan::queue::{self, Due};
-use crate::report::Queue;
+use crate::report::{Queue, QueueState, Queued};
 use crate::window::{Window, date_of};
 
 /// Requests every child whose parent has changed since the child was last requested, newest first.
@@ -231,9 +232,10 @@ async fn conclude_partitions(
                 changed.push((name, checked));
             }
         }
-        Ok((whole, changed, late))
+        let queued = queued::all(children, &open, now)?;
+        Ok((whole, changed, late, queued))
     };
-    let (queue, checked, late) = read(parents, table, find).await?;
+    let (queue, checked, late, queued) = read(parents, table, find).await?;
     if !checked.is_empty() || !late.is_empty() {
         let conclude = |change: &mut Change| {
             change.progress.checked = checked;
@@ -245,26 +247,28 @@ async fn conclude_partitions(
     if let Some(closed) = closed.filter(|_| queue.pending > 0) {
         table.fail(None, closed).await;
     }
-    table.owner.note(move |state| report(state, queue)).await;
+    table.owner.note(move |state| report(state, queue, queued)).await;
     Ok(())
 }
 
 /// Reports what is still missing.
-fn report(state: &mut State, queue: Queue) {
-    state.set_queue(queue);
+fn report(state: &mut State, queue: Queue, queued: Vec<Queued>) {
     if queue.pending > 0 && !state.has_problems() {
         let (count, are) = (queue.pending, if queue.pending == 1 { "is" } else { "are" });
+        let named = queued::in_words(&queued, QueueState::Pending, count);
         let message =
-            format!("{count} could not be read and {are} requested again in the next run");
+            format!("{count} could not be read{named} and {are} requested again in the next run");
         state.push_failure(message);
     }
     let put_off = queue.missing.min(queue.parked);
     if put_off > 0 {
         let are = if put_off == 1 { "is" } else { "are" };
+        let named = queued::in_words(&queued, QueueState::Parked, put_off);
         let message = format!(
-            "{put_off} could not be read in several tries and {are} requested again later \
+            "{put_off} could not be read in several tries{named} and {are} requested again later \
              (`clari-lake status` counts them)"
         );
         state.push_failure(message);
     }
+    state.set_queue(queue, queued);
 }

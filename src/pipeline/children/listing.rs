@@ -12,6 +12,7 @@ use super::by_id;
 use super::parents::{
     DueParent, ParentKeys, has_values, parent_keys, report_missing, warn_without_values,
 };
+use super::queued;
 use crate::commit_plan::{Listing, ParentAnswer, Scope};
 use crate::endpoint::{Parent, ParentValues};
 use crate::error::Result;
@@ -79,13 +80,13 @@ fn schedule(export: &Export, parent: &Parent) -> ListSchedule {
 
 /// Excludes parents whose records lack fields that the requests need.
 async fn leave_out_incomplete(table: &TableRun<'_>, due: &mut Vec<DueParent>) {
-    let before = due.len();
-    due.retain(|parent| has_values(table, &parent.id, &parent.values));
-    let count = before - due.len();
-    if count > 0 {
-        warn_without_values(table, count);
-        let queue = Queue { parked: count as u64, ..Queue::default() };
-        table.owner.note(move |state| state.set_queue(queue)).await;
+    let is_incomplete = |parent: &mut DueParent| !has_values(table, &parent.id, &parent.values);
+    let incomplete: Vec<DueParent> = due.extract_if(.., is_incomplete).collect();
+    if !incomplete.is_empty() {
+        warn_without_values(table, incomplete.len());
+        let queue = Queue { parked: incomplete.len() as u64, ..Queue::default() };
+        let queued = queued::without_values(incomplete.iter().map(|parent| &*parent.id));
+        table.owner.note(move |state| state.set_queue(queue, queued)).await;
     }
 }
 

@@ -17,3 +17,4 @@ pub(super) mod due;
 pub(super) mod listing;
 mod look_up;
 pub(super) mod parents;
+mod queued;
