@@ -32,6 +32,8 @@ pub(super) struct World {
     /// Calls that a list may have missed tonight though they are there: if such a call is deleted
     /// then, it may take a week until that is looked into.
     pub(super) restless: BTreeSet<String>,
+    /// The titles that calls have had.
+    titles: BTreeSet<(String, String)>,
     born: u64,
 }
 
@@ -57,6 +59,7 @@ impl World {
             private,
             postponed: BTreeSet::new(),
             restless: BTreeSet::new(),
+            titles: BTreeSet::new(),
             born: 0,
         }
     }
@@ -153,6 +156,12 @@ impl World {
             1 => Value::Null,
             _ => json!(format!("title {}", self.rng.u32(..))),
         };
+        // Details that were read under another title are not requested again where the list says
+        // what it said before: nothing shows that they are older.
+        let before = self.workspace.call(&id)?["title"].to_string();
+        self.titles.insert((id.clone(), before));
+        let is_new = self.titles.insert((id.clone(), value.to_string()));
+        let value = if is_new { value } else { json!(format!("title {}", self.titles.len())) };
         let done = self.workspace.edit_silently(&id, "title", value);
         done.then(|| format!("{id} is edited"))
     }
