@@ -208,7 +208,8 @@ pub use library::Simulator;
 pub use library::{Catalogue, Client, Endpoint, Export, Lake, Partition, Rows, Snapshot, Table};
 pub use manifest::Granularity;
 pub use report::{
-    Answers, Changed, EndpointReport, Live, Outcome, Problem, Progress, Queue, Report, Week,
+    Answers, Changed, EndpointReport, Live, Outcome, Problem, Progress, Queue, QueueState, Queued,
+    Report, Week,
 };
 pub use schema::Difference;
 pub use secret::{Credentials, Salt};
