@@ -269,7 +269,7 @@ impl Source {
                 self.edit(kind, self.silent_since, now, !is_seen);
             }
             Change::Move if is_root && !by_number => self.move_one(kind, since, now),
-            Change::Delete if !by_number => self.delete(kind),
+            Change::Delete if !by_number => self.delete(kind, now),
             Change::Return if !by_number => self.put_back(kind, now),
             Change::Hide if !by_number => self.veil(kind, true),
             Change::Show if !by_number => self.veil(kind, false),
@@ -403,7 +403,7 @@ impl Source {
         }
     }
 
-    fn delete(&mut self, kind: usize) {
+    fn delete(&mut self, kind: usize, now: DateTime<Utc>) {
         if self.kinds[kind].is_look_up() {
             return;
         }
@@ -416,7 +416,8 @@ impl Source {
         self.gone[kind].insert(key);
         for child in self.children_of(kind) {
             if self.reading(child) == Reading::ByReference {
-                let led_to = self.led_to(child);
+                // Not every run sees the parents that still lead there.
+                let led_to = self.led_to_by(child, &|it| !it.hidden && it.at <= now);
                 let lost = self.items[child].keys().filter(|key| !led_to.contains(*key));
                 let lost: Vec<String> = lost.cloned().collect();
                 self.gone[child].extend(lost);
