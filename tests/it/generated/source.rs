@@ -335,11 +335,7 @@ impl Source {
         when.iter().all(|(field, values)| values.iter().any(|it| parent.record[*field] == *it))
     }
 
-    /// The ids that the present parents of a child lead to.
-    pub(super) fn led_to(&self, child: usize) -> BTreeSet<String> {
-        self.led_to_by(child, &|_| true)
-    }
-
+    /// The ids that the present parents of a child lead to, of those that satisfy `is_seen`.
     fn led_to_by(&self, child: usize, is_seen: &dyn Fn(&Item) -> bool) -> BTreeSet<String> {
         let lineage = self.kinds[child].parent.as_ref().unwrap();
         let parents = self.items[lineage.parent].values();
