@@ -52,6 +52,21 @@ pub enum Granularity {
     Month,
 }
 
+impl Granularity {
+    /// Its name, as in settings, manifests and the footers of objects.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
+    /// The one with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Day, Self::Month].into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// The purpose of requests.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

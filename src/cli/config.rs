@@ -9,7 +9,6 @@ use super::args::{ConfigArgs, ConfigCheckArgs, ConfigCommand, ConfigShowArgs};
 use super::exit::Exit;
 use super::output::{Printer, table};
 use super::settings::{Flags, Origin, Setting, Settings};
-use crate::manifest::Granularity;
 
 pub(super) fn run(args: &ConfigArgs, printer: Printer) -> Result<Exit> {
     match &args.command {
@@ -70,10 +69,7 @@ struct Line {
 fn lines(settings: &Settings) -> Vec<Line> {
     let endpoints_dir = settings.endpoints_dir.value.as_ref();
     let endpoints_dir = endpoints_dir.map(|dir| dir.display().to_string());
-    let granularity = match settings.partition_by.value {
-        Granularity::Day => "day",
-        Granularity::Month => "month",
-    };
+    let granularity = settings.partition_by.value.name();
     vec![
         line("lake", settings.lake.value.as_deref().map(masked), &settings.lake.origin),
         line("base_url", masked(&settings.base_url.value), &settings.base_url.origin),

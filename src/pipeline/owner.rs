@@ -190,6 +190,23 @@ mod tests {
         assert_eq!(owner.end().await.unwrap(), (0..100).collect::<Vec<_>>());
     }
 
+    /// A reader goes on while the lake is written.
+    #[tokio::test]
+    async fn stored_work_is_not_waited_for() {
+        let owner = Owner::start(Vec::new());
+        let (release, held) = std::sync::mpsc::channel();
+        let slow = move |state: &mut Vec<i32>| {
+            held.recv().unwrap();
+            push(1)(state)
+        };
+        owner.store(slow).await.unwrap();
+        owner.store(push(2)).await.unwrap();
+        owner.note(|state| state.push(3)).await;
+        assert_eq!(owner.published(), 0, "what is not done is not published");
+        release.send(()).unwrap();
+        assert_eq!(owner.end().await.unwrap(), [1, 2, 3]);
+    }
+
     #[tokio::test]
     async fn an_error_ends_the_work_and_is_returned_by_the_next_call() {
         let owner = Owner::start(Vec::new());

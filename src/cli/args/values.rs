@@ -59,11 +59,7 @@ pub(super) fn whole_number(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn granularity(text: &str) -> Result<Granularity, String> {
-    match text {
-        "day" => Ok(Granularity::Day),
-        "month" => Ok(Granularity::Month),
-        _ => Err("expected day or month".to_owned()),
-    }
+    Granularity::named(text).ok_or_else(|| "expected day or month".to_owned())
 }
 
 pub(super) fn promotion(text: &str) -> Result<(String, String), String> {

@@ -46,19 +46,7 @@ impl Growth {
 /// record none.
 pub(in crate::lake) fn granularity_said(metadata: Option<&Vec<KeyValue>>) -> Option<Granularity> {
     let said = metadata.into_iter().flatten().find(|it| it.key == PARTITION_BY)?;
-    match said.value.as_deref() {
-        Some("day") => Some(Granularity::Day),
-        Some("month") => Some(Granularity::Month),
-        _ => None,
-    }
-}
-
-/// A partition length, as a footer records it.
-pub(in crate::lake) fn granularity_name(granularity: Granularity) -> &'static str {
-    match granularity {
-        Granularity::Day => "day",
-        Granularity::Month => "month",
-    }
+    said.value.as_deref().and_then(Granularity::named)
 }
 
 /// The schema of a table whose first export may be incomplete, and whether it is frozen, according

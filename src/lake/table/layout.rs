@@ -14,7 +14,7 @@ use parquet::file::metadata::{KeyValue, RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use super::freeze::{FROZEN, PARTITION_BY, granularity_name};
+use super::freeze::{FROZEN, PARTITION_BY};
 use crate::endpoint::Endpoint;
 use crate::manifest::Granularity;
 use crate::schema::{ColumnType, DAY, EXTRA_JSON, Schema, fingerprint};
@@ -194,7 +194,7 @@ pub(in crate::lake) fn properties(
             said("schema", schema.fingerprint.clone()),
             said("run", footer.run.to_owned()),
             KeyValue::new(FROZEN.to_owned(), footer.is_frozen.to_string()),
-            KeyValue::new(PARTITION_BY.to_owned(), granularity_name(footer.granularity).to_owned()),
+            KeyValue::new(PARTITION_BY.to_owned(), footer.granularity.name().to_owned()),
         ]));
     for (at, Column { path, kind, is_listed }) in columns.into_iter().enumerate() {
         let leaf = contents.leaf(at);
